@@ -1,0 +1,50 @@
+# Everything runs in .venv inside the checkout, which the targets make themselves. Needed: Python 3.11+ with venv, make.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+run: .venv/installed ## start the demo service on 127.0.0.1:8000 (and its WSGI twin on 8001), and say what to curl
+	$(BIN)/python -m examples.shop
+
+test: .venv/installed-test ## run the whole test suite, with coverage
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+lint: .venv/installed-test ## ruff, mypy and pyright, strict
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/mypy tests/typing
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright --ignoreexternal --verifytypes pyvars
+
+bench: .venv/installed-bench ## run the benchmarks against their peers, and print their tables
+	$(BIN)/python -m tests.benchmarks
+
+clean: ## remove what the targets made
+	rm -rf .venv build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.venv/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pyvars needs Python 3.11 or later: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/installed: .venv/python pyproject.toml
+	$(PIP) install --config-settings editable_mode=compat -e .
+	touch $@
+
+.venv/installed-test: .venv/python pyproject.toml
+	$(PIP) install --config-settings editable_mode=compat -e '.[test]'
+	touch $@ .venv/installed
+
+.venv/installed-bench: .venv/python pyproject.toml
+	$(PIP) install --config-settings editable_mode=compat -e '.[bench]'
+	touch $@ .venv/installed

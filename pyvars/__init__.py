@@ -1,0 +1,103 @@
+"""expvar for Python: named variables of a program, and of the interpreter under it, as one JSON page at /debug/vars.
+
+    import pyvars
+
+    orders = pyvars.publish("orders", pyvars.Int(), help="Orders accepted")
+    orders.add()
+
+General layout, for the reader. The core knows variables and names and does no I/O:
+
+    cells -> variables, map -> registry          where a number lives; what can be published; under which name
+    runtime/                                     the built-in variables, one file each
+    formats/                                     bytes from data
+    access, site/                                a Request comes in, passes one gate, and leaves as a Response
+    asgi, wsgi -> server -> cli                  the carriers of requests, the side port, `python -m pyvars`
+
+Arrows point inward: nothing on a line knows of the lines below it. Carriers are imported by name: `from pyvars.asgi
+import VarsMiddleware`, `from pyvars import wsgi`. Importing pyvars starts nothing and opens nothing.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
+
+from pyvars.errors import ConfigurationError, DuplicateNameError, PyvarsError, PyvarsWarning, UnknownNameError
+from pyvars.map import Map
+from pyvars.registry import MISSING, Metadata, Registry
+from pyvars.variables import Float, Func, Int, String, Var
+
+if TYPE_CHECKING:
+    from pyvars.server import Server
+
+__version__ = "0.1.0"
+
+__all__ = (
+    "ConfigurationError",
+    "DuplicateNameError",
+    "Float",
+    "Func",
+    "Int",
+    "Map",
+    "Metadata",
+    "PyvarsError",
+    "PyvarsWarning",
+    "Registry",
+    "String",
+    "UnknownNameError",
+    "Var",
+    "default_registry",
+    "delete",
+    "get",
+    "publish",
+    "serve",
+)
+
+_V = TypeVar("_V", bound=Var)
+_F = TypeVar("_F", bound=Callable[[], object])
+
+
+def _with_builtins() -> Registry:
+    from pyvars.runtime import install
+
+    registry = Registry()
+    install(registry)
+    return registry
+
+
+default_registry: Registry = _with_builtins()
+"""The registry that carriers serve when they are given none. It holds the built-in variables, which can be deleted."""
+
+
+@overload
+def publish(name: str, var: _V, *, help: str = "", unit: str = "", exist_ok: bool = False) -> _V: ...
+@overload
+def publish(
+    name: str, var: Callable[[], Coroutine[Any, Any, Any]], *, help: str = "", unit: str = "", exist_ok: bool = False
+) -> Never: ...
+@overload
+def publish(
+    name: str, var: Callable[[], object], *, help: str = "", unit: str = "", exist_ok: bool = False
+) -> Func: ...
+@overload
+def publish(name: str, *, help: str = "", unit: str = "", exist_ok: bool = False) -> Callable[[_F], _F]: ...
+
+
+def publish(name: str, var: Any = MISSING, *, help: str = "", unit: str = "", exist_ok: bool = False) -> Any:
+    """Publish a variable, a function or an object with `snapshot()` on the default registry: see `Registry.publish`."""
+    return default_registry.publish(name, var, help=help, unit=unit, exist_ok=exist_ok)
+
+
+def get(name: str) -> Var | None:
+    """The variable published under `name` on the default registry, or None."""
+    return default_registry.get(name)
+
+
+def delete(name: str) -> None:
+    """Take `name` off the default registry. An unknown name is no error."""
+    default_registry.delete(name)
+
+
+def serve(port: int = 6060, host: str = "127.0.0.1", *, registry: Registry | None = None) -> "Server":
+    """Serve the variables beside the program, from a thread of their own: see `pyvars.server.serve`."""
+    from pyvars.server import serve
+
+    return serve(port, host, registry=registry)

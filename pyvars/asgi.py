@@ -1,0 +1,125 @@
+"""The ASGI carrier: translates a scope to a Request, and a Response back to messages."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+from pyvars.registry import Registry
+from pyvars.runtime.event_loop import watch
+from pyvars.site.default import debug, variables
+from pyvars.site.http import NOT_FOUND, Request, Response, deadline
+from pyvars.site.site import Site
+
+__all__ = ("ASGIApp", "DebugApp", "VarsMiddleware")
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class DebugApp:
+    """An application that answers `/vars` and an index below where it is mounted, mostly `/debug`.
+
+        app = Starlette(routes=[Mount("/debug", DebugApp())])
+
+    It serves the default registry, or exactly what `registry` holds, to programs on this machine. Thread-safe.
+    """
+
+    def __init__(self, registry: Registry | None = None) -> None:
+        self._site = debug(registry, prefix="")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection. It needs nothing at startup and shutdown, and refuses WebSockets."""
+        watch()
+        if scope["type"] == "http":
+            await reply(await respond(self._site, scope), send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+        elif scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+
+
+class VarsMiddleware:
+    """A middleware that answers `/debug/vars` itself and passes everything else on.
+
+        app.add_middleware(VarsMiddleware)      # Starlette, FastAPI
+        app = VarsMiddleware(app)               # any ASGI application
+
+    It serves the default registry, or exactly what `registry` holds, to programs on this machine; the request of
+    anybody else goes to the application as if this were not here. Thread-safe.
+    """
+
+    def __init__(self, app: ASGIApp, *, registry: Registry | None = None) -> None:
+        self.app = app
+        self._site = variables(registry)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or pass on: what is not ours costs one look into the scope."""
+        if "/debug/vars" in scope.get("path", "") and scope["type"] == "http":
+            watch()
+            response = await respond(self._site, scope)
+            if response is not NOT_FOUND:
+                await reply(response, send)
+                return
+        elif scope["type"] == "lifespan":
+            watch()
+        await self.app(scope, receive, send)
+
+
+async def respond(site: Site, scope: Scope) -> Response:
+    """The site's answer. What may wait for functions of the program runs in a thread of its own, not on the loop."""
+    request = _request(scope)
+    if not site.may_block(request):
+        return site.respond(request)
+    # anyio comes with Starlette. A limiter of our own, or a service whose threads are all busy could not be looked
+    # into.
+    from anyio import CapacityLimiter, to_thread
+
+    return await to_thread.run_sync(site.respond, request, limiter=CapacityLimiter(1))
+
+
+async def reply(response: Response, send: Send) -> None:
+    """Send the whole answer."""
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+def _request(scope: Scope) -> Request:
+    path, root = scope["path"], scope.get("root_path", "")
+    # As Starlette reads them: the path begins with root_path, or root_path does not concern it.
+    if root and (path == root or path.startswith(f"{root}/")):
+        path = path[len(root) :]
+    else:
+        root = ""
+    raw_path = scope.get("raw_path")
+    return Request(
+        method=scope["method"],
+        path=path,
+        root=root,
+        raw_path=None if raw_path is None else raw_path.decode("latin-1"),
+        query=scope["query_string"].decode("latin-1"),
+        headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
+        peer=_peer(scope),
+        http_version=scope["http_version"],
+        deadline=deadline(),
+    )
+
+
+def _peer(scope: Scope) -> str | None:
+    client, server = scope.get("client"), scope.get("server")
+    if client is not None:
+        return str(client[0])
+    if server is not None and server[1] is None:  # (path, None): the server listens on a unix socket
+        return ""
+    return None
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,147 @@
+"""Where a number lives: private memory of this process.
+
+The rule of this file: nothing is called while the lock is held. CPython runs signal handlers, hands the GIL to another
+thread and (before 3.12) collects garbage only at calls, backward jumps and allocations of containers, never between
+the plain loads, additions, comparisons and stores used here. So no code of the program's can run in the middle of an
+update, and a signal handler, a gc callback or a finalizer may itself count without deadlock. Not covered: a trace or
+profile function (sys.settrace, sys.setprofile) that counts while it is tracing this file.
+"""
+
+import os
+from _thread import LockType
+from collections.abc import Iterable
+from operator import index
+from threading import Lock
+from typing import Any, SupportsFloat, SupportsIndex
+
+__all__ = ("INT64_MAX", "INT64_MIN", "Cell", "FloatCell", "IntCell", "exact_float", "exact_int", "fill", "lock")
+
+INT64_MIN = -(2**63)
+INT64_MAX = 2**63 - 1
+
+# One lock for every cell of the process. It is held for five bytecodes and, under the GIL, never while another thread
+# runs, so it does not contend; a lock for each cell would cost 88 bytes a variable (threading.Lock and its semaphore).
+lock: LockType = Lock()
+if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
+    os.register_at_fork(after_in_child=lock._at_fork_reinit)  # type: ignore[attr-defined]  # as in threading, logging
+
+
+class Cell:
+    """One value that is plain JSON data at every moment, so that a page reads it without a check."""
+
+    __slots__ = ("_value",)
+
+    _value: Any
+
+    def snapshot(self) -> object:
+        """The value, as plain JSON data."""
+        return self._value
+
+
+class IntCell(Cell):
+    """A signed 64-bit integer."""
+
+    __slots__ = ()
+
+    def __init__(self, value: SupportsIndex = 0) -> None:
+        self._value = exact_int(value)
+
+    @property
+    def value(self) -> int:
+        """The number now. Read-only: count with `add`, or `set` it."""
+        number: int = self._value
+        return number
+
+    def add(self, delta: SupportsIndex = 1) -> None:
+        """Add `delta`, which may be negative. Exact from any thread, signal handler, gc callback or finalizer.
+
+        Raises:
+            TypeError: `delta` is no integer. The value is unchanged.
+            OverflowError: the sum does not fit into 64 bits. The value is unchanged.
+        """
+        if type(delta) is int:
+            with lock:
+                value = self._value + delta
+                if -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:  # literals: a name costs 5 ns each
+                    self._value = value
+                    return
+        else:
+            return IntCell.add(self, exact_int(delta))
+        raise OverflowError(f"{self._value} + {delta} does not fit into 64 bits with a sign; the value is unchanged")
+
+    def set(self, value: SupportsIndex) -> None:
+        """Replace the number.
+
+        Raises:
+            TypeError: `value` is no integer.
+            OverflowError: `value` does not fit into 64 bits. The old value stays.
+        """
+        self._value = exact_int(value)
+
+
+class FloatCell(Cell):
+    """A 64-bit floating point number."""
+
+    __slots__ = ()
+
+    def __init__(self, value: SupportsFloat | SupportsIndex = 0.0) -> None:
+        self._value = exact_float(value)
+
+    @property
+    def value(self) -> float:
+        """The number now. Read-only: count with `add`, or `set` it."""
+        number: float = self._value
+        return number
+
+    def add(self, delta: SupportsFloat | SupportsIndex = 1.0) -> None:
+        """Add `delta`, which may be negative. Safe from any thread, signal handler, gc callback or finalizer.
+
+        Raises:
+            TypeError: `delta` is no number. The value is unchanged.
+        """
+        if type(delta) is not float:
+            delta = exact_float(delta)
+        with lock:
+            self._value = self._value + delta
+
+    def set(self, value: SupportsFloat | SupportsIndex) -> None:
+        """Replace the number. NaN and the infinities are kept, and are `null` on the page.
+
+        Raises:
+            TypeError: `value` is no number.
+        """
+        self._value = exact_float(value)
+
+
+def exact_int(value: SupportsIndex) -> int:
+    """`value` as a plain int of 64 bits: adding it runs no code of a subclass.
+
+    Raises:
+        TypeError: it is no integer.
+        OverflowError: it does not fit into 64 bits.
+    """
+    try:
+        number = int.__pos__(index(value))
+    except TypeError:
+        raise TypeError(f"an Int counts in whole numbers, got {value!r}; publish a Float for fractions") from None
+    if not INT64_MIN <= number <= INT64_MAX:
+        raise OverflowError(f"{number} does not fit into 64 bits with a sign; the value is unchanged")
+    return number
+
+
+def exact_float(value: SupportsFloat | SupportsIndex) -> float:
+    """`value` as a plain float: adding it runs no code of a subclass.
+
+    Raises:
+        TypeError: it is no number (text is refused, although float() would parse it).
+        OverflowError: it is an integer too large for a float.
+    """
+    if not hasattr(value, "__float__") and not hasattr(value, "__index__"):
+        raise TypeError(f"a Float takes a number, got {value!r}")
+    return float.__pos__(float(value))
+
+
+def fill(page: dict[str, object], names: Iterable[str], cells: Iterable[Cell]) -> None:
+    """Write the value of each cell into `page` under its name: the inner loop of every page."""
+    for name, cell in zip(names, cells, strict=True):
+        page[name] = cell._value

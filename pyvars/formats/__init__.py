@@ -1,0 +1,1 @@
+"""Bytes from data: one format a file."""

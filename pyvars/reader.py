@@ -1,0 +1,118 @@
+"""Reads a page of pyvars or of Go's expvar over HTTP, and lays it out for a terminal. The other side of `formats/`."""
+
+import base64
+import json
+import urllib.request
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import cast
+from urllib.parse import unquote, urlsplit
+
+__all__ = ("fetch", "lines")
+
+MAX_PAGE_BYTES = 256 * 1024 * 1024
+MAX_ITEMS = 8
+"""A longer array, such as the 256 pauses of memstats, is shortened unless it is asked for by its name."""
+
+
+def fetch(url: str, timeout: float) -> dict[str, object]:
+    """The page at `url`, which may be host:port alone. User and password in it are sent as Basic.
+
+    Raises:
+        OSError: it cannot be had within `timeout` seconds, or the answer is an error.
+        ValueError: `url` is none, or the answer is no page of variables.
+    """
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("not an http URL")
+    user, at, place = parts.netloc.rpartition("@")
+    parts = parts._replace(netloc=place, path=parts.path or "/debug/vars", fragment="")
+    request = urllib.request.Request(parts.geturl())
+    if at:
+        request.add_header("Authorization", f"Basic {base64.b64encode(unquote(user).encode()).decode()}")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # what is read here is near
+    with opener.open(request, timeout=timeout) as answer:
+        body = answer.read(MAX_PAGE_BYTES)
+    try:
+        page: object = json.loads(body)
+    except ValueError:
+        page = None
+    if not isinstance(page, dict):
+        raise ValueError("the answer is no page of variables (no JSON object)")
+    return cast("dict[str, object]", page)
+
+
+def lines(page: dict[str, object], names: Sequence[str], *, human: bool) -> Iterator[str]:
+    """A line for each figure, sorted and aligned; with `names`, only those and what is below them.
+
+    Raises:
+        LookupError: a name is not on the page.
+    """
+    figures = dict(sorted(_flat(page)))
+    for name in names:
+        if name not in page and not any(_is_below(figure, name) for figure in figures):
+            raise LookupError(f"no variable {name!r} on the page")
+    if names:
+        figures = {figure: value for figure, value in figures.items() if any(_is_below(figure, name) for name in names)}
+    width = max(map(len, figures), default=0)
+    for figure, value in figures.items():
+        yield f"{figure:{width}}  {_shown(figure, value, human=human, whole=figure in names)}"
+
+
+def _is_below(figure: str, name: str) -> bool:
+    return figure == name or figure.startswith(f"{name}.")
+
+
+def _flat(value: dict[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, item in value.items():
+        if isinstance(item, dict) and item:
+            yield from _flat(cast("dict[str, object]", item), f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", item
+
+
+def _shown(figure: str, value: object, *, human: bool, whole: bool) -> str:
+    if isinstance(value, list) and not whole:
+        items = cast("list[object]", value)
+        return _json(items) if len(items) <= MAX_ITEMS else f"{_json(items[:MAX_ITEMS])[:-1]}, … {len(items)} in all]"
+    if human and isinstance(value, int | float) and not isinstance(value, bool):
+        return _human(figure, value)
+    return value if isinstance(value, str) and value.isprintable() else _json(value)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+_COUNTS = frozenset(
+    ("Lookups", "Mallocs", "Frees", "HeapObjects", "NumGC", "NumForcedGC", "GCCPUFraction", "LastGC", "PauseTotalNs")
+)
+"""The figures of memstats that are no bytes."""
+
+
+def _human(figure: str, value: float) -> str:
+    name = figure.rpartition(".")[2]
+    if name.endswith("_bytes") or (figure.startswith("memstats.") and name not in _COUNTS):
+        for unit in ("B", "KiB", "MiB", "GiB"):
+            if abs(value) < 1024:
+                return f"{value:.4g} {unit}"
+            value /= 1024
+        return f"{value:.4g} TiB"
+    if name.endswith(("_ns", "Ns")):
+        return _duration(value / 1e9)
+    if name == "start_time_seconds":
+        return datetime.fromtimestamp(value, UTC).isoformat(sep=" ", timespec="seconds")
+    if name.endswith("_seconds"):
+        return _duration(value)
+    if name == "pid":
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+
+def _duration(seconds: float) -> str:
+    for limit, factor, unit in ((1e-6, 1e9, "ns"), (1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s")):
+        if abs(seconds) < limit:
+            return f"{seconds * factor:.4g} {unit}"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

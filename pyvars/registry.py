@@ -1,0 +1,224 @@
+"""Registry: names and the variables published under them."""
+
+import sys
+import warnings
+from collections.abc import Callable, Coroutine, ItemsView, Iterator, Mapping, ValuesView
+from typing import Any, NamedTuple, Never, TypeVar, overload
+
+from pyvars.errors import DuplicateNameError, PyvarsWarning, UnknownNameError
+from pyvars.variables import Func, Var, Variable, variable
+
+__all__ = ("MISSING", "Metadata", "Registry")
+
+MAX_NAME_BYTES = 255
+
+V = TypeVar("V", bound=Var)
+F = TypeVar("F", bound=Callable[[], object])
+
+MISSING: Any = object()
+"""Stands for the variable when `publish` is used as a decorator."""
+
+
+class Metadata(NamedTuple):
+    """What a publisher says of a variable beside its value."""
+
+    help: str = ""
+    """One line on what it counts; empty when nothing was said."""
+    unit: str = ""
+    """The unit, such as bytes, seconds or eur; empty when nothing was said."""
+
+
+class Registry(Variable, Mapping[str, Var]):
+    """Variables by name. It is a variable itself, so registries nest.
+
+    A read-only Mapping that is changed by `publish` and `delete`. Iteration is over the names of that moment, sorted
+    by code point, as Go sorts them. Thread-safe; may be used from a variable's own function, a signal handler, a gc
+    callback or a finalizer. Two registries are equal only if they are the same one.
+    """
+
+    kind = "registry"
+
+    def __init__(self) -> None:
+        # Changed by single dict operations only, which are atomic; so nothing here can be found locked.
+        self._vars: dict[str, Var] = {}
+        self._metadata: dict[str, Metadata] = {}
+        self._prefixes: set[str] = set()  # "a" and "a.b" of every "a.b.c" ever published
+        self.version = object()
+
+    version: object
+    """A token that is replaced after each publish and delete: readers keep what they derived while it is the same."""
+
+    @overload
+    def publish(self, name: str, var: V, *, help: str = "", unit: str = "", exist_ok: bool = False) -> V: ...
+    @overload
+    def publish(
+        self,
+        name: str,
+        var: Callable[[], Coroutine[Any, Any, Any]],
+        *,
+        help: str = "",
+        unit: str = "",
+        exist_ok: bool = False,
+    ) -> Never: ...
+    @overload
+    def publish(
+        self, name: str, var: Callable[[], object], *, help: str = "", unit: str = "", exist_ok: bool = False
+    ) -> Func: ...
+    @overload
+    def publish(self, name: str, *, help: str = "", unit: str = "", exist_ok: bool = False) -> Callable[[F], F]: ...
+
+    def publish(
+        self, name: str, var: object = MISSING, *, help: str = "", unit: str = "", exist_ok: bool = False
+    ) -> object:
+        """Make a variable, a function or any object with `snapshot()` public under `name`, and hand the variable back.
+
+        Without `var` it is a decorator for a function without arguments, which comes back unchanged. `help` is one
+        line on what it counts, `unit` its unit; formats that have a place for them show them. With `exist_ok=True` a
+        name that is taken by a variable of the same kind is no error: the present variable comes back and the new one
+        is dropped.
+
+        Raises:
+            TypeError: `name` is no str; `var` is no variable (the text says what to write), or a coroutine function.
+            ValueError: `name` is empty, over 255 bytes of UTF-8, or reserved: memstats, cmdline, pyvars and pyvars.* in
+                any case; after deleting memstats or cmdline a function may take its place.
+            DuplicateNameError: the name is taken.
+
+        Warns:
+            PyvarsWarning: a known reader stumbles over the name (not ASCII; `http` beside `http.requests`).
+        """
+        if var is MISSING:
+
+            def decorate(function: F) -> F:
+                self._publish(name, Func(function), Metadata(help, unit), exist_ok)
+                return function
+
+            return decorate
+        return self._publish(name, variable(var, f"publish({name!r}, "), Metadata(help, unit), exist_ok)
+
+    def _publish(self, name: str, var: Var, metadata: Metadata, exist_ok: bool) -> Var:
+        name = _checked_name(name, var)
+        present = self._vars.setdefault(name, var)
+        if present is not var:
+            if exist_ok and _same_kind(present, var):
+                return present
+            hint = "which is of another kind" if exist_ok else "delete it first, or share it with exist_ok=True"
+            raise DuplicateNameError(f"{name!r} is already published as {present!r}; {hint}")
+        if metadata != Metadata():
+            self._metadata[name] = metadata
+        self.version = object()
+        self._warn(name)
+        return var
+
+    def _warn(self, name: str) -> None:
+        parts = name.split(".")
+        prefixes = [".".join(parts[:i]) for i in range(1, len(parts))]
+        self._prefixes.update(prefixes)
+        if not name.isascii():
+            _warn(f"{name!r} is not ASCII: prometheus-expvar-exporter answers its whole page with an error")
+        clash = next((prefix for prefix in prefixes if prefix in self._vars), None)
+        if clash is None and name in self._prefixes:
+            clash = next((other for other in self if other.startswith(name + ".")), None)
+        if clash is not None:
+            _warn(f"{name!r} beside {clash!r}: Elasticsearch refuses a page where a name is both a value and a prefix")
+
+    def delete(self, name: str) -> None:
+        """Take `name` off the registry. An unknown name is no error. The variable itself lives on."""
+        self._vars.pop(name, None)
+        self._metadata.pop(name, None)
+        self.version = object()
+
+    def metadata(self, name: str) -> Metadata:
+        """What was said of the variable when it was published.
+
+        Raises:
+            UnknownNameError: nothing is published under `name`.
+        """
+        self[name]
+        return self._metadata.get(name, Metadata())
+
+    @property
+    def inline(self) -> bool:
+        """False: what it holds is read one by one."""
+        return False
+
+    def children(self) -> Mapping[str, Var]:
+        """The variables by name, in no order."""
+        return self._vars.copy()
+
+    def snapshot(self) -> dict[str, object]:
+        """The plain values by name, sorted. Raises what a function in it raises; a page contains that instead."""
+        return {name: var.snapshot() for name, var in self.items()}
+
+    def __getitem__(self, name: str) -> Var:
+        var = self._vars.get(name)
+        if var is None:
+            raise UnknownNameError(f"nothing is published as {name!r}")
+        return var
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._vars
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._vars.copy()))
+
+    def __len__(self) -> int:
+        return len(self._vars)
+
+    def items(self) -> ItemsView[str, Var]:
+        """Names and variables of this moment, sorted by name."""
+        return dict(sorted(self._vars.copy().items(), key=_name)).items()
+
+    def values(self) -> ValuesView[Var]:
+        """The variables of this moment, in the order of their names."""
+        return dict(self.items()).values()
+
+    def __bool__(self) -> bool:
+        return True  # so that `registry or default_registry` does not swap an empty one
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return f"<Registry of {len(self)} variables>"
+
+
+def _name(item: tuple[str, Var]) -> str:
+    return item[0]
+
+
+def _checked_name(name: str, var: Var) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"a name is a str, got {name!r}")
+    name = str.__str__(name)
+    if not name:
+        raise ValueError("a name must not be empty: Elasticsearch and Prometheus refuse the page")
+    size = len(name.encode(errors="surrogatepass"))
+    if size > MAX_NAME_BYTES:
+        raise ValueError(f"a name has at most {MAX_NAME_BYTES} bytes of UTF-8, got {size}: {name[:40]!r}…")
+    folded = name.casefold()
+    if folded == "pyvars" or folded.startswith("pyvars."):
+        raise ValueError(f"{name!r} is reserved: names of pyvars itself")
+    if folded in ("memstats", "cmdline") and (name != folded or not isinstance(var, Func)):
+        raise ValueError(
+            f"{name!r} is reserved: readers of Go's expvar take it for Go's, whatever the case. A function of the shape"
+            f" they expect may take its place: delete({folded!r}), then publish({folded!r}, function)"
+        )
+    return name
+
+
+def _same_kind(present: Var, new: Var) -> bool:
+    def kind(var: Var) -> tuple[object, ...]:
+        return getattr(var, "kind", type(var)), getattr(var, "gauge", False)
+
+    return kind(present) == kind(new)
+
+
+def _warn(text: str) -> None:
+    """Warn at the line that called into pyvars, however deep that is."""
+    level, frame = 1, sys._getframe().f_back
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pyvars":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, PyvarsWarning, stacklevel=level + 1)

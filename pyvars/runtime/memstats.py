@@ -1,0 +1,155 @@
+"""`memstats`: Go's runtime.MemStats, key for key, with what CPython can honestly say.
+
+Readers of Go's expvar demand every key with Go's type, so a figure that CPython does not have is 0, and the docstring
+of `MemStats.figures` says which. Go's identities hold on every answer.
+"""
+
+import gc
+import sys
+import tracemalloc
+from functools import partial
+from time import perf_counter_ns
+from typing import NamedTuple
+
+from pyvars.runtime.allocators import malloc, pymalloc
+from pyvars.runtime.gc import PAUSES, Totals
+from pyvars.runtime.proc import STATUS, status
+from pyvars.runtime.reading import Reading
+
+__all__ = ("MemStats",)
+
+_UINT32 = 0xFFFFFFFF
+_UINT63 = 2**63 - 1
+
+
+class Memory(NamedTuple):
+    """One consistent reading, in bytes and blocks."""
+
+    alloc: int
+    total_alloc: int
+    sys: int
+    heap_sys: int
+    heap_idle: int
+    stack: int
+    profiler: int
+    other: int
+    mallocs: int
+    frees: int
+
+
+class MemStats:
+    """Memory and garbage collection. `proc` is where the proc file system is mounted."""
+
+    def __init__(self, proc: str = "/proc") -> None:
+        PAUSES.start()
+        self._status = STATUS.renew if proc == "/proc" else partial(status, proc)
+        self._alloc = self._total_alloc = self._blocks = self._mallocs = self._frees = 0
+        self._memory = Reading(self._read)
+        self._key: tuple[object, ...] = ()
+        self._figures: dict[str, object] = {}
+
+    def figures(self) -> dict[str, object]:
+        """The figures; bytes unless said otherwise.
+
+        Alloc, HeapAlloc: in use by the program: pymalloc's blocks + malloc's chunks and mapped blocks. HeapIdle: held
+        from the system, free for the next allocation: pymalloc's free blocks and pools + malloc's chunks. HeapInuse:
+        HeapSys - HeapIdle. HeapSys: anonymous memory resident or swapped (RssAnon + VmSwap - VmStk of
+        /proc/self/status, less BuckHashSys).
+            Stacks of threads other than the main one are in it.
+        Sys: all that is resident or swapped: HeapSys + StackSys + BuckHashSys + OtherSys. Not the virtual size.
+        StackInuse, StackSys: stack of the main thread (VmStk).
+        OtherSys: files and shared memory mapped: code, libraries (RssFile + RssShmem).
+        BuckHashSys: tracemalloc's own tables while it traces (tracemalloc.get_tracemalloc_memory).
+        HeapObjects: blocks in use (sys.getallocatedblocks; 0 under PYTHONMALLOC=malloc), always Mallocs - Frees.
+        Mallocs, Frees, TotalAlloc: CPython does not count these. They are the rises and falls of HeapObjects, and the
+            rises of HeapAlloc, from page to page: lower bounds that never fall.
+        NumGC: collections of all generations since recording began, modulo 2**32; NumForcedGC: those by gc.collect().
+        PauseTotalNs: their pauses in ns; PauseNs, PauseEnd: the last 256 pauses and their ends in ns since the epoch,
+        the
+            newest at (NumGC+255)%256; LastGC: the end of the newest.
+        GCCPUFraction: share of the time since recording began that was spent in collections.
+        EnableGC, DebugGC: gc.isenabled(), gc.get_debug().
+        0 because there is nothing like it: Lookups, HeapReleased (what is given back is no longer in HeapSys), MSpan*,
+            MCache*, GCSys, NextGC (CPython's thresholds count objects: see `gc`); BySize is empty.
+        """
+        key = self._memory.get(), PAUSES.totals, gc.isenabled(), gc.get_debug()
+        if key != self._key:
+            self._figures, self._key = self._combine(*key), key
+        return self._figures
+
+    def _combine(self, memory: Memory, pauses: Totals, enabled: bool, debug: int) -> dict[str, object]:
+        alive_ns = max(1, perf_counter_ns() - PAUSES.started_ns)
+        return {
+            "Alloc": memory.alloc,
+            "TotalAlloc": memory.total_alloc,
+            "Sys": memory.sys,
+            "Lookups": 0,
+            "Mallocs": memory.mallocs,
+            "Frees": memory.frees,
+            "HeapAlloc": memory.alloc,
+            "HeapSys": memory.heap_sys,
+            "HeapIdle": memory.heap_idle,
+            "HeapInuse": memory.heap_sys - memory.heap_idle,
+            "HeapReleased": 0,
+            "HeapObjects": memory.mallocs - memory.frees,
+            "StackInuse": memory.stack,
+            "StackSys": memory.stack,
+            "MSpanInuse": 0,
+            "MSpanSys": 0,
+            "MCacheInuse": 0,
+            "MCacheSys": 0,
+            "BuckHashSys": memory.profiler,
+            "GCSys": 0,
+            "OtherSys": memory.other,
+            "NextGC": 0,
+            "LastGC": pauses.last_end_ns,
+            "PauseTotalNs": pauses.total_ns,
+            "PauseNs": PAUSES.ring_ns.copy(),
+            "PauseEnd": PAUSES.ring_end_ns.copy(),
+            "NumGC": pauses.collections & _UINT32,
+            "NumForcedGC": pauses.forced & _UINT32,
+            "GCCPUFraction": pauses.total_ns / alive_ns,
+            "EnableGC": enabled,
+            "DebugGC": bool(debug),
+            "BySize": [],
+        }
+
+    def _read(self) -> Memory:
+        """Called by one thread at a time."""
+        fields = self._status() or _portable_status()
+        tracing = tracemalloc.is_tracing()
+        profiler = tracemalloc.get_tracemalloc_memory() if tracing else 0
+        stack = fields.get("VmStk", 0)
+        other = fields.get("RssFile", 0) + fields.get("RssShmem", 0)
+        heap_sys = max(0, fields.get("RssAnon", 0) + fields.get("VmSwap", 0) - stack - profiler)
+
+        small, large = pymalloc(), malloc()
+        free = sum(heap.free for heap in (small, large) if heap is not None)
+        if large is not None and small is not None:
+            alloc = small.used + large.used
+        elif large is not None and tracing:
+            # pymalloc does not tell while tracemalloc stands before it. What is traced and also came from malloc counts
+            # twice: an upper bound, as far as tracing reaches back.
+            alloc = tracemalloc.get_traced_memory()[0] + large.used
+        elif large is not None:
+            alloc = large.used  # PYTHONMALLOC=malloc: all of it
+        else:
+            alloc = heap_sys - free
+        alloc = min(max(alloc, 0), heap_sys)
+        idle = min(free, heap_sys - alloc)
+
+        blocks = sys.getallocatedblocks()
+        self._mallocs += max(0, blocks - self._blocks)
+        self._frees += max(0, self._blocks - blocks)
+        self._total_alloc += max(0, alloc - self._alloc)
+        self._blocks, self._alloc = blocks, alloc
+        total = heap_sys + stack + profiler + other
+        return Memory(
+            alloc, self._total_alloc, total, heap_sys, idle, stack, profiler, other, self._mallocs, self._frees
+        )
+
+
+def _portable_status() -> dict[str, int]:
+    import psutil
+
+    return {"RssAnon": psutil.Process().memory_info().rss}

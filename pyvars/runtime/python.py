@@ -1,0 +1,31 @@
+"""`python`: which interpreter runs. Sources: sys, platform."""
+
+import platform
+import sys
+from collections.abc import Callable
+
+import pyvars
+
+__all__ = ("Python",)
+
+_gil_enabled: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+
+
+class Python:
+    """Version and kind of the interpreter; read once, but for the GIL."""
+
+    def __init__(self) -> None:
+        self._figures: dict[str, object] = {
+            "gil": True,
+            "version": platform.python_version(),
+            "implementation": platform.python_implementation(),
+            "platform": sys.platform,
+            "pyvars": pyvars.__version__,
+        }
+
+    def figures(self) -> dict[str, object]:
+        """`gil` says whether the GIL is on (sys._is_gil_enabled of CPython 3.13; always true before)."""
+        gil = _gil_enabled()
+        if gil is not self._figures["gil"]:
+            self._figures = {**self._figures, "gil": gil}
+        return self._figures

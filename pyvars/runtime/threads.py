@@ -1,0 +1,31 @@
+"""`threads`: threads of the program. Sources: threading.enumerate; `Threads` of /proc/self/status."""
+
+import threading
+
+from pyvars.runtime.proc import STATUS
+from pyvars.runtime.reading import Reading
+
+__all__ = ("Threads",)
+
+MAX_NAMES = 100
+
+
+class Threads:
+    """Counts and names; the names are an array of strings, never keys, since readers make a series of each key."""
+
+    def __init__(self) -> None:
+        self._threads = Reading(_read)
+
+    def figures(self) -> dict[str, object]:
+        """`count` and `daemon` are Python's threads, `native` all that the kernel knows (0 off Linux)."""
+        return self._threads.get()
+
+
+def _read() -> dict[str, object]:
+    alive = threading.enumerate()
+    return {
+        "count": len(alive),
+        "daemon": sum(thread.daemon for thread in alive),
+        "native": STATUS.get().get("Threads", 0),
+        "names": sorted(thread.name for thread in alive)[:MAX_NAMES],
+    }

@@ -1,0 +1,156 @@
+"""The side port: the variables on an address of their own, from a thread beside the program."""
+
+import atexit
+import socket
+from threading import Thread
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Mount
+
+from pyvars.access import is_loopback
+from pyvars.asgi import ASGIApp, Receive, Scope, Send, reply, respond
+from pyvars.errors import ConfigurationError
+from pyvars.registry import Registry
+from pyvars.runtime.event_loop import watch
+from pyvars.site.default import debug
+from pyvars.site.site import Site
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ("Server", "serve")
+
+
+class Server:
+    """A running side port. Close it with `close()` or as a context manager; it closes at interpreter exit by itself.
+
+    A forked child inherits no thread, and its own exit leaves the parent's side port alone.
+    """
+
+    def __init__(self, listener: socket.socket, app: ASGIApp) -> None:
+        self._listener = listener
+        self.host: str
+        """The address it listens on."""
+        self.port: int
+        """The port it listens on, also when 0 was asked for."""
+        self.host, self.port = listener.getsockname()[:2]
+        self._uvicorn = uvicorn.Server(_Config(app))
+        self._thread = Thread(target=self._run, name="pyvars-server", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    @property
+    def url(self) -> str:
+        """Where it is, such as `http://127.0.0.1:6060`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def close(self) -> None:
+        """Stop listening, finish what is being answered (at most a second), and end the thread. Again is no error."""
+        atexit.unregister(self.close)
+        self._uvicorn.should_exit = True
+        self._thread.join()
+        self._listener.close()
+
+    def _run(self) -> None:
+        self._uvicorn.run(sockets=[self._listener])
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Server {self.url}>"
+
+
+def serve(port: int = 6060, host: str = "127.0.0.1", *, registry: Registry | None = None) -> Server:
+    """Serve the variables at `http://host:port/debug/vars`, from a daemon thread with an event loop of its own.
+
+    It binds before it returns; port 0 takes a free one, which `url` names. The program's signal handlers, logging and
+    event loop are left alone. It serves the default registry, or exactly what `registry` holds.
+
+    Raises:
+        OSError: the address cannot be had, mostly because another program holds the port.
+        ConfigurationError: `host` is not a loopback address, so that the page would be open to others.
+    """
+    if not is_loopback(host):
+        raise ConfigurationError(
+            f"the side port listens on this machine only, got host={host!r}; use 127.0.0.1, ::1 or localhost"
+        )
+    watch()  # when it is called on the program's loop
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=128)
+    try:
+        return Server(listener, _application(debug(registry, prefix="/debug")))
+    except BaseException:
+        listener.close()
+        raise
+
+
+class _Config(uvicorn.Config):
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(
+            app,
+            log_config=None,
+            access_log=False,
+            interface="asgi3",
+            lifespan="off",
+            ws="none",
+            workers=1,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+
+    def configure_logging(self) -> None:
+        """Leave the program's loggers alone: uvicorn would take the handlers off its own access logger."""
+
+
+def _application(site: Site) -> ASGIApp:
+    # One route takes every path, so that no answer bypasses the gate, and nothing redirects.
+    app = Starlette(routes=[Mount("", app=_endpoint(site))])
+    app.router.redirect_slashes = False
+    return _Compressed(app)
+
+
+def _endpoint(site: Site) -> ASGIApp:
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(await respond(site, scope), send)
+
+    return endpoint
+
+
+class _Compressed:
+    """Starlette's gzip, where the client accepts it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._plain = app
+        self._gzip = GZipMiddleware(app, compresslevel=5)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not _accepts_gzip(scope):
+            await self._plain(scope, receive, send)
+        elif scope["method"] == "HEAD":  # compress what GET would get: uvicorn drops the body, the headers agree
+            await self._gzip({**scope, "method": "GET"}, receive, send)
+        else:
+            await self._gzip(scope, receive, send)
+
+
+def _accepts_gzip(scope: Scope) -> bool:
+    """RFC 9110, section 12.5.3. Starlette looks for the word alone and so overlooks `gzip;q=0`."""
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    for name, value in headers:
+        if name == b"accept-encoding":
+            for coding in value.decode("latin-1").lower().replace(" ", "").split(","):
+                word, _, weight = coding.partition(";q=")
+                if word == "gzip":
+                    return weight == "" or weight.strip("0.") != ""
+    return False

@@ -1,0 +1,153 @@
+"""Runs the functions of a page: in threads of ours, contained, under one deadline, and never two calls of one at once.
+
+C code that never gives up the GIL cannot be bounded by anyone: while it runs, no other thread does.
+"""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from threading import Event, Lock, Thread
+from time import monotonic
+
+from pyvars.formats.json import Fragment, TooLargeError, encode
+from pyvars.variables import Var
+
+__all__ = ("COLLECTOR", "Collector", "Job", "failure")
+
+PATIENCE_SECONDS = 0.05
+"""After this a function is left to its thread, and the others go on in a fresh one."""
+MAX_STUCK = 4
+
+SKIPPED = "skipped"
+TIMEOUT = "timeout"
+TOO_LARGE = "too_large"
+
+_log = logging.getLogger("pyvars")
+
+
+class Job:
+    """One function of one page, and then either its value or the word for why there is none."""
+
+    __slots__ = ("error", "label", "value", "var")
+
+    def __init__(self, label: str, var: Var) -> None:
+        self.label: str = label
+        self.var: Var = var
+        self.value: Fragment | None = None
+        self.error: dict[str, str] | None = None
+
+
+class Collector:
+    """Runs jobs for one page at a time; a page waits for its turn no longer than its deadline. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what runs, which after a fork runs no more."""
+        self._turn = Lock()
+        self._stuck: dict[int, Var] = {}  # by id, since the user's objects need not be hashable
+        self._logged: set[str] = set()
+
+    def run(self, jobs: Iterable[Job], deadline: float) -> None:
+        """Run the function of each job. On return each job has a value or an error, and no job changes any more."""
+        waiting = deque(jobs)
+        if self._turn.acquire(timeout=max(0.0, deadline - monotonic())):
+            try:
+                self._run(waiting, deadline)
+            finally:
+                self._turn.release()
+        for job in waiting:
+            self._give_up(job, SKIPPED, "was not started: other functions took the time of this page")
+
+    def _run(self, waiting: deque[Job], deadline: float) -> None:
+        for job in [job for job in waiting if id(job.var) in self._stuck]:
+            waiting.remove(job)
+            self._give_up(job, TIMEOUT, "has not returned since an earlier page, and is not started again before")
+        while waiting and len(self._stuck) < MAX_STUCK and monotonic() < deadline:
+            runner = _Runner(self, waiting)
+            try:
+                runner.start()
+            except RuntimeError:  # no more threads, or the interpreter is on its way out
+                return
+            left = runner.watch(deadline)
+            if left is not None:
+                self._give_up(left, TIMEOUT, "did not return in time")
+
+    def _give_up(self, job: Job, word: str, reason: str) -> None:
+        job.error = failure(word)
+        if self._first(job.label):
+            _log.warning("variable %r is null on the page: it %s (said once)", job.label, reason)
+
+    def caught(self, label: str, exception: BaseException) -> dict[str, str]:
+        """The entry for what a variable raised; logged with its traceback, once for each label."""
+        if self._first(label):
+            _log.warning("variable %r is null on the page: it raised (said once)", label, exc_info=exception)
+        return failure(TOO_LARGE if isinstance(exception, TooLargeError) else type(exception).__name__)
+
+    def _first(self, label: str) -> bool:
+        if label in self._logged or len(self._logged) >= 1000:  # labels may hold keys of Maps, without bound
+            return False
+        self._logged.add(label)
+        return True
+
+
+class _Runner(Thread):
+    """A thread that takes jobs from the queue until it is empty, or until it is left with one that takes too long."""
+
+    def __init__(self, collector: Collector, waiting: deque[Job]) -> None:
+        super().__init__(name="pyvars-functions", daemon=True)
+        self._collector = collector
+        self._waiting = waiting
+        self._lock = Lock()  # for the four below
+        self._current: Job | None = None
+        self._since = monotonic()
+        self._left = False
+        self._done = Event()
+
+    def run(self) -> None:
+        while True:
+            with self._lock:
+                if self._left or not self._waiting:
+                    break
+                job = self._current = self._waiting.popleft()
+                self._since = monotonic()
+            value, error = None, None
+            try:
+                value = encode(job.var.snapshot())
+            except BaseException as exception:  # SystemExit and KeyboardInterrupt of a function end nothing here
+                error = self._collector.caught(job.label, exception)
+            with self._lock:
+                self._current = None
+                if self._left:
+                    self._collector._stuck.pop(id(job.var), None)
+                else:
+                    job.value, job.error = value, error
+        self._done.set()
+
+    def watch(self, deadline: float) -> Job | None:
+        """Wait until the queue is empty, or leave the thread with the job that takes too long, and return that job."""
+        while not self._done.wait(max(0.0, min(self._since + PATIENCE_SECONDS, deadline) - monotonic())):
+            with self._lock:
+                now = monotonic()
+                if now < min(self._since + PATIENCE_SECONDS, deadline):
+                    continue
+                self._left = True
+                if self._current is not None:
+                    self._collector._stuck[id(self._current.var)] = self._current.var
+                return self._current
+        return None
+
+
+def failure(word: str) -> dict[str, str]:
+    """An entry of `pyvars.errors`. Never the text of an exception: that may hold anything."""
+    return {"type": word, "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")}
+
+
+COLLECTOR: Collector = Collector()
+"""The collector of this process: a function is not called twice at once, however many pages show it."""
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
+    os.register_at_fork(after_in_child=COLLECTOR.reset)

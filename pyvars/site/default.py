@@ -1,0 +1,42 @@
+"""The composition root: which views there are, and what a carrier gets when it is told nothing.
+
+`VIEWS` is the only table. A further view is one class and one line here.
+"""
+
+from importlib import import_module
+from typing import Final
+
+import pyvars
+from pyvars.access import local
+from pyvars.registry import Registry
+from pyvars.runtime import start
+from pyvars.site.site import Site, View
+from pyvars.site.views import Index
+
+__all__ = ("VIEWS", "debug", "variables")
+
+VIEWS: Final = {
+    "vars": "pyvars.site.views:Vars",
+}
+"""Path below /debug, and the class that answers it: made with the registry."""
+
+
+def debug(registry: Registry | None, *, prefix: str) -> Site:
+    """All views and an index of them, below `prefix`."""
+    views = {name: _view(name, registry) for name in VIEWS}
+    index = Index({f"{prefix}/{name}" if prefix else name: view.description for name, view in views.items()})
+    return Site({"": index, **views}, prefix=prefix, access=local)
+
+
+def variables(registry: Registry | None) -> Site:
+    """/debug/vars alone."""
+    return Site({"vars": _view("vars", registry)}, prefix="/debug", access=local)
+
+
+def _view(name: str, registry: Registry | None) -> View:
+    if registry is None:
+        registry = pyvars.default_registry
+    start(registry)  # the first carrier sets the gc callbacks: from here on the pauses are recorded
+    module, _, cls = VIEWS[name].partition(":")
+    view: View = getattr(import_module(module), cls)(registry)
+    return view

@@ -1,0 +1,69 @@
+"""Request and Response, as every carrier states them."""
+
+from time import monotonic
+from typing import NamedTuple
+
+__all__ = ("NOT_FOUND", "Request", "Response", "respond_with", "text")
+
+
+class Request(NamedTuple):
+    """One request for a page. Immutable."""
+
+    method: str
+    path: str
+    """Below the mount point, percent-decoded."""
+    root: str
+    """The mount point, percent-decoded: root_path or SCRIPT_NAME."""
+    raw_path: str | None
+    """Path with the mount point as it was sent, without the query; None where the carrier does not tell."""
+    query: str
+    headers: tuple[tuple[str, str], ...]
+    """Lower-case names; a header sent twice is there twice, where the carrier tells."""
+    peer: str | None
+    """The address of the other end as the server reports it; empty for a unix socket; None when it is not known."""
+    http_version: str
+    """Such as `1.1`."""
+    deadline: float
+    """When, on the clock of `time.monotonic`, the answer must be on its way."""
+
+
+DEADLINE_SECONDS = 0.2
+"""From arrival to answer. The strictest reader of the page, SignalFx's agent, gives up after 0.3."""
+
+
+def deadline() -> float:
+    """The deadline of a request that arrives now."""
+    return monotonic() + DEADLINE_SECONDS
+
+
+class Response(NamedTuple):
+    """The whole answer. Immutable."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+_HEADERS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+
+
+def respond_with(
+    status: int, body: bytes, content_type: str, *, more_headers: tuple[tuple[str, str], ...] = ()
+) -> Response:
+    """A Response with the headers that each answer has."""
+    length = ("Content-Length", str(len(body)))
+    return Response(status, (("Content-Type", content_type), length, *_HEADERS, *more_headers), body)
+
+
+def text(status: int, line: str, *, more_headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    """A Response of one line of plain text."""
+    return respond_with(status, f"{line}\n".encode(), "text/plain; charset=utf-8", more_headers=more_headers)
+
+
+def no_content(*, more_headers: tuple[tuple[str, str], ...]) -> Response:
+    """A 204, which has neither body nor Content-Length (RFC 9110, section 8.6)."""
+    return Response(204, (*_HEADERS, *more_headers), b"")
+
+
+NOT_FOUND = text(404, "not found")
+"""The one answer to a path that is not ours and to who may not look. A middleware passes such a request on instead."""

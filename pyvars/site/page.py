@@ -1,0 +1,180 @@
+"""Reads a registry into a page. The fast path writes all plain numbers at once; the contained path goes one by one."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+from pyvars.cells import Cell, fill
+from pyvars.formats.json import Fragment, distinct, document, encode, valid_text, value
+from pyvars.registry import Registry
+from pyvars.site.collect import COLLECTOR, Job
+from pyvars.variables import Var, Variable
+
+__all__ = ("ERRORS", "Pages")
+
+ERRORS = "pyvars.errors"
+
+
+class Layout(NamedTuple):
+    """How the variables of a registry are read."""
+
+    version: object
+    members: dict[str, object]
+    """Every name in order, each with None: a page before it is filled in."""
+    names: list[str]
+    cells: list[Cell]
+    """The variables whose snapshot is what the cell holds, read all at once."""
+    others: list[tuple[str, Var]]
+    kept: dict[str, tuple[object, Fragment]]
+    """What was shared by a variable, and its encoding, to be used again while the variable shares the same."""
+
+
+class Pages:
+    """Renders a registry. What can be known before a request is kept until a publish or delete. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._layouts: WeakKeyDictionary[Registry, Layout] = WeakKeyDictionary()
+
+    def may_block(self, registry: Registry, prefixes: tuple[str, ...]) -> bool:
+        """Whether the page runs functions of the program."""
+        return any(_runs_code(var) for _, var in self._layout(registry, prefixes).others)
+
+    def render(self, registry: Registry, prefixes: tuple[str, ...], deadline: float) -> bytes:
+        """The page of the variables whose names begin with one of `prefixes`, or of all if there are none."""
+        layout = self._layout(registry, prefixes)
+        members = layout.members.copy()
+        fill(members, layout.names, layout.cells)
+        reader = Reader(layout.kept)
+        for name, var in layout.others:
+            members[name] = reader.read(name, var)
+        if reader.jobs:
+            COLLECTOR.run(reader.jobs, deadline)
+            for name, _ in layout.others:
+                members[name] = reader.settled(members[name])
+        try:
+            return document(_with_errors(members, reader.errors))
+        except TypeError:
+            contained = {name: reader.contained(name, data) for name, data in members.items()}
+            return document(_with_errors(contained, reader.errors))
+
+    def _layout(self, registry: Registry, prefixes: tuple[str, ...]) -> Layout:
+        layout = self._layouts.get(registry)
+        if layout is None or layout.version is not registry.version:
+            version = registry.version  # read first: a publish in between then makes this layout outdated, not wrong
+            layout = self._layouts[registry] = _layout(registry.items(), version)
+        if prefixes:
+            return _layout(((name, var) for name, var in registry.items() if name.startswith(prefixes)), None)
+        return layout
+
+
+def render_one(label: str, var: Var, deadline: float) -> bytes:
+    """The bare value of one variable."""
+    reader = Reader({})
+    data = reader.read(label, var)
+    COLLECTOR.run(reader.jobs, deadline)
+    return value(reader.settled(data))
+
+
+def may_block(var: Var) -> bool:
+    """Whether reading the variable runs functions of the program."""
+    return _runs_code(var)
+
+
+class Branch(NamedTuple):
+    """A Map or registry that holds functions: its members are settled once these have run."""
+
+    members: dict[str, object]
+
+
+class Reader:
+    """Reads the variables of one page that are more than a cell, and gathers what went wrong."""
+
+    def __init__(self, kept: dict[str, tuple[object, Fragment]]) -> None:
+        self._kept = kept
+        self.jobs: list[Job] = []
+        self.errors: dict[str, object] = {}
+
+    def read(self, label: str, var: Var, within: tuple[Var, ...] = ()) -> object:
+        """What JSON can hold at once, or a Job or Branch that is to be settled."""
+        if isinstance(var, Variable):
+            if var.inline:
+                return self._encoded(label, var)
+            children = var.children()
+            if children is not None:
+                if any(var is outer for outer in within):
+                    self._failed(label, RecursionError("a registry that holds itself"))
+                    return None
+                return self._branch(label, children, (*within, var))
+        job = Job(label, var)
+        self.jobs.append(job)
+        return job
+
+    def _branch(self, label: str, children: Mapping[str, Var], within: tuple[Var, ...]) -> Branch:
+        members: dict[str, object] = {}
+        for key, var in sorted(children.items()):
+            members[distinct(valid_text(key), members)] = self.read(f"{label}.{key}", var, within)
+        return Branch(members)
+
+    def settled(self, data: object) -> object:
+        """`data` once the jobs have run."""
+        if isinstance(data, Job):
+            if data.error is not None:
+                self.errors[valid_text(data.label)] = data.error
+            return data.value
+        if isinstance(data, Branch):
+            return encode({key: self.settled(member) for key, member in data.members.items()})
+        return data
+
+    def contained(self, label: str, data: object) -> object:
+        """A value that may be the one which broke the page, alone."""
+        try:
+            return encode(data)
+        except TypeError as exception:
+            self._failed(label, exception)
+            return None
+
+    def _encoded(self, label: str, var: Variable) -> Fragment | None:
+        try:
+            shared = var.shared()
+            if shared is None:
+                return encode(var.snapshot())
+            before, fragment = self._kept.get(label, (None, None))
+            if shared is not before:
+                fragment = encode(shared)
+                self._kept[label] = (shared, fragment)
+            return fragment
+        except Exception as exception:  # a subclass of Map, say, with a snapshot of its own
+            self._failed(label, exception)
+            return None
+
+    def _failed(self, label: str, exception: Exception) -> None:
+        self.errors[valid_text(label)] = COLLECTOR.caught(label, exception)
+
+
+def _layout(variables: Iterable[tuple[str, Var]], version: object) -> Layout:
+    layout = Layout(version, {}, [], [], [], {})
+    for raw, var in variables:
+        name = distinct(valid_text(raw), layout.members)
+        layout.members[name] = None
+        # Asked of the class: what an instance or a subclass does instead is code of the program's.
+        if getattr(type(var), "snapshot", None) is Cell.snapshot and isinstance(var, Cell):
+            layout.names.append(name)
+            layout.cells.append(var)
+        else:
+            layout.others.append((name, var))
+    return layout
+
+
+def _with_errors(members: dict[str, object], errors: dict[str, object]) -> dict[str, object]:
+    if not errors:
+        return members
+    return dict(sorted({**members, ERRORS: encode(dict(sorted(errors.items())))}.items()))
+
+
+def _runs_code(var: Var, depth: int = 0) -> bool:
+    if not isinstance(var, Variable):
+        return True
+    if var.inline:
+        return False
+    children = var.children()
+    return children is None or depth > 32 or any(_runs_code(child, depth + 1) for child in children.values())

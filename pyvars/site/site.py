@@ -1,0 +1,75 @@
+"""The gate: path, access, method, view, in this order, for every request of every carrier."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
+from urllib.parse import quote
+
+from pyvars.access import Rule
+from pyvars.site.http import NOT_FOUND, Request, Response, no_content, text
+
+__all__ = ("Site", "View")
+
+_LITERAL = "/:@!$&'()*+,;=~"  # what a path may hold unencoded, beside what quote() leaves alone (RFC 3986, section 3.3)
+_ALLOW = (("Allow", "GET, HEAD, OPTIONS"),)
+
+
+class View(Protocol):
+    """Answers GET for one path. `rest` is what follows the path and a slash, percent-decoded; mostly empty."""
+
+    description: ClassVar[str]
+    """One line for the index."""
+    exact: ClassVar[bool]
+    """Whether nothing may follow its path but a slash."""
+
+    def may_block(self, request: Request, rest: str) -> bool:
+        """Whether `respond` may wait, so that it must not run on an event loop."""
+        ...
+
+    def respond(self, request: Request, rest: str) -> Response:
+        """The answer, at the latest shortly after the request's deadline."""
+        ...
+
+
+class Site:
+    """Views by path below `prefix`, and who may look at them. Thread-safe."""
+
+    def __init__(self, views: Mapping[str, View], *, prefix: str, access: Rule) -> None:
+        self._views = {f"{prefix}/{name}" if name else prefix: view for name, view in views.items()}
+        self._access = access
+
+    def respond(self, request: Request) -> Response:
+        """The answer. It is `NOT_FOUND` itself for a path that is not ours and for a request that may not look."""
+        found = self._find(request)
+        if found is None or not self._access(request):
+            return NOT_FOUND
+        if request.method == "OPTIONS":
+            return no_content(more_headers=_ALLOW)
+        if request.method not in ("GET", "HEAD"):
+            return text(405, "method not allowed", more_headers=_ALLOW)
+        view, rest = found
+        response = view.respond(request, rest)
+        return response if request.method == "GET" else response._replace(body=b"")
+
+    def may_block(self, request: Request) -> bool:
+        """Whether `respond` may wait for functions of the program, so that it must not run on an event loop."""
+        found = self._find(request)
+        if found is None or request.method not in ("GET", "HEAD") or not self._access(request):
+            return False
+        view, rest = found
+        return view.may_block(request, rest)
+
+    def _find(self, request: Request) -> tuple[View, str] | None:
+        for fixed, view in self._views.items():
+            if not request.path.startswith(fixed):
+                continue
+            rest = request.path[len(fixed) :]
+            if rest and (rest[0] != "/" or (view.exact and rest != "/")):
+                continue
+            # Other spellings of the path (%64ebug, debug%2fvars, an absolute URI) are not ours: a proxy or a firewall
+            # in front may have judged them differently. What follows a view's path may be encoded.
+            if request.raw_path is not None:
+                literal = quote(request.root, safe=_LITERAL) + fixed
+                if not request.raw_path.startswith(f"{literal}/") and request.raw_path != literal:
+                    continue
+            return view, rest[1:]
+        return None

@@ -1,0 +1,87 @@
+"""The WSGI carrier: translates an environ to a Request, and a Response back to start_response and a body."""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from pyvars.registry import Registry
+from pyvars.site.default import debug, variables
+from pyvars.site.http import NOT_FOUND, Request, Response, deadline
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+__all__ = ("DebugApp", "VarsMiddleware")
+
+
+class DebugApp:
+    """An application that answers `/vars` and an index below where it is mounted, mostly `/debug`.
+
+        app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/debug": wsgi.DebugApp()})       # Flask
+
+    It serves the default registry, or exactly what `registry` holds, to programs on this machine. Thread-safe.
+    """
+
+    def __init__(self, registry: Registry | None = None) -> None:
+        self._site = debug(registry, prefix="")
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Serve one request."""
+        return _reply(self._site.respond(_request(environ)), start_response)
+
+
+class VarsMiddleware:
+    """A middleware that answers `/debug/vars` itself and passes everything else on.
+
+        app.wsgi_app = wsgi.VarsMiddleware(app.wsgi_app)                    # Flask
+        application = wsgi.VarsMiddleware(get_wsgi_application())           # Django
+
+    It serves the default registry, or exactly what `registry` holds, to programs on this machine; the request of
+    anybody else goes to the application as if this were not here. Thread-safe.
+    """
+
+    def __init__(self, app: "WSGIApplication", *, registry: Registry | None = None) -> None:
+        self.app = app
+        self._site = variables(registry)
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Answer, or pass on: what is not ours costs one look into the environ."""
+        if "/debug/vars" in environ.get("PATH_INFO", ""):
+            response = self._site.respond(_request(environ))
+            if response is not NOT_FOUND:
+                return _reply(response, start_response)
+        return self.app(environ, start_response)
+
+
+def _reply(response: Response, start_response: "StartResponse") -> Iterable[bytes]:
+    status = HTTPStatus(response.status)
+    start_response(f"{status.value} {status.phrase}", list(response.headers))
+    return [response.body]
+
+
+def _request(environ: "WSGIEnvironment") -> Request:
+    return Request(
+        method=environ["REQUEST_METHOD"],
+        path=_text(environ.get("PATH_INFO", "")),
+        root=_text(environ.get("SCRIPT_NAME", "")),
+        raw_path=_raw_path(environ),
+        query=environ.get("QUERY_STRING", ""),
+        headers=tuple(
+            (name[5:].replace("_", "-").lower(), value) for name, value in environ.items() if name.startswith("HTTP_")
+        ),
+        peer=environ.get("REMOTE_ADDR"),
+        http_version=environ.get("SERVER_PROTOCOL", "").removeprefix("HTTP/"),
+        deadline=deadline(),
+    )
+
+
+def _text(native: str) -> str:
+    """PEP 3333 has the bytes of a path as Latin-1."""
+    return native.encode("latin-1").decode(errors="replace")
+
+
+def _raw_path(environ: "WSGIEnvironment") -> str | None:
+    # gunicorn and werkzeug say RAW_URI; uWSGI and mod_wsgi say REQUEST_URI. A client can set neither: its headers are
+    # HTTP_*.
+    uri: Any = environ.get("RAW_URI", environ.get("REQUEST_URI"))
+    return None if uri is None else str(uri).partition("?")[0]
