@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("name a script, -m module, or get URL")
     try:
         pyvars.serve(options.port, options.host)
-    except (OSError, OverflowError, ConfigurationError) as error:
+    except (OSError, ConfigurationError) as error:
         return _failed(f"no side port on {options.host}:{options.port}: {error}")
     return _run(program, is_module=options.module is not None)
 
@@ -114,13 +114,15 @@ def _run(program: list[str], *, is_module: bool) -> int:
     except (ImportError, OSError, ValueError) as error:
         return _failed(f"cannot run {name}: {error}")
     module = ModuleType("__main__")
-    module.__dict__.update(__builtins__=__builtins__, __annotations__={})
+    module.__dict__.update(__builtins__=__builtins__, __annotations__={}, __cached__=None)
     if spec is None:
         module.__file__ = os.path.abspath(name)
         module.__loader__ = SourceFileLoader("__main__", module.__file__)
     else:
         module.__spec__, module.__loader__, module.__package__ = spec, spec.loader, spec.parent
-        module.__file__ = sys.argv[0] = spec.origin or name
+        module.__file__ = spec.origin or name
+        if is_module:
+            sys.argv[0] = module.__file__
         module.__dict__["__cached__"] = spec.cached
     sys.modules["__main__"] = module
     try:
@@ -143,8 +145,9 @@ def _silent(kind: type[BaseException], error: BaseException, traceback: Tracebac
 
 def _find_script(path: str) -> tuple[ModuleSpec | None, CodeType]:
     if os.path.isdir(path) or (os.path.isfile(path) and not path.endswith(".py") and pkgutil.get_importer(path)):
-        _set_path0(path)
-        finder = pkgutil.get_importer(path)
+        whole = os.path.abspath(path)
+        _set_path0(whole)
+        finder = pkgutil.get_importer(whole)
         spec = finder.find_spec("__main__") if finder is not None else None
         if spec is None:
             raise ImportError(f"can't find '__main__' module in {path!r}")

@@ -38,7 +38,12 @@ class Server:
         self.port: int
         """The port it listens on, also when 0 was asked for."""
         self.host, self.port = listener.getsockname()[:2]
-        self._uvicorn = uvicorn.Server(_Config(app))
+        config = _Config(app)
+        # Import now what uvicorn imports when it runs: here an error reaches the caller; and a program that Ctrl-C ends
+        # in that moment would not be seen to end by it (CPython forgets an interrupt at the next eval of a text).
+        config.load()
+        config.get_loop_factory()
+        self._uvicorn = uvicorn.Server(config)
         self._thread = Thread(target=self._run, name="pyvars-server", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -78,13 +83,15 @@ def serve(port: int = 6060, host: str = "127.0.0.1", *, registry: Registry | Non
     event loop are left alone. It serves the default registry, or exactly what `registry` holds.
 
     Raises:
-        OSError: the address cannot be had, mostly because another program holds the port.
-        ConfigurationError: `host` is not a loopback address, so that the page would be open to others.
+        OSError: the address cannot be had, mostly because another program holds the port. ConfigurationError: `host`
+        is not a loopback address, so that the page would be open to others; or `port` is none.
     """
     if not is_loopback(host):
         raise ConfigurationError(
             f"the side port listens on this machine only, got host={host!r}; use 127.0.0.1, ::1 or localhost"
         )
+    if not 0 <= port <= 65535:
+        raise ConfigurationError(f"a port is a number from 0 to 65535, got {port}")
     watch()  # when it is called on the program's loop
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=128)
@@ -138,10 +145,11 @@ class _Compressed:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not _accepts_gzip(scope):
             await self._plain(scope, receive, send)
-        elif scope["method"] == "HEAD":  # compress what GET would get: uvicorn drops the body, the headers agree
-            await self._gzip({**scope, "method": "GET"}, receive, send)
-        else:
-            await self._gzip(scope, receive, send)
+            return
+        # What HEAD would compress is what GET would get: uvicorn drops the body, and the headers agree.
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        headers = [(b"accept-encoding", b"gzip"), *scope["headers"]]  # the first counts, and Starlette reads no GZIP
+        await self._gzip({**scope, "method": method, "headers": headers}, receive, send)
 
 
 def _accepts_gzip(scope: Scope) -> bool:

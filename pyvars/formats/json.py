@@ -1,12 +1,12 @@
 """JSON as Go's expvar writes it. The only user of orjson."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from itertools import count
 from typing import cast
 
 import orjson
 
-__all__ = ("MAX_VALUE_BYTES", "Fragment", "TooLargeError", "document", "encode", "value")
+__all__ = ("MAX_VALUE_BYTES", "Fragment", "TooLargeError", "document", "encode", "encode_foreign", "splice", "value")
 
 Fragment = orjson.Fragment
 """JSON text that is spliced as it is into a document."""
@@ -38,6 +38,11 @@ def value(data: object) -> bytes:
     return _escaped(orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE))
 
 
+def splice(members: Mapping[str, object]) -> Fragment:
+    """An object whose values are Fragments or null, compact, of any size."""
+    return Fragment(orjson.dumps(members))
+
+
 def encode(data: object) -> Fragment:
     """Any data as a compact Fragment: the fast way, and if that fails, with invalid text made valid.
 
@@ -54,6 +59,30 @@ def encode(data: object) -> Fragment:
     if len(text) > MAX_VALUE_BYTES:
         raise TooLargeError(f"the value takes {len(text)} bytes of JSON")
     return Fragment(text)
+
+
+def encode_foreign(data: object) -> Fragment:
+    """As `encode`, for data of the program's: what is far too large is refused before it is encoded, not after.
+
+    orjson encodes 100 MB in a fraction of a second, but with the GIL held.
+    """
+    if _surely_too_large(data, 3):
+        raise TooLargeError("the value takes over 1 MiB of JSON")
+    return encode(data)
+
+
+def _surely_too_large(data: object, levels: int) -> bool:
+    if isinstance(data, str):
+        return len(data) > MAX_VALUE_BYTES
+    if not isinstance(data, list | tuple | dict):
+        return False
+    items = cast("Collection[object]", data)
+    if 2 * len(items) > MAX_VALUE_BYTES:
+        return True
+    if levels == 0 or len(items) > 64:
+        return False
+    members = cast("dict[object, object]", data).values() if isinstance(data, dict) else items
+    return any(_surely_too_large(item, levels - 1) for item in members)
 
 
 def _escaped(text: bytes) -> bytes:

@@ -11,7 +11,7 @@ from os.path import basename
 __all__ = ("Cmdline", "Redacted")
 
 _SECRET = re.compile(r"pass|pwd|secret|token|key|auth|cred|dsn", re.IGNORECASE)
-_ASSIGNMENT = re.compile(r"(?P<name>[^=\s]+)=(?P<value>.*)", re.DOTALL)
+_ASSIGNMENT = re.compile(r"(?P<name>[\w.-]+)=.*", re.DOTALL)
 _URL = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?:(?P<user>[^/?#\s]*)@)?(?P<rest>[^?#\s]*)(?P<query>\?[^#\s]*)?", re.IGNORECASE
 )

@@ -51,8 +51,11 @@ class Pauses:
     def _callback(self, phase: str, info: dict[str, int]) -> None:
         if phase == "start":
             generation = info["generation"]
-            # An automatic collection happens only when the count of its generation has passed the threshold.
-            self._forced = gc.get_count()[generation] <= gc.get_threshold()[generation]
+            # An automatic collection happens only if it is enabled, the first threshold is not 0, and the count of its
+            # generation has passed the threshold.
+            threshold = gc.get_threshold()
+            passed = threshold[0] > 0 and gc.get_count()[generation] > threshold[generation]
+            self._forced = not (passed and gc.isenabled())
             self._begun = perf_counter_ns()
         elif self._begun:  # else recording began inside this very collection
             pause, self._begun = perf_counter_ns() - self._begun, 0

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from threading import Event, Lock, Thread
 from time import monotonic
 
-from pyvars.formats.json import Fragment, TooLargeError, encode
+from pyvars.formats.json import Fragment, TooLargeError, encode_foreign
 from pyvars.variables import Var
 
 __all__ = ("COLLECTOR", "Collector", "Job", "failure")
@@ -54,6 +54,8 @@ class Collector:
     def run(self, jobs: Iterable[Job], deadline: float) -> None:
         """Run the function of each job. On return each job has a value or an error, and no job changes any more."""
         waiting = deque(jobs)
+        if not waiting:
+            return
         if self._turn.acquire(timeout=max(0.0, deadline - monotonic())):
             try:
                 self._run(waiting, deadline)
@@ -116,7 +118,7 @@ class _Runner(Thread):
                 self._since = monotonic()
             value, error = None, None
             try:
-                value = encode(job.var.snapshot())
+                value = encode_foreign(job.var.snapshot())
             except BaseException as exception:  # SystemExit and KeyboardInterrupt of a function end nothing here
                 error = self._collector.caught(job.label, exception)
             with self._lock:

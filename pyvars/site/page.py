@@ -5,7 +5,7 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from pyvars.cells import Cell, fill
-from pyvars.formats.json import Fragment, distinct, document, encode, valid_text, value
+from pyvars.formats.json import Fragment, distinct, document, encode, splice, valid_text, value
 from pyvars.registry import Registry
 from pyvars.site.collect import COLLECTOR, Job
 from pyvars.variables import Var, Variable
@@ -47,8 +47,8 @@ class Pages:
         reader = Reader(layout.kept)
         for name, var in layout.others:
             members[name] = reader.read(name, var)
-        if reader.jobs:
-            COLLECTOR.run(reader.jobs, deadline)
+        COLLECTOR.run(reader.jobs, deadline)
+        if reader.unsettled:
             for name, _ in layout.others:
                 members[name] = reader.settled(members[name])
         try:
@@ -92,13 +92,16 @@ class Reader:
     def __init__(self, kept: dict[str, tuple[object, Fragment]]) -> None:
         self._kept = kept
         self.jobs: list[Job] = []
+        self.unsettled: bool = False
+        """Whether a Job or Branch was handed out."""
         self.errors: dict[str, object] = {}
 
     def read(self, label: str, var: Var, within: tuple[Var, ...] = ()) -> object:
         """What JSON can hold at once, or a Job or Branch that is to be settled."""
+        if isinstance(var, Variable) and var.inline:
+            return self._encoded(label, var)
+        self.unsettled = True
         if isinstance(var, Variable):
-            if var.inline:
-                return self._encoded(label, var)
             children = var.children()
             if children is not None:
                 if any(var is outer for outer in within):
@@ -122,7 +125,7 @@ class Reader:
                 self.errors[valid_text(data.label)] = data.error
             return data.value
         if isinstance(data, Branch):
-            return encode({key: self.settled(member) for key, member in data.members.items()})
+            return splice({key: self.settled(member) for key, member in data.members.items()})
         return data
 
     def contained(self, label: str, data: object) -> object:

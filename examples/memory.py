@@ -1,0 +1,40 @@
+"""Is it leaking, or only held free? A program allocates 300 MB, frees it, and looks at RSS and at memstats.
+
+    python -m examples.memory
+
+RSS alone says that the memory is in use as before. HeapAlloc and HeapIdle say that the program gave it back, and that
+malloc keeps it: one small block, allocated last, pins the end of the heap.
+"""
+
+import time
+
+import pyvars
+
+MB = 1_000_000
+
+
+def show(moment: str) -> None:
+    """Print the figures as the page shows them."""
+    time.sleep(0.15)  # a figure may be 100 ms old
+    memstats, process = pyvars.default_registry["memstats"].snapshot(), pyvars.default_registry["process"].snapshot()
+    assert isinstance(memstats, dict)
+    assert isinstance(process, dict)
+    figures = process["rss_bytes"], memstats["HeapAlloc"], memstats["HeapIdle"]
+    print(f"{moment:16}" + "".join(f"{figure // MB:>12}" for figure in figures), flush=True)
+
+
+def main() -> None:
+    """Allocate, free, and look in between."""
+    print(f"{'MB':16}{'RSS':>12}{'HeapAlloc':>12}{'HeapIdle':>12}")
+    show("start")
+    blocks = [bytearray(b"x" * 100_000) for _ in range(3000)]
+    pin = bytearray(b"x" * 100_000)
+    show("300 MB in use")
+    del blocks
+    show("freed")
+    del pin
+    show("pin gone too")
+
+
+if __name__ == "__main__":
+    main()

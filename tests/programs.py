@@ -1,0 +1,28 @@
+"""Runs Python programs as processes of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(code: str, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` with this interpreter, warnings being errors, and give back what it printed."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=check,
+        cwd=ROOT,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+def output(code: str, *arguments: str, **environment: str) -> str:
+    """What the program prints; it must print no error."""
+    done = run(code, *arguments, check=False, **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout

@@ -1,0 +1,243 @@
+"""The other built-ins, and how they are installed."""
+
+import gc
+import json
+import os
+import sys
+import threading
+import time
+
+import pytest
+
+import pyvars
+from pyvars import Registry
+from pyvars.runtime import BUILTINS, install, reading
+from tests.conftest import Read
+from tests.programs import output
+
+
+def test_process_says_what_the_kernel_says(registry: Registry, page: Read) -> None:
+    import psutil
+
+    install(registry, only=["process"])
+    reading.expire()
+    shown, process = page()["process"], psutil.Process()
+    assert shown["pid"] == os.getpid()
+    assert abs(float(shown["start_time_seconds"]) - process.create_time()) < 0.1
+    assert abs(float(shown["uptime_seconds"]) - (time.time() - process.create_time())) < 5
+    cpu = process.cpu_times()
+    assert abs(float(shown["cpu_user_seconds"]) - cpu.user) < 1
+    assert abs(float(shown["cpu_system_seconds"]) - cpu.system) < 1
+    assert abs(shown["rss_bytes"] - process.memory_info().rss) < 8 * 1024 * 1024
+    assert shown["peak_rss_bytes"] >= shown["rss_bytes"]
+    assert abs(shown["open_fds"] - process.num_fds()) <= 1
+    assert shown["context_switches_voluntary"] + shown["context_switches_involuntary"] > 0
+    assert shown["max_fds"] > 0
+
+
+def test_open_files_are_counted(registry: Registry, page: Read) -> None:
+    install(registry, only=["process"])
+    reading.expire()
+    before = page()["process"]["open_fds"]
+    files = [open(__file__) for _ in range(20)]  # noqa: SIM115
+    reading.expire()
+    after = page()["process"]["open_fds"]
+    for file in files:
+        file.close()
+    assert after - before == 20
+
+
+def test_no_limit_on_open_files_is_a_number_too() -> None:
+    code = """
+import resource, pyvars
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.getrlimit = lambda kind: (resource.RLIM_INFINITY, hard)
+print(pyvars.get("process").snapshot()["max_fds"])
+"""
+    assert int(output(code)) == 2**63 - 1
+
+
+def test_threads_are_counted_and_named(registry: Registry, page: Read) -> None:
+    install(registry, only=["threads"])
+    stop = threading.Event()
+    mine = [threading.Thread(target=stop.wait, name=f"mine-{number:03}", daemon=True) for number in range(120)]
+    before = page()["threads"]
+    for thread in mine:
+        thread.start()
+    try:
+        reading.expire()
+        shown = page()["threads"]
+        assert shown["count"] - before["count"] == 120
+        assert shown["daemon"] - before["daemon"] == 120
+        assert shown["native"] - before["native"] >= 115  # threads of earlier tests may have ended since
+        assert "mine-000" in shown["names"]
+        assert shown["names"] == sorted(shown["names"])
+        assert len(shown["names"]) == 100
+    finally:
+        stop.set()
+        for thread in mine:
+            thread.join()
+
+
+def test_gc_by_generation(registry: Registry, page: Read) -> None:
+    install(registry, only=["gc"])
+    shown = page()["gc"]
+    assert shown["enabled"] is True
+    for generation, stats in enumerate(gc.get_stats()):
+        figures = shown[f"gen{generation}"]
+        assert figures["collections"] <= stats["collections"]
+        assert figures["threshold"] == gc.get_threshold()[generation]
+        assert figures["pause_total_ns"] >= figures["pause_max_ns"] >= 0
+    threshold = gc.get_threshold()
+    gc.set_threshold(12_345, *threshold[1:])
+    try:
+        assert page()["gc"]["gen0"]["threshold"] == 12_345
+    finally:
+        gc.set_threshold(*threshold)
+
+
+def test_the_pauses_of_all_generations_are_those_of_memstats(registry: Registry, page: Read) -> None:
+    install(registry, only=["gc", "memstats"])
+    gc.collect()
+    gc.disable()
+    try:
+        shown = page()
+    finally:
+        gc.enable()
+    by_generation = [shown["gc"][f"gen{number}"]["pause_total_ns"] for number in range(3)]
+    assert sum(by_generation) == shown["memstats"]["PauseTotalNs"]
+
+
+def test_python_says_which(registry: Registry, page: Read) -> None:
+    install(registry, only=["python"])
+    assert page()["python"] == {
+        "gil": True,
+        "version": ".".join(map(str, sys.version_info[:3])),
+        "implementation": "CPython",
+        "platform": sys.platform,
+        "pyvars": pyvars.__version__,
+    }
+
+
+def test_a_gil_that_is_off_is_said() -> None:
+    code = """
+import sys
+gil = [True]
+sys._is_gil_enabled = lambda: gil[0]
+import pyvars
+python = pyvars.get("python")
+print(python.snapshot()["gil"])
+gil[0] = False
+print(python.snapshot()["gil"], python.snapshot()["gil"])
+"""
+    assert output(code).split() == ["True", "False", "False"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        (["/srv/shop/app.py", "--token", "secret"], ["app.py"]),
+        (["-c"], ["-c"]),
+        ([""], [""]),
+        ([], [""]),
+        (["/srv/\udcff.py"], ["\ufffd.py"]),
+    ],
+)
+def test_cmdline_is_the_name_of_the_program(
+    registry: Registry, page: Read, monkeypatch: pytest.MonkeyPatch, argv: list[str], shown: list[str]
+) -> None:
+    install(registry, only=["cmdline"])
+    monkeypatch.setattr(sys, "argv", argv)
+    assert page() == {"cmdline": shown}
+    assert page() == {"cmdline": shown}
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        ([], [""]),
+        (["/srv/app.py", "run", "--workers", "4"], ["/srv/app.py", "run", "--workers", "4"]),
+        (["a", "--password=x", "--port=80"], ["a", "--password=***", "--port=80"]),
+        (["a", "--api-key", "x", "y"], ["a", "--api-key", "***", "y"]),
+        (["a", "--token", "--verbose", "y"], ["a", "--token", "--verbose", "y"]),
+        (["a", "-psecret", "-p", "80"], ["a", "-p***", "-p", "80"]),
+        (["a", "TOKEN=abc", "DSN=x", "MODE=fast"], ["a", "TOKEN=***", "DSN=***", "MODE=fast"]),
+        (["a", "postgres://u:p@h/d?sslpassword=q"], ["a", "postgres://***@h/d?***"]),
+        (["a", "--url=https://u:p@h:80/x?a=b#c"], ["a", "--url=https://***@h:80/x?***#c"]),
+        (["a", "http://h/x"], ["a", "http://h/x"]),
+    ],
+)
+def test_the_whole_command_line_is_redacted(
+    registry: Registry, page: Read, monkeypatch: pytest.MonkeyPatch, argv: list[str], shown: list[str]
+) -> None:
+    install(registry, cmdline="redacted", only=["cmdline"])
+    monkeypatch.setattr(sys, "argv", argv)
+    assert page() == {"cmdline": shown}
+
+
+def test_asyncio_without_a_loop() -> None:
+    code = """
+import sys, pyvars
+print(pyvars.get("asyncio").snapshot())
+print("asyncio" in sys.modules)
+"""
+    expected = {"loops": 0, "tasks": 0, "lag_seconds": 0.0, "lag_max_seconds": 0.0}
+    assert output(code).splitlines() == [str(expected), "False"]
+
+
+def test_install_takes_its_words(registry: Registry) -> None:
+    install(registry)
+    assert list(registry) == sorted(BUILTINS)
+    install(registry)  # again replaces
+    assert registry.metadata("memstats").help
+    assert repr(registry["gc"]) == "<built-in pyvars.runtime.gc:GC>"
+    with pytest.raises(ValueError, match="redacted"):
+        install(registry, cmdline="whole")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no built-in variable 'nothing'"):
+        install(Registry(), only=["gc", "nothing"])
+
+
+def test_the_default_registry_holds_them() -> None:
+    assert set(BUILTINS) <= set(pyvars.default_registry)
+
+
+def test_figures_are_of_the_child_after_a_fork() -> None:
+    code = """
+import json, os, sys, pyvars
+pyvars.get("process").snapshot()
+if os.fork() == 0:
+    print(json.dumps([pyvars.get("process").snapshot()["pid"], os.getpid()]), flush=True)
+    os._exit(0)
+os.wait()
+"""
+    shown, actual = json.loads(output(code))
+    assert shown == actual
+
+
+def test_the_size_of_the_directory_or_its_entries_count_the_files() -> None:
+    """Linux before 6.2 has no size for /proc/self/fd."""
+    code = """
+import os, pyvars
+stat = os.stat
+class NoSize:
+    st_size = 0
+os.stat = lambda path, **options: NoSize if str(path).endswith("/fd") else stat(path, **options)
+print(pyvars.get("process").snapshot()["open_fds"], len(os.listdir("/proc/self/fd")) - 1)
+"""
+    shown, actual = output(code).split()
+    assert shown == actual
+
+
+def test_pauses_are_recorded_from_the_first_carrier_on() -> None:
+    code = """
+import gc, pyvars
+print(len(gc.callbacks), end=" ")
+from pyvars.asgi import DebugApp
+print(len(gc.callbacks), end=" ")
+DebugApp()
+DebugApp(pyvars.Registry())
+print(len(gc.callbacks), end=" ")
+gc.collect()
+print(pyvars.get("memstats").snapshot()["NumForcedGC"])
+"""
+    assert output(code).split() == ["0", "0", "1", "1"]

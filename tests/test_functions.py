@@ -1,0 +1,281 @@
+"""Functions of the program: one deadline for all, never two calls of one at once, and no harm to the page."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from threading import Event, Lock, Thread
+from typing import Any
+
+import pytest
+
+from pyvars import Int, Map, Registry, String
+from pyvars.site.http import Response, deadline
+from tests.conftest import Read, strict
+
+DEADLINE = 0.2
+SLACK = 1.0  # what a loaded machine may add; the claim is that a page is not held for the ten seconds of a function
+
+
+@pytest.fixture
+def release() -> Iterator[Event]:
+    """What a stuck function waits for; set at the end, and the threads that waited are gone."""
+    event = Event()
+    yield event
+    event.set()
+    for thread in threading.enumerate():
+        if thread.name == "pyvars-functions":
+            thread.join(5)
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    started = time.monotonic()
+    return call(), time.monotonic() - started
+
+
+def stuck_threads() -> int:
+    return sum(thread.name == "pyvars-functions" for thread in threading.enumerate())
+
+
+def test_functions_run_in_a_thread_of_ours_and_leave_none(registry: Registry, page: Read) -> None:
+    names: list[str] = []
+    for name in ("a", "b", "c"):
+        registry.publish(name, lambda: names.append(threading.current_thread().name))
+    page()
+    assert set(names) == {"pyvars-functions"}
+    assert len(names) == 3
+    for thread in threading.enumerate():
+        if thread.name == "pyvars-functions":
+            thread.join(5)
+    assert stuck_threads() == 0
+
+
+def test_a_page_without_functions_runs_in_the_thread_that_asks(registry: Registry, page: Read) -> None:
+    registry.publish("a", Int())
+    registry.publish("m", Map()).set("s", String("x"))
+    before = threading.active_count()
+    page()
+    assert threading.active_count() == before
+
+
+def test_a_function_that_hangs_is_left_and_not_started_again(registry: Registry, page: Read, release: Event) -> None:
+    calls: list[int] = []
+
+    def hang() -> int:
+        calls.append(1)
+        release.wait(10)
+        return len(calls)
+
+    registry.publish("hang", hang)
+    registry.publish("later", lambda: "fine")
+    registry.publish("number", Int(1))
+    shown, seconds = timed(page)
+    assert shown["pyvars.errors"]["hang"]["type"] == "timeout"
+    assert (shown["hang"], shown["later"], shown["number"]) == (None, "fine", 1)
+    assert seconds < DEADLINE + SLACK
+    for _ in range(3):
+        assert page()["pyvars.errors"]["hang"]["type"] == "timeout"
+    assert len(calls) == 1
+    release.set()
+    wait_until(lambda: stuck_threads() == 0)
+    assert page()["hang"] == 2
+    assert "pyvars.errors" not in page()
+
+
+def test_while_true_is_contained(registry: Registry, page: Read) -> None:
+    stop: list[int] = []
+
+    def spin() -> None:
+        while not stop:
+            pass
+
+    registry.publish("spin", spin)
+    registry.publish("number", Int(1))
+    try:
+        shown, seconds = timed(page)
+        assert shown["number"] == 1
+        assert shown["pyvars.errors"]["spin"]["type"] == "timeout"
+        assert seconds < DEADLINE + SLACK
+    finally:
+        stop.append(1)
+        wait_until(lambda: stuck_threads() == 0)
+
+
+def test_at_most_four_threads_are_stuck_and_the_rest_is_skipped(registry: Registry, page: Read, release: Event) -> None:
+    for number in range(6):
+        registry.publish(f"f{number}", lambda: release.wait(10))
+    registry.publish("g", lambda: "fine")
+    shown = page()
+    words = {name: error["type"] for name, error in shown["pyvars.errors"].items()}
+    assert sorted(words.values()) == ["skipped"] * 3 + ["timeout"] * 4
+    assert words["g"] == "skipped"
+    assert stuck_threads() == 4
+    shown, seconds = timed(page)
+    assert stuck_threads() == 4
+    assert seconds < SLACK
+    release.set()
+    wait_until(lambda: stuck_threads() == 0)
+    assert "pyvars.errors" not in page()
+
+
+def test_slow_functions_together_keep_to_the_one_deadline(registry: Registry, page: Read) -> None:
+    for number in range(20):
+        registry.publish(f"f{number:02}", lambda: time.sleep(0.03))
+    shown, seconds = timed(page)
+    assert seconds < DEADLINE + SLACK
+    assert "skipped" in {error["type"] for error in shown["pyvars.errors"].values()}
+    assert "f00" not in shown["pyvars.errors"]
+
+
+def test_a_request_whose_time_is_up_starts_nothing(registry: Registry, page: Read) -> None:
+    calls: list[int] = []
+    registry.publish("f", lambda: calls.append(1))
+    registry.publish("number", Int(1))
+    shown = page(deadline=time.monotonic() - 1)
+    assert shown["number"] == 1
+    assert shown["pyvars.errors"]["f"]["type"] == "skipped"
+    assert calls == []
+
+
+def test_two_pages_at_once_never_run_one_function_twice_at_once(registry: Registry, page: Read) -> None:
+    running = Lock()
+    overlaps: list[int] = []
+
+    def function() -> str:
+        if not running.acquire(blocking=False):
+            overlaps.append(1)
+        time.sleep(0.001)
+        running.release()
+        return "fine"
+
+    registry.publish("f", function)
+    pages: list[Any] = []
+    threads = [Thread(target=lambda: pages.extend(page() for _ in range(5))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(pages) == 30
+    assert overlaps == []
+    assert any(shown["f"] == "fine" for shown in pages)
+
+
+def test_a_function_that_waits_for_a_lock_its_program_holds(registry: Registry, page: Read) -> None:
+    lock = Lock()
+
+    def locked() -> str:
+        with lock:
+            return "fine"
+
+    registry.publish("locked", locked)
+    with lock:
+        assert page()["locked"] is None
+    wait_until(lambda: stuck_threads() == 0)
+    assert page()["locked"] == "fine"
+
+
+def test_a_function_may_publish_delete_and_count(registry: Registry, page: Read) -> None:
+    calls = registry.publish("calls", Int())
+
+    @registry.publish("busy")
+    def busy() -> int:
+        calls.add()
+        registry.delete("victim")
+        registry.publish(f"made_{calls.value}", Int())
+        return 1
+
+    registry.publish("victim", Int())
+    assert page()["busy"] == 1
+    shown = page()
+    assert "victim" not in shown
+    assert "made_1" in shown
+    assert shown["calls"] >= 1
+
+
+def test_a_function_may_ask_for_the_page_itself(registry: Registry, respond: Callable[..., Response]) -> None:
+    inner: list[Any] = []
+
+    @registry.publish("mirror")
+    def mirror() -> int:
+        inner.append(strict(respond().body))
+        return 1
+
+    registry.publish("number", Int(3))
+    shown, seconds = timed(lambda: strict(respond().body))
+    assert shown["number"] == 3
+    assert seconds < DEADLINE + SLACK
+    wait_until(lambda: stuck_threads() == 0)
+    assert inner[0]["number"] == 3
+    assert inner[0]["mirror"] is None
+
+
+def test_a_function_may_fork(registry: Registry, page: Read) -> None:
+    @registry.publish("forks")
+    def forks() -> int:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(7)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    assert page()["forks"] == 7
+
+
+def test_a_dict_that_eight_threads_change_while_it_is_shown(registry: Registry, page: Read) -> None:
+    shared: dict[str, int] = {}
+    done = Event()
+
+    def change(offset: int) -> None:
+        number = 0
+        while not done.is_set():
+            shared[f"{offset}-{number % 50}"] = number
+            shared.pop(f"{offset}-{(number * 7) % 50}", None)
+            number += 1
+
+    registry.publish("shared", lambda: shared)
+    threads = [Thread(target=change, args=(offset,)) for offset in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        pages = [page() for _ in range(20)]
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert {error["type"] for shown in pages for error in shown.get("pyvars.errors", {}).values()} <= {
+        "timeout",
+        "skipped",
+    }
+    assert any(shown["shared"] is not None for shown in pages)
+
+
+def test_a_program_that_is_out_of_threads_still_has_a_page(
+    registry: Registry, page: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(self: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    registry.publish("f", lambda: 1)
+    registry.publish("number", Int(1))
+    monkeypatch.setattr(Thread, "start", no_thread)
+    shown = page()
+    assert (shown["f"], shown["number"]) == (None, 1)
+    assert shown["pyvars.errors"]["f"]["type"] == "skipped"
+
+
+def test_no_more_than_a_thousand_labels_are_remembered_for_the_log(
+    registry: Registry, page: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    states = registry.publish("states", Map())
+    for number in range(1200):
+        states.set(f"k{number}", lambda: 1 / 0)
+    for _ in range(3):
+        page(deadline=deadline() + 10)
+    assert len(caplog.records) <= 1000
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for what must come to be true, and fail if it does not."""
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "it did not come to be true"
+        time.sleep(0.005)

@@ -1,0 +1,233 @@
+"""The side port: a real server beside the program, which it leaves alone."""
+
+import asyncio
+import gzip
+import http.client
+import json
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from typing import NamedTuple
+
+import httpx
+import pytest
+
+import pyvars
+from pyvars import ConfigurationError, Int, Registry
+from pyvars.server import Server
+from tests.programs import output, run
+
+
+@pytest.fixture
+def server(registry: Registry) -> Iterator[Server]:
+    """A side port for the fresh registry, on a free port."""
+    registry.publish("orders", Int(3))
+    with pyvars.serve(0, registry=registry) as server:
+        yield server
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def get(server: Server, path: str = "/debug/vars", method: str = "GET", **headers: str) -> Answer:
+    """The answer as http.client reads it, which adds no header but Host and decodes nothing."""
+    with closing(http.client.HTTPConnection(server.host, server.port, timeout=10)) as connection:
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in headers.items():
+            connection.putheader(name.replace("_", "-"), value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        fields = {name: value for name, value in answer.getheaders() if name != "date"}
+        return Answer(answer.status, fields, answer.read())
+
+
+def test_it_serves_what_it_was_given(server: Server) -> None:
+    assert json.loads(get(server).body) == {"orders": 3}
+    assert server.url == f"http://127.0.0.1:{server.port}"
+    assert repr(server) == f"<Server {server.url}>"
+
+
+def test_it_serves_the_default_registry() -> None:
+    pyvars.publish("orders", Int(4))
+    with pyvars.serve(port=0) as server:
+        page = json.loads(get(server).body)
+    assert page["orders"] == 4
+    assert page["memstats"]["HeapAlloc"] > 0
+    assert page["process"]["pid"]
+
+
+def test_the_answer_names_no_server_and_has_a_length(server: Server) -> None:
+    answer = get(server)
+    assert answer.headers.get("server") is None
+    assert answer.headers.get("content-length") == "18"
+    assert answer.headers.get("transfer-encoding") is None
+    assert answer.headers.get("content-encoding") is None
+
+
+@pytest.mark.parametrize("accept", ["gzip", "gzip, deflate", "deflate, gzip;q=0.5", "GZIP", "br;q=1, gzip ; q=1.0"])
+def test_gzip_when_it_is_asked_for(server: Server, registry: Registry, accept: str) -> None:
+    for number in range(100):
+        registry.publish(f"counter_{number}", Int(number))
+    plain = get(server).body
+    answer = get(server, accept_encoding=accept)
+    assert answer.headers.get("content-encoding") == "gzip"
+    body = answer.body
+    assert gzip.decompress(body) == plain
+    assert len(body) < len(plain)
+    head = get(server, method="HEAD", accept_encoding=accept)
+    assert head.body == b""
+    assert head.headers == answer.headers
+
+
+@pytest.mark.parametrize("accept", ["", "identity", "gzip;q=0", "gzip; q=0.0", "deflate", "x-gzipped", "*"])
+def test_no_gzip_when_it_is_not(server: Server, registry: Registry, accept: str) -> None:
+    for number in range(100):
+        registry.publish(f"counter_{number}", Int(number))
+    answer = get(server, accept_encoding=accept)
+    assert answer.headers.get("content-encoding") is None
+    assert json.loads(answer.body)["counter_99"] == 99
+
+
+def test_every_other_path_is_the_one_404(server: Server) -> None:
+    for path in ("/", "/debug/vars%00", "//debug/vars", "/debug/nothing", "/favicon.ico", "/debug/../debug/vars"):
+        answer = get(server, path)
+        assert (answer.status, answer.body) == (404, b"not found\n")
+        assert get(server, path, "POST").status == 404
+    assert get(server, "/debug").status == 200
+    assert get(server, Host="evil.example").status in (400, 404)  # two Host headers
+
+
+def test_a_port_that_is_taken_is_an_error_here(server: Server) -> None:
+    with pytest.raises(OSError, match="in use"):
+        pyvars.serve(server.port)
+    for port in (70_000, -1):
+        with pytest.raises(ConfigurationError, match="0 to 65535"):
+            pyvars.serve(port)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "", "example.com", "192.168.1.7", "::ffff:0.0.0.0"])
+def test_an_address_that_others_can_reach_is_refused(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="this machine only"):
+        pyvars.serve(0, host)
+
+
+def test_ipv6_and_names_of_loopback() -> None:
+    with pyvars.serve(0, "localhost") as server:
+        assert get(server, "/debug/").status == 200
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    try:
+        server = pyvars.serve(0, "::1")
+    except OSError as error:
+        pytest.skip(f"no IPv6 loopback here: {error}")
+    with server:
+        assert server.url == f"http://[::1]:{server.port}"
+        assert httpx.get(f"{server.url}/debug/vars").status_code == 200
+
+
+def test_closing_leaves_nothing_behind(registry: Registry) -> None:
+    before = set(threading.enumerate())
+    server = pyvars.serve(0, registry=registry)
+    port = server.port
+    assert {thread.name for thread in set(threading.enumerate()) - before} == {"pyvars-server"}
+    keep_alive = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    keep_alive.request("GET", "/debug/vars")
+    keep_alive.getresponse().read()
+    server.close()
+    server.close()
+    keep_alive.close()
+    assert set(threading.enumerate()) <= before
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+        pass
+    with pyvars.serve(port, registry=registry) as again:
+        assert get(again).status == 200
+
+
+def test_closing_at_once_is_fine(registry: Registry) -> None:
+    for _ in range(3):
+        pyvars.serve(0, registry=registry).close()
+
+
+def test_signals_logging_and_the_loop_of_the_program_are_left_alone(registry: Registry) -> None:
+    access, error = logging.getLogger("uvicorn.access"), logging.getLogger("uvicorn.error")
+    handler = logging.NullHandler()
+    access.addHandler(handler)
+    try:
+
+        def state() -> list[object]:
+            return [
+                [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+                [(log.handlers[:], log.level, log.propagate, log.disabled) for log in (access, error, logging.root)],
+            ]
+
+        async def main() -> None:
+            loop, before = asyncio.get_running_loop(), state()
+            with pyvars.serve(0, registry=registry) as server:
+                assert (await asyncio.to_thread(get, server)).status == 200
+                assert state() == before
+            assert asyncio.get_running_loop() is loop
+            assert state() == before
+
+        asyncio.run(main())
+    finally:
+        access.removeHandler(handler)
+
+
+def test_functions_of_the_program_run_for_it(server: Server, registry: Registry) -> None:
+    registry.publish("names", lambda: threading.current_thread().name)
+    assert json.loads(get(server).body)["names"] == "pyvars-functions"
+
+
+def test_it_ends_with_the_program() -> None:
+    code = """
+import http.client, pyvars
+server = pyvars.serve(0)
+connection = http.client.HTTPConnection(server.host, server.port)
+connection.request("GET", "/debug/vars")
+print(connection.getresponse().status)
+connection.close()
+"""
+    assert output(code) == "200\n"
+
+
+def test_a_program_that_fails_fails_as_before() -> None:
+    done = run("import pyvars; pyvars.serve(0); raise SystemExit(7)", check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
+    done = run("import pyvars; pyvars.serve(0); 1 / 0", check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
+
+
+def test_a_child_that_exits_leaves_the_parents_alone() -> None:
+    code = """
+import http.client, os, sys, pyvars
+server = pyvars.serve(0)
+if os.fork() == 0:
+    sys.exit(0)
+status = os.waitstatus_to_exitcode(os.wait()[1])
+connection = http.client.HTTPConnection(server.host, server.port)
+connection.request("GET", "/debug/vars")
+print(status, connection.getresponse().status)
+"""
+    done = run(code, check=False, PYTHONWARNINGS="")
+    assert (done.returncode, done.stdout) == (0, "0 200\n"), done.stderr
+
+
+def test_a_failure_to_start_gives_the_address_back(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    with pytest.raises(RuntimeError, match="can't start"):
+        pyvars.serve(port, registry=registry)
+    monkeypatch.undo()
+    with pyvars.serve(port, registry=registry) as server:
+        assert get(server).status == 200
