@@ -176,7 +176,7 @@ def test_the_program_is_not_started_without_its_side_port(tmp_path: Path) -> Non
     assert (status, printed) == (1, "")
     assert error.startswith(f"pyvars: no side port on 127.0.0.1:{port}: ")
     assert "in use" in error
-    for arguments, word in ((["--port", "70000"], "0-65535"), (["--host", "0.0.0.0"], "this machine only")):
+    for arguments, word in ((["--port", "70000"], "0 to 65535"), (["--host", "0.0.0.0"], "this machine only")):
         status, printed, error = outcome([sys.executable, "-m", "pyvars", *arguments, "script.py"], tmp_path)
         assert (status, printed, error.count("\n")) == (1, "", 1)
         assert word in error
