@@ -9,6 +9,7 @@ import json
 import socket
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -121,7 +122,8 @@ def main(port: int = 8000) -> None:
             "Ctrl-C closes it.",
             flush=True,
         )
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
         twin_server.shutdown()
 
 

@@ -166,7 +166,8 @@ class Registry(Variable, Mapping[str, Var]):
 
     def items(self) -> ItemsView[str, Var]:
         """Names and variables of this moment, sorted by name."""
-        return dict(sorted(self._vars.copy().items(), key=_name)).items()
+        variables = self._vars.copy()
+        return {name: variables[name] for name in sorted(variables)}.items()
 
     def values(self) -> ValuesView[Var]:
         """The variables of this moment, in the order of their names."""
@@ -183,10 +184,6 @@ class Registry(Variable, Mapping[str, Var]):
 
     def __repr__(self) -> str:
         return f"<Registry of {len(self)} variables>"
-
-
-def _name(item: tuple[str, Var]) -> str:
-    return item[0]
 
 
 def _checked_name(name: str, var: Var) -> str:

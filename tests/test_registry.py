@@ -128,8 +128,8 @@ def test_reserved_names_are_refused_whatever_their_case(registry: Registry, name
 
 def test_a_function_may_take_the_place_of_memstats_and_cmdline(registry: Registry) -> None:
     registry.publish("cmdline", lambda: ["shop"])
-    registry.publish("memstats", dict)
-    assert registry.snapshot() == {"cmdline": ["shop"], "memstats": {}}
+    registry.publish("memstats", lambda: {"HeapAlloc": 1})
+    assert registry.snapshot() == {"cmdline": ["shop"], "memstats": {"HeapAlloc": 1}}
     with pytest.raises(ValueError, match="reserved"):
         registry.publish("Cmdline", lambda: ["shop"])
 

@@ -98,7 +98,9 @@ def _escaped(text: bytes) -> bytes:
 
 
 def valid_text(text: str) -> str:
-    """`text` with each lone surrogate replaced by U+FFFD, as Go does with invalid UTF-8."""
+    """`text` with each lone surrogate replaced by U+FFFD, as Go does with invalid UTF-8; mostly `text` itself."""
+    if text.isascii():
+        return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

@@ -1,0 +1,151 @@
+"""Every example runs and shows what it says; every block of the README does too."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import strict
+from tests.programs import ROOT, output
+from tests.services import Client, fetch, free_port, port_in, service
+
+README = (ROOT / "README.md").read_text()
+EXAMPLES = {path.stem for path in (ROOT / "examples").glob("*.py")} - {"__init__"}
+
+
+@pytest.fixture
+def shop() -> Iterator[tuple[int, int]]:
+    """The demo on free ports: that of the service and that of its WSGI twin."""
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "examples.shop", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        first = process.stdout.readline()
+        asgi, wsgi = (port_in(part) for part in first.split("twin"))
+        for line in process.stdout:
+            if line.startswith("Ctrl-C"):
+                break
+        yield asgi, wsgi
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+
+
+def test_the_shop(shop: tuple[int, int]) -> None:
+    asgi, wsgi = shop
+    for port in shop:
+        client = Client(port)
+        assert json.loads(client.ask("/orders", "POST", b"amount=9.90").body)["state"] == "accepted"
+        assert json.loads(client.ask("/orders", "POST", b"amount=-1").body)["state"] == "refused"
+        assert client.ask("/nothing").status == 404
+        client.close()
+    client = Client(asgi)
+    assert json.loads(client.ask("/shipments", "POST", b"").body) == {"open": 1}
+    client.close()
+    pages = [strict(fetch(port).body) for port in (asgi, wsgi)]
+    for page in pages:
+        assert page["orders"] == 2
+        assert float(page["revenue_eur"]) == 19.8
+        assert page["orders_by_state"] == {"accepted": 2, "refused": 2, "shipped": 1}
+        assert page["orders_open"] == 1
+        assert page["stock"] == {"apple": 40, "pear": 12}
+        assert page["memstats"]["HeapAlloc"] > 0
+        assert page["asyncio"]["loops"] == 1
+
+
+def test_memory() -> None:
+    """Freed memory that malloc keeps: RSS stays, HeapAlloc falls, HeapIdle rises."""
+    lines = output("from examples.memory import main; main()").splitlines()
+    table = {line[:16].strip(): [int(figure) for figure in line[16:].split()] for line in lines[1:]}
+    (used_rss, used, _), (freed_rss, freed, idle) = table["300 MB in use"], table["freed"]
+    assert freed_rss == pytest.approx(used_rss, rel=0.05)
+    assert used - freed == pytest.approx(300, rel=0.1)
+    assert idle == pytest.approx(300, rel=0.1)
+    assert block("text").splitlines()[0] == lines[0]
+    assert [line[:16] for line in block("text").splitlines()] == [line[:16] for line in lines]
+
+
+def test_worker() -> None:
+    port = free_port()
+    with service("pyvars", "--port", str(port), "examples/worker.py", "60", ready=port):
+        first, second = (strict(fetch(port, "/debug/vars?name=jobs&name=last_job").body) for _ in range(2))
+        assert second["jobs"] >= first["jobs"]
+        assert first["last_job"] in ("", *(f"job {number}" for number in range(second["jobs"] + 2)))
+    assert "jobs done" in output("from examples.worker import main; main(0.05)")
+
+
+def test_each_example_has_a_test() -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    for name in EXAMPLES:
+        assert f"examples.{name}" in tests or f"examples/{name}" in tests, name
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def block(language: str) -> str:
+    (only,) = blocks(language)
+    return only
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_in_the_readme_runs(code: str) -> None:
+    output(code)
+
+
+def test_the_page_in_the_readme_is_the_page_of_its_code() -> None:
+    (code,) = (code for code in blocks("python") if "broken" in code)
+    shown = output(
+        f"""{code}
+import logging
+logging.disable()
+for name in list(pyvars.runtime.BUILTINS):
+    pyvars.delete(name)
+with pyvars.serve(0) as server:
+    import urllib.request
+    with urllib.request.urlopen(server.url + "/debug/vars") as answer:
+        print(answer.read().decode(), end="")
+"""
+    )
+
+    def without_time(text: str) -> str:
+        return re.sub(r'"time":"[^"]*"', '"time":""', text)
+
+    assert without_time(shown) == without_time(block("json"))
+
+
+def test_commands_in_the_readme_run(shop: tuple[int, int]) -> None:
+    """Against the shop, and a side port that stands in for 6060; programs that serve for ever have tests of their own."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    side = free_port()
+    ran = []
+    with service("pyvars", "--port", str(side), "-m", "examples.shop", "0", ready=side):
+        for text in blocks("console"):
+            for line in text.splitlines():
+                assert line.startswith("$ ")
+                command = line[2:].replace("localhost:8000", f"localhost:{shop[0]}")
+                command = command.replace("localhost:6060", f"localhost:{side}").replace("--port 6060", "--port 0")
+                if command == "make run" or "datasette" in command:
+                    continue
+                if command.startswith("curl"):
+                    command = command.replace("curl", "curl --silent --show-error --fail", 1)
+                done = subprocess.run(
+                    command,
+                    shell=True,
+                    cwd=ROOT,
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                    env=environment,
+                    check=False,
+                )
+                assert (done.returncode, done.stderr) == (0, ""), line
+                assert done.stdout
+                ran.append(line)
+    assert len(ran) >= 9

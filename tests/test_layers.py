@@ -1,0 +1,184 @@
+"""The shape of the house: which module may import which, and what an import costs."""
+
+import ast
+import importlib
+import json
+import pkgutil
+from pathlib import Path
+
+import pyvars
+from tests.programs import output
+
+PACKAGE = Path(pyvars.__file__).parent
+CORE = {"pyvars.errors", "pyvars.cells", "pyvars.variables", "pyvars.map", "pyvars.registry"}
+
+# What each may import of pyvars at its top level, itself and its package aside. A module may always import what stands
+# before it; the order is from the inside out.
+ORDER = [
+    "pyvars.errors",
+    "pyvars.cells",
+    "pyvars.variables",
+    "pyvars.map",
+    "pyvars.registry",
+    "pyvars",
+    "pyvars.runtime",
+    "pyvars.runtime.*",
+    "pyvars.formats",
+    "pyvars.formats.*",
+    "pyvars.access",
+    "pyvars.site",
+    "pyvars.site.http",
+    "pyvars.site.collect",
+    "pyvars.site.page",
+    "pyvars.site.site",
+    "pyvars.site.views",
+    "pyvars.site.default",
+    "pyvars.asgi",
+    "pyvars.wsgi",
+    "pyvars.server",
+    "pyvars.reader",
+    "pyvars.cli",
+    "pyvars.__main__",
+]
+
+
+def modules() -> dict[str, ast.Module]:
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(path.read_text())
+    return found
+
+
+MODULES = modules()
+
+
+def imports(tree: ast.Module) -> set[str]:
+    """What runs when the module is imported: not inside functions, not for type checkers."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                found.add(whole if whole in MODULES else node.module)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
+            isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        ):
+            continue
+        waiting.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def place(module: str) -> int:
+    if module in ORDER:
+        return ORDER.index(module)
+    return ORDER.index(f"{module.rpartition('.')[0]}.*")
+
+
+def test_arrows_point_inward() -> None:
+    for name, tree in MODULES.items():
+        for imported in imports(tree):
+            if imported.partition(".")[0] == "pyvars":
+                assert place(imported) < place(name) or imported.rpartition(".")[0] == name.rpartition(".")[0], (
+                    f"{name} imports {imported}, which stands further out"
+                )
+
+
+def test_there_is_no_cycle() -> None:
+    arrows = {name: {to for to in imports(tree) if to in MODULES} for name, tree in MODULES.items()}
+
+    def reached(name: str, seen: frozenset[str]) -> None:
+        assert name not in seen, f"a cycle through {name}"
+        for to in arrows[name]:
+            reached(to, seen | {name})
+
+    for name in arrows:
+        reached(name, frozenset())
+
+
+def test_the_core_needs_the_standard_library_only() -> None:
+    import sys
+
+    for name in CORE:
+        for imported in imports(MODULES[name]):
+            assert imported in CORE or imported.partition(".")[0] in sys.stdlib_module_names
+
+
+def test_only_one_module_knows_orjson_and_one_uvicorn() -> None:
+    def users(package: str) -> set[str]:
+        return {
+            name
+            for name, tree in MODULES.items()
+            for node in ast.walk(tree)
+            if (isinstance(node, ast.Import) and any(alias.name.partition(".")[0] == package for alias in node.names))
+            or (isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == package)
+        }
+
+    assert users("orjson") == {"pyvars.formats.json"}
+    assert users("uvicorn") == users("starlette") == {"pyvars.server"}
+    assert users("psutil") == {"pyvars.runtime.process", "pyvars.runtime.memstats"}
+
+
+def test_importing_is_cheap_and_silent() -> None:
+    code = """
+import json, os, sys, threading
+before, files, environment = set(sys.modules), os.listdir("/proc/self/fd"), []
+class Watched(dict):
+    def __getitem__(self, key): environment.append(key); return dict.__getitem__(self, key)
+    def get(self, key, default=None): environment.append(key); return dict.get(self, key, default)
+os.environ = Watched(os.environ)
+import pyvars
+added = sorted(set(sys.modules) - before)
+print(json.dumps([added, threading.active_count(), len(os.listdir("/proc/self/fd")) - len(files), environment]))
+"""
+    added, threads, files, environment = json.loads(output(code))
+    assert len(added) <= 60
+    heavy = {"asyncio", "starlette", "uvicorn", "psutil", "orjson", "inspect", "logging", "ctypes", "socket"}
+    assert not heavy & {name.partition(".")[0] for name in added}
+    assert (threads, files, environment) == (1, 0, [])
+
+
+def test_every_module_names_what_is_public() -> None:
+    """`__all__` is a tuple, sorted, and names what the module defines and what has a docstring."""
+    for info in pkgutil.walk_packages([str(PACKAGE)], "pyvars."):
+        if info.name == "pyvars.__main__":
+            continue
+        module = importlib.import_module(info.name)
+        tree = MODULES[info.name]
+        names = getattr(module, "__all__", ())
+        assert isinstance(names, tuple), info.name
+        assert len(set(names)) == len(names), info.name
+        defined = {
+            node.name
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
+        }
+        for name in names:
+            value = getattr(module, name)
+            assert not callable(value) or name not in defined or value.__doc__, f"{info.name}.{name} has no docstring"
+
+
+def test_the_public_names() -> None:
+    assert isinstance(pyvars.__all__, tuple)
+    assert list(pyvars.__all__) == sorted(pyvars.__all__)
+    public = {name for name in vars(pyvars) if not name.startswith("_")}
+    submodules = {name.rpartition(".")[2] for name in MODULES}
+    from_elsewhere = {"Any", "Callable", "Coroutine", "MISSING", "Never", "TYPE_CHECKING", "TypeVar", "overload"}
+    assert public - submodules - from_elsewhere == set(pyvars.__all__) - {"serve"} | {"serve"} - submodules
+
+
+def test_files_can_be_read_in_one_sitting() -> None:
+    lengths = {path.name: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert max(lengths.values()) <= 330
+
+
+def test_version_and_changelog_agree() -> None:
+    changelog = (PACKAGE.parent / "CHANGELOG.md").read_text()
+    assert f"## {pyvars.__version__}" in changelog

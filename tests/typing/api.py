@@ -1,0 +1,83 @@
+"""What type checkers must see of the public API. Checked by mypy and pyright, never run."""
+
+from collections.abc import Callable, ItemsView
+from typing import Never, assert_type
+
+import pyvars
+from pyvars import Float, Func, Int, Map, Metadata, Registry, String, Var, publish
+from pyvars.asgi import DebugApp, VarsMiddleware
+from pyvars.runtime import install
+from pyvars.server import Server
+
+
+class Pool:
+    def snapshot(self) -> dict[str, int]:
+        return {"in_use": 3}
+
+
+def depth() -> int:
+    return 3
+
+
+async def later() -> int:
+    return 3
+
+
+registry = Registry()
+
+assert_type(publish("a", Int()), Int)
+assert_type(publish("b", Float(), unit="eur", help="Revenue"), Float)
+assert_type(publish("c", String("1.4"), exist_ok=True), String)
+assert_type(publish("d", Map()), Map)
+assert_type(publish("e", registry), Registry)
+assert_type(publish("f", Pool()), Pool)
+assert_type(publish("g", depth), Func)
+assert_type(registry.publish("a", Int(gauge=True)), Int)
+assert_type(registry.publish("g", lambda: [1]), Func)
+
+
+@publish("h", help="Queue depth")
+def queue_depth() -> int:
+    return 3
+
+
+@registry.publish("h")
+def registry_depth() -> int:
+    return 3
+
+
+same: Callable[[], int] = queue_depth
+assert_type(queue_depth(), int)
+assert_type(registry_depth(), int)
+
+assert_type(Int().value, int)
+assert_type(Float().value, float)
+assert_type(String().value, str)
+assert_type(Int().add(), None)
+assert_type(Map()["a"], object)
+assert_type(Map().var("a"), Var)
+assert_type(pyvars.get("a"), Var | None)
+assert_type(registry.get("a"), Var | None)
+assert_type(registry["a"], Var)
+assert_type(registry.items(), ItemsView[str, Var])
+assert_type(registry.metadata("a"), Metadata)
+assert_type(pyvars.default_registry, Registry)
+assert_type(pyvars.serve(6060), Server)
+assert_type(pyvars.serve(0, "::1", registry=registry).url, str)
+install(registry, cmdline="redacted", only=["gc"])
+DebugApp(registry)
+VarsMiddleware(DebugApp(), registry=registry)
+
+# Mistakes that a type checker must find: an unused `type: ignore` is an error itself.
+publish("x", 3)  # type: ignore[call-overload]
+publish(3, Int())  # type: ignore[call-overload]
+Int().value = 3  # type: ignore[misc]
+Int().add(1.5)  # type: ignore[arg-type]
+Int().add("1")  # type: ignore[arg-type]
+Float().add("1")  # type: ignore[arg-type]
+String(3)  # type: ignore[arg-type]
+Map().add(3)  # type: ignore[arg-type]
+Map()["a"] = 3  # type: ignore[index]
+registry["a"] = Int()  # type: ignore[index]
+install(registry, cmdline="whole")  # type: ignore[arg-type]
+assert_type(publish("x", later), Never)
