@@ -121,7 +121,7 @@ with pyvars.serve(0) as server:
 
 
 def test_commands_in_the_readme_run(shop: tuple[int, int]) -> None:
-    """Against the shop, and a side port that stands in for 6060; programs that serve for ever have tests of their own."""
+    """Against the shop, and a side port in place of 6060; programs that serve for ever have tests of their own."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     side = free_port()
     ran = []

@@ -17,7 +17,7 @@ DATASETTE = [
     ("GET", "/", None),
     ("GET", "/-/versions.json", None),
     ("GET", "/_memory.json?sql=select+1+as+one&_shape=array", None),
-    ("GET", "/_memory?sql=select+2", None),
+    ("GET", "/-/static/table.js", None),
     ("GET", "/-/static/app.css", None),
     ("GET", "/nothing", None),
     ("GET", "/debug", None),
