@@ -6,5 +6,4 @@ from pyvars.cli import main
 
 __all__ = ()
 
-if __name__ == "__main__":
-    sys.exit(main())
+sys.exit(main())

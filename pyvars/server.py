@@ -95,8 +95,9 @@ def serve(port: int = 6060, host: str = "127.0.0.1", *, registry: Registry | Non
     watch()  # when it is called on the program's loop
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=128)
-    # Accepted sockets inherit it. asyncio sets it itself, but not on sockets whose protocol is 0, as create_server makes
-    # them; without it head and body of an answer wait for each other: 44 ms a request over a connection kept alive.
+    # Accepted sockets inherit it. asyncio sets it itself, but not on sockets whose protocol is 0, as create_server
+    # makes them; without it head and body of an answer wait for each other: 44 ms a request over a connection kept
+    # alive.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         return Server(listener, _application(debug(registry, prefix="/debug")))

@@ -181,7 +181,12 @@ def test_servers_that_leave_optional_keys_out(app: DebugApp) -> None:
 def test_functions_run_off_the_loop(registry: Registry, start: Callable[[Any], Any]) -> None:
     """While a function waits for the loop, the loop goes on; on asyncio and on trio."""
     reached = threading.Event()
-    registry.publish("waits", lambda: reached.wait(5))
+
+    class Waits:
+        def snapshot(self) -> bool:
+            return reached.wait(5)
+
+    registry.publish("waits", Waits())
 
     async def main() -> list[Any]:
         sent: list[Any] = []

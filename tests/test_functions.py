@@ -160,6 +160,37 @@ def test_two_pages_at_once_never_run_one_function_twice_at_once(registry: Regist
     assert any(shown["f"] == "fine" for shown in pages)
 
 
+def test_a_page_waits_for_its_turn_no_longer_than_its_deadline(registry: Registry, page: Read, release: Event) -> None:
+    entered = Event()
+
+    def slow() -> str:
+        entered.set()
+        release.wait(10)
+        return "fine"
+
+    registry.publish("slow", slow)
+    registry.publish("number", Int(1))
+    first = Thread(target=lambda: page(deadline=deadline() + 10))
+    first.start()
+    entered.wait(10)
+    shown = page(deadline=time.monotonic() + 0.001)
+    assert shown["number"] == 1
+    assert shown["pyvars.errors"]["slow"]["type"] in ("skipped", "timeout")
+    first.join()
+
+
+def test_an_object_with_a_snapshot_runs_as_a_function_does(registry: Registry, page: Read) -> None:
+    class Pool:
+        def snapshot(self) -> str:
+            return threading.current_thread().name
+
+    nested = Registry()
+    nested.publish("pool", Pool())
+    registry.publish("nested", nested)
+    registry.publish("pool", Pool())
+    assert page() == {"nested": {"pool": "pyvars-functions"}, "pool": "pyvars-functions"}
+
+
 def test_a_function_that_waits_for_a_lock_its_program_holds(registry: Registry, page: Read) -> None:
     lock = Lock()
 
@@ -262,15 +293,26 @@ def test_a_program_that_is_out_of_threads_still_has_a_page(
     assert shown["pyvars.errors"]["f"]["type"] == "skipped"
 
 
-def test_no_more_than_a_thousand_labels_are_remembered_for_the_log(
+def test_a_thousand_broken_keys_are_one_line_of_the_log(
     registry: Registry, page: Read, caplog: pytest.LogCaptureFixture
 ) -> None:
-    states = registry.publish("states", Map())
+    states = registry.publish("broken_states", Map())
     for number in range(1200):
         states.set(f"k{number}", lambda: 1 / 0)
     for _ in range(3):
-        page(deadline=deadline() + 10)
-    assert len(caplog.records) <= 1000
+        assert len(page(deadline=deadline() + 10)["pyvars.errors"]) == 1200
+    assert len(caplog.records) == 1
+
+
+def test_new_names_are_logged_for_ever(registry: Registry, page: Read, caplog: pytest.LogCaptureFixture) -> None:
+    """However many names came before, and none of them is kept for ever."""
+    for number in range(1100):
+        registry.publish(f"n{number}", lambda: 1 / 0)
+    page(deadline=deadline() + 10)
+    assert len(caplog.records) == 1100
+    registry.publish("last", lambda: 1 / 0)
+    page(deadline=deadline() + 10, query="name=last")
+    assert "last" in caplog.records[-1].getMessage()
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:

@@ -155,6 +155,14 @@ def test_set_replaces_what_was_there() -> None:
     assert numbers.snapshot() == {"a": 2, "__other__": 1}
 
 
+def test_the_other_key_takes_no_place_of_its_own() -> None:
+    numbers = Map(max_keys=1)
+    numbers.set("__other__", Int(5))
+    numbers.add("a")
+    numbers.add("b")
+    assert numbers.snapshot() == {"__other__": 6, "a": 1}
+
+
 def test_delete_and_clear() -> None:
     numbers = Map(max_keys=2)
     for key in ("a", "b", "c"):

@@ -170,7 +170,55 @@ def test_where_there_is_no_proc_psutil_says_what_is_resident(registry: Registry,
     assert abs(float(process["start_time_seconds"]) - float(Process().figures()["start_time_seconds"])) < 1  # type: ignore[arg-type]
 
 
+def test_without_what_glibc_and_cpython_offer_it_falls_back_to_what_is_resident() -> None:
+    """As on musl, or on an interpreter that does not tell: HeapAlloc is all of HeapSys that is not known to be free."""
+    shown = json.loads(
+        output(
+            f"""
+import ctypes
+found = ctypes.CDLL.__getattr__
+def lacking(library, name):
+    if name in ("mallinfo2", "_PyObject_DebugMallocStats"):
+        raise AttributeError(name)
+    return found(library, name)
+ctypes.CDLL.__getattr__ = lacking
+{PREFIX}
+before = read()
+kept = bytearray(b"x" * 100_000_000)
+print(json.dumps([before, read()]))
+"""
+        )
+    )
+    for memstats in shown:
+        jsonschema.validate(memstats, SCHEMA, jsonschema.Draft202012Validator)
+        assert_identities(memstats)
+        assert memstats["HeapAlloc"] == memstats["HeapSys"]
+    assert shown[1]["HeapAlloc"] - shown[0]["HeapAlloc"] == pytest.approx(100 * MB, rel=0.1)
+
+
+def test_recording_may_begin_inside_a_collection() -> None:
+    shown = json.loads(
+        output(
+            f"""{PREFIX}
+def begin(phase, info):
+    if phase == "stop":
+        gc.callbacks.remove(begin)
+        gc.callbacks.append(lambda phase, info: None)
+        pyvars.runtime.start(pyvars.default_registry)
+gc.callbacks.append(begin)
+gc.collect()
+before = read()
+gc.collect()
+print(json.dumps([before, read()]))
+"""
+        )
+    )
+    assert [memstats["NumForcedGC"] for memstats in shown] == [0, 1]
+    assert_identities(shown[1])
+
+
 def test_collections_are_counted_and_timed(memstats: Read) -> None:
+    gc.collect()  # or the first below might pass for one that was due anyway
     before = memstats()
     for _ in range(3):
         gc.collect()

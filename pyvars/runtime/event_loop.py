@@ -76,9 +76,7 @@ class EventLoop:
     def figures(self) -> dict[str, object]:
         """`loops` known and open (0: the other figures mean nothing); `tasks` not done, over all of them;
         `lag_seconds`, the worst of them at the last reading; `lag_max_seconds`, the worst ever read."""
-        if not _loops:
-            return _NO_LOOP
-        lags = [lag.measure(loop) for loop, lag in _open_loops()]
+        lags = [lag.measure(loop) for loop, lag in _open_loops()] if _loops else []
         if not lags:
             return _NO_LOOP
         return {

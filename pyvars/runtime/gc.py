@@ -52,7 +52,8 @@ class Pauses:
         if phase == "start":
             generation = info["generation"]
             # An automatic collection happens only if it is enabled, the first threshold is not 0, and the count of its
-            # generation has passed the threshold.
+            # generation has passed the threshold. The reverse is not sure: CPython puts a full collection off until the
+            # heap has grown by a quarter, so a forced one may come when the count says that one is due.
             threshold = gc.get_threshold()
             passed = threshold[0] > 0 and gc.get_count()[generation] > threshold[generation]
             self._forced = not (passed and gc.isenabled())

@@ -63,7 +63,8 @@ class MemStats:
         HeapObjects: blocks in use (sys.getallocatedblocks; 0 under PYTHONMALLOC=malloc), always Mallocs - Frees.
         Mallocs, Frees, TotalAlloc: CPython does not count these. They are the rises and falls of HeapObjects, and the
             rises of HeapAlloc, from page to page: lower bounds that never fall.
-        NumGC: collections of all generations since recording began, modulo 2**32; NumForcedGC: those by gc.collect().
+        NumGC: collections of all generations since recording began, modulo 2**32; NumForcedGC: those that can
+            only have come from gc.collect(), a lower bound.
         PauseTotalNs: their pauses in ns; PauseNs, PauseEnd: the last 256 pauses and their ends in ns since the epoch,
         the
             newest at (NumGC+255)%256; LastGC: the end of the newest.

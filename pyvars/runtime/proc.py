@@ -8,7 +8,7 @@ from pyvars.runtime.reading import Reading
 __all__ = ("STATUS", "status")
 
 # Memory lines are `VmRSS:	    1676 kB`; Threads has no unit. https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
-_LINE = re.compile(rb"^(VmRSS|RssAnon|RssFile|RssShmem|VmStk|VmSwap|Threads):\s+(\d+)", re.MULTILINE)
+_LINE = re.compile(rb"^(VmRSS|RssAnon|RssFile|RssShmem|VmStk|VmSwap|Threads):\s+(\d+)(?: (kB))?", re.MULTILINE)
 
 
 def status(root: str = "/proc") -> dict[str, int]:
@@ -23,10 +23,7 @@ def status(root: str = "/proc") -> dict[str, int]:
     finally:
         os.close(file)
     memory = max(0, text.find(b"VmHWM"))  # what stands before takes the regular expression 3 us
-    fields = {name.decode(): int(number) * 1024 for name, number in _LINE.findall(text, memory)}
-    if "Threads" in fields:
-        fields["Threads"] //= 1024
-    return fields
+    return {name.decode(): int(number) * (1024 if kib else 1) for name, number, kib in _LINE.findall(text, memory)}
 
 
 STATUS: Reading[dict[str, int]] = Reading(status)

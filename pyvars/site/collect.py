@@ -19,6 +19,8 @@ __all__ = ("COLLECTOR", "Collector", "Job", "failure")
 PATIENCE_SECONDS = 0.05
 """After this a function is left to its thread, and the others go on in a fresh one."""
 MAX_STUCK = 4
+MAX_LOGGED = 1000
+"""How many names are remembered, so that each is logged once: a program may publish new ones for ever."""
 
 SKIPPED = "skipped"
 TIMEOUT = "timeout"
@@ -30,9 +32,10 @@ _log = logging.getLogger("pyvars")
 class Job:
     """One function of one page, and then either its value or the word for why there is none."""
 
-    __slots__ = ("error", "label", "value", "var")
+    __slots__ = ("error", "label", "name", "value", "var")
 
-    def __init__(self, label: str, var: Var) -> None:
+    def __init__(self, name: str, label: str, var: Var) -> None:
+        self.name: str = name
         self.label: str = label
         self.var: Var = var
         self.value: Fragment | None = None
@@ -49,7 +52,7 @@ class Collector:
         """Forget what runs, which after a fork runs no more."""
         self._turn = Lock()
         self._stuck: dict[int, Var] = {}  # by id, since the user's objects need not be hashable
-        self._logged: set[str] = set()
+        self._logged: dict[str, None] = {}  # an ordered set
 
     def run(self, jobs: Iterable[Job], deadline: float) -> None:
         """Run the function of each job. On return each job has a value or an error, and no job changes any more."""
@@ -80,19 +83,21 @@ class Collector:
 
     def _give_up(self, job: Job, word: str, reason: str) -> None:
         job.error = failure(word)
-        if self._first(job.label):
+        if self._first(job.name):
             _log.warning("variable %r is null on the page: it %s (said once)", job.label, reason)
 
-    def caught(self, label: str, exception: BaseException) -> dict[str, str]:
-        """The entry for what a variable raised; logged with its traceback, once for each label."""
-        if self._first(label):
+    def caught(self, name: str, label: str, exception: BaseException) -> dict[str, str]:
+        """The entry for what a variable raised; logged with its traceback, once for each name on the page."""
+        if self._first(name):
             _log.warning("variable %r is null on the page: it raised (said once)", label, exc_info=exception)
         return failure(TOO_LARGE if isinstance(exception, TooLargeError) else type(exception).__name__)
 
-    def _first(self, label: str) -> bool:
-        if label in self._logged or len(self._logged) >= 1000:  # labels may hold keys of Maps, without bound
+    def _first(self, name: str) -> bool:
+        if name in self._logged:
             return False
-        self._logged.add(label)
+        self._logged[name] = None
+        if len(self._logged) > MAX_LOGGED:
+            self._logged.pop(next(iter(self._logged)), None)
         return True
 
 
@@ -120,7 +125,7 @@ class _Runner(Thread):
             try:
                 value = encode_foreign(job.var.snapshot())
             except BaseException as exception:  # SystemExit and KeyboardInterrupt of a function end nothing here
-                error = self._collector.caught(job.label, exception)
+                error = self._collector.caught(job.name, job.label, exception)
             with self._lock:
                 self._current = None
                 if self._left:
@@ -137,7 +142,7 @@ class _Runner(Thread):
                 if now < min(self._since + PATIENCE_SECONDS, deadline):
                     continue
                 self._left = True
-                if self._current is not None:
+                if self._current is not None:  # pragma: no branch - else it is between two jobs: no test can time that
                     self._collector._stuck[id(self._current.var)] = self._current.var
                 return self._current
         return None

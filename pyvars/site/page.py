@@ -91,13 +91,18 @@ class Reader:
 
     def __init__(self, kept: dict[str, tuple[object, Fragment]]) -> None:
         self._kept = kept
+        self._name = ""
         self.jobs: list[Job] = []
         self.unsettled: bool = False
         """Whether a Job or Branch was handed out."""
         self.errors: dict[str, object] = {}
 
-    def read(self, label: str, var: Var, within: tuple[Var, ...] = ()) -> object:
+    def read(self, name: str, var: Var) -> object:
         """What JSON can hold at once, or a Job or Branch that is to be settled."""
+        self._name = name
+        return self._read(name, var, ())
+
+    def _read(self, label: str, var: Var, within: tuple[Var, ...]) -> object:
         if isinstance(var, Variable) and var.inline:
             return self._encoded(label, var)
         self.unsettled = True
@@ -108,14 +113,14 @@ class Reader:
                     self._failed(label, RecursionError("a registry that holds itself"))
                     return None
                 return self._branch(label, children, (*within, var))
-        job = Job(label, var)
+        job = Job(self._name, label, var)
         self.jobs.append(job)
         return job
 
     def _branch(self, label: str, children: Mapping[str, Var], within: tuple[Var, ...]) -> Branch:
         members: dict[str, object] = {}
         for key, var in sorted(children.items()):
-            members[distinct(valid_text(key), members)] = self.read(f"{label}.{key}", var, within)
+            members[distinct(valid_text(key), members)] = self._read(f"{label}.{key}", var, within)
         return Branch(members)
 
     def settled(self, data: object) -> object:
@@ -128,12 +133,13 @@ class Reader:
             return splice({key: self.settled(member) for key, member in data.members.items()})
         return data
 
-    def contained(self, label: str, data: object) -> object:
+    def contained(self, name: str, data: object) -> object:
         """A value that may be the one which broke the page, alone."""
+        self._name = name
         try:
             return encode(data)
         except TypeError as exception:
-            self._failed(label, exception)
+            self._failed(name, exception)
             return None
 
     def _encoded(self, label: str, var: Variable) -> Fragment | None:
@@ -151,7 +157,7 @@ class Reader:
             return None
 
     def _failed(self, label: str, exception: Exception) -> None:
-        self.errors[valid_text(label)] = COLLECTOR.caught(label, exception)
+        self.errors[valid_text(label)] = COLLECTOR.caught(self._name, label, exception)
 
 
 def _layout(variables: Iterable[tuple[str, Var]], version: object) -> Layout:
