@@ -1,0 +1,23 @@
+"""Runs the scripts named on the command line, or all, and prints their tables."""
+
+import os
+import platform
+import subprocess
+import sys
+
+SCRIPTS = ("page", "counting", "middleware", "footprint")
+
+
+def main(names):
+    unknown = set(names) - set(SCRIPTS)
+    if unknown:
+        sys.exit(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(SCRIPTS)}")
+    print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} CPUs.")
+    print("A ratio is the median of the ratios of all rounds, its spread their 10th to 90th percentile.", flush=True)
+    for name in names or SCRIPTS:
+        # A process for each, or what one script imports would be on the heap that the next one measures.
+        subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], check=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,3 @@
+module go_expvar
+
+go 1.22

@@ -1,0 +1,49 @@
+"""Starlette's hello, world: bare, or behind a middleware. `python -m tests.benchmarks.hello wrapped` serves it."""
+
+import os
+import socket
+import sys
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from pyvars.asgi import VarsMiddleware
+
+BODY = "Hello, world!"
+
+
+async def hello(request):
+    return PlainTextResponse(BODY)
+
+
+class EmptyMiddleware:
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        await self.app(scope, receive, send)
+
+
+MIDDLEWARE = {"bare": [], "wrapped": [Middleware(VarsMiddleware)], "empty": [Middleware(EmptyMiddleware)]}
+
+
+def application(kind):
+    return Starlette(routes=[Route("/", hello)], middleware=MIDDLEWARE[kind])
+
+
+def main(kind):
+    """Serve on a free port, say which, and end when told to."""
+    if hasattr(os, "sched_setaffinity"):  # all servers on one CPU: another one may be slower at the moment
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    listener = socket.create_server(("127.0.0.1", 0))
+    # asyncio would set it on sockets that it opens itself; without it head and body of an answer wait for each other.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    print(listener.getsockname()[1], flush=True)
+    uvicorn.Server(uvicorn.Config(application(kind), log_level="warning", access_log=False)).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,177 @@
+"""The page of N Ints and all built-ins, against the page that Go's own expvar.Handler makes of N Ints.
+
+Go's expvar is what pyvars is modelled on, and its page carries built-ins of the same kind (cmdline, memstats). Both are
+called in process, without a network: a Request in and a Response out here, `ServeHTTP` into a writer that throws away
+there. The figure of a round is the median time of its pages, so that one interruption does not decide a round; the row
+that says `mean` shows that nothing hides behind that.
+
+Pages are read in two ways. Cold: every figure of the runtime is read anew for each page. Flood: pages back to back,
+where figures are read anew only every 100 ms. In the row `counting`, each Int is counted up between two pages, outside
+the time: what is fast must not be fast because nothing changed. In both ways the CPU has just made a page and has all
+it needs in its caches; a scraper that comes every few seconds finds it otherwise, on both sides, and the row `rested`
+shows that: a cold page after a sleep.
+"""
+
+import gc
+import json
+import subprocess
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+from statistics import fmean, median
+
+import pyvars
+from pyvars.runtime import install
+from pyvars.runtime.reading import expire
+from pyvars.site.default import debug
+from pyvars.site.http import Request
+
+from .table import RATIOS, nanoseconds, print_table, ratio_row, take_turns
+
+ROUNDS = 40
+ROUND_NS = 50_000_000  # of each side
+RESTED_ROUNDS = 100  # of one page each
+REST_SECONDS = 0.02
+FACTOR = 7919  # the values are multiples of it, so that they differ in length
+REQUEST = Request(
+    method="GET",
+    path="/debug/vars",
+    root="",
+    raw_path="/debug/vars",
+    query="",
+    headers=(("host", "localhost"),),
+    peer="127.0.0.1",
+    http_version="1.1",
+    deadline=time.monotonic() + 1e6,
+)
+
+
+class Ours:
+    """The page of pyvars."""
+
+    def __init__(self, size):
+        registry = pyvars.Registry()
+        install(registry)
+        self.ints = [registry.publish(f"counter_{i:06}", pyvars.Int(i * FACTOR)) for i in range(size)]
+        self.site = debug(registry, None, prefix="/debug")
+
+    def body(self):
+        return self.site.respond(REQUEST).body
+
+    def times(self, pages, before):
+        """How long each of `pages` took, in ns; `before` is called before each of them and not timed."""
+        clock, respond, times = time.perf_counter_ns, self.site.respond, []
+        for _ in range(pages):
+            before()
+            started = clock()
+            respond(REQUEST)
+            times.append(clock() - started)
+        return times
+
+    def count_all(self):
+        for each in self.ints:
+            each.add()
+
+
+class Go:
+    """The page of Go's expvar, in a process that is kept and asked for a round at a time."""
+
+    def __init__(self, program, size):
+        self.process = subprocess.Popen([program, str(size)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, line):
+        print(line, file=self.process.stdin, flush=True)
+        return self.process.stdout.readline()
+
+    def body(self):
+        return self.ask("page")
+
+    def times(self, pages):
+        """Median and mean time of a page, in ns."""
+        middle, mean = map(float, self.ask(pages).split())
+        return middle, mean
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def build(folder):
+    """Go's side as a program. The go command is the one that the extra `bench` installs beside this Python."""
+    program = Path(folder) / "go_expvar"
+    go = Path(sysconfig.get_path("scripts")) / "go"
+    subprocess.run(
+        [go, "build", "-buildvcs=false", "-o", program, "."], cwd=Path(__file__).parent / "go_expvar", check=True
+    )
+    return program
+
+
+def check(body, size):
+    """Both pages must say the same: N Ints and memstats."""
+    page = json.loads(body)
+    counters = {name: value for name, value in page.items() if name.startswith("counter_")}
+    assert counters == {f"counter_{i:06}": i * FACTOR for i in range(size)}
+    assert page["memstats"]["Sys"] > 0
+
+
+def nothing():
+    pass
+
+
+def row(what, ours, go, before=nothing, *, mean=False, target=None):
+    """A row of the table, measured; a round of either side takes about as long."""
+    pages_of_ours = pages_in_a_round(median(ours.times(5, before)))
+    pages_of_go = pages_in_a_round(go.times(5)[0])
+    pairs = take_turns(
+        lambda: (fmean if mean else median)(ours.times(pages_of_ours, before)),
+        lambda: go.times(pages_of_go)[mean],
+        ROUNDS,
+    )
+    return ratio_row(what, "Go's expvar.Handler", pairs, nanoseconds, at_most=target)
+
+
+def rested_row(what, ours, go):
+    """The same for single cold pages, each side having done nothing for a while."""
+
+    def of_ours():
+        time.sleep(REST_SECONDS)
+        return ours.times(1, expire)[0]
+
+    def of_go():
+        time.sleep(REST_SECONDS)
+        return go.times(1)[0]
+
+    return ratio_row(what, "Go's expvar.Handler", take_turns(of_ours, of_go, RESTED_ROUNDS), nanoseconds)
+
+
+def pages_in_a_round(ns):
+    return max(5, int(ROUND_NS / ns))
+
+
+def main():
+    rows = {"cold": [], "flood": []}
+    with tempfile.TemporaryDirectory() as folder:
+        program = build(folder)
+        for size, cold, flood in ((10, None, 0.5), (1_000, 1.5, 0.6), (10_000, 0.7, None), (100_000, 0.5, None)):
+            ours = Ours(size)
+            with Go(program, size) as go:
+                check(ours.body(), size)
+                check(go.body(), size)
+                rows["cold"].append(row(f"cold page, N = {size:,}", ours, go, expire, target=cold))
+                rows["flood"].append(row(f"flood, N = {size:,}", ours, go, target=flood))
+                if size == 1_000:
+                    rows["cold"].append(rested_row(f"cold page, N = {size:,}, rested", ours, go))
+                    rows["flood"].append(row(f"flood, N = {size:,}, mean", ours, go, mean=True))
+                    rows["flood"].append(row(f"flood, N = {size:,}, counting", ours, go, ours.count_all))
+            del ours
+            gc.collect()
+    print_table("A page of N Ints with all built-ins", RATIOS, rows["cold"] + rows["flood"])
+
+
+if __name__ == "__main__":
+    main()
