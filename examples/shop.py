@@ -52,6 +52,14 @@ def order(amount: float) -> dict[str, object]:
     return {"state": "accepted", "number": orders.value}
 
 
+def amount_in(body: bytes) -> float:
+    """The amount in a form, 0 if there is none."""
+    try:
+        return float(parse_qs(body.decode())["amount"][0])
+    except (KeyError, ValueError):
+        return 0.0
+
+
 def ship() -> dict[str, object]:
     """Ship the oldest open order, if there is one."""
     if open_orders.value > 0:
@@ -64,8 +72,7 @@ def ship() -> dict[str, object]:
 
 
 async def post_order(request: Request) -> JSONResponse:
-    fields = parse_qs((await request.body()).decode())
-    return JSONResponse(order(float(fields.get("amount", ["0"])[0])))
+    return JSONResponse(order(amount_in(await request.body())))
 
 
 async def post_shipment(request: Request) -> JSONResponse:
@@ -85,14 +92,14 @@ app.add_middleware(VarsMiddleware)
 
 
 def twin(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-    fields = parse_qs(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)).decode())
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     answers = {
-        ("POST", "/orders"): lambda: order(float(fields.get("amount", ["0"])[0])),
+        ("POST", "/orders"): lambda: order(amount_in(body)),
         ("POST", "/shipments"): ship,
     }
     answer = answers.get((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
     start_response("404 Not Found" if answer is None else "200 OK", [("Content-Type", "application/json")])
-    return [json.dumps(None if answer is None else answer()).encode()]
+    return [json.dumps("not found" if answer is None else answer()).encode()]
 
 
 wsgi_app = wsgi.VarsMiddleware(twin)
@@ -107,7 +114,10 @@ class QuietHandler(WSGIRequestHandler):
 
 def main(port: int = 8000) -> None:
     """Serve both until interrupted; 0 takes free ports."""
-    listener = socket.create_server(("127.0.0.1", port))
+    try:
+        listener = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        sys.exit(f"the shop cannot open: {error}")
     port = listener.getsockname()[1]
     with make_server("127.0.0.1", 0 if port != 8000 else 8001, wsgi_app, handler_class=QuietHandler) as twin_server:
         Thread(target=twin_server.serve_forever, daemon=True).start()

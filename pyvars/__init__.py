@@ -26,6 +26,7 @@ from pyvars.registry import MISSING, Metadata, Registry
 from pyvars.variables import Float, Func, Int, String, Var
 
 if TYPE_CHECKING:
+    from pyvars.access import Access
     from pyvars.server import Server
 
 __version__ = "0.1.0"
@@ -96,8 +97,10 @@ def delete(name: str) -> None:
     default_registry.delete(name)
 
 
-def serve(port: int = 6060, host: str = "127.0.0.1", *, registry: Registry | None = None) -> "Server":
+def serve(
+    port: int = 6060, host: str = "127.0.0.1", *, registry: Registry | None = None, access: "Access | None" = None
+) -> "Server":
     """Serve the variables beside the program, from a thread of their own: see `pyvars.server.serve`."""
     from pyvars.server import serve
 
-    return serve(port, host, registry=registry)
+    return serve(port, host, registry=registry, access=access)

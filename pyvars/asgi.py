@@ -1,13 +1,19 @@
 """The ASGI carrier: translates a scope to a Request, and a Response back to messages."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from pyvars.access import Access
 from pyvars.registry import Registry
 from pyvars.runtime.event_loop import watch
 from pyvars.site.default import debug, variables
-from pyvars.site.http import NOT_FOUND, Request, Response, deadline
+from pyvars.site.http import Request, Response, deadline
 from pyvars.site.site import Site
+
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter
+    from anyio.lowlevel import RunVar
 
 __all__ = ("ASGIApp", "DebugApp", "VarsMiddleware")
 
@@ -15,6 +21,9 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+MAX_THREADS = 4
+"""For pages with functions: two render, two wait for them; further ones wait on the loop, at no cost."""
+
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -26,8 +35,8 @@ class DebugApp:
     It serves the default registry, or exactly what `registry` holds, to programs on this machine. Thread-safe.
     """
 
-    def __init__(self, registry: Registry | None = None) -> None:
-        self._site = debug(registry, prefix="")
+    def __init__(self, registry: Registry | None = None, *, access: Access | None = None) -> None:
+        self._site = debug(registry, access, prefix="")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. It needs nothing at startup and shutdown, and refuses WebSockets."""
@@ -51,16 +60,16 @@ class VarsMiddleware:
     anybody else goes to the application as if this were not here. Thread-safe.
     """
 
-    def __init__(self, app: ASGIApp, *, registry: Registry | None = None) -> None:
+    def __init__(self, app: ASGIApp, *, registry: Registry | None = None, access: Access | None = None) -> None:
         self.app = app
-        self._site = variables(registry)
+        self._site = variables(registry, access)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on: what is not ours costs one look into the scope."""
         if "/debug/vars" in scope.get("path", "") and scope["type"] == "http":
             watch()
             response = await respond(self._site, scope)
-            if response is not NOT_FOUND:
+            if response.ours:
                 await reply(response, send)
                 return
         elif scope["type"] == "lifespan":
@@ -73,11 +82,29 @@ async def respond(site: Site, scope: Scope) -> Response:
     request = _request(scope)
     if not site.may_block(request):
         return site.respond(request)
-    # anyio comes with Starlette. A limiter of our own, or a service whose threads are all busy could not be looked
-    # into.
-    from anyio import CapacityLimiter, to_thread
+    from anyio import to_thread  # it comes with Starlette, and is imported when it is needed
 
-    return await to_thread.run_sync(site.respond, request, limiter=CapacityLimiter(1))
+    return await to_thread.run_sync(site.respond, request, limiter=_limiter())
+
+
+def _limiter() -> "CapacityLimiter":
+    """The limit on threads of the loop that runs. Not that of the service: if its threads are all busy, look why."""
+    from anyio import CapacityLimiter
+
+    limiters = _limiters()
+    try:
+        return limiters.get()
+    except LookupError:
+        limiter = CapacityLimiter(MAX_THREADS)
+        limiters.set(limiter)
+        return limiter
+
+
+@cache
+def _limiters() -> "RunVar[CapacityLimiter]":
+    from anyio.lowlevel import RunVar
+
+    return RunVar("pyvars_limiter")
 
 
 async def reply(response: Response, send: Send) -> None:

@@ -19,6 +19,8 @@ __all__ = ("INT64_MAX", "INT64_MIN", "Cell", "FloatCell", "IntCell", "exact_floa
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
 
+_BITS = "64 bits with a sign; the value is unchanged"
+
 # One lock for every cell of the process. It is held for five bytecodes and, under the GIL, never while another thread
 # runs, so it does not contend; a lock for each cell would cost 88 bytes a variable (threading.Lock and its semaphore).
 lock: LockType = Lock()
@@ -67,7 +69,7 @@ class IntCell(Cell):
                     return
         else:
             return IntCell.add(self, exact_int(delta))
-        raise OverflowError(f"{self._value} + {delta} does not fit into 64 bits with a sign; the value is unchanged")
+        raise OverflowError(f"{self._value} and what was added do not fit into {_BITS}")
 
     def set(self, value: SupportsIndex) -> None:
         """Replace the number.
@@ -125,7 +127,7 @@ def exact_int(value: SupportsIndex) -> int:
     except TypeError:
         raise TypeError(f"an Int counts in whole numbers, got {value!r}; publish a Float for fractions") from None
     if not INT64_MIN <= number <= INT64_MAX:
-        raise OverflowError(f"{number} does not fit into 64 bits with a sign; the value is unchanged")
+        raise OverflowError(f"the number does not fit into {_BITS}")  # which may have too many digits to be shown
     return number
 
 

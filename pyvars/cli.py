@@ -6,19 +6,21 @@ import os
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
+from http.client import HTTPException
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, ModuleType, TracebackType
 from typing import NoReturn
 
 import pyvars
+from pyvars.access import default, token_file
 from pyvars.errors import ConfigurationError
 
 __all__ = ("HELP", "main")
 
 HELP = """\
-usage: pyvars [--port PORT] [--host HOST] script.py [argument ...]
-       pyvars [--port PORT] [--host HOST] -m module [argument ...]
-       pyvars get [--human] [--timeout SECONDS] URL [name ...]
+usage: pyvars [option ...] script.py [argument ...]
+       pyvars [option ...] -m module [argument ...]
+       pyvars get [option ...] URL [name ...]
 
 Run an unchanged Python program with its variables served beside it, at
 http://127.0.0.1:6060/debug/vars, or print the page of a running program.
@@ -28,18 +30,25 @@ run a program:
   script.py         a script, or a folder or zip file with a __main__.py
   -m module         a module or package, as `python -m` runs it
   argument ...      what the program finds in sys.argv
-  --port PORT       port of the side port; 0 takes a free one (default: 6060)
-  --host HOST       loopback address of the side port (default: 127.0.0.1)
+  --port PORT       port of the side port; 0 takes a free one, and says which
+                    on standard error (default: 6060)
+  --host HOST       address of the side port (default: 127.0.0.1); one that
+                    other machines can reach needs a token
+  --token-file FILE let in also who sends a token of FILE, one on each line, as
+                    Bearer or as the password of Basic; and so with the token
+                    in the environment variable PYVARS_TOKEN
   The program behaves as under plain python: sys.argv, __main__, sys.path[0],
   exit status, tracebacks, signals and standard input are its own. When the
   port cannot be had, the program is not started and the exit status is 1.
 
 print a page:
-  URL               host:port or URL of a page of pyvars or of Go's expvar;
-                    without a path, /debug/vars; user:password@ is sent
+  URL               port, host, host:port or URL of a page of pyvars or of
+                    Go's expvar; without a path, /debug/vars; without a port,
+                    6060; user:password@ is sent
   name ...          variables or figures to print, such as memstats.HeapAlloc;
                     a name stands for all that is below it (default: all)
   --human           bytes, nanoseconds and seconds in units that read well
+  --token-file FILE send the first token of FILE as Bearer
   --timeout SECONDS give up after this time (default: 5)
   One figure a line, sorted. The exit status is 1, and the reason is one line,
   when the page cannot be had or a name is not on it. A script called `get` is
@@ -66,36 +75,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _Parser(prog="pyvars", allow_abbrev=False)
     parser.add_argument("--port", type=int, default=6060)
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--token-file")
     parser.add_argument("--version", action="version", version=f"pyvars {pyvars.__version__}")
-    parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER)
-    parser.add_argument("script", nargs=argparse.REMAINDER)
-    options = parser.parse_args(given)
-    program: list[str] = options.module or options.script
+    own, program, is_module = _split(given)
+    options = parser.parse_args(own)
     if not program:
         parser.error("name a script, -m module, or get URL")
     try:
-        pyvars.serve(options.port, options.host)
+        access = default() if options.token_file is None else default() | token_file(options.token_file)
+        server = pyvars.serve(options.port, options.host, access=access)
     except (OSError, ConfigurationError) as error:
         return _failed(f"no side port on {options.host}:{options.port}: {error}")
-    return _run(program, is_module=options.module is not None)
+    if options.port == 0:
+        print(f"pyvars: {server.url}/debug/vars", file=sys.stderr, flush=True)
+    return _run(program, is_module=is_module)
+
+
+def _split(given: list[str]) -> tuple[list[str], list[str], bool]:
+    """Our own arguments, then the program with its own, and whether it is a module: as python itself splits them."""
+    position = 0
+    while position < len(given):
+        word = given[position]
+        if word == "-m" or (word.startswith("-m") and not word.startswith("--")):
+            return given[:position], [*filter(None, [word[2:]]), *given[position + 1 :]], True
+        if not word.startswith("-"):
+            return given[:position], given[position:], False
+        position += 2 if word in ("--port", "--host", "--token-file") else 1
+    return given, [], False
 
 
 def _get(arguments: Sequence[str]) -> int:
-    from pyvars.reader import fetch, lines
+    from pyvars.reader import fetch, first_token, lines
 
     parser = _Parser(prog="pyvars get", allow_abbrev=False)
     parser.add_argument("url")
     parser.add_argument("names", nargs="*")
     parser.add_argument("--human", action="store_true")
+    parser.add_argument("--token-file")
     parser.add_argument("--timeout", type=float, default=5.0)
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     try:
-        for line in lines(fetch(options.url, options.timeout), options.names, human=options.human):
+        token = None if options.token_file is None else first_token(options.token_file)
+        page = fetch(options.url, options.timeout, token=token)
+        for line in lines(page, options.names, human=options.human):
             print(line)
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough; spare the interpreter the same error at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError, LookupError) as error:
+    except (OSError, HTTPException, ValueError, LookupError) as error:
         return _failed(f"{options.url}: {getattr(error, 'reason', error)}")
     return 0
 
@@ -111,8 +138,14 @@ def _run(program: list[str], *, is_module: bool) -> int:
     sys.argv = program.copy()
     try:
         spec, code = _find_module(name) if is_module else _find_script(name)
-    except (ImportError, OSError, ValueError) as error:
+    except OSError as error:
+        _failed(f"cannot run {name}: {error}")
+        return 2  # as plain python
+    except (ImportError, ValueError) as error:
         return _failed(f"cannot run {name}: {error}")
+    except SyntaxError as error:
+        sys.excepthook(SyntaxError, error.with_traceback(None), None)
+        return 1
     module = ModuleType("__main__")
     module.__dict__.update(__builtins__=__builtins__, __annotations__={}, __cached__=None)
     if spec is None:

@@ -63,7 +63,7 @@ class Map(Variable, Mapping[str, object]):
 
     def _add(self, key: str, delta: SupportsFloat | SupportsIndex) -> None:
         key = _key(key)
-        number = exact_int(delta) if hasattr(delta, "__index__") else exact_float(delta)  # type: ignore[arg-type]
+        number = self._number(key, delta)
         if key in self._vars:
             return self._add_to_variable(key, number)
         if not _fits(key):
@@ -87,12 +87,19 @@ class Map(Variable, Mapping[str, object]):
                 return
             if new.__class__ is Float:
                 promoted._value = value
+                promoted.gauge = cell.gauge
                 cells[key] = promoted
                 return
             if -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:
                 cell._value = value
                 return
         raise OverflowError(f"{key!r}: {value} does not fit into 64 bits with a sign; the value is unchanged")
+
+    def _number(self, key: str, delta: SupportsFloat | SupportsIndex) -> int | float:
+        # What counts as a float already takes an integer of any size that a float takes.
+        if not hasattr(delta, "__index__") or isinstance(self._cells.get(key), Float):
+            return exact_float(delta)
+        return exact_int(delta)  # type: ignore[arg-type]
 
     def _add_to_variable(self, key: str, number: float) -> None:
         held = self._vars.get(key)

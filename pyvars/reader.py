@@ -8,28 +8,50 @@ from datetime import UTC, datetime
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
-__all__ = ("fetch", "lines")
+__all__ = ("fetch", "first_token", "lines")
 
 MAX_PAGE_BYTES = 256 * 1024 * 1024
 MAX_ITEMS = 8
 """A longer array, such as the 256 pauses of memstats, is shortened unless it is asked for by its name."""
 
 
-def fetch(url: str, timeout: float) -> dict[str, object]:
-    """The page at `url`, which may be host:port alone. User and password in it are sent as Basic.
+def first_token(path: str) -> str:
+    """The first token of a token file, which has one on each line.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds none.
+    """
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if line.strip() and not line.startswith("#"):
+                return line.strip()
+    raise ValueError(f"{path} holds no token")
+
+
+def fetch(url: str, timeout: float, *, token: str | None = None) -> dict[str, object]:
+    """The page at `url`, which may be a port, host, or host:port alone.
+
+    User and password in it are sent as Basic, `token` as Bearer.
 
     Raises:
         OSError: it cannot be had within `timeout` seconds, or the answer is an error.
         ValueError: `url` is none, or the answer is no page of variables.
     """
+    if url.isdigit():
+        url = f"127.0.0.1:{url}"
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("not an http URL")
     user, at, place = parts.netloc.rpartition("@")
+    if parts.port is None and "://" not in url:
+        place += ":6060"
     parts = parts._replace(netloc=place, path=parts.path or "/debug/vars", fragment="")
     request = urllib.request.Request(parts.geturl())
     if at:
         request.add_header("Authorization", f"Basic {base64.b64encode(unquote(user).encode()).decode()}")
+    if token is not None:
+        request.add_header("Authorization", f"Bearer {token}")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # what is read here is near
     with opener.open(request, timeout=timeout) as answer:
         body = answer.read(MAX_PAGE_BYTES)
@@ -54,9 +76,15 @@ def lines(page: dict[str, object], names: Sequence[str], *, human: bool) -> Iter
             raise LookupError(f"no variable {name!r} on the page")
     if names:
         figures = {figure: value for figure, value in figures.items() if any(_is_below(figure, name) for name in names)}
-    width = max(map(len, figures), default=0)
+    errors = page.get("pyvars.errors")
+    reasons = cast("dict[str, object]", errors) if isinstance(errors, dict) else {}
+    width = max((len(_text(figure)) for figure in figures), default=0)
     for figure, value in figures.items():
-        yield f"{figure:{width}}  {_shown(figure, value, human=human, whole=figure in names)}"
+        shown = _shown(figure, value, human=human, whole=figure in names)
+        reason = reasons.get(figure)
+        if value is None and isinstance(reason, dict):
+            shown += f" ({cast('dict[str, object]', reason).get('type')})"
+        yield f"{_text(figure):{width}}  {shown}"
 
 
 def _is_below(figure: str, name: str) -> bool:
@@ -77,11 +105,17 @@ def _shown(figure: str, value: object, *, human: bool, whole: bool) -> str:
         return _json(items) if len(items) <= MAX_ITEMS else f"{_json(items[:MAX_ITEMS])[:-1]}, … {len(items)} in all]"
     if human and isinstance(value, int | float) and not isinstance(value, bool):
         return _human(figure, value)
-    return value if isinstance(value, str) and value.isprintable() else _json(value)  # pyright: ignore[reportUnknownArgumentType]
+    return _text(value) if isinstance(value, str) else _json(value)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _text(text: str) -> str:
+    """Text as it is, or quoted if it would do something to a terminal."""
+    return text if text.isprintable() else _json(text)
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else json.dumps(value)
 
 
 _COUNTS = frozenset(

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Coroutine, ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, NamedTuple, Never, TypeVar, overload
 
+from pyvars.cells import lock
 from pyvars.errors import DuplicateNameError, PyvarsWarning, UnknownNameError
 from pyvars.variables import Func, Var, Variable, variable
 
@@ -39,10 +40,11 @@ class Registry(Variable, Mapping[str, Var]):
     kind = "registry"
 
     def __init__(self) -> None:
-        # Changed by single dict operations only, which are atomic; so nothing here can be found locked.
+        # Changed by single dict operations, or under the lock of the cells and by its rule: nothing here can be found
+        # locked by a signal handler or a finalizer.
         self._vars: dict[str, Var] = {}
         self._metadata: dict[str, Metadata] = {}
-        self._prefixes: set[str] = set()  # "a" and "a.b" of every "a.b.c" ever published
+        self._prefixes: dict[str, int] = {}  # how many names have "a" and "a.b" before a dot, as "a.b.c" has
         self.version = object()
 
     version: object
@@ -86,10 +88,13 @@ class Registry(Variable, Mapping[str, Var]):
         Warns:
             PyvarsWarning: a known reader stumbles over the name (not ASCII; `http` beside `http.requests`).
         """
+        if not isinstance(name, str):
+            hint = '; write @publish("name") with the name' if callable(name) and var is MISSING else ""
+            raise TypeError(f"publish(name, variable): the name comes first and is a str, got {name!r}{hint}")
         if var is MISSING:
 
             def decorate(function: F) -> F:
-                self._publish(name, Func(function), Metadata(help, unit), exist_ok)
+                self._publish(name, variable(function, f"publish({name!r}, "), Metadata(help, unit), exist_ok)
                 return function
 
             return decorate
@@ -97,25 +102,35 @@ class Registry(Variable, Mapping[str, Var]):
 
     def _publish(self, name: str, var: Var, metadata: Metadata, exist_ok: bool) -> Var:
         name = _checked_name(name, var)
-        present = self._vars.setdefault(name, var)
-        if present is not var:
+        self._warn(name)  # first: who makes warnings errors has published nothing
+        with lock:
+            taken = name in self._vars
+            if not taken:
+                self._vars[name] = var
+        if taken:
+            present = self._vars.get(name, var)
             if exist_ok and _same_kind(present, var):
                 return present
-            hint = "which is of another kind" if exist_ok else "delete it first, or share it with exist_ok=True"
+            hint = (
+                "exist_ok=True shares a variable of the same kind only"
+                if exist_ok
+                else "take another name, delete it first, or share it with exist_ok=True"
+                " (a module that is run and also imported publishes twice)"
+            )
             raise DuplicateNameError(f"{name!r} is already published as {present!r}; {hint}")
+        for prefix in _prefixes(name):
+            self._prefixes[prefix] = self._prefixes.get(prefix, 0) + 1
         if metadata != Metadata():
             self._metadata[name] = metadata
         self.version = object()
-        self._warn(name)
         return var
 
     def _warn(self, name: str) -> None:
-        parts = name.split(".")
-        prefixes = [".".join(parts[:i]) for i in range(1, len(parts))]
-        self._prefixes.update(prefixes)
-        if not name.isascii():
-            _warn(f"{name!r} is not ASCII: prometheus-expvar-exporter answers its whole page with an error")
-        clash = next((prefix for prefix in prefixes if prefix in self._vars), None)
+        if name in self._vars:
+            return
+        if not name.isascii() or not name.isprintable():
+            _warn(f"{name!r} is not plain ASCII: prometheus-expvar-exporter answers its whole page with an error")
+        clash = next((prefix for prefix in _prefixes(name) if prefix in self._vars), None)
         if clash is None and name in self._prefixes:
             clash = next((other for other in self if other.startswith(name + ".")), None)
         if clash is not None:
@@ -123,8 +138,15 @@ class Registry(Variable, Mapping[str, Var]):
 
     def delete(self, name: str) -> None:
         """Take `name` off the registry. An unknown name is no error. The variable itself lives on."""
-        self._vars.pop(name, None)
+        if self._vars.pop(name, None) is None:
+            return
         self._metadata.pop(name, None)
+        for prefix in _prefixes(name):
+            left = self._prefixes.get(prefix, 0) - 1
+            if left > 0:
+                self._prefixes[prefix] = left
+            else:
+                self._prefixes.pop(prefix, None)
         self.version = object()
 
     def metadata(self, name: str) -> Metadata:
@@ -186,9 +208,13 @@ class Registry(Variable, Mapping[str, Var]):
         return f"<Registry of {len(self)} variables>"
 
 
+def _prefixes(name: str) -> list[str]:
+    """ "a" and "a.b" of "a.b.c"."""
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
 def _checked_name(name: str, var: Var) -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"a name is a str, got {name!r}")
     name = str.__str__(name)
     if not name:
         raise ValueError("a name must not be empty: Elasticsearch and Prometheus refuse the page")

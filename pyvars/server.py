@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.routing import Mount
 
-from pyvars.access import is_loopback
+from pyvars.access import Access, is_loopback
 from pyvars.asgi import ASGIApp, Receive, Scope, Send, reply, respond
 from pyvars.errors import ConfigurationError
 from pyvars.registry import Registry
@@ -76,31 +75,43 @@ class Server:
         return f"<Server {self.url}>"
 
 
-def serve(port: int = 6060, host: str = "127.0.0.1", *, registry: Registry | None = None) -> Server:
+def serve(
+    port: int = 6060, host: str = "127.0.0.1", *, registry: Registry | None = None, access: Access | None = None
+) -> Server:
     """Serve the variables at `http://host:port/debug/vars`, from a daemon thread with an event loop of its own.
 
+    Who may look is said by `access`: by default programs on this machine, and who sends PYVARS_TOKEN if that is set.
     It binds before it returns; port 0 takes a free one, which `url` names. The program's signal handlers, logging and
     event loop are left alone. It serves the default registry, or exactly what `registry` holds.
 
     Raises:
-        OSError: the address cannot be had, mostly because another program holds the port. ConfigurationError: `host`
-        is not a loopback address, so that the page would be open to others; or `port` is none.
+        OSError: the address cannot be had, mostly because another program holds the port.
+        ConfigurationError: `host` is not a loopback address and `access` lets in programs on this machine only; or
+            `port` is none; or `access` is no rule.
     """
-    if not is_loopback(host):
+    site = debug(registry, access, prefix="/debug")
+    if site.only_local and not is_loopback(host):
         raise ConfigurationError(
-            f"the side port listens on this machine only, got host={host!r}; use 127.0.0.1, ::1 or localhost"
+            f"others can reach {host!r}, and nothing says who of them may look. Bind 127.0.0.1; or set PYVARS_TOKEN, or"
+            " give access=token(...), token_file(...) or basic(...) of pyvars.access; or access=networks(...)"
         )
-    if not 0 <= port <= 65535:
-        raise ConfigurationError(f"a port is a number from 0 to 65535, got {port}")
+    if not isinstance(port, int) or not 0 <= port <= 65535:
+        raise ConfigurationError(f"a port is a number from 0 to 65535, got {port!r}")
     watch()  # when it is called on the program's loop
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=128)
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        error.add_note(
+            "another program, or another worker or reloader process of this one, may hold it; 0 takes a free one"
+        )
+        raise
     # Accepted sockets inherit it. asyncio sets it itself, but not on sockets whose protocol is 0, as create_server
     # makes them; without it head and body of an answer wait for each other: 44 ms a request over a connection kept
     # alive.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
-        return Server(listener, _application(debug(registry, prefix="/debug")))
+        return Server(listener, _application(site))
     except BaseException:
         listener.close()
         raise
@@ -126,9 +137,10 @@ class _Config(uvicorn.Config):
 
 
 def _application(site: Site) -> ASGIApp:
-    # One route takes every path, so that no answer bypasses the gate, and nothing redirects.
-    app = Starlette(routes=[Mount("", app=_endpoint(site))])
+    # Without a route everything goes to the default, whatever its path: no answer bypasses the gate, nothing redirects.
+    app = Starlette()
     app.router.redirect_slashes = False
+    app.router.default = _endpoint(site)
     return _Compressed(app)
 
 

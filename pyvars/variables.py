@@ -4,10 +4,10 @@ Making one has no side effect; publishing it in a Registry makes it public.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, ClassVar, Protocol, SupportsFloat, SupportsIndex, TypeGuard
 
-from pyvars.cells import Cell, FloatCell, IntCell
+from pyvars.cells import Cell, FloatCell, IntCell, lock
 
 __all__ = ("Float", "Func", "Int", "String", "Var", "Variable", "variable")
 
@@ -25,7 +25,7 @@ class Var(Protocol):
 class Variable:
     """What the variables of pyvars say of themselves, so that no reader needs to know the kinds.
 
-    An object that is no Variable is read like a Func: its `snapshot()` is code of the program's.
+    An object that is no Variable, or overrides what is said here, is read like a Func: that is code of the program's.
     """
 
     __slots__ = ()
@@ -52,6 +52,18 @@ class Variable:
         A reader can so keep what it made of it. None where there is no such object.
         """
         return None
+
+
+@lru_cache(maxsize=1024)
+def is_own(kind: type) -> bool:
+    """Whether reading a variable of this class runs code of pyvars only: a subclass may say something else."""
+    if not issubclass(kind, Variable):
+        return False
+    owners = (next(each for each in kind.__mro__ if name in vars(each)) for name in _SAID)
+    return all(owner.__module__.partition(".")[0] == "pyvars" for owner in owners)
+
+
+_SAID = ("snapshot", "inline", "children", "shared")
 
 
 class Int(IntCell, Variable):
@@ -133,8 +145,11 @@ class String(Cell, Variable):
         """
         if not isinstance(value, str):
             raise TypeError(f"a String takes a str, got {value!r}")
-        self._text = str.__str__(value)
-        self._value = printable(self._text)
+        text = str.__str__(value)
+        shown = printable(text)
+        with lock:  # both or none: the last to set is the one that is shown
+            self._text = text
+            self._value = shown
 
     def __repr__(self) -> str:
         return f"String({self._text!r})"
@@ -162,6 +177,8 @@ class Func(Variable):
                 f"{function!r} is a coroutine or generator function: it is called in a thread that has no event loop."
                 " Publish a plain function that reads a value which the coroutine keeps up to date"
             )
+        if _required_arguments(function):
+            raise TypeError(f"{function!r} takes arguments; publish a function without, a lambda that gives them say")
         self._function = function
 
     @property
@@ -171,14 +188,19 @@ class Func(Variable):
 
     def snapshot(self) -> object:
         """Call the function and hand back what it returns. Raises what it raises."""
-        value = self._function()
-        if isinstance(value, Coroutine):
-            value.close()  # or it would warn later that it was never awaited
-            raise TypeError("the function returned a coroutine")
-        return value
+        return called(self._function)
 
     def __repr__(self) -> str:
         return f"Func({self._function!r})"
+
+
+def called(function: Callable[[], object]) -> object:
+    """What the function returns. Raises what it raises, and TypeError if that is a coroutine."""
+    value = function()
+    if isinstance(value, Coroutine):
+        value.close()  # or it would warn later that it was never awaited
+        raise TypeError("it returned a coroutine")
+    return value
 
 
 def variable(thing: object, call: str) -> Var:
@@ -192,6 +214,10 @@ def variable(thing: object, call: str) -> Var:
     if isinstance(thing, type):
         raise TypeError(f"{call}{thing.__name__}) was given the class; give it a variable: {call}{thing.__name__}())")
     if _has_snapshot(thing):
+        if _code_flags(thing.snapshot) & _DELAYED:
+            raise TypeError(
+                f"{call}{thing!r}): its snapshot() is a coroutine or generator function; make it a plain one"
+            )
         return thing
     if callable(thing):
         return Func(thing)
@@ -224,6 +250,18 @@ def _code_flags(function: object) -> int:
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     flags: int = getattr(code, "co_flags", 0)
     return flags
+
+
+def _required_arguments(function: object) -> int:
+    """How many arguments a Python function must be given; 0 for what does not tell, such as built-in functions."""
+    plain = getattr(function, "__func__", function)
+    code = getattr(plain, "__code__", None)
+    if code is None:
+        return 0
+    bound = plain is not function
+    positional: int = code.co_argcount - bound - len(getattr(plain, "__defaults__", None) or ())
+    keywords: int = code.co_kwonlyargcount - len(getattr(plain, "__kwdefaults__", None) or ())
+    return max(0, positional) + max(0, keywords)
 
 
 def _has_snapshot(thing: object) -> TypeGuard[Var]:

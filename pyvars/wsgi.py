@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from pyvars.access import Access
 from pyvars.registry import Registry
 from pyvars.site.default import debug, variables
-from pyvars.site.http import NOT_FOUND, Request, Response, deadline
+from pyvars.site.http import Request, Response, deadline
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -22,8 +23,8 @@ class DebugApp:
     It serves the default registry, or exactly what `registry` holds, to programs on this machine. Thread-safe.
     """
 
-    def __init__(self, registry: Registry | None = None) -> None:
-        self._site = debug(registry, prefix="")
+    def __init__(self, registry: Registry | None = None, *, access: Access | None = None) -> None:
+        self._site = debug(registry, access, prefix="")
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Serve one request."""
@@ -40,15 +41,17 @@ class VarsMiddleware:
     anybody else goes to the application as if this were not here. Thread-safe.
     """
 
-    def __init__(self, app: "WSGIApplication", *, registry: Registry | None = None) -> None:
+    def __init__(
+        self, app: "WSGIApplication", *, registry: Registry | None = None, access: Access | None = None
+    ) -> None:
         self.app = app
-        self._site = variables(registry)
+        self._site = variables(registry, access)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer, or pass on: what is not ours costs one look into the environ."""
         if "/debug/vars" in environ.get("PATH_INFO", ""):
             response = self._site.respond(_request(environ))
-            if response is not NOT_FOUND:
+            if response.ours:
                 return _reply(response, start_response)
         return self.app(environ, start_response)
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -36,6 +37,19 @@ def _logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="pyvars")
 
 
+def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What pyvars has said, once the thread that says it has said all."""
+    for thread in threading.enumerate():
+        if thread.name == "pyvars-log":
+            thread.join(10)
+    return caplog.records
+
+
+def log_text(caplog: pytest.LogCaptureFixture) -> str:
+    """The same, as text."""
+    return "".join(record.getMessage() + (record.exc_text or "") for record in logged(caplog))
+
+
 def local_request(path: str = "/debug/vars", *, query: str = "", method: str = "GET", **changes: Any) -> Request:
     """A request such as curl on this machine sends."""
     raw_path = path.encode("utf-8", "surrogateescape").decode("latin-1")
@@ -65,7 +79,7 @@ def strict(text: bytes) -> Any:
 @pytest.fixture
 def respond(registry: pyvars.Registry) -> Callable[..., Response]:
     """The answer to a request for the fresh registry, through the gate."""
-    site = debug(registry, prefix="/debug")
+    site = debug(registry, None, prefix="/debug")
     return lambda *args, **kwargs: site.respond(local_request(*args, **kwargs))
 
 

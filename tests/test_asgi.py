@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -215,6 +216,24 @@ def test_functions_run_off_the_loop(registry: Registry, start: Callable[[Any], A
 
     sent = start(coroutine() if start is asyncio.run else coroutine)
     assert sent[1]["body"] == b'{\n  "waits": true\n}\n'
+
+
+def test_threads_are_few_however_many_ask(registry: Registry) -> None:
+    registry.publish("slow", lambda: time.sleep(0.002))
+    most = 0
+
+    async def main() -> list[int]:
+        nonlocal most
+        app = DebugApp(registry)
+        tasks = [asyncio.create_task(run(app, http_scope("/vars"))) for _ in range(300)]
+        while not all(task.done() for task in tasks):
+            most = max(most, threading.active_count())
+            await asyncio.sleep(0.001)
+        return [task.result()[0]["status"] for task in tasks]
+
+    before = threading.active_count()
+    assert set(asyncio.run(main())) <= {200, 503}
+    assert most - before < 10
 
 
 def test_a_page_without_functions_stays_on_the_loop(app: DebugApp) -> None:

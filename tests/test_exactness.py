@@ -184,6 +184,56 @@ print(len(inside) >= 600, len(calls) > 100, number.value == done, total.value ==
     assert output(code).split() == ["True"] * 7
 
 
+def test_signal_handlers_may_read() -> None:
+    """Also in the very first reading of a figure, and while a callback is on its way through the event loop."""
+    code = """
+import asyncio, signal, sys, time, pyvars
+from pyvars.asgi import DebugApp
+from pyvars.runtime import reading
+handled = []
+def handler(*about):
+    handled.append(pyvars.default_registry.snapshot())
+signal.signal(signal.SIGALRM, handler)
+pyvars.runtime.start(pyvars.default_registry)  # as a carrier does: what is half imported cannot be read
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+async def main():
+    from pyvars.runtime.event_loop import watch
+    watch()
+    until = time.monotonic() + 20
+    while len(handled) < 300 and time.monotonic() < until:
+        reading.expire()
+        pyvars.default_registry.snapshot()
+        await asyncio.sleep(0)
+asyncio.run(main())
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(len(handled) >= 300)
+"""
+    assert output(code) == "True\n"
+
+
+def test_loops_may_come_and_go_while_they_are_read() -> None:
+    code = """
+import asyncio, sys, threading, pyvars
+from pyvars.runtime.event_loop import watch
+sys.setswitchinterval(1e-6)
+done = threading.Event()
+async def main():
+    watch()
+    await asyncio.sleep(0)
+def work():
+    while not done.is_set():
+        asyncio.run(main())
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads: thread.start()
+figures = pyvars.get("asyncio")
+shown = [figures.snapshot() for _ in range(3000)]
+done.set()
+for thread in threads: thread.join()
+print(max(figure["loops"] for figure in shown) >= 1)
+"""
+    assert output(code) == "True\n"
+
+
 def test_a_forked_child_goes_on_by_itself() -> None:
     """Forked while other threads count: the child counts, publishes, and renders a page with functions."""
     code = f"""{COUNTING}
@@ -195,7 +245,7 @@ own = pyvars.Registry()
 own.publish("number", number)
 own.publish("function", lambda: os.getpid())
 pyvars.runtime.install(own)
-site = debug(own, prefix="/debug")
+site = debug(own, None, prefix="/debug")
 def page():
     return site.respond(Request("GET", "/debug/vars", "", None, "", (("host", "localhost"),), "", "1.1", deadline()))
 stop = threading.Event()
@@ -213,6 +263,7 @@ for _ in range(30):
         before = number.value
         count(10)
         good = number.value == before + 10 and b'"function": %d' % os.getpid() in page().body
+        good = good and b'"loops":0' in page().body
         os._exit(0 if good else 1)
     results.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 stop.set()

@@ -145,7 +145,7 @@ def test_commands_in_the_readme_run(shop: tuple[int, int]) -> None:
                     env=environment,
                     check=False,
                 )
-                assert (done.returncode, done.stderr) == (0, ""), line
+                assert done.returncode == 0, line
                 assert done.stdout
                 ran.append(line)
     assert len(ran) >= 9

@@ -1,5 +1,6 @@
 """Functions of the program: one deadline for all, never two calls of one at once, and no harm to the page."""
 
+import logging
 import os
 import threading
 import time
@@ -11,7 +12,7 @@ import pytest
 
 from pyvars import Int, Map, Registry, String
 from pyvars.site.http import Response, deadline
-from tests.conftest import Read, strict
+from tests.conftest import Read, logged, strict
 
 DEADLINE = 0.2
 SLACK = 1.0  # what a loaded machine may add; the claim is that a page is not held for the ten seconds of a function
@@ -279,6 +280,62 @@ def test_a_dict_that_eight_threads_change_while_it_is_shown(registry: Registry, 
     assert any(shown["shared"] is not None for shown in pages)
 
 
+def test_one_function_under_several_names_never_runs_twice_at_once(
+    registry: Registry, page: Read, release: Event
+) -> None:
+    running = Lock()
+    overlaps: list[int] = []
+
+    def hang() -> None:
+        if not running.acquire(blocking=False):
+            overlaps.append(1)
+        release.wait(10)
+
+    same = registry.publish("a", hang)
+    registry.publish("b", same)
+    registry.publish("c", hang)
+    for _ in range(2):
+        assert {error["type"] for error in page()["pyvars.errors"].values()} == {"timeout"}
+    assert overlaps == []
+
+
+def test_a_log_handler_that_hangs_or_raises_costs_no_page(registry: Registry, page: Read, release: Event) -> None:
+    class Bad(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            release.wait(10)
+            raise OSError
+
+    handler = Bad()
+    logging.getLogger("pyvars").addHandler(handler)
+    try:
+        for name in ("one", "two"):
+            registry.publish(f"handled_{name}", lambda: 1 / 0)
+            shown, seconds = timed(page)
+            assert shown["pyvars.errors"][f"handled_{name}"]["type"] == "ZeroDivisionError"
+            assert seconds < 5
+    finally:
+        release.set()
+        logging.getLogger("pyvars").removeHandler(handler)
+        for thread in threading.enumerate():
+            if thread.name == "pyvars-log":
+                thread.join(10)
+
+
+def test_an_async_snapshot_is_refused_and_a_hidden_one_closed(registry: Registry, page: Read) -> None:
+    class Later:
+        async def snapshot(self) -> int:
+            return 1
+
+    class Hidden:
+        def snapshot(self) -> object:
+            return Later().snapshot()
+
+    with pytest.raises(TypeError, match="coroutine"):
+        registry.publish("later", Later())
+    registry.publish("hidden", Hidden())
+    assert page()["pyvars.errors"]["hidden"]["type"] == "TypeError"
+
+
 def test_a_program_that_is_out_of_threads_still_has_a_page(
     registry: Registry, page: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,7 +358,7 @@ def test_a_thousand_broken_keys_are_one_line_of_the_log(
         states.set(f"k{number}", lambda: 1 / 0)
     for _ in range(3):
         assert len(page(deadline=deadline() + 10)["pyvars.errors"]) == 1200
-    assert len(caplog.records) == 1
+    assert len(logged(caplog)) == 1
 
 
 def test_new_names_are_logged_for_ever(registry: Registry, page: Read, caplog: pytest.LogCaptureFixture) -> None:
@@ -309,10 +366,10 @@ def test_new_names_are_logged_for_ever(registry: Registry, page: Read, caplog: p
     for number in range(1100):
         registry.publish(f"n{number}", lambda: 1 / 0)
     page(deadline=deadline() + 10)
-    assert len(caplog.records) == 1100
+    assert len(logged(caplog)) == 1100
     registry.publish("last", lambda: 1 / 0)
     page(deadline=deadline() + 10, query="name=last")
-    assert "last" in caplog.records[-1].getMessage()
+    assert "last" in logged(caplog)[-1].getMessage()
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:

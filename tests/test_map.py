@@ -29,6 +29,20 @@ def test_an_int_that_meets_a_float_becomes_one_and_nothing_is_lost() -> None:
     assert amounts["b"] == 2.5
 
 
+def test_a_gauge_that_becomes_a_float_stays_a_gauge() -> None:
+    levels = Map()
+    levels.set("open", Int(gauge=True))
+    levels.add("open", 0.5)
+    assert repr(levels.var("open")) == "Float(0.5, gauge=True)"
+
+
+def test_a_float_takes_integers_of_any_size() -> None:
+    numbers = Map()
+    numbers.add("a", 1.5)
+    numbers.add("a", 10**30)
+    assert numbers["a"] == 1e30 + 1.5
+
+
 def test_what_is_no_key_and_no_number_is_refused() -> None:
     numbers = Map()
     numbers.add("a")

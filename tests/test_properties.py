@@ -34,7 +34,7 @@ keys = st.text(st.characters(), max_size=400)
 
 
 def read(registry: Registry, path: str = "/debug/vars") -> Any:
-    response = debug(registry, prefix="/debug").respond(local_request(path))
+    response = debug(registry, None, prefix="/debug").respond(local_request(path))
     assert response.status == 200
     return strict(response.body)
 

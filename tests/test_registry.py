@@ -18,6 +18,7 @@ from pyvars import (
     String,
     UnknownNameError,
 )
+from tests.programs import output
 
 
 def test_publish_hands_back_what_it_was_given(registry: Registry) -> None:
@@ -114,9 +115,46 @@ def test_names_have_1_to_255_bytes(registry: Registry, name: str) -> None:
     assert registry.publish("x" * 255, Int()) in registry.values()
 
 
+def test_the_name_comes_first(registry: Registry) -> None:
+    with pytest.raises(TypeError, match=r'write @publish\("name"\)'):
+
+        @registry.publish  # type: ignore[call-overload]
+        def depth() -> int:
+            return 1
+
+    with pytest.raises(TypeError, match="the name comes first"):
+        registry.publish(Int(), "a")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"publish\('x', A\(\)\)"):
+
+        @registry.publish("x")
+        class A:
+            pass
+
+
+def test_functions_that_need_arguments_are_refused(registry: Registry) -> None:
+    class Pool:
+        def size(self, kind: str) -> int:
+            return 1
+
+        def idle(self, kind: str = "all", *more: str, **options: str) -> int:
+            return 2
+
+    def keyword(*, kind: str) -> int:
+        return 1
+
+    for wrong in (lambda x: x, Pool().size, keyword, Pool.idle):
+        with pytest.raises(TypeError, match="takes arguments"):
+            registry.publish("x", wrong)  # type: ignore[call-overload]
+    registry.publish("idle", Pool().idle)
+    registry.publish("default", lambda x=3, *, y=4: x + y)
+    registry.publish("built_in", [1].__len__)
+    assert registry["idle"].snapshot() == 2
+    assert registry["default"].snapshot() == 7
+
+
 @pytest.mark.parametrize("name", [1, None, b"x", ("x",)])
 def test_names_are_text(registry: Registry, name: object) -> None:
-    with pytest.raises(TypeError, match="a name is a str"):
+    with pytest.raises(TypeError, match="the name comes first and is a str"):
         registry.publish(name, Int())  # type: ignore[call-overload]
 
 
@@ -141,8 +179,10 @@ def test_a_name_is_taken_once(registry: Registry) -> None:
     assert isinstance(caught.value, ValueError)
     assert registry.publish("orders", Int(), exist_ok=True) is orders
     for other in (Float(), String(), Int(gauge=True), lambda: 1):
-        with pytest.raises(DuplicateNameError, match="another kind"):
+        with pytest.raises(DuplicateNameError, match="same kind only"):
             registry.publish("orders", other, exist_ok=True)
+    with pytest.raises(DuplicateNameError):
+        registry.publish("orders", orders)
     registry.delete("orders")
     assert registry.publish("orders", Float()) is registry["orders"]
 
@@ -170,7 +210,7 @@ def test_exist_ok_knows_kinds(registry: Registry) -> None:
 
 
 def test_names_that_break_a_reader_warn_once_and_work(registry: Registry) -> None:
-    with pytest.warns(PyvarsWarning, match="not ASCII") as caught:
+    with pytest.warns(PyvarsWarning, match="not plain ASCII") as caught:
         registry.publish("größe", Int())
     assert [warning.filename for warning in caught] == [__file__]
     registry.publish("http", Int())
@@ -188,6 +228,29 @@ def test_names_that_break_a_reader_warn_once_and_work(registry: Registry) -> Non
         registry.publish("httpd", Int())
         registry.publish("a.b", Int())
         registry.publish("a.c", Int())
+
+
+def test_who_makes_warnings_errors_has_published_nothing(registry: Registry) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(PyvarsWarning):
+            registry.publish("é", Int())
+    assert "é" not in registry
+
+
+def test_names_that_are_gone_are_forgotten() -> None:
+    """Publishing and deleting ever new names takes no memory."""
+    code = """
+import tracemalloc, pyvars
+registry, tracemalloc_start = pyvars.Registry(), tracemalloc.start()
+def churn(times):
+    for number in range(times):
+        registry.publish(f"job.{number}.state", pyvars.Int(), help="x")
+        registry.delete(f"job.{number}.state")
+    return tracemalloc.get_traced_memory()[0]
+print(churn(100) + 20_000 > churn(5000))
+"""
+    assert output(code) == "True\n"
 
 
 def test_a_warning_points_at_the_caller_of_the_module_function() -> None:

@@ -95,25 +95,35 @@ def test_no_gzip_when_it_is_not(server: Server, registry: Registry, accept: str)
 
 
 def test_every_other_path_is_the_one_404(server: Server) -> None:
-    for path in ("/", "/debug/vars%00", "//debug/vars", "/debug/nothing", "/favicon.ico", "/debug/../debug/vars"):
+    for path in (
+        "/",
+        "/debug/vars%00",
+        "//debug/vars",
+        "/debug/nothing",
+        "/favicon.ico",
+        "/debug/../debug/vars",
+        "/a%0Ab",
+    ):
         answer = get(server, path)
         assert (answer.status, answer.body) == (404, b"not found\n")
+        assert answer.headers["x-content-type-options"] == "nosniff"
         assert get(server, path, "POST").status == 404
     assert get(server, "/debug").status == 200
     assert get(server, Host="evil.example").status in (400, 404)  # two Host headers
 
 
 def test_a_port_that_is_taken_is_an_error_here(server: Server) -> None:
-    with pytest.raises(OSError, match="in use"):
+    with pytest.raises(OSError, match="in use") as caught:
         pyvars.serve(server.port)
-    for port in (70_000, -1):
+    assert "another program" in caught.value.__notes__[0]
+    for port in (70_000, -1, "6060"):
         with pytest.raises(ConfigurationError, match="0 to 65535"):
-            pyvars.serve(port)
+            pyvars.serve(port)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "", "example.com", "192.168.1.7", "::ffff:0.0.0.0"])
 def test_an_address_that_others_can_reach_is_refused(host: str) -> None:
-    with pytest.raises(ConfigurationError, match="this machine only"):
+    with pytest.raises(ConfigurationError, match="others can reach"):
         pyvars.serve(0, host)
 
 

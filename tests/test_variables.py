@@ -56,6 +56,8 @@ def test_an_int_is_64_bits_wide() -> None:
     with pytest.raises(OverflowError):
         number.add(2**80)
     with pytest.raises(OverflowError):
+        number.add(10**5000)  # too many digits to be shown in the error
+    with pytest.raises(OverflowError):
         number.set(2**63)
     assert number.value == 2**63 - 1
     number.set(-(2**63))

@@ -1,24 +1,49 @@
 """JSON as Go's expvar writes it. The only user of orjson."""
 
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Container, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import date, time
+from enum import Enum
 from itertools import count
 from typing import cast
+from uuid import UUID
 
 import orjson
 
-__all__ = ("MAX_VALUE_BYTES", "Fragment", "TooLargeError", "document", "encode", "encode_foreign", "splice", "value")
+__all__ = (
+    "MAX_VALUE_BYTES",
+    "Fragment",
+    "NotJSONError",
+    "TooLargeError",
+    "distinct",
+    "document",
+    "encode",
+    "encode_foreign",
+    "splice",
+    "valid_text",
+    "value",
+)
 
 Fragment = orjson.Fragment
 """JSON text that is spliced as it is into a document."""
 
 MAX_VALUE_BYTES = 1024 * 1024
 
-_VALUE = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
-_MAX_DEPTH = 254  # orjson's own limit
+_MAX_DEPTH = 250  # orjson's own limit is 254
+
+
+class NotJSONError(TypeError):
+    """JSON cannot hold the value of a variable."""
+
+    word = "TypeError"
+    """For `pyvars.errors`."""
 
 
 class TooLargeError(ValueError):
     """The value of one variable takes over 1 MiB."""
+
+    word = "too_large"
+    """For `pyvars.errors`."""
 
 
 def document(members: Mapping[str, object]) -> bytes:
@@ -44,45 +69,95 @@ def splice(members: Mapping[str, object]) -> Fragment:
 
 
 def encode(data: object) -> Fragment:
-    """Any data as a compact Fragment: the fast way, and if that fails, with invalid text made valid.
-
-    NaN and the infinities are null; keys that are numbers, dates or None are their text; a lone surrogate is U+FFFD.
+    """Data of pyvars' own as a compact Fragment: at once, and if that fails (invalid text in a key), by a copy.
 
     Raises:
-        TypeError: JSON cannot hold it (a set, bytes, an integer over 64 bits, a cycle, more than 254 levels).
-        TooLargeError: it takes over 1 MiB.
+        NotJSONError, TooLargeError: as `encode_foreign`.
     """
     try:
-        text = orjson.dumps(data, option=_VALUE)
+        text = orjson.dumps(data)
     except TypeError:
-        text = orjson.dumps(_valid(data, 0), option=_VALUE)
-    if len(text) > MAX_VALUE_BYTES:
-        raise TooLargeError(f"the value takes {len(text)} bytes of JSON")
-    return Fragment(text)
+        return encode_foreign(data)
+    return _bounded(text)
 
 
 def encode_foreign(data: object) -> Fragment:
-    """As `encode`, for data of the program's: what is far too large is refused before it is encoded, not after.
+    """Any data of the program's as a compact Fragment.
 
-    orjson encodes 100 MB in a fraction of a second, but with the GIL held.
+    NaN and the infinities are null; keys that are numbers, dates or None are their text; a lone surrogate is U+FFFD; an
+    Enum is its value, a dataclass an object. orjson is given a copy of the containers: it walks them in C with borrowed
+    references, and would crash if code that runs in between, such as a property of an Enum, changed them.
+
+    Raises:
+        NotJSONError: JSON cannot hold it (a set, bytes, an integer over 64 bits, a cycle, more than 250 levels).
+        TooLargeError: it takes over 1 MiB. What is far too large is refused before it is encoded: orjson encodes 100 MB
+            in a fraction of a second, but with the GIL held.
     """
-    if _surely_too_large(data, 3):
-        raise TooLargeError("the value takes over 1 MiB of JSON")
-    return encode(data)
+    copy = _Copier().copy(data, 0)
+    try:
+        return _bounded(orjson.dumps(copy, option=orjson.OPT_SERIALIZE_NUMPY))
+    except TypeError as error:
+        raise NotJSONError(str(error)) from None
 
 
-def _surely_too_large(data: object, levels: int) -> bool:
-    if isinstance(data, str):
-        return len(data) > MAX_VALUE_BYTES
-    if not isinstance(data, list | tuple | dict):
-        return False
-    items = cast("Collection[object]", data)
-    if 2 * len(items) > MAX_VALUE_BYTES:
-        return True
-    if levels == 0 or len(items) > 64:
-        return False
-    members = cast("dict[object, object]", data).values() if isinstance(data, dict) else items
-    return any(_surely_too_large(item, levels - 1) for item in members)
+def _bounded(text: bytes) -> Fragment:
+    if len(text) > MAX_VALUE_BYTES:
+        raise TooLargeError(f"it takes {len(text)} bytes")
+    return Fragment(text)
+
+
+class _Copier:
+    """Copies containers, with valid text, as long as the least that the copy can take in JSON is within bounds."""
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUE_BYTES
+
+    def copy(self, data: object, depth: int) -> object:
+        if data is None or (isinstance(data, bool | int | float) and not isinstance(data, Enum)):
+            self._spend(1)
+            return data
+        if isinstance(data, str) and not isinstance(data, Enum):
+            self._spend(len(data) + 2)
+            return valid_text(data)
+        if depth > _MAX_DEPTH:
+            raise NotJSONError(f"more than {_MAX_DEPTH} levels, or a cycle")
+        if isinstance(data, list | tuple):
+            items = cast("list[object] | tuple[object, ...]", data)
+            self._spend(2 * len(items) + 1)
+            return [self.copy(item, depth + 1) for item in tuple(items)]
+        if isinstance(data, dict):
+            members = cast("dict[object, object]", data)
+            self._spend(4 * len(members) + 1)
+            return self._members({**members}, depth)
+        if isinstance(data, Enum):
+            return self.copy(data.value, depth + 1)
+        if is_dataclass(data) and not isinstance(data, type):
+            return self._members({field.name: getattr(data, field.name) for field in fields(data)}, depth)
+        return self._leaf(data)
+
+    def _members(self, members: dict[object, object], depth: int) -> dict[str, object]:
+        copy: dict[str, object] = {}
+        for key, item in members.items():
+            while isinstance(key, Enum):
+                key = key.value
+            if not isinstance(key, str):  # as orjson would write it; but here it is told from the same text
+                key = orjson.dumps(self._leaf(key), option=orjson.OPT_NON_STR_KEYS).decode().strip('"')
+            self._spend(len(key))
+            copy[distinct(valid_text(key), copy)] = self.copy(item, depth + 1)
+        return copy
+
+    def _leaf(self, data: object) -> object:
+        if data is None or isinstance(data, bool | int | float | date | time | UUID):
+            return data
+        if type(data).__module__ == "numpy":
+            self._spend(int(getattr(data, "size", 1)))
+            return data
+        raise NotJSONError(f"a {type(data).__qualname__}")
+
+    def _spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise TooLargeError(f"it takes over {MAX_VALUE_BYTES} bytes")
 
 
 def _escaped(text: bytes) -> bytes:
@@ -99,6 +174,7 @@ def _escaped(text: bytes) -> bytes:
 
 def valid_text(text: str) -> str:
     """`text` with each lone surrogate replaced by U+FFFD, as Go does with invalid UTF-8; mostly `text` itself."""
+    text = str.__str__(text)  # a plain one, if it was of a subclass
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -109,19 +185,3 @@ def distinct(key: str, taken: Container[object]) -> str:
     if key not in taken:
         return key
     return next(other for n in count(2) if (other := f"{key}~{n}") not in taken)
-
-
-def _valid(data: object, depth: int) -> object:
-    """A copy of the containers with valid text; whatever else is left to orjson to accept or refuse."""
-    if depth > _MAX_DEPTH:
-        raise TypeError(f"more than {_MAX_DEPTH} levels, or a cycle")
-    if isinstance(data, str):
-        return valid_text(data)
-    if isinstance(data, list | tuple):
-        return [_valid(item, depth + 1) for item in cast("Sequence[object]", data)]
-    if isinstance(data, dict):
-        copy: dict[object, object] = {}
-        for key, item in cast("dict[object, object]", data).items():
-            copy[distinct(valid_text(key), copy) if isinstance(key, str) else key] = _valid(item, depth + 1)
-        return copy
-    return data

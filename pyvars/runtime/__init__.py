@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import cache
 from importlib import import_module
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from pyvars.registry import Registry
 from pyvars.variables import Func
@@ -105,5 +105,5 @@ def install(
 def start(registry: Registry) -> None:
     """Set the hooks of the built-in variables on `registry`: gc callbacks, from then on for the life of the process."""
     for var in registry.values():
-        if isinstance(var, Builtin):
-            var.start()
+        if issubclass(type(var), Builtin):  # isinstance would ask the object, which is the program's
+            cast("Builtin", var).start()

@@ -10,8 +10,10 @@ from os.path import basename
 
 __all__ = ("Cmdline", "Redacted")
 
-_SECRET = re.compile(r"pass|pwd|secret|token|key|auth|cred|dsn", re.IGNORECASE)
-_ASSIGNMENT = re.compile(r"(?P<name>[\w.-]+)=.*", re.DOTALL)
+_WORDS = "pass|pwd|secret|token|key|auth|cred|dsn"
+_SECRET = re.compile(_WORDS, re.IGNORECASE)
+_WHOLE = re.compile(rf"(-*[\w.-]*(?:{_WORDS})[\w.-]*)=.*", re.IGNORECASE | re.DOTALL)
+_INSIDE = re.compile(rf"([\w.-]*(?:{_WORDS})[\w.-]*)=\S*", re.IGNORECASE)
 _URL = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?:(?P<user>[^/?#\s]*)@)?(?P<rest>[^?#\s]*)(?P<query>\?[^#\s]*)?", re.IGNORECASE
 )
@@ -35,8 +37,9 @@ class Cmdline:
 class Redacted:
     """The whole command line with what looks like a secret masked.
 
-    Masked are the value of a flag or of `k=v` whose name looks like one, the user part of a URL and the whole of its
-    query. A secret that looks like nothing, such as a bare password as an argument, cannot be told from other words.
+    Masked are what follows a flag, and the value of `k=v` anywhere, whose name looks like one; the user part of a URL
+    and the whole of its query. A secret that looks like nothing, such as a bare password as an argument, cannot be told
+    from other words.
     """
 
     def figures(self) -> list[str]:
@@ -44,20 +47,19 @@ class Redacted:
         shown: list[str] = []
         secret_follows = False
         for argument in sys.argv or [""]:
-            flag = argument.startswith("-")
-            if secret_follows and not flag:
-                shown.append(_MASK)
-                secret_follows = False
-                continue
-            assignment = _ASSIGNMENT.fullmatch(argument)
-            if assignment is not None and _SECRET.search(assignment["name"]):
-                shown.append(f"{assignment['name']}={_MASK}")
-            elif re.match(r"-p.", argument) and not argument.startswith("-p="):  # mysql's -psecret
-                shown.append(f"-p{_MASK}")
-            else:
-                shown.append(_URL.sub(_mask_url, argument))
-            secret_follows = flag and assignment is None and _SECRET.search(argument) is not None
+            shown.append(_MASK if secret_follows else _masked(argument))
+            flag = argument.startswith("-") and shown[-1] == argument
+            secret_follows = flag and _SECRET.search(argument) is not None
         return shown
+
+
+def _masked(argument: str) -> str:
+    whole = _WHOLE.fullmatch(argument)
+    if whole is not None:
+        return f"{whole[1]}={_MASK}"
+    if re.match(r"-p[^=]", argument):  # mysql's -psecret
+        return f"-p{_MASK}"
+    return _INSIDE.sub(rf"\1={_MASK}", _URL.sub(_mask_url, argument))
 
 
 def _mask_url(url: re.Match[str]) -> str:

@@ -4,10 +4,11 @@ A loop is known once an ASGI carrier has run on it, or once `serve()` was called
 here before that.
 """
 
-from threading import Lock
+import os
+from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from pyvars.runtime.reading import Reading
 
@@ -20,48 +21,60 @@ __all__ = ("EventLoop", "watch")
 class Lag:
     """How late a loop runs what is given to it, by a callback sent through it at each reading.
 
-    A loop that is stuck does not run the callback: then the lag is the time since it was sent, and grows.
+    A loop that is stuck does not run the callback: then the lag is the time since it was sent, and grows. The state is
+    one tuple, replaced as a whole, so that there is no lock which a signal handler could find held.
     """
 
-    def __init__(self) -> None:
-        self._sent = 0.0
-        self._last = 0.0
-        self._longest = 0.0
-        self._lock = Lock()
+    def __init__(self, loop: "AbstractEventLoop") -> None:
+        self.loop = ref(loop)
+        self._state = (0.0, 0.0, 0.0)  # when the callback was sent, or 0; the lag; the longest one
 
     def measure(self, loop: "AbstractEventLoop") -> tuple[float, float]:
         """The lag now and the longest one seen, in seconds; send the next callback."""
-        with self._lock:
-            if self._sent:
-                self._note(perf_counter() - self._sent)
-            else:
-                self._sent = perf_counter()
+        sent, lag, longest = self._state
+        if sent:
+            lag = perf_counter() - sent
+            self._state = (sent, lag, max(longest, lag))
+        else:
+            self._state = (perf_counter(), lag, longest)
+            with suppress(RuntimeError):  # it was closed a moment ago
                 loop.call_soon_threadsafe(self._arrived)
-            return self._last, self._longest
+        return self._state[1:]
 
     def _arrived(self) -> None:
-        with self._lock:
-            self._note(perf_counter() - self._sent)
-            self._sent = 0.0
-
-    def _note(self, lag: float) -> None:
-        self._last = lag
-        self._longest = max(self._longest, lag)
+        sent, _, longest = self._state
+        lag = perf_counter() - sent
+        self._state = (0.0, lag, max(longest, lag))
 
 
-_loops: "WeakKeyDictionary[AbstractEventLoop, Lag]" = WeakKeyDictionary()
+_known: tuple[Lag, ...] = ()  # replaced as a whole
 
 
 def watch() -> None:
     """Know the asyncio loop that runs in this thread, if one does. Cheap enough for each request of ours."""
+    global _known
     from asyncio import get_running_loop
 
     try:
         loop = get_running_loop()
     except RuntimeError:  # another library's, such as trio's
         return
-    if loop not in _loops:
-        _loops[loop] = Lag()
+    if not any(lag.loop() is loop for lag in _known):
+        _known = (*(lag for lag in _known if _open(lag)), Lag(loop))
+
+
+def _open(lag: Lag) -> bool:
+    loop = lag.loop()
+    return loop is not None and not loop.is_closed()
+
+
+def _forget() -> None:
+    global _known
+    _known = ()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
+    os.register_at_fork(after_in_child=_forget)  # the child's copies of the loops do not run
 
 
 _NO_LOOP: "dict[str, object]" = {"loops": 0, "tasks": 0, "lag_seconds": 0.0, "lag_max_seconds": 0.0}
@@ -76,7 +89,7 @@ class EventLoop:
     def figures(self) -> dict[str, object]:
         """`loops` known and open (0: the other figures mean nothing); `tasks` not done, over all of them;
         `lag_seconds`, the worst of them at the last reading; `lag_max_seconds`, the worst ever read."""
-        lags = [lag.measure(loop) for loop, lag in _open_loops()] if _loops else []
+        lags = [lag.measure(loop) for loop, lag in _open_loops()] if _known else []
         if not lags:
             return _NO_LOOP
         return {
@@ -88,7 +101,8 @@ class EventLoop:
 
 
 def _open_loops() -> "list[tuple[AbstractEventLoop, Lag]]":
-    return [(loop, lag) for loop, lag in list(_loops.items()) if not loop.is_closed()]
+    loops = ((lag.loop(), lag) for lag in _known)
+    return [(loop, lag) for loop, lag in loops if loop is not None and not loop.is_closed()]
 
 
 def _count_tasks() -> int:

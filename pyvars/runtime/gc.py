@@ -5,7 +5,6 @@ collection, which is noise beside the collection itself.
 """
 
 import gc
-from threading import Lock
 from time import perf_counter_ns, time_ns
 from typing import NamedTuple
 
@@ -39,14 +38,16 @@ class Pauses:
         """perf_counter_ns when recording began; 0 before."""
         self._begun = 0
         self._forced = False
-        self._starting = Lock()
+        self._not_started = [True]
 
     def start(self) -> None:
         """Record from now on, for the life of the process. Again is no error."""
-        with self._starting:
-            if self.started_ns == 0:
-                self.started_ns = perf_counter_ns()
-                gc.callbacks.append(self._callback)
+        try:
+            self._not_started.pop()  # one thread gets it, with no lock that a signal handler could find held
+        except IndexError:
+            return
+        self.started_ns = perf_counter_ns()
+        gc.callbacks.append(self._callback)
 
     def _callback(self, phase: str, info: dict[str, int]) -> None:
         if phase == "start":

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from threading import Lock
+from threading import RLock
 from time import monotonic, thread_time
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
@@ -31,7 +31,7 @@ class Reading(Generic[T]):
         _all.add(self)
 
     def _reset(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler that reads may find its own thread reading
         self._due = 0.0
         self._latest: list[T] = []  # one, or none before the first reading
 

@@ -3,16 +3,16 @@
 C code that never gives up the GIL cannot be bounded by anyone: while it runs, no other thread does.
 """
 
-import logging
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from threading import Event, Lock, Thread
 from time import monotonic
 
-from pyvars.formats.json import Fragment, TooLargeError, encode_foreign
-from pyvars.variables import Var
+from pyvars.formats.json import Fragment, NotJSONError, TooLargeError, encode_foreign
+from pyvars.site.log import warn
+from pyvars.variables import Func, Var, called
 
 __all__ = ("COLLECTOR", "Collector", "Job", "failure")
 
@@ -24,20 +24,19 @@ MAX_LOGGED = 1000
 
 SKIPPED = "skipped"
 TIMEOUT = "timeout"
-TOO_LARGE = "too_large"
-
-_log = logging.getLogger("pyvars")
 
 
 class Job:
     """One function of one page, and then either its value or the word for why there is none."""
 
-    __slots__ = ("error", "label", "name", "value", "var")
+    __slots__ = ("error", "function", "label", "name", "value", "var")
 
     def __init__(self, name: str, label: str, var: Var) -> None:
         self.name: str = name
         self.label: str = label
         self.var: Var = var
+        self.function: object = getattr(var, "_function", var) if issubclass(type(var), Func) else var
+        """What must not run twice at once: a function may have several names, and be several Funcs."""
         self.value: Fragment | None = None
         self.error: dict[str, str] | None = None
 
@@ -51,7 +50,7 @@ class Collector:
     def reset(self) -> None:
         """Forget what runs, which after a fork runs no more."""
         self._turn = Lock()
-        self._stuck: dict[int, Var] = {}  # by id, since the user's objects need not be hashable
+        self._stuck: dict[int, object] = {}  # by id, since the user's objects need not be hashable
         self._logged: dict[str, None] = {}  # an ordered set
 
     def run(self, jobs: Iterable[Job], deadline: float) -> None:
@@ -68,9 +67,6 @@ class Collector:
             self._give_up(job, SKIPPED, "was not started: other functions took the time of this page")
 
     def _run(self, waiting: deque[Job], deadline: float) -> None:
-        for job in [job for job in waiting if id(job.var) in self._stuck]:
-            waiting.remove(job)
-            self._give_up(job, TIMEOUT, "has not returned since an earlier page, and is not started again before")
         while waiting and len(self._stuck) < MAX_STUCK and monotonic() < deadline:
             runner = _Runner(self, waiting)
             try:
@@ -83,22 +79,23 @@ class Collector:
 
     def _give_up(self, job: Job, word: str, reason: str) -> None:
         job.error = failure(word)
-        if self._first(job.name):
-            _log.warning("variable %r is null on the page: it %s (said once)", job.label, reason)
+        self._log(job.name, "variable %r is null on the page: it %s (said once)", job.label, reason)
 
     def caught(self, name: str, label: str, exception: BaseException) -> dict[str, str]:
         """The entry for what a variable raised; logged with its traceback, once for each name on the page."""
-        if self._first(name):
-            _log.warning("variable %r is null on the page: it raised (said once)", label, exc_info=exception)
-        return failure(TOO_LARGE if isinstance(exception, TooLargeError) else type(exception).__name__)
+        if isinstance(exception, NotJSONError | TooLargeError):
+            self._log(name, "variable %r is null on the page: JSON cannot hold it: %s (said once)", label, exception)
+            return failure(exception.word)
+        self._log(name, "variable %r is null on the page: it raised (said once)", label, exc_info=exception)
+        return failure(_NAME(type(exception)))
 
-    def _first(self, name: str) -> bool:
+    def _log(self, name: str, text: str, *about: object, exc_info: BaseException | None = None) -> None:
         if name in self._logged:
-            return False
+            return
         self._logged[name] = None
         if len(self._logged) > MAX_LOGGED:
             self._logged.pop(next(iter(self._logged)), None)
-        return True
+        warn(text, *about, exc_info=exc_info)
 
 
 class _Runner(Thread):
@@ -115,24 +112,38 @@ class _Runner(Thread):
         self._done = Event()
 
     def run(self) -> None:
-        while True:
-            with self._lock:
-                if self._left or not self._waiting:
-                    break
-                job = self._current = self._waiting.popleft()
-                self._since = monotonic()
-            value, error = None, None
-            try:
-                value = encode_foreign(job.var.snapshot())
-            except BaseException as exception:  # SystemExit and KeyboardInterrupt of a function end nothing here
-                error = self._collector.caught(job.name, job.label, exception)
-            with self._lock:
+        try:
+            while self._take():
+                pass
+        finally:
+            self._done.set()
+
+    def _take(self) -> bool:
+        """Run the next job; false if there is none, or the thread is left."""
+        with self._lock:
+            if self._left or not self._waiting:
+                return False
+            job = self._waiting.popleft()
+            key = id(job.function)
+            if key in self._collector._stuck:
                 self._current = None
-                if self._left:
-                    self._collector._stuck.pop(id(job.var), None)
-                else:
-                    job.value, job.error = value, error
-        self._done.set()
+            else:
+                self._current, self._since = job, monotonic()
+        if self._current is None:
+            self._collector._give_up(job, TIMEOUT, "has not returned yet, and is not started again before")
+            return True
+        value, error = None, None
+        try:
+            value = encode_foreign(called(job.var.snapshot))
+        except BaseException as exception:  # SystemExit and KeyboardInterrupt of a function end nothing here
+            error = self._collector.caught(job.name, job.label, exception)
+        with self._lock:
+            self._current = None
+            if self._left:
+                self._collector._stuck.pop(key, None)
+            else:
+                job.value, job.error = value, error
+        return not self._left
 
     def watch(self, deadline: float) -> Job | None:
         """Wait until the queue is empty, or leave the thread with the job that takes too long, and return that job."""
@@ -143,9 +154,13 @@ class _Runner(Thread):
                     continue
                 self._left = True
                 if self._current is not None:  # pragma: no branch - else it is between two jobs: no test can time that
-                    self._collector._stuck[id(self._current.var)] = self._current.var
+                    self._collector._stuck[id(self._current.function)] = self._current.function
                 return self._current
         return None
+
+
+# Asked of `type` itself, since a metaclass of the program's may give a class a __name__ that is no text.
+_NAME: Callable[[type], str] = type.__dict__["__name__"].__get__
 
 
 def failure(word: str) -> dict[str, str]:

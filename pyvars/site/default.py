@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Final
 
 import pyvars
-from pyvars.access import local
+from pyvars.access import Access, Rule, default, rule
 from pyvars.registry import Registry
 from pyvars.runtime import start
 from pyvars.site.site import Site, View
@@ -21,16 +21,20 @@ VIEWS: Final = {
 """Path below /debug, and the class that answers it: made with the registry."""
 
 
-def debug(registry: Registry | None, *, prefix: str) -> Site:
+def debug(registry: Registry | None, access: Access | None, *, prefix: str) -> Site:
     """All views and an index of them, below `prefix`."""
     views = {name: _view(name, registry) for name in VIEWS}
     index = Index({f"{prefix}/{name}" if prefix else name: view.description for name, view in views.items()})
-    return Site({"": index, **views}, prefix=prefix, access=local)
+    return Site({"": index, **views}, prefix=prefix, access=_rule(access))
 
 
-def variables(registry: Registry | None) -> Site:
+def variables(registry: Registry | None, access: Access | None) -> Site:
     """/debug/vars alone."""
-    return Site({"vars": _view("vars", registry)}, prefix="/debug", access=local)
+    return Site({"vars": _view("vars", registry)}, prefix="/debug", access=_rule(access))
+
+
+def _rule(access: Access | None) -> Rule:
+    return default() if access is None else rule(access)
 
 
 def _view(name: str, registry: Registry | None) -> View:

@@ -42,9 +42,18 @@ class Response(NamedTuple):
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    ours: bool = True
+    """False if nothing is said by it but that there is no page: a middleware lets its application answer instead."""
 
 
-_HEADERS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+# On every answer, errors included. No answer has a CORS header, ever: no web page is meant to read this.
+_HEADERS = (
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Robots-Tag", "noindex"),
+)
 
 
 def respond_with(
@@ -65,5 +74,5 @@ def no_content(*, more_headers: tuple[tuple[str, str], ...]) -> Response:
     return Response(204, (*_HEADERS, *more_headers), b"")
 
 
-NOT_FOUND = text(404, "not found")
-"""The one answer to a path that is not ours and to who may not look. A middleware passes such a request on instead."""
+NOT_FOUND = text(404, "not found")._replace(ours=False)
+"""The one answer to a path that is not ours and to who may not look."""

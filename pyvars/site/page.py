@@ -1,14 +1,14 @@
 """Reads a registry into a page. The fast path writes all plain numbers at once; the contained path goes one by one."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 from pyvars.cells import Cell, fill
 from pyvars.formats.json import Fragment, distinct, document, encode, splice, valid_text, value
 from pyvars.registry import Registry
 from pyvars.site.collect import COLLECTOR, Job
-from pyvars.variables import Var, Variable
+from pyvars.variables import Var, Variable, is_own
 
 __all__ = ("ERRORS", "Pages")
 
@@ -41,21 +41,35 @@ class Pages:
 
     def render(self, registry: Registry, prefixes: tuple[str, ...], deadline: float) -> bytes:
         """The page of the variables whose names begin with one of `prefixes`, or of all if there are none."""
+        members, reader = self._read(registry, prefixes, deadline)
+        try:
+            return document(_with_errors(members, reader.errors))
+        except TypeError:
+            contained = {name: reader.contained(name, data) for name, data in members.items()}
+            return document(_with_errors(contained, reader.errors))
+
+    def render_errors(self, registry: Registry, deadline: float) -> bytes:
+        """What `pyvars.errors` on the page holds, empty if it is not there."""
+        return value(_sorted(self._read(registry, (), deadline)[1].errors))
+
+    def _read(
+        self, registry: Registry, prefixes: tuple[str, ...], deadline: float
+    ) -> "tuple[dict[str, object], Reader]":
         layout = self._layout(registry, prefixes)
         members = layout.members.copy()
-        fill(members, layout.names, layout.cells)
         reader = Reader(layout.kept)
+        try:
+            fill(members, layout.names, layout.cells)
+        except Exception:  # a cell of a subclass that forgot to initialise it
+            for name, cell in zip(layout.names, layout.cells, strict=True):
+                members[name] = reader.read(name, cell)
         for name, var in layout.others:
             members[name] = reader.read(name, var)
         COLLECTOR.run(reader.jobs, deadline)
         if reader.unsettled:
             for name, _ in layout.others:
                 members[name] = reader.settled(members[name])
-        try:
-            return document(_with_errors(members, reader.errors))
-        except TypeError:
-            contained = {name: reader.contained(name, data) for name, data in members.items()}
-            return document(_with_errors(contained, reader.errors))
+        return members, reader
 
     def _layout(self, registry: Registry, prefixes: tuple[str, ...]) -> Layout:
         layout = self._layouts.get(registry)
@@ -103,16 +117,23 @@ class Reader:
         return self._read(name, var, ())
 
     def _read(self, label: str, var: Var, within: tuple[Var, ...]) -> object:
-        if isinstance(var, Variable) and var.inline:
-            return self._encoded(label, var)
-        self.unsettled = True
-        if isinstance(var, Variable):
-            children = var.children()
+        kind = type(var)  # isinstance would ask the object itself, which is the program's
+        if is_own(kind):
+            own = cast("Variable", var)
+            try:
+                if own.inline:
+                    return self._encoded(label, own)
+                children = own.children()
+            except Exception as exception:  # of a subclass that forgot to initialise it
+                self._failed(label, exception)
+                return None
             if children is not None:
                 if any(var is outer for outer in within):
                     self._failed(label, RecursionError("a registry that holds itself"))
                     return None
+                self.unsettled = True
                 return self._branch(label, children, (*within, var))
+        self.unsettled = True
         job = Job(self._name, label, var)
         self.jobs.append(job)
         return job
@@ -138,23 +159,19 @@ class Reader:
         self._name = name
         try:
             return encode(data)
-        except TypeError as exception:
+        except Exception as exception:
             self._failed(name, exception)
             return None
 
     def _encoded(self, label: str, var: Variable) -> Fragment | None:
-        try:
-            shared = var.shared()
-            if shared is None:
-                return encode(var.snapshot())
-            before, fragment = self._kept.get(label, (None, None))
-            if shared is not before:
-                fragment = encode(shared)
-                self._kept[label] = (shared, fragment)
-            return fragment
-        except Exception as exception:  # a subclass of Map, say, with a snapshot of its own
-            self._failed(label, exception)
-            return None
+        shared = var.shared()
+        if shared is None:
+            return encode(var.snapshot())
+        before, fragment = self._kept.get(label, (None, None))
+        if shared is not before:
+            fragment = encode(shared)
+            self._kept[label] = (shared, fragment)
+        return fragment
 
     def _failed(self, label: str, exception: Exception) -> None:
         self.errors[valid_text(label)] = COLLECTOR.caught(self._name, label, exception)
@@ -166,9 +183,9 @@ def _layout(variables: Iterable[tuple[str, Var]], version: object) -> Layout:
         name = distinct(valid_text(raw), layout.members)
         layout.members[name] = None
         # Asked of the class: what an instance or a subclass does instead is code of the program's.
-        if getattr(type(var), "snapshot", None) is Cell.snapshot and isinstance(var, Cell):
+        if issubclass(type(var), Cell) and type(var).snapshot is Cell.snapshot:
             layout.names.append(name)
-            layout.cells.append(var)
+            layout.cells.append(cast("Cell", var))
         else:
             layout.others.append((name, var))
     return layout
@@ -177,13 +194,21 @@ def _layout(variables: Iterable[tuple[str, Var]], version: object) -> Layout:
 def _with_errors(members: dict[str, object], errors: dict[str, object]) -> dict[str, object]:
     if not errors:
         return members
-    return dict(sorted({**members, ERRORS: encode(dict(sorted(errors.items())))}.items()))
+    return _sorted({**members, ERRORS: encode(_sorted(errors))})
+
+
+def _sorted(members: dict[str, object]) -> dict[str, object]:
+    return {name: members[name] for name in sorted(members)}
 
 
 def _runs_code(var: Var, depth: int = 0) -> bool:
-    if not isinstance(var, Variable):
+    if not is_own(type(var)):
         return True
-    if var.inline:
+    own = cast("Variable", var)
+    try:
+        if own.inline:
+            return False
+        children = own.children()
+    except Exception:  # of a subclass that forgot to initialise it
         return False
-    children = var.children()
     return children is None or depth > 32 or any(_runs_code(child, depth + 1) for child in children.values())

@@ -1,11 +1,13 @@
 """The gate: path, access, method, view, in this order, for every request of every carrier."""
 
 from collections.abc import Mapping
+from time import monotonic
 from typing import ClassVar, Protocol
 from urllib.parse import quote
 
 from pyvars.access import Rule
 from pyvars.site.http import NOT_FOUND, Request, Response, no_content, text
+from pyvars.site.log import warn
 
 __all__ = ("Site", "View")
 
@@ -36,27 +38,58 @@ class Site:
     def __init__(self, views: Mapping[str, View], *, prefix: str, access: Rule) -> None:
         self._views = {f"{prefix}/{name}" if name else prefix: view for name, view in views.items()}
         self._access = access
+        self.only_local: bool = access.only_local
+        challenges = tuple(("WWW-Authenticate", challenge) for challenge in access.challenges)
+        self._refused = text(401, "unauthorized", more_headers=challenges) if challenges else NOT_FOUND
+        self._said: dict[str, float] = {}
 
     def respond(self, request: Request) -> Response:
-        """The answer. It is `NOT_FOUND` itself for a path that is not ours and for a request that may not look."""
+        """The answer: NOT_FOUND for a path that is not ours, and for a request that may not look.
+
+        If there is a credential that the latter could bring, it is 401.
+        """
+        response = self._answer(request)
+        return response._replace(body=b"") if request.method == "HEAD" else response
+
+    def _answer(self, request: Request) -> Response:
         found = self._find(request)
-        if found is None or not self._access(request):
+        if found is None:
             return NOT_FOUND
+        refusal = self._refusal(request)
+        if refusal:
+            self._log(refusal)
+            return self._refused
         if request.method == "OPTIONS":
             return no_content(more_headers=_ALLOW)
         if request.method not in ("GET", "HEAD"):
             return text(405, "method not allowed", more_headers=_ALLOW)
         view, rest = found
-        response = view.respond(request, rest)
-        return response if request.method == "GET" else response._replace(body=b"")
+        return view.respond(request, rest)
 
     def may_block(self, request: Request) -> bool:
         """Whether `respond` may wait for functions of the program, so that it must not run on an event loop."""
         found = self._find(request)
-        if found is None or request.method not in ("GET", "HEAD") or not self._access(request):
+        if found is None or request.method not in ("GET", "HEAD") or self._refusal(request):
             return False
         view, rest = found
         return view.may_block(request, rest)
+
+    def _refusal(self, request: Request) -> str:
+        try:
+            return self._access.refusal(request)
+        except Exception as error:  # of a function given as access: what it does not allow is refused
+            return f"the function given as access raised {type(error).__name__}"
+
+    def _log(self, refusal: str) -> None:
+        """Say why, once a minute for each reason. Neither reason nor text holds anything of a request."""
+        now = monotonic()
+        if now - self._said.get(refusal, -60.0) >= 60.0:
+            self._said[refusal] = now
+            warn(
+                "a request for the variables was refused: %s. To allow it, give the carrier an access rule, such as"
+                " access=local() | token(...) of pyvars.access, or set PYVARS_TOKEN",
+                refusal,
+            )
 
     def _find(self, request: Request) -> tuple[View, str] | None:
         for fixed, view in self._views.items():

@@ -1,0 +1,147 @@
+"""The rules that ask for a credential.
+
+Kept and compared as SHA-256 digests, in constant time, all of them for each request: neither the credential nor how
+much of it was right can be read from memory, a log, or the time that an answer takes.
+"""
+
+import binascii
+import hmac
+import os
+from base64 import b64decode
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from pyvars.access.rules import Rule
+from pyvars.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pyvars.site.http import Request
+
+__all__ = ("Basic", "TokenFile", "Tokens")
+
+MIN_TOKEN = 16
+MIN_PASSWORD = 12
+
+_BEARER = "Bearer"
+_BASIC = 'Basic realm="pyvars", charset="UTF-8"'
+
+
+class Tokens(Rule):
+    """See `pyvars.access.token`."""
+
+    challenges = (_BEARER, _BASIC)
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        self._digests = _digests(tokens)
+
+    def refusal(self, request: "Request") -> str:
+        """See `Rule.refusal`."""
+        scheme, credential = _authorization(request)
+        if scheme == "basic":
+            # Any user name with the token as the password: every reader of expvar that sends credentials can send
+            # Basic.
+            credential = (_basic_credential(credential) or b":").partition(b":")[2]
+        elif scheme != "bearer":
+            return "it has no credential" if not scheme else "its credential is neither Bearer nor Basic"
+        return "" if _is_one_of(credential, self._digests) else "its token is not the right one"
+
+
+class TokenFile(Rule):
+    """See `pyvars.access.token_file`."""
+
+    challenges = Tokens.challenges
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.path.abspath(path)
+        self._state = self._stat()
+        self._tokens: Tokens | None = self._read()
+
+    def _stat(self) -> tuple[int, ...]:
+        try:
+            found = os.stat(self._path)
+        except OSError as error:
+            raise ConfigurationError(f"the token file cannot be read: {error}") from None
+        return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
+    def _read(self) -> Tokens:
+        try:
+            with open(self._path, encoding="utf-8") as file:
+                lines = [line.strip() for line in file]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"the token file cannot be read: {error}") from None
+        return Tokens([line for line in lines if line and not line.startswith("#")])
+
+    def refusal(self, request: "Request") -> str:
+        """See `Rule.refusal`."""
+        try:
+            state = self._stat()
+            if state != self._state:
+                self._tokens, self._state = None, state
+                self._tokens = self._read()
+        except ConfigurationError:
+            self._tokens, self._state = None, ()
+        return "the token file holds no token" if self._tokens is None else self._tokens.refusal(request)
+
+
+class Basic(Rule):
+    """See `pyvars.access.basic`."""
+
+    challenges = (_BASIC,)
+
+    def __init__(self, user: str, password: str) -> None:
+        if not isinstance(user, str) or not isinstance(password, str):
+            raise ConfigurationError("basic() takes a user name and a password, both text")
+        if not user or ":" in user:
+            raise ConfigurationError("a user name is not empty and holds no colon")
+        if len(password) < MIN_PASSWORD:
+            raise ConfigurationError(f"a password has at least {MIN_PASSWORD} characters")
+        self._digests = [sha256(f"{user}:{password}".encode()).digest()]
+
+    def refusal(self, request: "Request") -> str:
+        """See `Rule.refusal`."""
+        scheme, credential = _authorization(request)
+        if scheme != "basic":
+            return "it has no Basic credential"
+        pair = _basic_credential(credential)
+        return "" if pair and _is_one_of(pair, self._digests) else "its user name or password is not the right one"
+
+
+def _authorization(request: "Request") -> tuple[str, bytes]:
+    """Scheme in lower case and credential of the one Authorization header; both empty if there is none, or several."""
+    headers = [value for name, value in request.headers if name == "authorization"]
+    if len(headers) != 1:
+        return "", b""
+    scheme, _, credential = headers[0].partition(" ")
+    return scheme.lower(), credential.encode("latin-1", "replace")
+
+
+def _basic_credential(credential: bytes) -> bytes | None:
+    """`user:password`, or None if it is not that."""
+    try:
+        pair = b64decode(credential, validate=True)
+    except binascii.Error:
+        return None
+    return pair if b":" in pair else None
+
+
+def _digests(tokens: Sequence[str]) -> list[bytes]:
+    if not tokens:
+        raise ConfigurationError("at least one token is needed")
+    for each in tokens:
+        if not isinstance(each, str) or len(each) < MIN_TOKEN:
+            raise ConfigurationError(
+                f"a token is text of at least {MIN_TOKEN} characters; make one with"
+                " `python -c 'import secrets; print(secrets.token_urlsafe(32))'`"
+            )
+        if any(character.isspace() or not character.isprintable() for character in each):
+            raise ConfigurationError("a token holds no spaces and nothing unprintable")
+    return [sha256(each.encode()).digest() for each in tokens]
+
+
+def _is_one_of(credential: bytes, digests: Sequence[bytes]) -> bool:
+    given = sha256(credential).digest()
+    found = False
+    for digest in digests:  # all of them, so that the time does not tell which one it was
+        found |= hmac.compare_digest(given, digest)
+    return found

@@ -1,0 +1,56 @@
+"""Says things in the log of the program from a thread of its own: a handler that hangs or raises costs no page."""
+
+import logging
+import os
+from collections import deque
+from threading import Lock, Thread
+from typing import Any
+
+__all__ = ("warn",)
+
+MAX_WAITING = 10_000
+
+_logger = logging.getLogger("pyvars")
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._waiting: deque[tuple[tuple[Any, ...], BaseException | None]] = deque(maxlen=MAX_WAITING)
+        self._lock = Lock()  # for the thread's coming and going; held for no call of the program's
+        self._running = False
+
+    def write(self, about: tuple[Any, ...], exc_info: BaseException | None) -> None:
+        self._waiting.append((about, exc_info))
+        with self._lock:
+            if self._running:
+                return
+            self._running = True
+        try:
+            Thread(target=self._run, name="pyvars-log", daemon=True).start()
+        except RuntimeError:  # no more threads, or the interpreter is on its way out
+            self._running = False
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._running = False
+                    return
+                about, exc_info = self._waiting.popleft()
+            try:
+                _logger.warning(*about, exc_info=exc_info)
+            except BaseException:  # of a handler or filter of the program; there is nobody left to tell
+                continue
+
+
+_writer = _Writer()
+if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
+    os.register_at_fork(after_in_child=_writer.reset)
+
+
+def warn(*about: object, exc_info: BaseException | None = None) -> None:
+    """`logging.getLogger("pyvars").warning(*about, exc_info=...)`, soon. Neither blocks nor raises."""
+    _writer.write(about, exc_info)

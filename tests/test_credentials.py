@@ -1,0 +1,310 @@
+"""Opening the page on purpose: tokens, files of tokens, Basic, networks, functions, and how they combine."""
+
+import base64
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pyvars
+from pyvars import ConfigurationError, Int, Registry
+from pyvars.access import Access, anyone, basic, local, networks, rule, token, token_file
+from pyvars.asgi import VarsMiddleware
+from pyvars.site.default import debug
+from pyvars.site.http import Request, Response
+from tests.conftest import local_request, log_text, logged
+
+TOKEN = "correct-horse-battery"
+OTHER = "second-token-for-rotation"
+PASSWORD = "pässword: with colons"
+REMOTE = {"peer": "10.1.2.3"}
+
+Ask = Callable[..., Response]
+
+
+@pytest.fixture
+def ask(registry: Registry) -> Ask:
+    """The answer to a request from another machine, with this Authorization, under this rule."""
+    registry.publish("orders", Int(3))
+
+    def ask(access: Access | None, *authorization: str, **changes: Any) -> Response:
+        site = debug(registry, access, prefix="/debug")
+        headers = (("host", "shop.example"), *(("authorization", value) for value in authorization))
+        return site.respond(local_request(**{"headers": headers, **REMOTE, **changes}))
+
+    return ask
+
+
+def bearer(text: str) -> str:
+    return f"Bearer {text}"
+
+
+def pair(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        *(bearer(TOKEN), bearer(OTHER), f"bearer {TOKEN}", f"BEARER {OTHER}"),
+        *(pair("any", TOKEN), pair("", OTHER), pair("user", TOKEN).replace("Basic", "basic")),
+    ],
+)
+def test_a_right_token(ask: Ask, right: str) -> None:
+    assert ask(token(TOKEN, OTHER), right).status == 200
+
+
+WRONG = [
+    "",
+    "Bearer",
+    "Bearer ",
+    bearer(f" {TOKEN}"),
+    bearer(TOKEN[:-1]),
+    bearer(f"{TOKEN}x"),
+    bearer(f"{TOKEN}\x00"),
+    bearer(TOKEN.upper()),
+    bearer("\xe9\xff"),
+    bearer("x" * 1_000_000),
+    bearer(f"{TOKEN},{OTHER}"),
+    TOKEN,
+    f"Digest {TOKEN}",
+    f"Token {TOKEN}",
+    "Basic",
+    "Basic ",
+    "Basic !!!",
+    "Basic " + base64.b64encode(TOKEN.encode()).decode(),
+    "Basic " + base64.b64encode(b":\xff\xfe").decode(),
+    "Basic " + base64.b64encode(b"\x00" * 1_000_000).decode(),
+    pair(TOKEN, "x"),
+    pair("any", f"{TOKEN}x"),
+    pair("any", ""),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=range(len(WRONG)))
+def test_a_wrong_token_is_401(ask: Ask, wrong: str, caplog: pytest.LogCaptureFixture) -> None:
+    answer = ask(token(TOKEN, OTHER), wrong)
+    assert (answer.status, answer.body) == (401, b"unauthorized\n")
+    challenges = [value for name, value in answer.headers if name == "WWW-Authenticate"]
+    assert challenges == ["Bearer", 'Basic realm="pyvars", charset="UTF-8"']
+    assert TOKEN not in log_text(caplog)
+
+
+def test_no_authorization_or_several_are_401(ask: Ask) -> None:
+    assert ask(token(TOKEN)).status == 401
+    assert ask(token(TOKEN), bearer(TOKEN), bearer(TOKEN)).status == 401
+    assert ask(token(TOKEN), bearer(TOKEN), "").status == 401
+
+
+def test_a_token_is_never_taken_from_the_query(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    answer = ask(token(TOKEN), query=f"token={TOKEN}&access_token={TOKEN}")
+    assert answer.status == 401
+    assert TOKEN not in str(answer)
+    assert TOKEN not in log_text(caplog)
+
+
+def test_unicode_tokens_and_headers(ask: Ask) -> None:
+    unicode_token = "schlüssel-für-die-seite"
+    as_sent = unicode_token.encode().decode("latin-1")  # as servers hand over the bytes of a header
+    assert ask(token(unicode_token), bearer(as_sent)).status == 200
+    assert ask(token(unicode_token), pair("x", unicode_token)).status == 200
+    assert ask(token(unicode_token), bearer("\u20ac" * 30)).status == 401
+
+
+def test_basic(ask: Ask) -> None:
+    access = basic("scraper", PASSWORD)
+    assert ask(access, pair("scraper", PASSWORD)).status == 200
+    assert ask(access, pair("scraper", PASSWORD).replace("Basic", "basic")).status == 200
+    for wrong in (pair("other", PASSWORD), pair("scraper", "wrong-password"), pair("scraper", ""), bearer(PASSWORD)):
+        answer = ask(access, wrong)
+        assert answer.status == 401
+        assert ("WWW-Authenticate", 'Basic realm="pyvars", charset="UTF-8"') in answer.headers
+        assert ("WWW-Authenticate", "Bearer") not in answer.headers
+    more = base64.b64encode(f"scraper:{PASSWORD}".encode() + b"\x00").decode()
+    for wrong in (f"Basic {more}", "Basic", "Basic x", "Basic " + base64.b64encode(b"scraper").decode(), ""):
+        assert ask(access, wrong).status == 401
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: token(),
+        lambda: token("short"),
+        lambda: token("x" * 15),
+        lambda: token(TOKEN, "x" * 15),
+        lambda: token(f"{TOKEN} x"),
+        lambda: token(f"{TOKEN}\n"),
+        lambda: token(b"x" * 32),  # type: ignore[arg-type]
+        lambda: basic("user", "x" * 11),
+        lambda: basic("", PASSWORD),
+        lambda: basic("a:b", PASSWORD),
+        lambda: basic("user", None),  # type: ignore[arg-type]
+        lambda: networks(),
+        lambda: networks("10.0.0.0/40"),
+        lambda: networks("10.0.0.1/8"),
+        lambda: networks("example.com"),
+        lambda: token_file("/no/such/file"),
+        lambda: rule("local"),  # type: ignore[arg-type]
+        lambda: rule(None),  # type: ignore[arg-type]
+        lambda: rule(local),  # type: ignore[arg-type]
+        lambda: rule(Request),  # type: ignore[arg-type]
+        lambda: local() | 3,
+    ],
+)
+def test_a_mistake_in_configuration_is_an_error_at_once(make: Callable[[], object]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert TOKEN not in str(caught.value)
+
+
+def test_an_async_function_is_no_rule() -> None:
+    async def allow(request: Request) -> bool:
+        return True
+
+    with pytest.raises(ConfigurationError, match="plain function"):
+        rule(allow)  # type: ignore[arg-type]
+
+
+def test_a_function_of_the_users(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    def inside(request: Request) -> bool:
+        return request.peer == "10.1.2.3"
+
+    assert ask(inside).status == 200
+    assert ask(inside, peer="10.1.2.4").status == 404
+    assert ask(inside | token(TOKEN), peer="10.1.2.4").status == 401
+    assert ask(token(TOKEN) | inside).status == 200
+    assert ask(lambda request: 1).status == 404  # type: ignore[arg-type, return-value]  # not True itself
+    assert ask(lambda request: 1 / 0).status == 404  # type: ignore[arg-type, return-value]
+    assert "raised ZeroDivisionError" in log_text(caplog)
+
+
+def test_rules_combine(ask: Ask) -> None:
+    access = local() | token(TOKEN) | basic("scraper", PASSWORD) | networks("192.168.0.0/16")
+    assert ask(access, bearer(TOKEN)).status == 200
+    assert ask(access, pair("scraper", PASSWORD)).status == 200
+    assert ask(access, peer="127.0.0.1", headers=(("host", "localhost"),)).status == 200
+    assert ask(access, peer="192.168.7.7", headers=(("host", "192.168.1.1:80"),)).status == 200
+    answer = ask(access)
+    assert answer.status == 401
+    assert [value for name, value in answer.headers if name == "WWW-Authenticate"] == [
+        "Bearer",
+        'Basic realm="pyvars", charset="UTF-8"',
+    ]
+    assert ask(anyone()).status == 200
+    assert ask(local()).status == 404
+
+
+def test_a_right_token_opens_it_through_a_proxy(ask: Ask) -> None:
+    headers = (("host", "evil.example"), ("x-forwarded-for", "1.2.3.4"), ("authorization", bearer(TOKEN)))
+    for version in ("1.0", "1.1"):
+        changes = {"headers": headers, "http_version": version, "peer": "127.0.0.1"}
+        assert ask(local() | token(TOKEN), **changes).status == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, 200),
+        ({"peer": "::ffff:10.1.2.3"}, 200),
+        ({"peer": "2001:db8::7"}, 200),
+        ({"headers": (("host", "Metrics.Internal:80"),)}, 200),
+        ({"headers": (("host", "[2001:db8::1]"),)}, 200),
+        ({"peer": "11.0.0.1"}, 404),
+        ({"peer": "127.0.0.1"}, 404),
+        ({"peer": ""}, 404),
+        ({"peer": None}, 404),
+        ({"peer": "testclient"}, 404),
+        ({"headers": (("host", "evil.example"),)}, 404),
+        ({"headers": (("host", "10.0.0.9.evil.example"),)}, 404),
+        ({"headers": ()}, 404),
+        ({"headers": (("host", "10.0.0.9"), ("host", "10.0.0.9"))}, 404),
+        ({"headers": (("host", "10.0.0.9"), ("x-forwarded-for", "10.1.2.3"))}, 404),
+        ({"http_version": "1.0"}, 404),
+    ],
+)
+def test_networks(ask: Ask, changes: dict[str, Any], status: int) -> None:
+    access = networks("10.0.0.0/8", "2001:db8::/32", hosts=("metrics.internal.",))
+    assert ask(access, **{"headers": (("host", "10.0.0.9:6060"),), **changes}).status == status
+
+
+def test_a_token_file_is_read_again_when_it_changes(ask: Ask, tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    path.write_text(f"# for Datadog\n{TOKEN}\n\n  {OTHER}  \n")
+    access = token_file(path)
+    assert ask(access, bearer(TOKEN)).status == 200
+    assert ask(access, bearer(OTHER)).status == 200
+    replacement = tmp_path / "new"
+    replacement.write_text("a-third-token-of-the-file\n")
+    replacement.rename(path)
+    assert ask(access, bearer(TOKEN)).status == 401
+    assert ask(access, bearer("a-third-token-of-the-file")).status == 200
+    path.write_text("short\n")
+    assert ask(access, bearer("short")).status == 401
+    path.unlink()
+    assert ask(access, bearer("a-third-token-of-the-file")).status == 401
+    path.write_bytes(b"\xff\xfe\n")
+    assert ask(access, bearer(TOKEN)).status == 401
+    path.write_text(f"{TOKEN}\n")
+    assert ask(access, bearer(TOKEN)).status == 200
+
+
+def test_a_token_file_must_be_right_at_the_start(tmp_path: Path) -> None:
+    for content in ("", "# nothing\n", "short\n", "two words of a long text\n"):
+        (tmp_path / "tokens").write_text(content)
+        with pytest.raises(ConfigurationError):
+            token_file(tmp_path / "tokens")
+
+
+def test_the_token_of_the_environment(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ask(None, bearer(TOKEN)).status == 404
+    monkeypatch.setenv("PYVARS_TOKEN", TOKEN)
+    assert ask(None, bearer(TOKEN)).status == 200
+    assert ask(None).status == 401
+    assert ask(None, peer="127.0.0.1", headers=(("host", "localhost"),)).status == 200
+    monkeypatch.setenv("PYVARS_TOKEN", "short")
+    with pytest.raises(ConfigurationError, match="16 characters"):
+        VarsMiddleware(VarsMiddleware)  # type: ignore[arg-type]
+    monkeypatch.setenv("PYVARS_TOKEN", "")
+    assert ask(None, bearer(TOKEN)).status == 404
+
+
+def test_why_it_was_refused_is_said_once_a_minute(
+    registry: Registry, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = debug(registry, local() | token(TOKEN), prefix="/debug")
+    clock = [1000.0]
+    monkeypatch.setattr("pyvars.site.site.monotonic", lambda: clock[0])
+
+    def refuse(**changes: Any) -> int:
+        before = len(logged(caplog))
+        assert site.respond(local_request(**{"headers": (("host", "secret.example"),), **changes})).status == 401
+        return len(logged(caplog)) - before
+
+    assert [refuse(), refuse(), refuse(peer="9.9.9.9"), refuse(peer="8.8.8.8")] == [1, 0, 1, 0]
+    clock[0] += 59
+    assert refuse() == 0
+    clock[0] += 1
+    assert refuse() == 1
+    for word in ("its Host is not a name of this machine", "it has no credential", "access=local() | token(...)"):
+        assert word in log_text(caplog)
+    for echoed in ("secret.example", "9.9.9.9", TOKEN):
+        assert echoed not in log_text(caplog)
+    assert site.respond(local_request("/hello")).status == 404
+    assert len(logged(caplog)) == 3
+
+
+def test_an_open_bind_needs_a_rule_for_others(registry: Registry) -> None:
+    for access in (None, local(), local() | local()):
+        with pytest.raises(ConfigurationError, match=r"PYVARS_TOKEN.*token\(.*networks\("):
+            pyvars.serve(0, "0.0.0.0", registry=registry, access=access)
+    for access in (token(TOKEN), local() | token(TOKEN), networks("10.0.0.0/8"), anyone(), lambda request: False):
+        with pyvars.serve(0, "0.0.0.0", registry=registry, access=access) as server:
+            assert server.url == f"http://0.0.0.0:{server.port}"
+
+
+def test_nothing_shows_a_credential() -> None:
+    for access in (token(TOKEN), basic("u", TOKEN), local() | token(TOKEN)):
+        assert TOKEN not in repr(access) + str(vars(access))
+    assert os.environ.get("PYVARS_TOKEN") is None
