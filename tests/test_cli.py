@@ -17,6 +17,7 @@ from pyvars import Float, Int, Map, Registry, String
 from pyvars.access import token_file
 from pyvars.cli import HELP, main
 from pyvars.server import Server
+from tests.services import free_port
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "PYTHONUNBUFFERED": "1"}
 PYVARS = [sys.executable, "-m", "pyvars", "--port", "0"]
@@ -315,6 +316,27 @@ def test_get_prints_human_units(server: Server, capsys: pytest.CaptureFixture[st
         "wait_ns                1.5 µs",
         "wait_seconds           1 h 2 min",
     ]
+
+
+def test_get_says_why_a_value_is_null(capsys: pytest.CaptureFixture[str], registry: Registry) -> None:
+    registry.publish("broken", lambda: {1})
+    registry.publish("nothing", lambda: None)
+    with pyvars.serve(0, registry=registry) as server:
+        assert main(["get", server.url, "broken", "nothing"]) == 0
+    assert capsys.readouterr().out == "broken   null (TypeError)\nnothing  null\n"
+
+
+def test_get_asks_the_default_port_of_a_bare_host(capsys: pytest.CaptureFixture[str], registry: Registry) -> None:
+    registry.publish("orders", Int(3))
+    with pyvars.serve(6060, "127.0.0.77", registry=registry):
+        assert main(["get", "127.0.0.77"]) == 0
+    assert capsys.readouterr().out == "orders  3\n"
+
+
+def test_a_fixed_port_is_not_announced(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("print('ran')")
+    port = str(free_port())
+    assert outcome([sys.executable, "-m", "pyvars", "--port", port, "script.py"], tmp_path) == (0, "ran\n", "")
 
 
 def test_get_quotes_what_would_do_something_to_a_terminal(

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import numpy
 import orjson
 import pytest
 
 import pyvars
 from pyvars import Float, Int, Map, Registry, String
 from pyvars.runtime import install
+from pyvars.site.default import debug
 from pyvars.site.http import Response
-from tests.conftest import Read, logged, strict
+from tests.conftest import Read, local_request, logged, strict
 
 DATA = Path(__file__).parent / "data"
 
@@ -188,6 +190,8 @@ def deep(levels: int) -> list[Any]:
         ({UUID(int=1): 1, datetime(2026, 1, 2): 2}, {str(UUID(int=1)): 1, "2026-01-02T00:00:00": 2}),
         ({1: "a", "1": "b", 1.5: "c"}, {"1": "a", "1~2": "b", "1.5": "c"}),
         (Colour.RED, "red"),
+        (numpy.float64(0.5), Decimal("0.5")),
+        ({"a": numpy.int32(7), "b": numpy.array([1, 2])}, {"a": 7, "b": [1, 2]}),
         ({Colour.RED: [Number.ONE]}, {"red": [1]}),
         (Point(1, [Number.ONE, "\ud800"]), {"x": 1, "y": [1, "\ufffd"]}),
         (None, None),
@@ -223,6 +227,9 @@ def test_what_json_can_hold_is_shown(registry: Registry, page: Read, value: obje
         ({"rows": [[0] * 1_000_000]}, "too_large"),
         ([["x" * 1000] * 100] * 100, "too_large"),
         (["x" * 1_000_000] * 1000, "too_large"),
+        (numpy.zeros(10_000_000), "too_large"),
+        (numpy.array([{1}]), "TypeError"),
+        ("<\x00" * 200_000, "too_large"),
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 20 else type(value).__name__,
 )
@@ -351,6 +358,15 @@ def test_a_subclass_may_say_something_else_and_may_break(registry: Registry, pag
     assert page("/debug/vars/careless") is None
 
 
+def test_a_map_of_over_a_mebibyte_is_too_large(registry: Registry, page: Read) -> None:
+    large = registry.publish("large", Map(max_keys=10_000))
+    for number in range(5000):
+        large.add(f"{number:0250}")
+    shown = page()
+    assert shown["large"] is None
+    assert shown["pyvars.errors"]["large"]["type"] == "too_large"
+
+
 def test_a_nested_registry_may_be_of_any_size(registry: Registry, page: Read) -> None:
     large = Registry()
     for number in range(5000):
@@ -400,6 +416,7 @@ def test_a_subclass_that_forgot_to_initialise_costs_only_itself(registry: Regist
     assert set(shown.values()) == {None}
     for name in shown:
         assert page(f"/debug/vars/{name}") is None
+    assert not debug(registry, None, prefix="/debug").may_block(local_request("/debug/vars/BrokenMap"))
 
 
 def test_an_object_that_lies_about_its_class(registry: Registry) -> None:
