@@ -114,6 +114,7 @@ def test_at_most_four_threads_are_stuck_and_the_rest_is_skipped(registry: Regist
     shown, seconds = timed(page)
     assert stuck_threads() == 4
     assert seconds < SLACK
+    assert {name: error["type"] for name, error in shown["pyvars.errors"].items()} == words
     release.set()
     wait_until(lambda: stuck_threads() == 0)
     assert "pyvars.errors" not in page()

@@ -67,6 +67,9 @@ class Collector:
             self._give_up(job, SKIPPED, "was not started: other functions took the time of this page")
 
     def _run(self, waiting: deque[Job], deadline: float) -> None:
+        for job in [job for job in waiting if self.is_stuck(job)]:
+            waiting.remove(job)
+            self.give_up_stuck(job)
         while waiting and len(self._stuck) < MAX_STUCK and monotonic() < deadline:
             runner = _Runner(self, waiting)
             try:
@@ -76,6 +79,14 @@ class Collector:
             left = runner.watch(deadline)
             if left is not None:
                 self._give_up(left, TIMEOUT, "did not return in time")
+
+    def is_stuck(self, job: Job) -> bool:
+        """Whether its function has not returned yet from an earlier call, under whatever name."""
+        return id(job.function) in self._stuck
+
+    def give_up_stuck(self, job: Job) -> None:
+        """Say so of the job."""
+        self._give_up(job, TIMEOUT, "has not returned yet, and is not started again before")
 
     def _give_up(self, job: Job, word: str, reason: str) -> None:
         job.error = failure(word)
@@ -124,14 +135,10 @@ class _Runner(Thread):
             if self._left or not self._waiting:
                 return False
             job = self._waiting.popleft()
-            key = id(job.function)
-            if key in self._collector._stuck:
-                self._current = None
-            else:
-                self._current, self._since = job, monotonic()
-        if self._current is None:
-            self._collector._give_up(job, TIMEOUT, "has not returned yet, and is not started again before")
-            return True
+            if self._collector.is_stuck(job):  # it stands on this page under another name, and hangs there
+                self._collector.give_up_stuck(job)
+                return True
+            self._current, self._since = job, monotonic()
         value, error = None, None
         try:
             value = encode_foreign(called(job.var.snapshot))
@@ -140,7 +147,7 @@ class _Runner(Thread):
         with self._lock:
             self._current = None
             if self._left:
-                self._collector._stuck.pop(key, None)
+                self._collector._stuck.pop(id(job.function), None)
             else:
                 job.value, job.error = value, error
         return not self._left

@@ -37,7 +37,7 @@ class Pages:
 
     def may_block(self, registry: Registry, prefixes: tuple[str, ...]) -> bool:
         """Whether the page runs functions of the program."""
-        return any(_runs_code(var) for _, var in self._layout(registry, prefixes).others)
+        return any(runs_code(var) for _, var in self._layout(registry, prefixes).others)
 
     def render(self, registry: Registry, prefixes: tuple[str, ...], deadline: float) -> bytes:
         """The page of the variables whose names begin with one of `prefixes`, or of all if there are none."""
@@ -87,11 +87,6 @@ def render_one(label: str, var: Var, deadline: float) -> bytes:
     data = reader.read(label, var)
     COLLECTOR.run(reader.jobs, deadline)
     return value(reader.settled(data))
-
-
-def may_block(var: Var) -> bool:
-    """Whether reading the variable runs functions of the program."""
-    return _runs_code(var)
 
 
 class Branch(NamedTuple):
@@ -201,7 +196,8 @@ def _sorted(members: dict[str, object]) -> dict[str, object]:
     return {name: members[name] for name in sorted(members)}
 
 
-def _runs_code(var: Var, depth: int = 0) -> bool:
+def runs_code(var: Var, depth: int = 0) -> bool:
+    """Whether reading the variable runs functions of the program."""
     if not is_own(type(var)):
         return True
     own = cast("Variable", var)
@@ -211,4 +207,4 @@ def _runs_code(var: Var, depth: int = 0) -> bool:
         children = own.children()
     except Exception:  # of a subclass that forgot to initialise it
         return False
-    return children is None or depth > 32 or any(_runs_code(child, depth + 1) for child in children.values())
+    return children is None or depth > 32 or any(runs_code(child, depth + 1) for child in children.values())

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from pyvars.registry import Registry
 from pyvars.site.http import Request, Response, respond_with, text
-from pyvars.site.page import ERRORS, Pages, may_block, render_one
+from pyvars.site.page import ERRORS, Pages, render_one, runs_code
 
 __all__ = ("Index", "Vars")
 
@@ -53,7 +53,7 @@ class Vars:
             return True
         if rest and rest != ERRORS:
             var = self._registry.get(rest)
-            return var is not None and may_block(var)
+            return var is not None and runs_code(var)
         return self._pages.may_block(self._registry, _prefixes(request.query))
 
     def respond(self, request: Request, rest: str) -> Response:

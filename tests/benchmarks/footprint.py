@@ -23,7 +23,7 @@ from pyvars.site.default import debug
 from pyvars.site.http import Request
 registry = pyvars.Registry()
 site = debug(registry, None, prefix="/debug")
-request = Request("GET", "/debug/vars", "", None, "", (("host", "localhost"),), "127.0.0.1", "1.1", float("inf"))
+request = Request("GET", "/debug/vars", "", None, "", (("host", "localhost"),), "127.0.0.1", "1.1", 1e9)
 assert site.respond(request).body == b"{}\\n"
 names = [f"counter_{i:06}" for i in range(1_000)]
 tracemalloc.start()
@@ -48,7 +48,7 @@ orders, seconds = pyvars.publish("orders", pyvars.Int()), pyvars.publish("second
 states, state = pyvars.publish("states", pyvars.Map()), pyvars.publish("state", pyvars.String())
 pyvars.publish("function", lambda: {"a": [1]})
 pyvars.publish("broken", lambda: 1 / 0)
-site = debug(None, prefix="/debug")
+site = debug(None, None, prefix="/debug")
 def scrape(times):
     for i in range(times):
         orders.add()
