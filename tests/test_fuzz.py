@@ -58,7 +58,7 @@ nearly_plain = st.tuples(requests, st.sets(st.sampled_from(sorted(PLAIN)), max_s
     lambda drawn: PLAIN | {field: drawn[0][field] for field in drawn[1]}
 )
 RULES = [local(), token(TOKEN), local() | token(TOKEN), basic("user", TOKEN), networks("10.0.0.0/8")]
-LOOPBACK = re.compile(r"(?i)(localhost\.?|127\.0\.0\.1\.?|\[::1\])(:[0-9]*)?")
+LOOPBACK = re.compile(r"(?i)(localhost\.?|127(\.[0-9]{1,3}){3}\.?|\[::1\])(:[0-9]*)?")
 
 
 async def own_asgi(scope: Any, receive: Any, send: Any) -> None:

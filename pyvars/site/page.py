@@ -10,7 +10,7 @@ from pyvars.registry import Registry
 from pyvars.site.collect import COLLECTOR, Job
 from pyvars.variables import Var, Variable, is_own
 
-__all__ = ("ERRORS", "Pages")
+__all__ = ("ERRORS", "Pages", "render_one", "runs_code")
 
 ERRORS = "pyvars.errors"
 
