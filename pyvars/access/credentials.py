@@ -30,7 +30,7 @@ _BASIC = 'Basic realm="pyvars", charset="UTF-8"'
 class Tokens(Rule):
     """See `pyvars.access.token`."""
 
-    challenges = (_BEARER, _BASIC)
+    challenges: tuple[str, ...] = (_BEARER, _BASIC)
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self._digests = _digests(tokens)
@@ -50,7 +50,7 @@ class Tokens(Rule):
 class TokenFile(Rule):
     """See `pyvars.access.token_file`."""
 
-    challenges = Tokens.challenges
+    challenges: tuple[str, ...] = Tokens.challenges
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.path.abspath(path)
@@ -87,7 +87,7 @@ class TokenFile(Rule):
 class Basic(Rule):
     """See `pyvars.access.basic`."""
 
-    challenges = (_BASIC,)
+    challenges: tuple[str, ...] = (_BASIC,)
 
     def __init__(self, user: str, password: str) -> None:
         if not isinstance(user, str) or not isinstance(password, str):

@@ -19,7 +19,7 @@ _FORWARDING = ("forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client
 class Local(Rule):
     """See `pyvars.access.local`."""
 
-    only_local = True
+    only_local: bool = True
 
     def refusal(self, request: "Request") -> str:
         """See `Rule.refusal`."""

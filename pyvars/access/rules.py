@@ -41,8 +41,8 @@ class Either(Rule):
 
     def __init__(self, *rules: Rule) -> None:
         self._rules = rules
-        self.challenges = tuple(dict.fromkeys(word for each in rules for word in each.challenges))
-        self.only_local = all(each.only_local for each in rules)
+        self.challenges: tuple[str, ...] = tuple(dict.fromkeys(word for each in rules for word in each.challenges))
+        self.only_local: bool = all(each.only_local for each in rules)
 
     def refusal(self, request: "Request") -> str:
         """See `Rule.refusal`."""

@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING
-from weakref import ref
+from weakref import ReferenceType, ref
 
 from pyvars.runtime.reading import Reading
 
@@ -26,7 +26,7 @@ class Lag:
     """
 
     def __init__(self, loop: "AbstractEventLoop") -> None:
-        self.loop = ref(loop)
+        self.loop: "ReferenceType[AbstractEventLoop]" = ref(loop)
         self._state = (0.0, 0.0, 0.0)  # when the callback was sent, or 0; the lag; the longest one
 
     def measure(self, loop: "AbstractEventLoop") -> tuple[float, float]:
