@@ -123,7 +123,8 @@ def _get(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # `| head` has seen enough; spare the interpreter the same error at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, HTTPException, ValueError, LookupError) as error:
-        return _failed(f"{options.url}: {getattr(error, 'reason', error)}")
+        place = options.url.rpartition("@")[2]  # without a password
+        return _failed(f"{place}: {getattr(error, 'reason', error)}")
     return 0
 
 

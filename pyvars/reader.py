@@ -32,7 +32,7 @@ def first_token(path: str) -> str:
 def fetch(url: str, timeout: float, *, token: str | None = None) -> dict[str, object]:
     """The page at `url`, which may be a port, host, or host:port alone.
 
-    User and password in it are sent as Basic, `token` as Bearer.
+    User and password in it are sent as Basic, `token` as Bearer, and to no other place that the answer may redirect to.
 
     Raises:
         OSError: it cannot be had within `timeout` seconds, or the answer is an error.
@@ -49,9 +49,9 @@ def fetch(url: str, timeout: float, *, token: str | None = None) -> dict[str, ob
     parts = parts._replace(netloc=place, path=parts.path or "/debug/vars", fragment="")
     request = urllib.request.Request(parts.geturl())
     if at:
-        request.add_header("Authorization", f"Basic {base64.b64encode(unquote(user).encode()).decode()}")
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(unquote(user).encode()).decode()}")
     if token is not None:
-        request.add_header("Authorization", f"Bearer {token}")
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # what is read here is near
     with opener.open(request, timeout=timeout) as answer:
         body = answer.read(MAX_PAGE_BYTES)

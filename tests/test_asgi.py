@@ -218,6 +218,14 @@ def test_functions_run_off_the_loop(registry: Registry, start: Callable[[Any], A
     assert sent[1]["body"] == b'{\n  "waits": true\n}\n'
 
 
+def test_a_function_given_as_access_is_asked_once(registry: Registry) -> None:
+    asked: list[object] = []
+    registry.publish("function", lambda: 1)
+    app = DebugApp(registry, access=lambda request: asked.append(request) is None)
+    assert ask(app, http_scope("/vars"))[0]["status"] == 200
+    assert len(asked) == 1
+
+
 def test_threads_are_few_however_many_ask(registry: Registry) -> None:
     registry.publish("slow", lambda: time.sleep(0.002))
     most = 0

@@ -318,6 +318,34 @@ def test_get_prints_human_units(server: Server, capsys: pytest.CaptureFixture[st
     ]
 
 
+def test_get_sends_no_credential_to_where_it_is_redirected(capsys: pytest.CaptureFixture[str]) -> None:
+    from threading import Thread
+
+    received: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+
+        def answer() -> None:
+            target = f"http://localhost:{second.getsockname()[1]}/steal".encode()
+            redirect = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + target + b"\r\n\r\n"
+            for listener, reply in ((first, redirect), (second, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")):
+                connection, _ = listener.accept()
+                with connection:
+                    received.append(connection.recv(65536))
+                    connection.sendall(reply)
+
+        thread = Thread(target=answer)
+        thread.start()
+        assert main(["get", f"user:password-of-mine@127.0.0.1:{first.getsockname()[1]}"]) == 0
+        thread.join()
+    assert b"Authorization" in received[0]
+    assert b"Authorization" not in received[1]
+
+
+def test_get_shows_no_password(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["get", "http://user:password-of-mine@127.0.0.1:1/x"]) == 1
+    assert capsys.readouterr().err == "pyvars: 127.0.0.1:1/x: [Errno 111] Connection refused\n"
+
+
 def test_get_says_why_a_value_is_null(capsys: pytest.CaptureFixture[str], registry: Registry) -> None:
     registry.publish("broken", lambda: {1})
     registry.publish("nothing", lambda: None)

@@ -2,6 +2,8 @@
 
 import base64
 import os
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,7 +148,8 @@ def test_basic(ask: Ask) -> None:
         lambda: networks("10.0.0.1/8"),
         lambda: networks("example.com"),
         lambda: token_file("/no/such/file"),
-        lambda: rule("local"),  # type: ignore[arg-type]
+        lambda: rule(TOKEN),  # type: ignore[arg-type]
+        lambda: local() | TOKEN,  # type: ignore[operator]
         lambda: rule(None),  # type: ignore[arg-type]
         lambda: rule(local),  # type: ignore[arg-type]
         lambda: rule(Request),  # type: ignore[arg-type]
@@ -177,6 +180,7 @@ def test_a_function_of_the_users(ask: Ask, caplog: pytest.LogCaptureFixture) -> 
     assert ask(token(TOKEN) | inside).status == 200
     assert ask(lambda request: 1).status == 404  # type: ignore[arg-type, return-value]  # not True itself
     assert ask(lambda request: 1 / 0).status == 404  # type: ignore[arg-type, return-value]
+    assert ask(lambda request: sys.exit()).status == 404
     assert "raised ZeroDivisionError" in log_text(caplog)
 
 
@@ -250,6 +254,32 @@ def test_a_token_file_is_read_again_when_it_changes(ask: Ask, tmp_path: Path) ->
     assert ask(access, bearer(TOKEN)).status == 200
 
 
+def test_a_token_file_that_changes_all_the_time_lets_in_its_token_of_the_moment(ask: Ask, tmp_path: Path) -> None:
+    path, done = tmp_path / "tokens", threading.Event()
+    path.write_text(f"{TOKEN}\n")
+    access = token_file(path)
+    wrong: list[int] = []
+
+    def look() -> None:
+        while not done.is_set():
+            if ask(access, bearer(TOKEN)).status != 200:
+                wrong.append(1)
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(200):
+        replacement = tmp_path / "new"
+        replacement.write_text(f"{TOKEN}\nanother-token-number-{number}\n")
+        replacement.rename(path)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert ask(access, bearer("another-token-number-199")).status == 200
+    assert ask(access, bearer("another-token-number-198")).status == 401
+
+
 def test_a_token_file_must_be_right_at_the_start(tmp_path: Path) -> None:
     for content in ("", "# nothing\n", "short\n", "two words of a long text\n"):
         (tmp_path / "tokens").write_text(content)
@@ -273,6 +303,8 @@ def test_the_token_of_the_environment(ask: Ask, monkeypatch: pytest.MonkeyPatch)
 def test_why_it_was_refused_is_said_once_a_minute(
     registry: Registry, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    logged(caplog)  # what earlier tests made pyvars say
+    caplog.clear()
     site = debug(registry, local() | token(TOKEN), prefix="/debug")
     clock = [1000.0]
     monkeypatch.setattr("pyvars.site.site.monotonic", lambda: clock[0])

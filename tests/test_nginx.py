@@ -1,7 +1,9 @@
 """A real proxy in front: what it lets through is what the application's own 404 answers, or a right token opens."""
 
 import shutil
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +31,8 @@ SERVERS = {
     "host_http_1_1": "proxy_http_version 1.1; proxy_set_header Host $http_host;",
     "forwarded": "proxy_http_version 1.1; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
     "http_1_1": "proxy_http_version 1.1;",
+    "unix_host": "proxy_set_header Host $host;",
+    "unix_http_host": "proxy_set_header Host $http_host;",
 }
 
 
@@ -54,7 +58,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     ports = {(way, name): free_port() for way in (*SERVERS, "unix") for name in upstreams}
     servers = "".join(
         f"server {{ listen 127.0.0.1:{port}; location / {{ {SERVERS.get(way, '')} proxy_pass "
-        f"{f'http://unix:{unix}' if way == 'unix' else f'http://127.0.0.1:{upstreams[name]}'}; }} }}\n"
+        f"{f'http://unix:{unix}' if way.startswith('unix') else f'http://127.0.0.1:{upstreams[name]}'}; }} }}\n"
         for (way, name), port in ports.items()
     )
     paths = "".join(
@@ -70,7 +74,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
                 ready=upstreams["application"]),
         service("uvicorn", *options, "--port", str(upstreams["with_token"]), "proxied_app:with_token",
                 ready=upstreams["with_token"]),
-        subprocess.Popen([sys_executable(), "-m", "uvicorn", *options, "--uds", str(unix), "proxied_app:application"])
+        subprocess.Popen([sys.executable, "-m", "uvicorn", *options, "--uds", str(unix), "proxied_app:application"])
         as over_unix,
         subprocess.Popen([program, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error")]) as process,
     ):  # fmt: skip
@@ -91,17 +95,24 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
             over_unix.terminate()
 
 
-def sys_executable() -> str:
-    import sys
-
-    return sys.executable
-
-
 @pytest.mark.parametrize("way", ["bare", "host", "host_http_1_1", "forwarded", "unix"])
 def test_a_client_of_the_proxy_sees_the_applications_own_404(nginx: Proxy, way: str) -> None:
     headers = {"Host": "shop.example"} if way.startswith("host") else {}
     answer = nginx.get(way, "application", **headers)
     assert (answer.status_code, answer.text) == (404, "own")
+
+
+@pytest.mark.parametrize("way", ["bare", "host", "host_http_1_1", "forwarded", "unix", "unix_host", "unix_http_host"])
+def test_a_client_that_sends_no_host_sees_nothing(nginx: Proxy, way: str) -> None:
+    """nginx then leaves the Host out, or sends a name of its own."""
+    with socket.create_connection(("127.0.0.1", nginx.ports[way, "application"])) as client:
+        client.settimeout(10)
+        client.sendall(b"GET /debug/vars HTTP/1.0\r\n\r\n")
+        answer = b""
+        while chunk := client.recv(65536):
+            answer += chunk
+    assert answer.split()[1] in (b"404", b"400"), answer
+    assert b"31337" not in answer
 
 
 @pytest.mark.parametrize("way", ["bare", "host", "host_http_1_1", "forwarded"])
@@ -116,9 +127,12 @@ def test_a_right_token_opens_it_through_the_proxy(nginx: Proxy, way: str) -> Non
 def test_the_known_limit(nginx: Proxy) -> None:
     """A proxy on this machine that speaks HTTP/1.1, sends a loopback Host and adds nothing looks like a local program.
 
+    So does one that passes on the Host of its client, which may be `localhost`.
+
     The README says so first, with the remedy: a credential, or the side port.
     """
     assert nginx.get("http_1_1", "application", Host="shop.example").json() == {"secret": 31337}
+    assert nginx.get("host_http_1_1", "application", Host="localhost").json() == {"secret": 31337}
 
 
 def test_with_a_credential_the_limit_is_the_same_so_local_is_left_out(tmp_path: Path) -> None:

@@ -30,8 +30,7 @@ def local() -> Rule:
 
     The peer is on loopback or a unix socket; the Host names loopback (or a web page could look through its reader's
     browser, by DNS rebinding); the protocol is HTTP/1.1 or later (nginx speaks 1.0 to its backends, up to 1.29.6); and
-    no header says that the request was forwarded. Over a unix socket the Host may be missing, and then the version
-    does not matter: a proxy always sends one.
+    no header says that the request was forwarded. All of it over a unix socket too, since proxies use them most.
     """
     return Local()
 

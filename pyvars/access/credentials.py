@@ -10,6 +10,7 @@ import os
 from base64 import b64decode
 from collections.abc import Sequence
 from hashlib import sha256
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from pyvars.access.rules import Rule
@@ -54,34 +55,34 @@ class TokenFile(Rule):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.path.abspath(path)
-        self._state = self._stat()
-        self._tokens: Tokens | None = self._read()
+        self._lock = Lock()
+        self._read_file()
 
-    def _stat(self) -> tuple[int, ...]:
-        try:
-            found = os.stat(self._path)
-        except OSError as error:
-            raise ConfigurationError(f"the token file cannot be read: {error}") from None
-        return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
-
-    def _read(self) -> Tokens:
+    def _read_file(self) -> None:
+        """State and tokens belong together and are replaced together; a file that is not right lets nobody in."""
+        self._tokens: tuple[object, Tokens | None] = (None, None)
         try:
             with open(self._path, encoding="utf-8") as file:
+                state = _state(os.fstat(file.fileno()))  # of what is read, whatever stands under the name meanwhile
                 lines = [line.strip() for line in file]
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"the token file cannot be read: {error}") from None
-        return Tokens([line for line in lines if line and not line.startswith("#")])
+        self._tokens = (state, Tokens([line for line in lines if line and not line.startswith("#")]))
 
     def refusal(self, request: "Request") -> str:
         """See `Rule.refusal`."""
-        try:
-            state = self._stat()
-            if state != self._state:
-                self._tokens, self._state = None, state
-                self._tokens = self._read()
-        except ConfigurationError:
-            self._tokens, self._state = None, ()
-        return "the token file holds no token" if self._tokens is None else self._tokens.refusal(request)
+        with self._lock:
+            try:
+                if self._tokens[0] != _state(os.stat(self._path)):
+                    self._read_file()
+            except (OSError, ConfigurationError):
+                self._tokens = (None, None)
+            tokens = self._tokens[1]
+        return "the token file holds no token" if tokens is None else tokens.refusal(request)
+
+
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 class Basic(Rule):

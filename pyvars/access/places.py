@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
 __all__ = ("Local", "Networks", "is_loopback")
 
-_FORWARDING = ("forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-ip")
+_FORWARDING = frozenset(
+    (
+        *("forwarded", "via", "cdn-loop", "cf-ray", "cf-connecting-ip", "x-amzn-trace-id", "x-envoy-external-address"),
+        *("x-real-ip", "x-client-ip", "x-cluster-client-ip", "client-ip", "true-client-ip", "fastly-client-ip"),
+        *("fly-client-ip", "x-original-forwarded-for", "x-original-host", "x-original-url"),
+    )
+)
+"""Headers that only a proxy adds, beside all that begin with x-forwarded."""
 
 
 class Local(Rule):
@@ -30,8 +37,6 @@ class Local(Rule):
         hosts = _hosts(request)
         if hosts is None:
             return "a proxy forwarded it"
-        if hosts in ([], [""]):
-            return "" if request.peer == "" else "it has no Host"
         if request.http_version in ("1.0", "0.9"):
             return "it is HTTP/1.0, which proxies speak"
         return "" if len(hosts) == 1 and is_loopback(_name(hosts[0])) else "its Host is not a name of this machine"
@@ -65,9 +70,13 @@ class Networks(Rule):
         return "its Host is neither an address nor one of hosts=(...)"
 
 
-@lru_cache(maxsize=256)
 def is_loopback(address: str) -> bool:
     """Whether an address, or the name localhost, is this machine's own. IPv4 mapped into IPv6 is unwrapped."""
+    return len(address) < 64 and _is_loopback(address)  # what is kept for the next time is chosen by strangers
+
+
+@lru_cache(maxsize=256)
+def _is_loopback(address: str) -> bool:
     ip = _address(address)
     return address == "localhost" or (ip is not None and ip.is_loopback)
 

@@ -86,6 +86,7 @@ def rule(access: Access) -> Rule:
         raise ConfigurationError(f"access was given {access!r} itself, which is to be called: local(), token(...)")
     if not callable(access) or isinstance(access, type) or iscoroutinefunction(access):
         raise ConfigurationError(
-            f"access takes a rule, such as local() | token(...), or a plain function of the request, got {access!r}"
+            "access takes a rule, such as local() | token(...), or a plain function of the request, got"
+            f" a {type(access).__name__}"
         )
     return Function(access)

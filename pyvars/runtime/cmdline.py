@@ -10,13 +10,8 @@ from os.path import basename
 
 __all__ = ("Cmdline", "Redacted")
 
-_WORDS = "pass|pwd|secret|token|key|auth|cred|dsn"
-_SECRET = re.compile(_WORDS, re.IGNORECASE)
-_WHOLE = re.compile(rf"(-*[\w.-]*(?:{_WORDS})[\w.-]*)=.*", re.IGNORECASE | re.DOTALL)
-_INSIDE = re.compile(rf"([\w.-]*(?:{_WORDS})[\w.-]*)=\S*", re.IGNORECASE)
-_URL = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?:(?P<user>[^/?#\s]*)@)?(?P<rest>[^?#\s]*)(?P<query>\?[^#\s]*)?", re.IGNORECASE
-)
+_SECRET = re.compile(r"pass|pwd|secret|token|key|auth|cred|dsn", re.IGNORECASE)
+_NAME = re.compile(r"[\w.\-\[\]\"']+")
 _MASK = "***"
 
 
@@ -37,32 +32,42 @@ class Cmdline:
 class Redacted:
     """The whole command line with what looks like a secret masked.
 
-    Masked are what follows a flag, and the value of `k=v` anywhere, whose name looks like one; the user part of a URL
-    and the whole of its query. A secret that looks like nothing, such as a bare password as an argument, cannot be told
-    from other words.
+    Masked are what follows a flag whose name looks like one; all of an argument behind `k=` or `k:` whose name does;
+    and of a URL all before the last @ and the whole of its query. A secret that looks like nothing, such as a bare
+    password as an argument, cannot be told from other words.
     """
+
+    def __init__(self) -> None:
+        self._argv: list[str] | None = None
+        self._figures: list[str] = []
 
     def figures(self) -> list[str]:
         """The arguments, masked; one empty string when there are none."""
-        shown: list[str] = []
-        secret_follows = False
-        for argument in sys.argv or [""]:
-            shown.append(_MASK if secret_follows else _masked(argument))
-            flag = argument.startswith("-") and shown[-1] == argument
-            secret_follows = flag and _SECRET.search(argument) is not None
-        return shown
+        if sys.argv != self._argv:  # a program may set it
+            self._argv = sys.argv.copy()
+            self._figures = _redacted(self._argv or [""])
+        return self._figures
+
+
+def _redacted(arguments: list[str]) -> list[str]:
+    shown: list[str] = []
+    secret_follows = False
+    for argument in arguments:
+        glued = re.match(r"-p[^=]", argument)  # mysql's -psecret
+        shown.append(_MASK if secret_follows else f"-p{_MASK}" if glued else _masked(argument))
+        flag = argument.startswith("-") and "=" not in argument and not glued
+        secret_follows = flag and _SECRET.search(argument) is not None
+    return shown
 
 
 def _masked(argument: str) -> str:
-    whole = _WHOLE.fullmatch(argument)
-    if whole is not None:
-        return f"{whole[1]}={_MASK}"
-    if re.match(r"-p[^=]", argument):  # mysql's -psecret
-        return f"-p{_MASK}"
-    return _INSIDE.sub(rf"\1={_MASK}", _URL.sub(_mask_url, argument))
-
-
-def _mask_url(url: re.Match[str]) -> str:
-    user = "" if url["user"] is None else f"{_MASK}@"
-    query = "" if url["query"] is None else f"?{_MASK}"
-    return f"{url['scheme']}{user}{url['rest']}{query}"
+    scheme, separator, rest = argument.partition("://")
+    if separator:
+        user, at, place = rest.rpartition("@")
+        place, question, query = place.partition("?")
+        argument = f"{scheme}{separator}{_MASK if user else ''}{at}{place}{question}{_MASK if query else ''}"
+    for name in _NAME.finditer(argument):
+        behind = argument[name.end() : name.end() + 3]
+        if behind[:1] in ("=", ":") and behind != "://" and _SECRET.search(name[0]):
+            return f"{argument[: name.end() + 1]}{_MASK}"
+    return argument

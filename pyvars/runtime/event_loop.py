@@ -26,7 +26,7 @@ class Lag:
     """
 
     def __init__(self, loop: "AbstractEventLoop") -> None:
-        self.loop: "ReferenceType[AbstractEventLoop]" = ref(loop)
+        self.loop: ReferenceType[AbstractEventLoop] = ref(loop)
         self._state = (0.0, 0.0, 0.0)  # when the callback was sent, or 0; the lag; the longest one
 
     def measure(self, loop: "AbstractEventLoop") -> tuple[float, float]:

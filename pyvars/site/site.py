@@ -67,9 +67,12 @@ class Site:
         return view.respond(request, rest)
 
     def may_block(self, request: Request) -> bool:
-        """Whether `respond` may wait for functions of the program, so that it must not run on an event loop."""
+        """Whether `respond` may wait for functions of the program, so that it must not run on an event loop.
+
+        Who may look is left to `respond`: a function given as access is asked once for each request.
+        """
         found = self._find(request)
-        if found is None or request.method not in ("GET", "HEAD") or self._refusal(request):
+        if found is None or request.method not in ("GET", "HEAD"):
             return False
         view, rest = found
         return view.may_block(request, rest)
@@ -77,7 +80,7 @@ class Site:
     def _refusal(self, request: Request) -> str:
         try:
             return self._access.refusal(request)
-        except Exception as error:  # of a function given as access: what it does not allow is refused
+        except BaseException as error:  # of a function given as access: what it does not allow is refused
             return f"the function given as access raised {type(error).__name__}"
 
     def _log(self, refusal: str) -> None:
