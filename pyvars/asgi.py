@@ -66,14 +66,15 @@ class VarsMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on: what is not ours costs one look into the scope."""
-        if "/debug/vars" in scope.get("path", "") and scope["type"] == "http":
+        path = scope.get("path")
+        if path is None:  # lifespan, the only kind of scope without
+            watch()
+        elif "/debug/vars" in path and scope["type"] == "http":
             watch()
             response = await respond(self._site, scope)
             if response.ours:
                 await reply(response, send)
                 return
-        elif scope["type"] == "lifespan":
-            watch()
         await self.app(scope, receive, send)
 
 
