@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -14,6 +15,9 @@ from pyvars.site.default import debug
 from pyvars.site.http import Request, Response, deadline
 
 Read = Callable[..., Any]
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so every program that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
