@@ -139,6 +139,17 @@ def test_a_request_whose_time_is_up_starts_nothing(registry: Registry, page: Rea
     assert calls == []
 
 
+def test_however_many_fail_there_is_a_page(registry: Registry, page: Read) -> None:
+    """What is wrong may take more than the mebibyte that one value may take."""
+    for number in range(20_000):
+        registry.publish(f"function_{number}", lambda: 1)
+    registry.publish("number", Int(1))
+    shown = page(deadline=time.monotonic() - 1)
+    assert shown["number"] == 1
+    assert len(shown["pyvars.errors"]) == 20_000
+    assert len(page("/debug/vars/pyvars.errors", deadline=time.monotonic() + 60)) == 0
+
+
 def test_two_pages_at_once_never_run_one_function_twice_at_once(registry: Registry, page: Read) -> None:
     running = Lock()
     overlaps: list[int] = []

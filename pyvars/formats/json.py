@@ -64,7 +64,7 @@ def value(data: object) -> bytes:
 
 
 def splice(members: Mapping[str, object]) -> Fragment:
-    """An object whose values are Fragments or null, compact, of any size."""
+    """An object whose values are Fragments or plain data of ours, compact, of any size."""
     return Fragment(orjson.dumps(members))
 
 

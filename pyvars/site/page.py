@@ -189,7 +189,7 @@ def _layout(variables: Iterable[tuple[str, Var]], version: object) -> Layout:
 def _with_errors(members: dict[str, object], errors: dict[str, object]) -> dict[str, object]:
     if not errors:
         return members
-    return _sorted({**members, ERRORS: encode(_sorted(errors))})
+    return _sorted({**members, ERRORS: splice(_sorted(errors))})
 
 
 def _sorted(members: dict[str, object]) -> dict[str, object]:
