@@ -7,9 +7,10 @@
 
 General layout, for the reader. The core knows variables and names and does no I/O:
 
-    cells -> variables, map -> registry          where a number lives; what can be published; under which name
+    cells -> variables, functions, map -> registry   where a number lives; what can be published; under which name
     runtime/                                     the built-in variables, one file each
     formats/                                     bytes from data
+    workers/                                     the numbers of all worker processes on the page of each
     access, site/                                a Request comes in, passes one gate, and leaves as a Response
     asgi, wsgi -> server -> cli                  the carriers of requests, the side port, `python -m pyvars`
 
@@ -17,13 +18,15 @@ Arrows point inward: nothing on a line knows of the lines below it. Carriers are
 import VarsMiddleware`, `from pyvars import wsgi`. Importing pyvars starts nothing and opens nothing.
 """
 
+import sys as _sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
 from pyvars.errors import ConfigurationError, DuplicateNameError, PyvarsError, PyvarsWarning, UnknownNameError
+from pyvars.functions import Combine, Func
 from pyvars.map import Map
 from pyvars.registry import MISSING, Metadata, Registry
-from pyvars.variables import Float, Func, Int, String, Var
+from pyvars.variables import Float, Int, String, Var
 
 if TYPE_CHECKING:
     from pyvars.access import Access
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = (
+    "Combine",
     "ConfigurationError",
     "DuplicateNameError",
     "Float",
@@ -68,23 +72,58 @@ default_registry: Registry = _with_builtins()
 """The registry that carriers serve when they are given none. It holds the built-in variables, which can be deleted."""
 
 
+def _join(name: str | None, before: object) -> None:
+    """A child of multiprocessing has no carrier: it shares from its first publish on, if its parent does."""
+    from pyvars.workers import join
+
+    if join(default_registry):
+        return
+    default_registry.watcher = _join  # perhaps its parent will, later
+
+
+if any(each.startswith(("--multiprocessing-fork", "from multiprocessing.forkserver")) for each in _sys.orig_argv):
+    default_registry.watcher = _join
+
+
 @overload
 def publish(name: str, var: _V, *, help: str = "", unit: str = "", exist_ok: bool = False) -> _V: ...
 @overload
 def publish(
-    name: str, var: Callable[[], Coroutine[Any, Any, Any]], *, help: str = "", unit: str = "", exist_ok: bool = False
+    name: str,
+    var: Callable[[], Coroutine[Any, Any, Any]],
+    *,
+    help: str = "",
+    unit: str = "",
+    exist_ok: bool = False,
+    combine: Combine | None = None,
 ) -> Never: ...
 @overload
 def publish(
-    name: str, var: Callable[[], object], *, help: str = "", unit: str = "", exist_ok: bool = False
+    name: str,
+    var: Callable[[], object],
+    *,
+    help: str = "",
+    unit: str = "",
+    exist_ok: bool = False,
+    combine: Combine | None = None,
 ) -> Func: ...
 @overload
-def publish(name: str, *, help: str = "", unit: str = "", exist_ok: bool = False) -> Callable[[_F], _F]: ...
+def publish(
+    name: str, *, help: str = "", unit: str = "", exist_ok: bool = False, combine: Combine | None = None
+) -> Callable[[_F], _F]: ...
 
 
-def publish(name: str, var: Any = MISSING, *, help: str = "", unit: str = "", exist_ok: bool = False) -> Any:
+def publish(
+    name: str,
+    var: Any = MISSING,
+    *,
+    help: str = "",
+    unit: str = "",
+    exist_ok: bool = False,
+    combine: Combine | None = None,
+) -> Any:
     """Publish a variable, a function or an object with `snapshot()` on the default registry: see `Registry.publish`."""
-    return default_registry.publish(name, var, help=help, unit=unit, exist_ok=exist_ok)
+    return default_registry.publish(name, var, help=help, unit=unit, exist_ok=exist_ok, combine=combine)
 
 
 def get(name: str) -> Var | None:

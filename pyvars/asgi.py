@@ -10,6 +10,7 @@ from pyvars.runtime.event_loop import watch
 from pyvars.site.default import debug, variables
 from pyvars.site.http import Request, Response, deadline
 from pyvars.site.site import Site
+from pyvars.workers import REQUESTS
 
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
@@ -42,6 +43,7 @@ class DebugApp:
         """Serve one connection. It needs nothing at startup and shutdown, and refuses WebSockets."""
         watch()
         if scope["type"] == "http":
+            REQUESTS.add()
             await reply(await respond(self._site, scope), send)
         elif scope["type"] == "websocket":
             await receive()
@@ -69,7 +71,10 @@ class VarsMiddleware:
         path = scope.get("path")
         if path is None:  # lifespan, the only kind of scope without
             watch()
-        elif "/debug/vars" in path and scope["type"] == "http":
+            await self.app(scope, receive, send)
+            return
+        REQUESTS.add()
+        if "/debug/vars" in path and scope["type"] == "http":
             watch()
             response = await respond(self._site, scope)
             if response.ours:

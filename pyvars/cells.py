@@ -1,4 +1,8 @@
-"""Where a number lives: private memory of this process.
+"""Where a number lives: private memory of this process, and a word of memory shared with its sibling workers if bound.
+
+A bound cell writes each new value through to its word; the value here stays the truth, and nobody else writes the word.
+A store of 8 aligned bytes through a memoryview is one machine store: a reader in another process sees the old number
+or the new one.
 
 The rule of this file: nothing is called while the lock is held. CPython runs signal handlers, hands the GIL to another
 thread and (before 3.12) collects garbage only at calls, backward jumps and allocations of containers, never between
@@ -12,9 +16,24 @@ from _thread import LockType
 from collections.abc import Iterable
 from operator import index
 from threading import Lock
-from typing import Any, SupportsFloat, SupportsIndex
+from typing import Any, ClassVar, Literal, SupportsFloat, SupportsIndex, TypeAlias
 
-__all__ = ("INT64_MAX", "INT64_MIN", "Cell", "FloatCell", "IntCell", "exact_float", "exact_int", "fill", "lock")
+__all__ = (
+    "INT64_MAX",
+    "INT64_MIN",
+    "Cell",
+    "FloatCell",
+    "IntCell",
+    "NumberCell",
+    "Words",
+    "exact_float",
+    "exact_int",
+    "fill",
+    "lock",
+)
+
+Words: TypeAlias = "memoryview[Any]"
+"""Shared memory as 64-bit numbers, of the cell's own kind."""
 
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
@@ -40,12 +59,45 @@ class Cell:
         return self._value
 
 
-class IntCell(Cell):
+class NumberCell(Cell):
+    """A number of 8 bytes, which can be bound to a word of shared memory."""
+
+    __slots__ = ("_index", "_words")
+
+    code: ClassVar[Literal["q", "d"]]
+    """What the word holds, in the letters of the struct module."""
+    gauge: bool = False
+    """Whether it is a level, not a count."""
+    _words: "memoryview[Any] | None"
+    _index: int
+
+    def bind(self, words: Words, index: int) -> None:
+        """From now on `words[index]` is what the value is. The word must be this cell's alone."""
+        with lock:
+            words[index] = self._value
+            self._words, self._index = words, index
+
+    def unbind(self) -> None:
+        """Private again, with the value that it has."""
+        self._words = None
+
+    def restart(self) -> None:
+        """Private again, from zero: what a forked child does with numbers that its parent goes on to show."""
+        zero = 0 if self.code == "q" else 0.0
+        with lock:
+            self._words = None
+            self._value = zero
+
+
+class IntCell(NumberCell):
     """A signed 64-bit integer."""
 
     __slots__ = ()
 
+    code = "q"
+
     def __init__(self, value: SupportsIndex = 0) -> None:
+        self._words = None
         self._value = exact_int(value)
 
     @property
@@ -66,6 +118,8 @@ class IntCell(Cell):
                 value = self._value + delta
                 if -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:  # literals: a name costs 5 ns each
                     self._value = value
+                    if self._words is not None:
+                        self._words[self._index] = value
                     return
         else:
             return IntCell.add(self, exact_int(delta))
@@ -78,15 +132,22 @@ class IntCell(Cell):
             TypeError: `value` is no integer.
             OverflowError: `value` does not fit into 64 bits. The old value stays.
         """
-        self._value = exact_int(value)
+        number = exact_int(value)
+        with lock:
+            self._value = number
+            if self._words is not None:
+                self._words[self._index] = number
 
 
-class FloatCell(Cell):
+class FloatCell(NumberCell):
     """A 64-bit floating point number."""
 
     __slots__ = ()
 
+    code = "d"
+
     def __init__(self, value: SupportsFloat | SupportsIndex = 0.0) -> None:
+        self._words = None
         self._value = exact_float(value)
 
     @property
@@ -104,7 +165,10 @@ class FloatCell(Cell):
         if type(delta) is not float:
             delta = exact_float(delta)
         with lock:
-            self._value = self._value + delta
+            value = self._value + delta
+            self._value = value
+            if self._words is not None:
+                self._words[self._index] = value
 
     def set(self, value: SupportsFloat | SupportsIndex) -> None:
         """Replace the number. NaN and the infinities are kept, and are `null` on the page.
@@ -112,7 +176,11 @@ class FloatCell(Cell):
         Raises:
             TypeError: `value` is no number.
         """
-        self._value = exact_float(value)
+        number = exact_float(value)
+        with lock:
+            self._value = number
+            if self._words is not None:
+                self._words[self._index] = number
 
 
 def exact_int(value: SupportsIndex) -> int:

@@ -5,7 +5,8 @@ from typing import SupportsFloat, SupportsIndex
 
 from pyvars.cells import Cell, exact_float, exact_int, lock
 from pyvars.errors import UnknownNameError
-from pyvars.variables import Float, Int, Var, Variable, variable
+from pyvars.functions import variable
+from pyvars.variables import Container, Float, Int, Var
 
 __all__ = ("OTHER", "Map")
 
@@ -13,7 +14,7 @@ OTHER = "__other__"
 MAX_KEY_BYTES = 255
 
 
-class Map(Variable, Mapping[str, object]):
+class Map(Container, Mapping[str, object]):
     """Variables by key, such as orders by state. A read-only Mapping of plain values that is changed by its own verbs.
 
     It holds at most `max_keys` counted keys. What is counted under further ones, and under a key that no reader could
@@ -35,6 +36,7 @@ class Map(Variable, Mapping[str, object]):
     def __init__(self, *, max_keys: int = 1000) -> None:
         if max_keys < 1:
             raise ValueError(f"max_keys must be at least 1, got {max_keys}")
+        super().__init__()
         self.max_keys = max_keys
         self._free = max_keys
         self._cells: dict[str, Int | Float] = {}  # numbers, changed and replaced only under the lock
@@ -58,6 +60,8 @@ class Map(Variable, Mapping[str, object]):
                     value = cell._value + delta
                     if -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:
                         cell._value = value
+                        if cell._words is not None:
+                            cell._words[cell._index] = value
                         return
         self._add(key, delta)
 
@@ -79,21 +83,23 @@ class Map(Variable, Mapping[str, object]):
                 cells[key] = new
                 if key != OTHER:
                     self._free -= 1
-                return
-            cell = cells[key]
-            value = cell._value + number
-            if cell.__class__ is Float:
-                cell._value = value
-                return
-            if new.__class__ is Float:
-                promoted._value = value
-                promoted.gauge = cell.gauge
-                cells[key] = promoted
-                return
-            if -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:
-                cell._value = value
-                return
-        raise OverflowError(f"{key!r}: {value} does not fit into 64 bits with a sign; the value is unchanged")
+                value, changed, cell = number, True, None
+            else:
+                cell = cells[key]
+                value = cell._value + number
+                changed = cell.__class__ is Int and new.__class__ is Float
+                if changed:
+                    promoted._value = value
+                    promoted.gauge = cell.gauge
+                    cells[key] = promoted
+                elif cell.__class__ is Float or -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:
+                    cell._value = value
+                    if cell._words is not None:
+                        cell._words[cell._index] = value
+                    return
+        if not changed:
+            raise OverflowError(f"{key!r}: {value} does not fit into 64 bits with a sign; the value is unchanged")
+        self.changed(key, cell)
 
     def _number(self, key: str, delta: SupportsFloat | SupportsIndex) -> int | float:
         # What counts as a float already takes an integer of any size that a float takes.
@@ -118,19 +124,22 @@ class Map(Variable, Mapping[str, object]):
         key = _key(key)
         if not _fits(key):
             raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes of UTF-8, got {key[:40]!r}")
-        held = variable(var, f"set({key!r}, ")
+        held, before = variable(var, f"set({key!r}, "), self.child(key)
         if type(held) is Int or type(held) is Float:  # a subclass may have another `add` or `snapshot`
             self._replace(key, held)
             self._vars.pop(key, None)
         else:
             self._vars[key] = held
             self._replace(key, None)
+        self.changed(key, before)
 
     def delete(self, key: str) -> None:
         """Take `key` away with what it holds. An unknown key is no error."""
         key = _key(key)
+        before = self.child(key)
         self._replace(key, None)
         self._vars.pop(key, None)
+        self.changed(key, before)
 
     def _replace(self, key: str, new: Int | Float | None) -> None:
         old = None
@@ -152,7 +161,8 @@ class Map(Variable, Mapping[str, object]):
         with lock:
             cells, self._cells = self._cells, cells
             self._free = self.max_keys
-        self._vars = {}
+        held, self._vars = self._vars, {}
+        self.changed(None, {**cells, **held})
 
     def var(self, key: str) -> Var:
         """The variable under `key`, live. An Int under a key that later meets a float is replaced by a Float.
@@ -173,6 +183,10 @@ class Map(Variable, Mapping[str, object]):
     def children(self) -> Mapping[str, Var]:
         """The variables it holds, by key, in no order."""
         return {**self._cells.copy(), **self._vars.copy()}
+
+    def child(self, key: str) -> Var | None:
+        """The variable under `key`, or None."""
+        return self._vars.get(key) or self._cells.get(key)
 
     def snapshot(self) -> dict[str, object]:
         """The plain values by key, sorted. Raises what a function set under a key raises."""

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Never, TypeVar, overload
 
 from pyvars.cells import lock
 from pyvars.errors import DuplicateNameError, PyvarsWarning, UnknownNameError
-from pyvars.variables import Func, Var, Variable, variable
+from pyvars.functions import Combine, Func, variable
+from pyvars.variables import Container, Var
 
 __all__ = ("MISSING", "Metadata", "Registry")
 
@@ -29,7 +30,7 @@ class Metadata(NamedTuple):
     """The unit, such as bytes, seconds or eur; empty when nothing was said."""
 
 
-class Registry(Variable, Mapping[str, Var]):
+class Registry(Container, Mapping[str, Var]):
     """Variables by name. It is a variable itself, so registries nest.
 
     A read-only Mapping that is changed by `publish` and `delete`. Iteration is over the names of that moment, sorted
@@ -40,6 +41,7 @@ class Registry(Variable, Mapping[str, Var]):
     kind = "registry"
 
     def __init__(self) -> None:
+        super().__init__()
         # Changed by single dict operations, or under the lock of the cells and by its rule: nothing here can be found
         # locked by a signal handler or a finalizer.
         self._vars: dict[str, Var] = {}
@@ -61,23 +63,41 @@ class Registry(Variable, Mapping[str, Var]):
         help: str = "",
         unit: str = "",
         exist_ok: bool = False,
+        combine: Combine | None = None,
     ) -> Never: ...
     @overload
     def publish(
-        self, name: str, var: Callable[[], object], *, help: str = "", unit: str = "", exist_ok: bool = False
+        self,
+        name: str,
+        var: Callable[[], object],
+        *,
+        help: str = "",
+        unit: str = "",
+        exist_ok: bool = False,
+        combine: Combine | None = None,
     ) -> Func: ...
     @overload
-    def publish(self, name: str, *, help: str = "", unit: str = "", exist_ok: bool = False) -> Callable[[F], F]: ...
+    def publish(
+        self, name: str, *, help: str = "", unit: str = "", exist_ok: bool = False, combine: Combine | None = None
+    ) -> Callable[[F], F]: ...
 
     def publish(
-        self, name: str, var: object = MISSING, *, help: str = "", unit: str = "", exist_ok: bool = False
+        self,
+        name: str,
+        var: object = MISSING,
+        *,
+        help: str = "",
+        unit: str = "",
+        exist_ok: bool = False,
+        combine: Combine | None = None,
     ) -> object:
         """Make a variable, a function or any object with `snapshot()` public under `name`, and hand the variable back.
 
         Without `var` it is a decorator for a function without arguments, which comes back unchanged. `help` is one
         line on what it counts, `unit` its unit; formats that have a place for them show them. With `exist_ok=True` a
         name that is taken by a variable of the same kind is no error: the present variable comes back and the new one
-        is dropped.
+        is dropped. `combine` ("sum", "max", "min") says what the page makes of the values that a function has in
+        several worker processes; without it the worker that answers stands for all.
 
         Raises:
             TypeError: `name` is no str; `var` is no variable (the text says what to write), or a coroutine function.
@@ -94,11 +114,11 @@ class Registry(Variable, Mapping[str, Var]):
         if var is MISSING:
 
             def decorate(function: F) -> F:
-                self._publish(name, variable(function, f"publish({name!r}, "), Metadata(help, unit), exist_ok)
+                self._publish(name, variable(function, f"publish({name!r}, ", combine), Metadata(help, unit), exist_ok)
                 return function
 
             return decorate
-        return self._publish(name, variable(var, f"publish({name!r}, "), Metadata(help, unit), exist_ok)
+        return self._publish(name, variable(var, f"publish({name!r}, ", combine), Metadata(help, unit), exist_ok)
 
     def _publish(self, name: str, var: Var, metadata: Metadata, exist_ok: bool) -> Var:
         name = _checked_name(name, var)
@@ -123,6 +143,7 @@ class Registry(Variable, Mapping[str, Var]):
         if metadata != Metadata():
             self._metadata[name] = metadata
         self.version = object()
+        self.changed(name, None)
         return var
 
     def _warn(self, name: str) -> None:
@@ -138,7 +159,8 @@ class Registry(Variable, Mapping[str, Var]):
 
     def delete(self, name: str) -> None:
         """Take `name` off the registry. An unknown name is no error. The variable itself lives on."""
-        if self._vars.pop(name, None) is None:
+        before = self._vars.pop(name, None)
+        if before is None:
             return
         self._metadata.pop(name, None)
         for prefix in _prefixes(name):
@@ -148,6 +170,7 @@ class Registry(Variable, Mapping[str, Var]):
             else:
                 self._prefixes.pop(prefix, None)
         self.version = object()
+        self.changed(name, before)
 
     def metadata(self, name: str) -> Metadata:
         """What was said of the variable when it was published.
@@ -166,6 +189,10 @@ class Registry(Variable, Mapping[str, Var]):
     def children(self) -> Mapping[str, Var]:
         """The variables by name, in no order."""
         return self._vars.copy()
+
+    def child(self, key: str) -> Var | None:
+        """The variable published as `key`, or None."""
+        return self._vars.get(key)
 
     def snapshot(self) -> dict[str, object]:
         """The plain values by name, sorted. Raises what a function in it raises; a page contains that instead."""
@@ -222,7 +249,7 @@ def _checked_name(name: str, var: Var) -> str:
     if size > MAX_NAME_BYTES:
         raise ValueError(f"a name has at most {MAX_NAME_BYTES} bytes of UTF-8, got {size}: {name[:40]!r}…")
     folded = name.casefold()
-    if folded == "pyvars" or folded.startswith("pyvars."):
+    if (folded == "pyvars" or folded.startswith("pyvars.")) and not getattr(var, "builtin", False):
         raise ValueError(f"{name!r} is reserved: names of pyvars itself")
     if folded in ("memstats", "cmdline") and (name != folded or not isinstance(var, Func)):
         raise ValueError(

@@ -1,10 +1,15 @@
 """The side port: the variables on an address of their own, from a thread beside the program."""
 
 import atexit
+import os
 import socket
-from threading import Thread
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from threading import Event, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import uvicorn
 from starlette.applications import Starlette
@@ -17,34 +22,48 @@ from pyvars.registry import Registry
 from pyvars.runtime.event_loop import watch
 from pyvars.site.default import debug
 from pyvars.site.site import Site
+from pyvars.workers import REQUESTS
+from pyvars.workers.address import claim, release
 
 if TYPE_CHECKING:
     from typing import Self
 
 __all__ = ("Server", "serve")
 
+STAND_BY_SECONDS = 0.2
+"""How often one that stands by looks whether the address is free."""
+
 
 class Server:
-    """A running side port. Close it with `close()` or as a context manager; it closes at interpreter exit by itself.
+    """A side port, running or standing by. Close it with `close()` or as a context manager, or leave it to the exit.
 
-    A forked child inherits no thread, and its own exit leaves the parent's side port alone.
+    Of the worker processes of one program the first to ask for an address serves it. The others stand by, and one of
+    them takes over within a second of its end. A forked child inherits neither, and its exit leaves the parent's alone.
     """
 
-    def __init__(self, listener: socket.socket, app: ASGIApp) -> None:
+    def __init__(self, listener: socket.socket | None, host: str, port: int, app: ASGIApp) -> None:
         self._listener = listener
-        self.host: str
+        self.host: str = host
         """The address it listens on."""
-        self.port: int
+        self.port: int = port
         """The port it listens on, also when 0 was asked for."""
-        self.host, self.port = listener.getsockname()[:2]
-        config = _Config(app)
+        self._config = _Config(app)
         # Import now what uvicorn imports when it runs: here an error reaches the caller; and a program that Ctrl-C ends
         # in that moment would not be seen to end by it (CPython forgets an interrupt at the next eval of a text).
-        config.load()
-        config.get_loop_factory()
-        self._uvicorn = uvicorn.Server(config)
-        self._thread = Thread(target=self._run, name="pyvars-server", daemon=True)
-        self._thread.start()
+        self._config.load()
+        self._config.get_loop_factory()
+        self._uvicorn: uvicorn.Server | None = None
+        self._thread: Thread | None = None
+        self._waiting: Thread | None = None
+        self._paused = Event()
+        self._ended = Event()
+        self._pid = os.getpid()
+        if listener is not None:
+            self._serve(listener)
+        else:
+            self._resume()
+        _servers.add(self)
+        _hook()
         atexit.register(self.close)
 
     @property
@@ -53,15 +72,77 @@ class Server:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
+    @property
+    def serving(self) -> bool:
+        """Whether this process serves it; false while it stands by, and once it is closed."""
+        return self._uvicorn is not None
+
     def close(self) -> None:
         """Stop listening, finish what is being answered (at most a second), and end the thread. Again is no error."""
         atexit.unregister(self.close)
-        self._uvicorn.should_exit = True
-        self._thread.join()
-        self._listener.close()
+        self._ended.set()
+        if self._pid != os.getpid():
+            return
+        self._pause()
+        running, self._uvicorn = self._uvicorn, None
+        if running is not None:
+            running.should_exit = True
+        if self._thread is not None:
+            self._thread.join()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+            release(self.host, self.port)
 
-    def _run(self) -> None:
-        self._uvicorn.run(sockets=[self._listener])
+    def _serve(self, listener: socket.socket) -> None:
+        # Accepted sockets inherit it. asyncio sets it itself, but not on sockets whose protocol is 0, as create_server
+        # makes them; without it head and body of an answer wait for each other: 44 ms a request over a connection kept
+        # alive.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._listener = listener
+        self._uvicorn = uvicorn.Server(self._config)
+        self._thread = Thread(
+            target=self._uvicorn.run, kwargs={"sockets": [listener]}, name="pyvars-server", daemon=True
+        )
+        self._thread.start()
+
+    def _stand_by(self, pause: Event) -> None:
+        while not pause.wait(STAND_BY_SECONDS):
+            if claim(self.host, self.port):
+                try:
+                    listener = _bound(self.host, self.port)
+                except OSError:  # somebody else was quicker, or a child of the one before has it still
+                    release(self.host, self.port)
+                    continue
+                self._serve(listener)
+                return
+
+    def _resume(self) -> None:
+        """Stand by, or go on to after a fork."""
+        if self._listener is None and not self._ended.is_set() and self._pid == os.getpid():
+            self._paused = Event()
+            self._waiting = Thread(target=self._stand_by, args=(self._paused,), name="pyvars-standby", daemon=True)
+            self._waiting.start()
+
+    def _pause(self) -> None:
+        """Stop the thread that stands by, if there is one, as before a fork."""
+        if self._waiting is not None:
+            self._paused.set()
+            self._waiting.join()
+            self._waiting = None
+
+    def _forget(self) -> None:
+        """In a forked child: give up what the parent goes on to use, and touch nothing of its event loop."""
+        self._ended = Event()
+        self._ended.set()
+        self._thread = self._waiting = None
+        if self._listener is not None:
+            os.close(self._listener.detach())
+            self._listener = None
+        running, self._uvicorn = self._uvicorn, None
+        for connection in running.server_state.connections if running is not None else ():
+            with suppress(OSError, AttributeError):  # one that is being closed has no socket any more
+                os.close(connection.transport.get_extra_info("socket").fileno())
 
     def __enter__(self) -> "Self":
         return self
@@ -72,7 +153,27 @@ class Server:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Server {self.url}>"
+        return f"<Server {self.url}{'' if self.serving else ', which does not serve'}>"
+
+
+_servers: "WeakSet[Server]" = WeakSet()
+
+
+@cache
+def _hook() -> None:
+    """Set the hooks of forks, once."""
+
+    def each(call: Callable[[Server], None]) -> Callable[[], None]:
+        def run() -> None:
+            for server in list(_servers):
+                call(server)
+
+        return run
+
+    if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
+        os.register_at_fork(
+            before=each(Server._pause), after_in_parent=each(Server._resume), after_in_child=each(Server._forget)
+        )
 
 
 def serve(
@@ -81,8 +182,9 @@ def serve(
     """Serve the variables at `http://host:port/debug/vars`, from a daemon thread with an event loop of its own.
 
     Who may look is said by `access`: by default programs on this machine, and who sends PYVARS_TOKEN if that is set.
-    It binds before it returns; port 0 takes a free one, which `url` names. The program's signal handlers, logging and
-    event loop are left alone. It serves the default registry, or exactly what `registry` holds.
+    It binds before it returns; port 0 takes a free one, which `url` names. If another worker process of the program has
+    the address already it stands by, and takes over within a second when that one ends. The program's signal handlers,
+    logging and event loop are left alone. It serves the default registry, or exactly what `registry` holds.
 
     Raises:
         OSError: the address cannot be had, mostly because another program holds the port.
@@ -98,23 +200,27 @@ def serve(
     if not isinstance(port, int) or not 0 <= port <= 65535:
         raise ConfigurationError(f"a port is a number from 0 to 65535, got {port!r}")
     watch()  # when it is called on the program's loop
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    app = _application(site)
+    if not claim(host, port):
+        return Server(None, host, port, app)
     try:
-        listener = socket.create_server((host, port), family=family, backlog=128)
+        listener = _bound(host, port)
     except OSError as error:
-        error.add_note(
-            "another program, or another worker or reloader process of this one, may hold it; 0 takes a free one"
-        )
+        release(host, port)
+        error.add_note("another program may hold it; 0 takes a free one")
         raise
-    # Accepted sockets inherit it. asyncio sets it itself, but not on sockets whose protocol is 0, as create_server
-    # makes them; without it head and body of an answer wait for each other: 44 ms a request over a connection kept
-    # alive.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
-        return Server(listener, _application(site))
+        host, port = listener.getsockname()[:2]
+        return Server(listener, host, port, app)
     except BaseException:
         listener.close()
+        release(host, port)
         raise
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=128)
 
 
 class _Config(uvicorn.Config):
@@ -146,6 +252,7 @@ def _application(site: Site) -> ASGIApp:
 
 def _endpoint(site: Site) -> ASGIApp:
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        REQUESTS.add()
         await reply(await respond(site, scope), send)
 
     return endpoint

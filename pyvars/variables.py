@@ -1,15 +1,22 @@
-"""The variables: Int, Float, String, Func, and what every variable is. Map has a file of its own.
+"""The variables: Int, Float, String, and what every variable is. Map and Func have files of their own.
 
 Making one has no side effect; publishing it in a Registry makes it public.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, ClassVar, Protocol, SupportsFloat, SupportsIndex, TypeGuard
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import (
+    TYPE_CHECKING,
+    ClassVar,
+    Protocol,
+    SupportsFloat,
+    SupportsIndex,
+    TypeAlias,
+)
 
 from pyvars.cells import Cell, FloatCell, IntCell, lock
 
-__all__ = ("Float", "Func", "Int", "String", "Var", "Variable", "variable")
+__all__ = ("Container", "Float", "Int", "String", "Var", "Variable", "Watcher", "is_own", "printable")
 
 MAX_STRING_BYTES = 64 * 1024
 
@@ -53,6 +60,40 @@ class Variable:
         """
         return None
 
+    def combined(self, values: Sequence[object]) -> object:
+        """What the values of several workers are together; the first is the one of the worker that answers.
+
+        Numbers that live in cells are summed before; for anything else the worker that answers stands for all.
+        """
+        return values[0]
+
+
+Watcher: TypeAlias = Callable[[str | None, Var | Mapping[str, Var] | None], None]
+
+
+class Container(Variable):
+    """A variable that holds others by key, and says so when one is put, replaced or taken away."""
+
+    __slots__ = ("watcher",)
+
+    watcher: Watcher | None
+    """Called after each such change with the key and what stood there before, or with None and all there was before.
+
+    Must neither raise nor block.
+    """
+
+    def __init__(self) -> None:
+        self.watcher = None
+
+    def child(self, key: str) -> Var | None:
+        """The variable under `key`, or None."""
+        return (self.children() or {}).get(key)
+
+    def changed(self, key: str | None, before: Var | Mapping[str, Var] | None) -> None:
+        """Say that `key` holds something else than before."""
+        if self.watcher is not None:
+            self.watcher(key, before)
+
 
 @lru_cache(maxsize=1024)
 def is_own(kind: type) -> bool:
@@ -63,15 +104,18 @@ def is_own(kind: type) -> bool:
     return all(owner.__module__.partition(".")[0] == "pyvars" for owner in owners)
 
 
-_SAID = ("snapshot", "inline", "children", "shared")
+_SAID = ("snapshot", "inline", "children", "shared", "combined")
 
 
 class Int(IntCell, Variable):
     """A signed 64-bit integer: a count, or with `gauge=True` a level that rises and falls.
 
     The difference matters to readers that compute rates, and when a worker process ends: its counts are kept, its
-    levels go with it. Thread-safe; exact also from signal handlers, gc callbacks and finalizers. A forked child goes
-    on from the value at the fork, on its own.
+    levels go with it. Thread-safe; exact also from signal handlers, gc callbacks and finalizers.
+
+    `value`, `add` and `set` are about this process's share; the page shows the sum over all worker processes. A forked
+    child starts from zero if its parent shows the page, since the parent goes on to show what was counted so far; else
+    it goes on from the value at the fork, on its own.
 
     Raises:
         TypeError: `value` is no integer.
@@ -155,78 +199,6 @@ class String(Cell, Variable):
         return f"String({self._text!r})"
 
 
-class Func(Variable):
-    """A function without arguments, called for each page.
-
-    It runs in a thread of pyvars, never two calls at once, under one deadline for all functions of a page. What it
-    raises, and what JSON cannot hold, costs the page only this value.
-
-    Raises:
-        TypeError: `function` is no callable, or it is a coroutine or generator function.
-    """
-
-    __slots__ = ("_function",)
-
-    kind = "func"
-
-    def __init__(self, function: Callable[[], object]) -> None:
-        if not callable(function):
-            raise TypeError(f"Func takes a function without arguments, got {function!r}")
-        if _code_flags(function) & _DELAYED:
-            raise TypeError(
-                f"{function!r} is a coroutine or generator function: it is called in a thread that has no event loop."
-                " Publish a plain function that reads a value which the coroutine keeps up to date"
-            )
-        if _required_arguments(function):
-            raise TypeError(f"{function!r} takes arguments; publish a function without, a lambda that gives them say")
-        self._function = function
-
-    @property
-    def inline(self) -> bool:
-        """False: it is code of the program's."""
-        return False
-
-    def snapshot(self) -> object:
-        """Call the function and hand back what it returns. Raises what it raises."""
-        return called(self._function)
-
-    def __repr__(self) -> str:
-        return f"Func({self._function!r})"
-
-
-def called(function: Callable[[], object]) -> object:
-    """What the function returns. Raises what it raises, and TypeError if that is a coroutine."""
-    value = function()
-    if isinstance(value, Coroutine):
-        value.close()  # or it would warn later that it was never awaited
-        raise TypeError("it returned a coroutine")
-    return value
-
-
-def variable(thing: object, call: str) -> Var:
-    """`thing` as a variable: itself if it has `snapshot()`, a Func if it is a function.
-
-    `call` is the call to show in the text of an error, up to the thing: `publish("orders", `.
-
-    Raises:
-        TypeError: it is neither; the text says what to write instead.
-    """
-    if isinstance(thing, type):
-        raise TypeError(f"{call}{thing.__name__}) was given the class; give it a variable: {call}{thing.__name__}())")
-    if _has_snapshot(thing):
-        if _code_flags(thing.snapshot) & _DELAYED:
-            raise TypeError(
-                f"{call}{thing!r}): its snapshot() is a coroutine or generator function; make it a plain one"
-            )
-        return thing
-    if callable(thing):
-        return Func(thing)
-    raise TypeError(
-        f"{call}{thing!r}): {type(thing).__name__} is no variable; give it an Int(), Float(), String() or Map(),"
-        " a function without arguments, or an object with a method snapshot()"
-    )
-
-
 def printable(text: str, limit: int = MAX_STRING_BYTES) -> str:
     """`text` as valid Unicode of at most `limit` bytes of UTF-8, a cut one marked."""
     if len(text) * 4 <= limit and text.isascii():
@@ -235,34 +207,3 @@ def printable(text: str, limit: int = MAX_STRING_BYTES) -> str:
     if len(data) > limit:
         data = data[:limit] + "…(cut)".encode()
     return data.decode(errors="ignore")  # the cut may have split a character
-
-
-# Bits of co_flags, https://docs.python.org/3/library/inspect.html#code-objects-bit-flags (inspect itself costs 30
-# modules)
-_DELAYED = 0x20 | 0x80 | 0x100 | 0x200  # GENERATOR, COROUTINE, ITERABLE_COROUTINE, ASYNC_GENERATOR
-
-
-def _code_flags(function: object) -> int:
-    while isinstance(function, partial):
-        function = function.func
-    if not hasattr(function, "__code__") and not hasattr(function, "__func__"):
-        function = getattr(type(function), "__call__", None)  # noqa: B004 - its code is wanted, not whether it is there
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    flags: int = getattr(code, "co_flags", 0)
-    return flags
-
-
-def _required_arguments(function: object) -> int:
-    """How many arguments a Python function must be given; 0 for what does not tell, such as built-in functions."""
-    plain = getattr(function, "__func__", function)
-    code = getattr(plain, "__code__", None)
-    if code is None:
-        return 0
-    bound = plain is not function
-    positional: int = code.co_argcount - bound - len(getattr(plain, "__defaults__", None) or ())
-    keywords: int = code.co_kwonlyargcount - len(getattr(plain, "__kwdefaults__", None) or ())
-    return max(0, positional) + max(0, keywords)
-
-
-def _has_snapshot(thing: object) -> TypeGuard[Var]:
-    return callable(getattr(thing, "snapshot", None))

@@ -8,6 +8,7 @@ from pyvars.access import Access
 from pyvars.registry import Registry
 from pyvars.site.default import debug, variables
 from pyvars.site.http import Request, Response, deadline
+from pyvars.workers import REQUESTS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -28,6 +29,7 @@ class DebugApp:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Serve one request."""
+        REQUESTS.add()
         return _reply(self._site.respond(_request(environ)), start_response)
 
 
@@ -49,6 +51,7 @@ class VarsMiddleware:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer, or pass on: what is not ours costs one look into the environ."""
+        REQUESTS.add()
         if "/debug/vars" in environ.get("PATH_INFO", ""):
             response = self._site.respond(_request(environ))
             if response.ours:

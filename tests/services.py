@@ -28,9 +28,10 @@ def free_port() -> int:
 
 @contextmanager
 def service(*command: str, ready: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Run `python -m command`; it is ready when port `ready` answers; it is ended by SIGTERM."""
+    """Run `python -m command`, or a file; it is ready when port `ready` answers; it is ended by SIGTERM."""
+    start = [] if os.path.isabs(command[0]) else [sys.executable, "-m"]
     with subprocess.Popen(
-        [sys.executable, "-m", *command],
+        [*start, *command],
         cwd=ROOT,
         env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
         stdout=subprocess.PIPE,

@@ -116,7 +116,10 @@ def test_the_index_lists_what_is_mounted(name: str, send: Send) -> None:
         assert answer.status == 200
         assert answer.headers["content-type"] == TEXT
         prefix = "/debug/" if name == "side_port" else ""
-        assert answer.body.decode() == f"{prefix}vars  every variable of the program and of its interpreter, as JSON\n"
+        assert answer.body.decode() == (
+            f"{prefix}vars     every variable of the program and of its interpreter, as JSON\n"
+            f"{prefix}workers  the worker processes whose numbers are summed, as JSON\n"
+        )
         assert send("HEAD", "/debug/").headers["content-length"] == answer.headers["content-length"]
     else:
         assert answer.status == 404

@@ -237,8 +237,9 @@ print(max(figure["loops"] for figure in shown) >= 1)
 def test_a_forked_child_goes_on_by_itself() -> None:
     """Forked while other threads count: the child counts, publishes, and renders a page with functions."""
     code = f"""{COUNTING}
-import warnings
+import logging, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
+logging.disable()  # on a slow machine four threads of pages keep each other waiting
 from pyvars.site.default import debug
 from pyvars.site.http import Request, deadline
 own = pyvars.Registry()

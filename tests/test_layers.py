@@ -10,7 +10,14 @@ import pyvars
 from tests.programs import output
 
 PACKAGE = Path(pyvars.__file__).parent
-CORE = {"pyvars.errors", "pyvars.cells", "pyvars.variables", "pyvars.map", "pyvars.registry"}
+CORE = {
+    "pyvars.errors",
+    "pyvars.cells",
+    "pyvars.variables",
+    "pyvars.functions",
+    "pyvars.map",
+    "pyvars.registry",
+}
 
 # What each may import of pyvars at its top level, itself and its package aside. A module may always import what stands
 # before it; the order is from the inside out.
@@ -18,6 +25,7 @@ ORDER = [
     "pyvars.errors",
     "pyvars.cells",
     "pyvars.variables",
+    "pyvars.functions",
     "pyvars.map",
     "pyvars.registry",
     "pyvars",
@@ -25,6 +33,21 @@ ORDER = [
     "pyvars.runtime.*",
     "pyvars.formats",
     "pyvars.formats.*",
+    "pyvars.workers.group",
+    "pyvars.workers.place",
+    "pyvars.workers.segment",
+    "pyvars.workers.layout",
+    "pyvars.workers.peers",
+    "pyvars.workers.sums",
+    "pyvars.workers.retired",
+    "pyvars.workers.family",
+    "pyvars.workers.tree",
+    "pyvars.workers.answerer",
+    "pyvars.workers.asking",
+    "pyvars.workers.member",
+    "pyvars.workers.siblings",
+    "pyvars.workers",
+    "pyvars.workers.address",
     "pyvars.access.rules",
     "pyvars.access.places",
     "pyvars.access.credentials",
@@ -127,7 +150,7 @@ def test_only_one_module_knows_orjson_and_one_uvicorn() -> None:
 
     assert users("orjson") == {"pyvars.formats.json"}
     assert users("uvicorn") == users("starlette") == {"pyvars.server"}
-    assert users("psutil") == {"pyvars.runtime.process", "pyvars.runtime.memstats"}
+    assert users("psutil") == {"pyvars.runtime.process", "pyvars.runtime.memstats", "pyvars.runtime.proc"}
 
 
 def test_importing_is_cheap_and_silent() -> None:

@@ -33,7 +33,7 @@ after = held()
 connection.close()
 server.close()
 for thread in threading.enumerate():
-    if thread is not threading.current_thread():
+    if thread is not threading.current_thread() and thread.name != "pyvars-workers":
         thread.join(10)
 print(json.dumps([before, after, [thread.name for thread in threading.enumerate()]]))
 """
@@ -41,7 +41,7 @@ print(json.dumps([before, after, [thread.name for thread in threading.enumerate(
     assert after[0] - before[0] < 100
     assert after[1] == before[1]
     assert after[2] <= before[2] + 1  # a thread that runs functions may be about to end
-    assert threads == ["MainThread"]
+    assert sorted(threads) == ["MainThread", "pyvars-workers"]  # the latter answers siblings, until the exit
 
 
 def test_an_int_takes_at_most_200_bytes_beyond_its_name() -> None:

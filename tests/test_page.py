@@ -476,7 +476,7 @@ def test_a_graph_without_end_is_left(registry: Registry, page: Read) -> None:
 
 def test_a_builtin_can_be_deleted_and_replaced(registry: Registry, page: Read) -> None:
     install(registry)
-    assert sorted(page()) == ["asyncio", "cmdline", "gc", "memstats", "process", "python", "threads"]
+    assert sorted(page()) == ["asyncio", "cmdline", "gc", "memstats", "process", "python", "pyvars.workers", "threads"]
     registry.delete("memstats")
     registry.delete("cmdline")
     registry.publish("cmdline", lambda: ["shop"])

@@ -19,6 +19,8 @@ __all__ = (
     "document",
     "encode",
     "encode_foreign",
+    "parsed",
+    "plain",
     "splice",
     "valid_text",
     "value",
@@ -61,6 +63,24 @@ def document(members: Mapping[str, object]) -> bytes:
 def value(data: object) -> bytes:
     """One value, compact, on a line of its own. Takes what `document` takes as a value."""
     return _escaped(orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def plain(data: object) -> bytes:
+    """Plain data of pyvars' own, as other processes of pyvars read it.
+
+    Raises:
+        TypeError: JSON cannot hold it.
+    """
+    return orjson.dumps(data)
+
+
+def parsed(text: bytes) -> object:
+    """The data that a JSON text says.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return cast("object", orjson.loads(text))
 
 
 def splice(members: Mapping[str, object]) -> Fragment:

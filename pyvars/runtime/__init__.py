@@ -4,16 +4,19 @@
 made, so an unread figure costs nothing and `import pyvars` brings in none of their modules.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from importlib import import_module
-from typing import Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
+from pyvars.functions import Func
 from pyvars.registry import Registry
-from pyvars.variables import Func
 
-__all__ = ("BUILTINS", "Builtin", "install", "start")
+if TYPE_CHECKING:
+    from pyvars.runtime.combine import Row
+
+__all__ = ("BUILTINS", "Builtin", "install", "kept", "start", "vitals")
 
 BUILTINS: Final = {
     "asyncio": "pyvars.runtime.event_loop:EventLoop",
@@ -22,9 +25,14 @@ BUILTINS: Final = {
     "memstats": "pyvars.runtime.memstats:MemStats",
     "process": "pyvars.runtime.process:Process",
     "python": "pyvars.runtime.python:Python",
+    "pyvars.workers": "pyvars.workers:Workers",
     "threads": "pyvars.runtime.threads:Threads",
 }
-"""Name of each built-in variable, and the class that reads it: made without arguments, read with `figures()`."""
+"""Name of each built-in variable, and the class that reads it: made without arguments, read with `figures()`.
+
+A class whose figures are of the worker processes together says how by `combined(rows)`, given those of each worker, its
+own first; and by `kept(rows)` what stays of workers that have ended, given theirs.
+"""
 
 _HELP: Final = {
     "asyncio": "Tasks and lag of the event loops that serve the page",
@@ -33,6 +41,7 @@ _HELP: Final = {
     "memstats": "Memory and garbage collection in the words of Go's runtime.MemStats",
     "process": "CPU, memory, files and context switches as the kernel counts them",
     "python": "Which interpreter runs",
+    "pyvars.workers": "The worker processes whose numbers are summed on the page",
     "threads": "Threads of the program",
 }
 
@@ -41,6 +50,9 @@ class Builtin(Func):
     """A built-in variable: our own bounded code, so it is read inline; imported when it is first needed."""
 
     __slots__ = ("_target",)
+
+    builtin = True
+    """So that it may have a name that is reserved."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -67,15 +79,54 @@ class Builtin(Func):
         """The figures, to keep."""
         return deepcopy(self._function())
 
+    @property
+    def target(self) -> str:
+        """The import string of its class."""
+        return self._target
+
+    def combined(self, values: Sequence[object]) -> object:
+        """What the figures of several workers are together."""
+        rows = [cast("Row", value) for value in values if isinstance(value, dict)]
+        return _combined(self._target, rows) if len(rows) > 1 else values[0]
+
     def __repr__(self) -> str:
         return f"<built-in {self._target}>"
 
 
 @cache
-def _figures(target: str) -> Callable[[], object]:
+def _class(target: str) -> Any:
     module, _, name = target.partition(":")
-    figures: Callable[[], object] = getattr(import_module(module), name)().figures
+    return getattr(import_module(module), name)
+
+
+@cache
+def _figures(target: str) -> Callable[[], object]:
+    figures: Callable[[], object] = _class(target)().figures
     return figures
+
+
+def _combined(target: str, rows: "Sequence[Row]") -> object:
+    combined: Callable[[Sequence[Row]], object] | None = getattr(_class(target), "combined", None)
+    return rows[0] if combined is None else combined(rows)
+
+
+def vitals() -> dict[str, object]:
+    """The figures of this process that the page has of all workers together, by import string.
+
+    The values are the same objects for as long as they say the same.
+    """
+    return {target: _figures(target)() for target in BUILTINS.values() if hasattr(_class(target), "combined")}
+
+
+def kept(workers: "Sequence[Mapping[str, Row]]") -> dict[str, object]:
+    """What stays of the figures of workers that have ended, given those of each."""
+    found: dict[str, object] = {}
+    for target in BUILTINS.values():
+        rows = [figures[target] for figures in workers if target in figures]
+        keep: Callable[[Sequence[Row]], object] | None = getattr(_class(target), "kept", None)
+        if rows and keep is not None:
+            found[target] = keep(rows)
+    return found
 
 
 def install(

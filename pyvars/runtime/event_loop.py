@@ -5,11 +5,13 @@ here before that.
 """
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING
 from weakref import ReferenceType, ref
 
+from pyvars.runtime.combine import Row, largest, totals
 from pyvars.runtime.reading import Reading
 
 if TYPE_CHECKING:
@@ -98,6 +100,12 @@ class EventLoop:
             "lag_seconds": max(last for last, _ in lags),
             "lag_max_seconds": max(longest for _, longest in lags),
         }
+
+    @staticmethod
+    def combined(rows: Sequence[Row]) -> dict[str, object]:
+        """Sums over the workers, and the worst lags."""
+        lags = {key: largest(rows, key) for key in ("lag_seconds", "lag_max_seconds")}
+        return {**totals(rows, ("loops", "tasks")), **lags}
 
 
 def _open_loops() -> "list[tuple[AbstractEventLoop, Lag]]":

@@ -5,8 +5,11 @@ collection, which is noise beside the collection itself.
 """
 
 import gc
+from collections.abc import Sequence
 from time import perf_counter_ns, time_ns
-from typing import NamedTuple
+from typing import NamedTuple, cast
+
+from pyvars.runtime.combine import Row, largest, totals
 
 __all__ = ("GC", "PAUSES", "Pauses", "RING")
 
@@ -107,3 +110,21 @@ class GC:
                 "threshold": threshold,
             }
         return figures
+
+    @staticmethod
+    def combined(rows: Sequence[Row]) -> dict[str, object]:
+        """Sums over the workers, and the longest pause of any; `enabled` and the thresholds are of the first."""
+        figures: dict[str, object] = {"enabled": rows[0].get("enabled", True)}
+        for generation in ("gen0", "gen1", "gen2"):
+            parts = [cast("Row", part) for row in rows if isinstance(part := row.get(generation), dict)]
+            figures[generation] = {
+                **totals(parts, ("collections", "collected", "uncollectable", "pause_total_ns")),
+                "pause_max_ns": largest(parts, "pause_max_ns"),
+                "threshold": parts[0].get("threshold", 0) if parts else 0,
+            }
+        return figures
+
+    @staticmethod
+    def kept(rows: Sequence[Row]) -> dict[str, object]:
+        """What stays of workers that have ended: all of it, being counts."""
+        return GC.combined(rows)

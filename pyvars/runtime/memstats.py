@@ -7,18 +7,23 @@ of `MemStats.figures` says which. Go's identities hold on every answer.
 import gc
 import sys
 import tracemalloc
+from collections.abc import Sequence
 from functools import partial
 from time import perf_counter_ns
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from pyvars.runtime.allocators import malloc, pymalloc
-from pyvars.runtime.gc import PAUSES, Totals
+from pyvars.runtime.combine import Row, largest, total, totals
+from pyvars.runtime.gc import PAUSES, RING, Totals
 from pyvars.runtime.proc import STATUS, status
 from pyvars.runtime.reading import Reading
 
 __all__ = ("MemStats",)
 
 _UINT32 = 0xFFFFFFFF
+_COUNTS = ("TotalAlloc", "Mallocs", "Frees", "PauseTotalNs")
+_LEVELS = ("Alloc", "Sys", "HeapAlloc", "HeapSys", "HeapIdle", "HeapInuse", "HeapObjects", "StackInuse", "StackSys")
+_MORE_LEVELS = ("BuckHashSys", "OtherSys")
 _UINT63 = 2**63 - 1
 
 
@@ -65,9 +70,8 @@ class MemStats:
             rises of HeapAlloc, from page to page: lower bounds that never fall.
         NumGC: collections of all generations since recording began, modulo 2**32; NumForcedGC: those that can
             only have come from gc.collect(), a lower bound.
-        PauseTotalNs: their pauses in ns; PauseNs, PauseEnd: the last 256 pauses and their ends in ns since the epoch,
-        the
-            newest at (NumGC+255)%256; LastGC: the end of the newest.
+        PauseTotalNs: their pauses in ns; PauseNs, PauseEnd: the last 256 pauses and their ends in ns since the
+            epoch, the newest at (NumGC+255)%256; LastGC: the end of the newest.
         GCCPUFraction: share of the time since recording began that was spent in collections.
         EnableGC, DebugGC: gc.isenabled(), gc.get_debug().
         0 because there is nothing like it: Lookups, HeapReleased (what is given back is no longer in HeapSys), MSpan*,
@@ -77,6 +81,34 @@ class MemStats:
         if key != self._key:
             self._figures, self._key = self._combine(*key), key
         return self._figures
+
+    @staticmethod
+    def combined(rows: Sequence[Row]) -> dict[str, object]:
+        """Sums over the workers, so that Go's identities hold; the last 256 pauses of all of them; and the share of
+        the time that collections took in the mean of those that live."""
+        collections = int(total(rows, "NumGC")) & _UINT32
+        live = [row for row in rows if not row.get("retired")]
+        pauses, ends = _newest(rows, collections)
+        return {
+            **rows[0],
+            **totals(rows, (*_COUNTS, *_LEVELS, *_MORE_LEVELS)),
+            "LastGC": largest(rows, "LastGC"),
+            "PauseNs": pauses,
+            "PauseEnd": ends,
+            "NumGC": collections,
+            "NumForcedGC": int(total(rows, "NumForcedGC")) & _UINT32,
+            "GCCPUFraction": total(live, "GCCPUFraction") / max(1, len(live)),
+        }
+
+    @staticmethod
+    def kept(rows: Sequence[Row]) -> dict[str, object]:
+        """What stays of workers that have ended: the counts; all that they had allocated is freed."""
+        return {
+            **totals(rows, (*_COUNTS, "NumGC", "NumForcedGC")),
+            "Frees": total(rows, "Mallocs"),
+            "LastGC": largest(rows, "LastGC"),
+            "retired": True,
+        }
 
     def _combine(self, memory: Memory, pauses: Totals, enabled: bool, debug: int) -> dict[str, object]:
         alive_ns = max(1, perf_counter_ns() - PAUSES.started_ns)
@@ -148,6 +180,21 @@ class MemStats:
         return Memory(
             alloc, self._total_alloc, total, heap_sys, idle, stack, profiler, other, self._mallocs, self._frees
         )
+
+
+def _newest(rows: Sequence[Row], collections: int) -> tuple[list[int], list[int]]:
+    """The rings of the pauses of all workers: the newest at (collections + 255) % 256, older ones before it."""
+    found: list[tuple[int, int]] = []
+    for row in rows:
+        pauses, ends = row.get("PauseNs"), row.get("PauseEnd")
+        if isinstance(pauses, list) and isinstance(ends, list):
+            pairs = zip(cast("list[int]", ends), cast("list[int]", pauses), strict=False)
+            found += [(end, pause) for end, pause in pairs if end]
+    found.sort(reverse=True)
+    pauses, ends = [0] * RING, [0] * RING
+    for age, (end, pause) in enumerate(found[: min(RING, collections)]):
+        ends[(collections - 1 - age) % RING], pauses[(collections - 1 - age) % RING] = end, pause
+    return pauses, ends
 
 
 def _portable_status() -> dict[str, int]:

@@ -2,10 +2,11 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from pyvars.runtime.proc import STATUS
+from pyvars.runtime.combine import Row, numbers, total, totals
+from pyvars.runtime.proc import STATUS, boot_time
 from pyvars.runtime.reading import Reading
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ("Process",)
 
+_COUNTS = ("cpu_user_seconds", "cpu_system_seconds", "context_switches_voluntary", "context_switches_involuntary")
+_LEVELS = ("rss_bytes", "peak_rss_bytes", "open_fds", "max_fds")
 _UNLIMITED = 2**63 - 1
 
 
@@ -37,6 +40,24 @@ class Process:
         """
         return self._figures.get()
 
+    @staticmethod
+    def combined(rows: Sequence[Row]) -> dict[str, object]:
+        """Sums over the workers; `pid` is of the one that answers, the start that of the first worker there was."""
+        started = min((start for start in numbers(rows, "start_time_seconds") if start), default=0.0)
+        return {
+            **rows[0],
+            **totals(rows, (*_COUNTS, *_LEVELS)),
+            "start_time_seconds": started,
+            "uptime_seconds": max(0.0, round(time.time() - started, 3)),
+            "max_fds": min(total(rows, "max_fds"), _UNLIMITED),
+        }
+
+    @staticmethod
+    def kept(rows: Sequence[Row]) -> dict[str, object]:
+        """What stays of workers that have ended: CPU seconds, context switches, and when the first one started."""
+        started = min((start for start in numbers(rows, "start_time_seconds") if start), default=0.0)
+        return {**totals(rows, _COUNTS), "start_time_seconds": started}
+
     def _read_figures(self) -> dict[str, object]:
         pid = os.getpid()
         if pid != self._pid:  # also after a fork
@@ -53,9 +74,7 @@ class Process:
             return float(_psutil_process().create_time())
         with open(f"{self._proc}/self/stat", "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[19])  # field 22; the name before may hold anything
-        with open(f"{self._proc}/stat", "rb") as file:
-            booted = next(int(line.split()[1]) for line in file if line.startswith(b"btime"))
-        return booted + ticks / os.sysconf("SC_CLK_TCK")
+        return boot_time(self._proc) + ticks / os.sysconf("SC_CLK_TCK")
 
     def _read_linux(self) -> dict[str, object]:
         import resource

@@ -1,7 +1,9 @@
 """`threads`: threads of the program. Sources: threading.enumerate; `Threads` of /proc/self/status."""
 
 import threading
+from collections.abc import Sequence
 
+from pyvars.runtime.combine import Row, totals
 from pyvars.runtime.proc import STATUS
 from pyvars.runtime.reading import Reading
 
@@ -19,6 +21,11 @@ class Threads:
     def figures(self) -> dict[str, object]:
         """`count` and `daemon` are Python's threads, `native` all that the kernel knows (0 off Linux)."""
         return self._threads.get()
+
+    @staticmethod
+    def combined(rows: Sequence[Row]) -> dict[str, object]:
+        """Sums over the workers; the names are of the one that answers."""
+        return {**rows[0], **totals(rows, ("count", "daemon", "native"))}
 
 
 def _read() -> dict[str, object]:

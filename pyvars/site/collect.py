@@ -11,8 +11,9 @@ from threading import Event, Lock, Thread
 from time import monotonic
 
 from pyvars.formats.json import Fragment, NotJSONError, TooLargeError, encode_foreign
+from pyvars.functions import Func, called
 from pyvars.site.log import warn
-from pyvars.variables import Func, Var, called
+from pyvars.variables import Var
 
 __all__ = ("COLLECTOR", "Collector", "Job", "failure")
 

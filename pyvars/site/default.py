@@ -11,12 +11,14 @@ from pyvars.access import Access, Rule, default, rule
 from pyvars.registry import Registry
 from pyvars.runtime import start
 from pyvars.site.site import Site, View
-from pyvars.site.views import Index
+from pyvars.site.views import Index, answer
+from pyvars.workers import share
 
 __all__ = ("VIEWS", "debug", "variables")
 
 VIEWS: Final = {
     "vars": "pyvars.site.views:Vars",
+    "workers": "pyvars.site.views:Workers",
 }
 """Path below /debug, and the class that answers it: made with the registry."""
 
@@ -41,6 +43,7 @@ def _view(name: str, registry: Registry | None) -> View:
     if registry is None:
         registry = pyvars.default_registry
     start(registry)  # the first carrier sets the gc callbacks: from here on the pauses are recorded
+    share(registry, answer)
     module, _, cls = VIEWS[name].partition(":")
     view: View = getattr(import_module(module), cls)(registry)
     return view

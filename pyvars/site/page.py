@@ -1,14 +1,31 @@
 """Reads a registry into a page. The fast path writes all plain numbers at once; the contained path goes one by one."""
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple, cast
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
-from pyvars.cells import Cell, fill
-from pyvars.formats.json import Fragment, distinct, document, encode, splice, valid_text, value
+from pyvars.cells import Cell, NumberCell, fill
+from pyvars.formats.json import (
+    Fragment,
+    distinct,
+    document,
+    encode,
+    encode_foreign,
+    parsed,
+    plain,
+    splice,
+    valid_text,
+    value,
+)
+from pyvars.functions import Func
+from pyvars.map import Map
 from pyvars.registry import Registry
-from pyvars.site.collect import COLLECTOR, Job
-from pyvars.variables import Var, Variable, is_own
+from pyvars.runtime import Builtin
+from pyvars.site.collect import COLLECTOR, TIMEOUT, Job, failure
+from pyvars.variables import Float, Int, Var, Variable, is_own
+from pyvars.workers import Siblings
+from pyvars.workers.siblings import Tree, limited, summed
+from pyvars.workers.sums import clamped
 
 __all__ = ("ERRORS", "Pages", "render_one", "runs_code")
 
@@ -39,34 +56,52 @@ class Pages:
         """Whether the page runs functions of the program."""
         return any(runs_code(var) for _, var in self._layout(registry, prefixes).others)
 
-    def render(self, registry: Registry, prefixes: tuple[str, ...], deadline: float) -> bytes:
-        """The page of the variables whose names begin with one of `prefixes`, or of all if there are none."""
-        members, reader = self._read(registry, prefixes, deadline)
+    def render(
+        self, registry: Registry, prefixes: tuple[str, ...], deadline: float, siblings: Siblings | None = None
+    ) -> bytes:
+        """The page of the variables whose names begin with one of `prefixes`, or of all if there are none.
+
+        It is of this process alone, or with what its siblings add.
+        """
+        members, reader = self._read(registry, prefixes, deadline, siblings)
         try:
             return document(_with_errors(members, reader.errors))
         except TypeError:
             contained = {name: reader.contained(name, data) for name, data in members.items()}
             return document(_with_errors(contained, reader.errors))
 
-    def render_errors(self, registry: Registry, deadline: float) -> bytes:
+    def render_errors(self, registry: Registry, deadline: float, siblings: Siblings | None = None) -> bytes:
         """What `pyvars.errors` on the page holds, empty if it is not there."""
-        return value(_sorted(self._read(registry, (), deadline)[1].errors))
+        return value(_sorted(self._read(registry, (), deadline, siblings)[1].errors))
+
+    def values(self, registry: Registry, labels: Collection[str], deadline: float) -> bytes:
+        """The values of the functions with these labels that there are, and that return in time."""
+        reader = Reader({}, None)
+        for name, var in self._layout(registry, ()).others:
+            if any(label == name or label.startswith(f"{name}.") for label in labels):
+                reader.read(name, var)
+        jobs = [job for job in reader.jobs if job.label in labels]
+        COLLECTOR.run(jobs, deadline)
+        return value({job.label: job.value for job in jobs if job.value is not None})
 
     def _read(
-        self, registry: Registry, prefixes: tuple[str, ...], deadline: float
+        self, registry: Registry, prefixes: tuple[str, ...], deadline: float, siblings: Siblings | None
     ) -> "tuple[dict[str, object], Reader]":
         layout = self._layout(registry, prefixes)
         members = layout.members.copy()
-        reader = Reader(layout.kept)
+        reader = Reader(layout.kept, siblings)
         try:
             fill(members, layout.names, layout.cells)
         except Exception:  # a cell of a subclass that forgot to initialise it
             for name, cell in zip(layout.names, layout.cells, strict=True):
                 members[name] = reader.read(name, cell)
+        if siblings is not None:
+            members = _with_siblings(members, layout.names, siblings.numbers, prefixes)
         for name, var in layout.others:
             members[name] = reader.read(name, var)
         COLLECTOR.run(reader.jobs, deadline)
         if reader.unsettled:
+            reader.combine(deadline)
             for name, _ in layout.others:
                 members[name] = reader.settled(members[name])
         return members, reader
@@ -81,11 +116,12 @@ class Pages:
         return layout
 
 
-def render_one(label: str, var: Var, deadline: float) -> bytes:
-    """The bare value of one variable."""
-    reader = Reader({})
-    data = reader.read(label, var)
+def render_one(label: str, var: Var | None, deadline: float, siblings: Siblings | None = None) -> bytes:
+    """The bare value of one variable, which may be one that only siblings have."""
+    reader = Reader({}, siblings)
+    data = reader.read(label, var) if var is not None else _foreign(siblings.numbers[label] if siblings else None)
     COLLECTOR.run(reader.jobs, deadline)
+    reader.combine(deadline)
     return value(reader.settled(data))
 
 
@@ -98,8 +134,9 @@ class Branch(NamedTuple):
 class Reader:
     """Reads the variables of one page that are more than a cell, and gathers what went wrong."""
 
-    def __init__(self, kept: dict[str, tuple[object, Fragment]]) -> None:
+    def __init__(self, kept: dict[str, tuple[object, Fragment]], siblings: Siblings | None) -> None:
         self._kept = kept
+        self._siblings = siblings
         self._name = ""
         self.jobs: list[Job] = []
         self.unsettled: bool = False
@@ -109,15 +146,17 @@ class Reader:
     def read(self, name: str, var: Var) -> object:
         """What JSON can hold at once, or a Job or Branch that is to be settled."""
         self._name = name
-        return self._read(name, var, ())
+        return self._read(name, var, (), self._siblings.numbers.get(name) if self._siblings is not None else None)
 
-    def _read(self, label: str, var: Var, within: tuple[Var, ...]) -> object:
+    def _read(self, label: str, var: Var, within: tuple[Var, ...], others: Any) -> object:
         kind = type(var)  # isinstance would ask the object itself, which is the program's
         if is_own(kind):
             own = cast("Variable", var)
             try:
-                if own.inline:
+                if own.inline and not others:
                     return self._encoded(label, own)
+                if isinstance(own, NumberCell):
+                    return encode(summed(own.snapshot(), others))
                 children = own.children()
             except Exception as exception:  # of a subclass that forgot to initialise it
                 self._failed(label, exception)
@@ -127,17 +166,40 @@ class Reader:
                     self._failed(label, RecursionError("a registry that holds itself"))
                     return None
                 self.unsettled = True
-                return self._branch(label, children, (*within, var))
+                return self._branch(label, own, children, (*within, var), others)
         self.unsettled = True
         job = Job(self._name, label, var)
         self.jobs.append(job)
         return job
 
-    def _branch(self, label: str, children: Mapping[str, Var], within: tuple[Var, ...]) -> Branch:
+    def _branch(
+        self, label: str, own: Variable, children: Mapping[str, Var], within: tuple[Var, ...], others: Any
+    ) -> Branch:
+        below = cast("Tree", others if isinstance(others, dict) else {})
         members: dict[str, object] = {}
-        for key, var in sorted(children.items()):
-            members[distinct(valid_text(key), members)] = self._read(f"{label}.{key}", var, within)
-        return Branch(members)
+        for key in sorted({*children, *below}):
+            var, name = children.get(key), distinct(valid_text(key), members)
+            if var is None:
+                members[name] = _foreign(below[key])
+            elif below and type(var) in (Int, Float):
+                members[name] = summed(var.snapshot(), _number(below.get(key)))
+            else:
+                members[name] = self._read(f"{label}.{key}", var, within, below.get(key))
+        return Branch(limited(members, own.max_keys) if below and isinstance(own, Map) else members)
+
+    def combine(self, deadline: float) -> None:
+        """Ask the siblings for the values of functions that say how these combine."""
+        siblings = self._siblings
+        jobs = [job for job in self.jobs if getattr(job.var, "combine", None) is not None and job.value is not None]
+        if siblings is None or not jobs:
+            return
+        values, missing = siblings.values([job.label for job in jobs], deadline)
+        for job in jobs:
+            own = cast("Func", job.var)
+            job.value = encode_foreign(own.combined([parsed(plain(job.value)), *values[job.label]]))
+            if missing:
+                pids = ", ".join(map(str, sorted(missing)))
+                self.errors[valid_text(job.label)] = {**failure(TIMEOUT), "workers": pids}
 
     def settled(self, data: object) -> object:
         """`data` once the jobs have run."""
@@ -159,6 +221,12 @@ class Reader:
             return None
 
     def _encoded(self, label: str, var: Variable) -> Fragment | None:
+        rows = self._siblings.rows(var.target) if self._siblings is not None and isinstance(var, Builtin) else []
+        if len(rows) > 1:
+            try:
+                return encode(var.combined(rows))
+            except Exception as exception:  # a sibling's figures may be anything
+                self._failed(label, exception)
         shared = var.shared()
         if shared is None:
             return encode(var.snapshot())
@@ -184,6 +252,43 @@ def _layout(variables: Iterable[tuple[str, Var]], version: object) -> Layout:
         else:
             layout.others.append((name, var))
     return layout
+
+
+def _with_siblings(
+    members: dict[str, object], names: Sequence[str], numbers: Tree, prefixes: tuple[str, ...]
+) -> dict[str, object]:
+    """Add the siblings' numbers to those of this process; what only siblings have takes its place in the order."""
+    for name in names:
+        if name in numbers:
+            members[name] = summed(members[name], _number(numbers[name]))
+    more = [name for name in numbers if name not in members and name.startswith(prefixes or "") and _is_free(name)]
+    if not more:
+        return members
+    for name in more:
+        members[name] = _foreign(numbers[name])
+    return _sorted(members)
+
+
+def _is_free(name: str) -> bool:
+    """A sibling's file may be damaged: its numbers never stand where readers look for something else."""
+    folded = name.casefold()
+    return bool(name) and folded not in ("memstats", "cmdline") and not folded.startswith("pyvars")
+
+
+def _foreign(data: Any) -> object:
+    """What only siblings have: a number, or a Map or registry of them."""
+    if not isinstance(data, dict):
+        return clamped(data)
+    tree = cast("Tree", data)
+    members: dict[str, object] = {}
+    for key in sorted(tree):
+        members[distinct(valid_text(key), members)] = _foreign(tree[key])
+    return splice(members)
+
+
+def _number(data: Any) -> float:
+    """The number; 0 where a sibling has something else under the name."""
+    return data if isinstance(data, int | float) else 0
 
 
 def _with_errors(members: dict[str, object], errors: dict[str, object]) -> dict[str, object]:

@@ -1,16 +1,19 @@
 """The views: what answers GET below /debug."""
 
 import os
+from collections.abc import Mapping
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import ClassVar
+from typing import ClassVar, cast
 from urllib.parse import parse_qsl
 
+from pyvars.formats.json import Fragment, document, parsed, plain
 from pyvars.registry import Registry
-from pyvars.site.http import Request, Response, respond_with, text
+from pyvars.site.http import Request, Response, deadline, respond_with, text
 from pyvars.site.page import ERRORS, Pages, render_one, runs_code
+from pyvars.workers import ask, has_siblings, live_pids, siblings, workers
 
-__all__ = ("Index", "Vars")
+__all__ = ("Index", "Vars", "Workers", "answer")
 
 _JSON = "application/json; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
@@ -18,6 +21,8 @@ _TEXT = "text/plain; charset=utf-8"
 MAX_QUERY_BYTES = 4096
 MAX_NAMES = 64
 MAX_RENDERS = 2
+_MARGIN_SECONDS = 0.02
+"""So much earlier a sibling has to be done than who asks it."""
 
 _places: SimpleQueue[int] = SimpleQueue()  # who renders holds one; a tenth of the cost of a threading.Semaphore
 
@@ -51,6 +56,8 @@ class Vars:
             return False
         if _places.empty():
             return True
+        if has_siblings() or "worker=" in request.query:
+            return True
         if rest and rest != ERRORS:
             var = self._registry.get(rest)
             return var is not None and runs_code(var)
@@ -63,24 +70,95 @@ class Vars:
         prefixes = _prefixes(request.query)
         if len(prefixes) > MAX_NAMES:
             return text(400, f"the query has over {MAX_NAMES} names")
-        var = self._registry.get(rest) if rest else None
-        if rest and rest != ERRORS and var is None:
-            return text(404, "no variable of that name")
+        worker = _worker(request.query)
+        if worker and rest:
+            return text(400, "?worker= goes with the whole page or ?name=, not with one variable")
         places = _places
         try:
             place = places.get(timeout=max(0.0, request.deadline - monotonic()))
         except Empty:
             return text(503, "busy with other pages", more_headers=(("Retry-After", "1"),))
         try:
-            if var is not None:
-                body = render_one(rest, var, request.deadline)
-            elif rest:
-                body = self._pages.render_errors(self._registry, request.deadline)
-            else:
-                body = self._pages.render(self._registry, prefixes, request.deadline)
+            if worker:
+                return self._of_worker(worker, prefixes, request.deadline)
+            return self._of_all(rest, prefixes, request.deadline)
         finally:
             places.put(place)
+
+    def _of_all(self, rest: str, prefixes: tuple[str, ...], until: float) -> Response:
+        var = self._registry.get(rest) if rest else None
+        others = siblings(self._registry, until)
+        if rest == ERRORS:
+            body = self._pages.render_errors(self._registry, until, others)
+        elif not rest:
+            body = self._pages.render(self._registry, prefixes, until, others)
+        elif var is not None or (others is not None and rest in others.numbers):
+            body = render_one(rest, var, until, others)
+        else:
+            return text(404, "no variable of that name")
         return respond_with(200, body, _JSON)
+
+    def _of_worker(self, worker: str, prefixes: tuple[str, ...], until: float) -> Response:
+        """The page of one worker, or of all of them by pid: what only their own code knows."""
+        if worker == str(os.getpid()):
+            return respond_with(200, self._pages.render(self._registry, prefixes, until), _JSON)
+        pids = live_pids(until)
+        if worker != "all" and worker not in map(str, pids):
+            return text(404, "no live worker has that pid; /debug/workers lists them")
+        seconds = max(0.0, until - monotonic() - _MARGIN_SECONDS)
+        wanted = pids if worker == "all" else [int(worker)]
+        answers = ask(self._registry, {"ask": "page", "names": prefixes, "seconds": seconds}, until, wanted)
+        pages = {pid: _checked(answers.get(pid, b"")) for pid in wanted}
+        if worker == "all":
+            if pages.get(os.getpid()) is None:  # without threads nobody answers here
+                pages[os.getpid()] = _checked(self._pages.render(self._registry, prefixes, until))
+            members = {str(pid): {"error": "timeout"} if page is None else page for pid, page in sorted(pages.items())}
+            return respond_with(200, document(members), _JSON)
+        page = answers.get(int(worker), b"") if pages[int(worker)] is not None else b""
+        return respond_with(200, page, _JSON) if page else text(504, "that worker did not answer in time")
+
+
+class Workers:
+    """The live worker processes of the group, as the kernel and their segments tell; who hangs is told by silence."""
+
+    description: ClassVar[str] = "the worker processes whose numbers are summed, as JSON"
+    exact: ClassVar[bool] = True
+
+    def __init__(self, registry: Registry) -> None:
+        pass
+
+    def may_block(self, request: Request, rest: str) -> bool:
+        """Always: siblings are asked whether they answer."""
+        return True
+
+    def respond(self, request: Request, rest: str) -> Response:
+        """200 with JSON."""
+        return respond_with(200, document(workers(request.deadline)), _JSON)
+
+
+def answer(registry: Registry, ask: Mapping[str, object]) -> bytes:
+    """What a sibling is told that asks for this process's page or for values of its functions."""
+    names, seconds = ask.get("names"), ask.get("seconds")
+    texts = tuple(name for name in cast("list[object]", names) if isinstance(name, str)) if _is_list(names) else ()
+    until = min(deadline(), monotonic() + seconds) if isinstance(seconds, int | float) else deadline()
+    if ask.get("ask") == "values":
+        return _answers.values(registry, texts, until)
+    return _answers.render(registry, texts, until)
+
+
+_answers = Pages()
+
+
+def _is_list(data: object) -> bool:
+    return isinstance(data, list)
+
+
+def _checked(page: bytes) -> Fragment | None:
+    """A sibling's page, if that is what came."""
+    try:
+        return Fragment(plain(parsed(page)))
+    except ValueError:
+        return None
 
 
 class Index:
@@ -101,6 +179,13 @@ class Index:
     def respond(self, request: Request, rest: str) -> Response:
         """A line for each view."""
         return self._response
+
+
+def _worker(query: str) -> str:
+    """The last `?worker=`, or nothing."""
+    if "worker=" not in query:
+        return ""
+    return next((value for key, value in reversed(parse_qsl(query)) if key == "worker"), "")
 
 
 def _prefixes(query: str) -> tuple[str, ...]:

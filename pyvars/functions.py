@@ -1,0 +1,145 @@
+"""Func: a function as a variable, and what `publish` makes a variable of."""
+
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
+from typing import Any, Literal, TypeAlias, TypeGuard, cast
+
+from pyvars.variables import Var, Variable
+
+__all__ = ("Combine", "Func", "called", "variable")
+
+Combine: TypeAlias = Literal["sum", "max", "min"]
+"""How the values that a function has in several workers make one."""
+
+_COMBINE: dict[str, Callable[[Iterable[Any]], object]] = {"sum": sum, "max": max, "min": min}
+
+
+class Func(Variable):
+    """A function without arguments, called for each page.
+
+    It runs in a thread of pyvars, never two calls at once, under one deadline for all functions of a page. What it
+    raises, and what JSON cannot hold, costs the page only this value. With `combine` the page shows the sum, maximum
+    or minimum over all worker processes; without, the value of the worker that answers.
+
+    Raises:
+        TypeError: `function` is no callable, or it is a coroutine or generator function.
+        ValueError: `combine` is something else.
+    """
+
+    __slots__ = ("_function", "combine")
+
+    kind = "func"
+
+    combine: Combine | None
+    """How the values of several workers make one; None: the worker that answers stands for all."""
+
+    def __init__(self, function: Callable[[], object], *, combine: Combine | None = None) -> None:
+        if combine not in (None, *_COMBINE):
+            raise ValueError(f'combine is "sum", "max" or "min", got {combine!r}')
+        if not callable(function):
+            raise TypeError(f"Func takes a function without arguments, got {function!r}")
+        if _code_flags(function) & _DELAYED:
+            raise TypeError(
+                f"{function!r} is a coroutine or generator function: it is called in a thread that has no event loop."
+                " Publish a plain function that reads a value which the coroutine keeps up to date"
+            )
+        if _required_arguments(function):
+            raise TypeError(f"{function!r} takes arguments; publish a function without, a lambda that gives them say")
+        self._function = function
+        self.combine = combine
+
+    @property
+    def inline(self) -> bool:
+        """False: it is code of the program's."""
+        return False
+
+    def combined(self, values: Sequence[object]) -> object:
+        """The sum, maximum or minimum of those that are numbers, or of the numbers in those that are dicts, by key."""
+        return values[0] if self.combine is None else _combined(_COMBINE[self.combine], values)
+
+    def snapshot(self) -> object:
+        """Call the function and hand back what it returns. Raises what it raises."""
+        return called(self._function)
+
+    def __repr__(self) -> str:
+        return f"Func({self._function!r})"
+
+
+def _combined(together: Callable[[Iterable[Any]], object], values: Sequence[object]) -> object:
+    first = values[0]
+    if isinstance(first, dict):
+        dicts = [cast("dict[str, object]", value) for value in values if isinstance(value, dict)]
+        keys = {key: None for each in dicts for key in each}
+        return {key: _combined(together, [each[key] for each in dicts if key in each]) for key in keys}
+    numbers = [value for value in values if isinstance(value, int | float)]
+    return together(numbers) if isinstance(first, int | float) else first
+
+
+def called(function: Callable[[], object]) -> object:
+    """What the function returns. Raises what it raises, and TypeError if that is a coroutine."""
+    value = function()
+    if isinstance(value, Coroutine):
+        value.close()  # or it would warn later that it was never awaited
+        raise TypeError("it returned a coroutine")
+    return value
+
+
+def variable(thing: object, call: str, combine: Combine | None = None) -> Var:
+    """`thing` as a variable: itself if it has `snapshot()`, a Func if it is a function.
+
+    `call` is the call to show in the text of an error, up to the thing: `publish("orders", `.
+
+    Raises:
+        TypeError: it is neither, or not a function but `combine` is given; the text says what to write instead.
+        ValueError: `combine` is unknown.
+    """
+    if combine is not None and (isinstance(thing, type) or not callable(thing) or _has_snapshot(thing)):
+        raise TypeError(
+            f"{call}{thing!r}, combine={combine!r}): combine is for functions; numbers are summed over all workers, and"
+            " for any other variable the worker that answers stands for all"
+        )
+    if isinstance(thing, type):
+        raise TypeError(f"{call}{thing.__name__}) was given the class; give it a variable: {call}{thing.__name__}())")
+    if _has_snapshot(thing):
+        if _code_flags(thing.snapshot) & _DELAYED:
+            raise TypeError(
+                f"{call}{thing!r}): its snapshot() is a coroutine or generator function; make it a plain one"
+            )
+        return thing
+    if callable(thing):
+        return Func(thing, combine=combine)
+    raise TypeError(
+        f"{call}{thing!r}): {type(thing).__name__} is no variable; give it an Int(), Float(), String() or Map(),"
+        " a function without arguments, or an object with a method snapshot()"
+    )
+
+
+# Bits of co_flags, https://docs.python.org/3/library/inspect.html#code-objects-bit-flags (inspect itself costs 30
+# modules)
+_DELAYED = 0x20 | 0x80 | 0x100 | 0x200  # GENERATOR, COROUTINE, ITERABLE_COROUTINE, ASYNC_GENERATOR
+
+
+def _code_flags(function: object) -> int:
+    while isinstance(function, partial):
+        function = function.func
+    if not hasattr(function, "__code__") and not hasattr(function, "__func__"):
+        function = getattr(type(function), "__call__", None)  # noqa: B004 - its code is wanted, not whether it is there
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    flags: int = getattr(code, "co_flags", 0)
+    return flags
+
+
+def _required_arguments(function: object) -> int:
+    """How many arguments a Python function must be given; 0 for what does not tell, such as built-in functions."""
+    plain = getattr(function, "__func__", function)
+    code = getattr(plain, "__code__", None)
+    if code is None:
+        return 0
+    bound = plain is not function
+    positional: int = code.co_argcount - bound - len(getattr(plain, "__defaults__", None) or ())
+    keywords: int = code.co_kwonlyargcount - len(getattr(plain, "__kwdefaults__", None) or ())
+    return max(0, positional) + max(0, keywords)
+
+
+def _has_snapshot(thing: object) -> TypeGuard[Var]:
+    return callable(getattr(thing, "snapshot", None))

@@ -1,0 +1,213 @@
+"""The socket of each worker: what needs a worker's own code is asked there, and answered by a thread of its own."""
+
+import os
+import select
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from time import monotonic
+from typing import TypeAlias, cast
+
+from pyvars.formats.json import parsed
+
+__all__ = ("Answerer", "Ask", "reachable", "threads_run")
+
+Ask: TypeAlias = "dict[str, object]"
+"""A question: `ask` is its kind, the rest belongs to the kind."""
+
+LENGTH = struct.Struct("=Q")
+"""An answer begins with its length, so that half of one is known for what it is."""
+
+MAX_ASK = 64 * 1024
+TALK_SECONDS = 1.0
+MAX_AT_ONCE = 4
+_WATCH_SECONDS = 60.0
+_MAX_PATH = 100  # a socket's path has at most 107 bytes, man 7 unix
+
+
+def threads_run() -> bool:
+    """Whether threads of ours run by themselves: not under gevent or eventlet, nor in uWSGI without enable-threads."""
+    for module, question in (("gevent.monkey", "is_module_patched"), ("eventlet.patcher", "is_monkey_patched")):
+        patched = getattr(sys.modules.get(module), question, None)
+        if patched is not None and (patched("threading") or patched("thread")):
+            return False
+    uwsgi = sys.modules.get("uwsgi")
+    return uwsgi is None or bool(getattr(uwsgi, "opt", {}).get("enable-threads"))
+
+
+@contextmanager
+def reachable(path: str) -> Generator[str]:
+    """A path to the same socket that is short enough for the system."""
+    if len(path.encode(errors="surrogateescape")) <= _MAX_PATH:
+        yield path
+        return
+    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{os.path.basename(path)}"
+    finally:
+        os.close(directory)
+
+
+class Answerer:
+    """A thread that answers the siblings on a unix socket in the group's directory.
+
+    The thread is stopped before a fork, so that the child is no copy of a program with one thread more than the program
+    made, and started again after it.
+    """
+
+    def __init__(self, answer: Callable[[Ask], bytes]) -> None:
+        self._answer = answer
+        self._path = ""
+        self._listener: socket.socket | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._wake = -1
+        self._check: Callable[[], None] | None = None
+        self._pause = 0.0
+        self._watch_until = 0.0
+        self._busy = threading.BoundedSemaphore(MAX_AT_ONCE)
+
+    @property
+    def runs(self) -> bool:
+        """Whether it answers."""
+        return self._thread is not None
+
+    def start(self, path: str) -> None:
+        """Listen at `path`, and answer from a thread, where threads run and there can be such a socket."""
+        self._path = path
+        if not threads_run():
+            return
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with reachable(path) as short:
+                listener.bind(short)
+            listener.listen(64)
+        except OSError:
+            listener.close()
+            return
+        self._listener = listener
+        self.resume()
+
+    def watch(self, check: Callable[[], None]) -> None:
+        """Call `check` again and again for a minute: soon at first, then once a second."""
+        self.pause()
+        self._check, self._pause, self._watch_until = check, 0.01, monotonic() + _WATCH_SECONDS
+        self.resume()
+
+    def stop(self) -> None:
+        """Answer no more, and take the socket away."""
+        self.pause()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+            with suppress(OSError):
+                os.unlink(self._path)
+
+    def forget(self) -> None:
+        """In a forked child: thread and socket are the parent's."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        if self._wake >= 0:  # a fork without hooks
+            os.close(self._wake)
+        self._reset()
+
+    def pause(self) -> None:
+        """Stop the thread, before a fork."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        os.close(self._wake)
+        self._wake = -1
+        if thread is not threading.current_thread():  # it changes the place itself, and ends after that
+            thread.join()
+
+    def resume(self) -> None:
+        """Start the thread, if there is somebody to listen to."""
+        if self._listener is None or self._thread is not None:
+            return
+        ended, self._wake = os.pipe()
+        self._thread = threading.Thread(
+            target=self._run, args=(self._listener, ended), name="pyvars-workers", daemon=True
+        )
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more threads, or the interpreter is on its way out
+            self._thread = None
+            os.close(ended)
+            os.close(self._wake)
+            self._wake = -1
+
+    def _run(self, listener: socket.socket, ended: int) -> None:
+        poll = select.poll()
+        poll.register(listener, select.POLLIN)
+        poll.register(ended, select.POLLIN)
+        try:
+            while self._thread is threading.current_thread():
+                events = dict(poll.poll(self._timeout()))
+                if ended in events:  # the other end of the pipe is closed
+                    return
+                if events:
+                    with suppress(OSError):
+                        self._talk(listener.accept()[0])
+                if self._check is not None:
+                    self._check()
+        finally:
+            os.close(ended)
+
+    def _timeout(self) -> float | None:
+        if self._check is None or monotonic() > self._watch_until:
+            self._check = None
+            return None
+        self._pause = min(1.0, self._pause * 1.5)
+        return self._pause * 1000
+
+    def _talk(self, connection: socket.socket) -> None:
+        """Answer here what is quick, and in a thread what runs functions of the program."""
+        connection.settimeout(TALK_SECONDS)
+        try:
+            ask = _received(connection)
+        except BaseException:
+            connection.close()
+            raise
+        if ask.get("ask") != "vitals" and self._busy.acquire(blocking=False):
+            with suppress(RuntimeError):  # no more threads
+                threading.Thread(
+                    target=self._answer_in_thread, args=(connection, ask), name="pyvars-answer", daemon=True
+                ).start()
+                return
+            self._busy.release()
+        self._answer_to(connection, ask)
+
+    def _answer_in_thread(self, connection: socket.socket, ask: Ask) -> None:
+        try:
+            self._answer_to(connection, ask)
+        finally:
+            self._busy.release()
+
+    def _answer_to(self, connection: socket.socket, ask: Ask) -> None:
+        with connection, suppress(OSError):
+            text = self._answer(ask)
+            connection.sendall(LENGTH.pack(len(text)) + text)
+
+
+def _received(connection: socket.socket) -> Ask:
+    """The question: one line of JSON."""
+    text = b""
+    while not text.endswith(b"\n"):
+        part = connection.recv(MAX_ASK)
+        if not part or len(text) > MAX_ASK:
+            raise ConnectionError("half a question")
+        text += part
+    try:
+        ask = parsed(text)
+    except ValueError:
+        raise ConnectionError("no question") from None
+    if not isinstance(ask, dict):
+        raise ConnectionError("no question")
+    return cast("Ask", ask)

@@ -1,0 +1,158 @@
+"""Which processes belong together: those that one process forked without exec, or started through multiprocessing.
+
+Found in facts of /proc that anybody may read. A process that was forked without exec has the auxiliary vector of its
+parent, which holds random addresses (man 3 getauxval); servers that fork their workers are so told from supervisors
+that start programs. Children that multiprocessing starts afresh say so on their command line.
+"""
+
+import os
+import re
+import sys
+from typing import NamedTuple
+
+__all__ = ("Process", "UnknownOwnerError", "find", "is_running", "name_of", "owner_in", "start_of")
+
+PROC = "/proc"
+_MAX_CLIMB = 32
+
+
+class Process(NamedTuple):
+    """A process; the start tells it from a later one with its pid."""
+
+    pid: int
+    start: int
+    """In clock ticks since boot: field 22 of /proc/<pid>/stat; 0 where there is no such file."""
+
+
+class UnknownOwnerError(OSError):
+    """It cannot be told who owns this process."""
+
+
+def find() -> list[Process]:
+    """This process, and those above it up to the owner of all, such as the master process of a server.
+
+    Raises:
+        UnknownOwnerError: /proc does not tell; the text says what to do.
+    """
+    pid = os.getpid()
+    found = [Process(pid, start_of(pid))]
+    while len(found) < _MAX_CLIMB:
+        parent = _parent(found[-1].pid)
+        above = Process(parent, start_of(parent)) if parent else None
+        # A start after its child's: the parent has gone, and its pid is another's.
+        if above is None or above.start > found[-1].start or not _belongs(found[-1].pid, parent):
+            break
+        found.append(above)
+    return found
+
+
+def start_of(pid: int) -> int:
+    """When the process started; 0 if that cannot be read."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else 0
+
+
+def is_running(process: Process) -> bool:
+    """Whether this very process is there."""
+    return start_of(process.pid) == process.start != 0
+
+
+def name_of(owner: Process) -> str:
+    """The name of the owner's group. The namespace of pids is in it: containers can share a directory."""
+    return f"g-{owner.pid}-{owner.start}-{_namespace()}"
+
+
+def owner_in(name: str) -> Process | None:
+    """The owner that the name of a group tells; None if it is of another namespace of pids, where we see nobody."""
+    match = re.fullmatch(r"g-(\d+)-(\d+)-(\d+)", name)
+    return Process(int(match[1]), int(match[2])) if match and int(match[3]) == _namespace() else None
+
+
+def _namespace() -> int:
+    try:
+        return os.stat(f"{PROC}/self/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields from the third on; the second, the name, may hold anything."""
+    try:
+        with open(f"{PROC}/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
+def _parent(pid: int) -> int:
+    if pid == os.getpid():
+        return os.getppid()
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
+def _belongs(pid: int, parent: int) -> bool:
+    """Whether the process is a worker of its parent."""
+    if _is_multiprocessing(pid):
+        return parent != 1 or _same_program(pid)  # an orphan's parent is pid 1, which in a container may be ours
+    try:
+        mine, theirs = _read(pid, "auxv"), _read(parent, "auxv")
+    except PermissionError:
+        return _same_command(pid, parent)
+    except OSError:
+        return _hidden(parent)
+    return mine == theirs
+
+
+def _same_program(pid: int) -> bool:
+    try:
+        return os.readlink(f"{PROC}/{pid}/exe") == os.readlink(f"{PROC}/1/exe")
+    except OSError:
+        return False
+
+
+def _is_multiprocessing(pid: int) -> bool:
+    """Started by multiprocessing's spawn or forkserver, or forked by the latter."""
+    if pid == os.getpid():
+        arguments = [argument.encode(errors="surrogateescape") for argument in sys.orig_argv]
+    else:
+        try:
+            arguments = _read(pid, "cmdline").split(b"\0")
+        except OSError:
+            return False
+    return b"--multiprocessing-fork" in arguments or any(
+        argument.startswith(b"from multiprocessing.forkserver import main") for argument in arguments
+    )
+
+
+def _same_command(pid: int, parent: int) -> bool:
+    """What is left when the parent is of another user, as a server's master that stays root."""
+    mine = _read(pid, "cmdline")
+    try:
+        theirs = _read(parent, "cmdline")
+    except OSError:
+        return _hidden(parent)
+    if mine == theirs:
+        return True
+    told = b"\0".join(argument.encode(errors="surrogateescape") for argument in sys.orig_argv)
+    if sys.orig_argv and pid == os.getpid() and mine.rstrip(b"\0") != told:
+        # setproctitle or the like: the parent may have a title of its own, too
+        raise UnknownOwnerError(
+            f"this process has a title, and its parent {parent} is of another user, so it cannot be told whether they"
+            " belong together; set PYVARS_SHARE to a directory of the service"
+        )
+    return False
+
+
+def _hidden(parent: int) -> bool:
+    if parent != 1 and os.path.exists(f"{PROC}/self/stat"):
+        raise UnknownOwnerError(
+            f"/proc hides the parent process {parent}, so it cannot be told whether they belong together; set"
+            " PYVARS_SHARE to a directory of the service"
+        )
+    return False
+
+
+def _read(pid: int, file: str) -> bytes:
+    with open(f"{PROC}/{pid}/{file}", "rb") as opened:
+        return opened.read()

@@ -1,0 +1,152 @@
+"""Reads the segments of a group: those of live siblings, and of dead ones whose numbers are yet to be kept.
+
+Files are read with pread, never mapped: one that is cut short while it is read is then an error, not a signal.
+"""
+
+import os
+from contextlib import suppress
+from typing import Any, NamedTuple, cast
+from zlib import crc32
+
+from pyvars.cells import Words
+from pyvars.formats.json import parsed
+from pyvars.workers.layout import CorruptError, Layout, parse
+from pyvars.workers.place import probe
+from pyvars.workers.segment import (
+    CHUNK,
+    FIRST_WORD,
+    H_CHUNKS,
+    H_GENERATION,
+    H_MAGIC,
+    H_PID,
+    H_REQUESTS,
+    H_RETIRED,
+    H_START,
+    H_USED,
+    H_VITALS,
+    MAGIC,
+    MAX_CHUNKS,
+    VITALS,
+    VITALS_SIZE,
+    WORDS,
+    record_area,
+)
+
+__all__ = ("Peer", "Vitals", "read")
+
+Vitals = dict[str, dict[str, Any]]
+"""The runtime figures of a process, by the import string of the built-in."""
+
+
+class Peer(NamedTuple):
+    """What one segment said at one moment."""
+
+    name: str
+    alive: bool
+    pid: int
+    start: int
+    requests: int
+    retired: int
+    layout: Layout
+    words: bytes
+    vitals: Vitals
+    seen: "Seen"
+
+    @property
+    def ints(self) -> Words:
+        """The words as integers."""
+        return memoryview(self.words).cast("q")
+
+    @property
+    def floats(self) -> Words:
+        """The words as floats."""
+        return memoryview(self.words).cast("d")
+
+
+class Seen(NamedTuple):
+    """What is kept of a segment from one reading to the next, since it mostly stays."""
+
+    generation: int
+    layout: Layout
+    vitals_version: int
+    vitals: Vitals
+
+
+def read(path: str, before: Seen | None) -> Peer:
+    """Read one segment.
+
+    Raises:
+        FileNotFoundError: it has gone.
+        CorruptError: it is no segment, or damaged, or of another version of the format.
+        OSError: it cannot be read.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        alive = probe(file)
+        for last in (False, False, True):
+            with suppress(_ChangedError):
+                return _read(file, os.path.basename(path), alive, before, last)
+        raise CorruptError("it changes faster than it can be read")
+    finally:
+        os.close(file)
+
+
+class _ChangedError(Exception):
+    """Names changed while they were read."""
+
+
+def _read(file: int, name: str, alive: bool, before: Seen | None, last: bool) -> Peer:
+    words = _exactly(file, WORDS * 8, 0)
+    header = memoryview(words).cast("q")
+    used, chunks, generation = header[H_USED], header[H_CHUNKS], header[H_GENERATION]
+    if header[H_MAGIC] != MAGIC:
+        raise CorruptError("it is no segment of this version of pyvars")
+    if not 0 < chunks <= MAX_CHUNKS or not FIRST_WORD <= used <= chunks * WORDS:
+        raise CorruptError("its header is damaged")
+    words += b"".join(_exactly(file, WORDS * 8, chunk * CHUNK) for chunk in range(1, -(-used // WORDS)))
+    # An odd generation that stays is of an owner that was stopped or killed in the middle of a change.
+    settled = generation % 2 == 0
+    if not settled and not last:
+        raise _ChangedError
+    if settled and before is not None and before.generation == generation:
+        layout = before.layout
+    else:
+        areas = (record_area(chunk) for chunk in range(chunks))
+        layout = parse(tuple(_exactly(file, end - begin, begin) for begin, end in areas), used, not settled)
+    if settled and _exactly(file, 8, H_GENERATION * 8) != words[H_GENERATION * 8 : (H_GENERATION + 1) * 8]:
+        raise _ChangedError
+    version = header[H_VITALS]
+    known = before is not None and before.vitals_version == version
+    vitals = before.vitals if known and before is not None else _vitals(file, version)
+    seen = Seen(generation if settled else -1, layout, version, vitals)
+    return Peer(
+        name, alive, header[H_PID], header[H_START], header[H_REQUESTS], header[H_RETIRED], layout, words, vitals, seen
+    )
+
+
+def _vitals(file: int, version: int) -> Vitals:
+    if not version:
+        return {}
+    data = _exactly(file, VITALS_SIZE, VITALS + version % 2 * VITALS_SIZE)
+    crc, length = int.from_bytes(data[:4], "little"), int.from_bytes(data[4:8], "little")
+    text = data[8 : 8 + length]
+    if crc32(text) != crc:  # its owner has written twice meanwhile; the next page has them
+        return {}
+    try:
+        vitals = parsed(text)
+    except ValueError:
+        raise CorruptError("its runtime figures are damaged") from None
+    if not isinstance(vitals, dict):
+        raise CorruptError("its runtime figures are damaged")
+    return {
+        target: cast("dict[str, Any]", figures)
+        for target, figures in cast("dict[str, object]", vitals).items()
+        if isinstance(figures, dict)
+    }
+
+
+def _exactly(file: int, size: int, offset: int) -> bytes:
+    data = os.pread(file, size, offset)
+    if len(data) != size:
+        raise CorruptError("it is cut short")
+    return data

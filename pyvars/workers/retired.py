@@ -1,0 +1,112 @@
+"""What dead workers counted, kept in one file: written by whoever finds them dead, each counted exactly once.
+
+The file has the form of a segment. It says whose numbers are in it, so that a death between its appearance and the
+removal of the folded segments changes nothing.
+"""
+
+import fcntl
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+
+from pyvars.formats.json import plain
+from pyvars.runtime import kept
+from pyvars.workers.layout import Layout, Path
+from pyvars.workers.peers import Peer, Seen, read
+from pyvars.workers.place import RETIRED, SEGMENT, socket_of
+from pyvars.workers.segment import CONTAINER, FLOAT, FOLDED, H_RETIRED, INT, Segment
+from pyvars.workers.sums import Sums, add, clamped
+
+__all__ = ("fold", "read_retired")
+
+MAX_NUMBERS = 20_000
+"""So many numbers of dead workers are kept beside those that a live one shows: names may hold a pid, and go on so."""
+
+
+def read_retired(directory: str, before: Seen | None) -> Peer | None:
+    """What is kept of dead workers, or None if none has died yet. Raises CorruptError, OSError."""
+    try:
+        return read(os.path.join(directory, RETIRED), before)
+    except FileNotFoundError:
+        return None
+
+
+def fold(directory: str, own: str, live: Sequence[Layout]) -> bool:
+    """Move the numbers of the dead segments in the directory to the file of the retired, and remove the segments.
+
+    `own` is the name of this process's segment, `live` what live workers show. False if another process is about it,
+    or there is no room: then the dead segments stay, and count where they are.
+    """
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _fold(directory, own, live)
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+def _fold(directory: str, own: str, live: Sequence[Layout]) -> None:
+    retired = None
+    with suppress(ValueError):  # damaged: better to begin again than never to fold any more
+        retired = read_retired(directory, None)
+    folded = retired.layout.folded if retired else frozenset[str]()
+    dead: list[Peer] = []
+    present: list[str] = []
+    for name in os.listdir(directory):
+        if not name.startswith(SEGMENT) or name == own:
+            continue
+        with suppress(FileNotFoundError, ValueError):
+            peer = read(os.path.join(directory, name), None)
+            if not peer.alive:
+                present.append(name)
+                if name not in folded:
+                    dead.append(peer)
+    if dead:
+        _write(directory, dead, retired, present, live)
+    for name in present:
+        for path in (name, socket_of(name)):
+            with suppress(OSError):
+                os.unlink(os.path.join(directory, path))
+
+
+def _write(
+    directory: str, dead: Sequence[Peer], retired: Peer | None, present: Sequence[str], live: Sequence[Layout]
+) -> None:
+    sums: Sums = {}
+    for peer in (*([retired] if retired else []), *dead):
+        add(sums, peer, counts_only=True)
+    shown = {path for layout in live for numbers in layout[:2] for path in numbers.paths}
+    spare = len(sums) - len(shown) - MAX_NUMBERS
+    for path in [path for path in sums if path not in shown][: max(0, spare)]:  # those of the longest dead first
+        del sums[path]
+
+    segment = Segment(directory, 0, 0)
+    try:
+        containers: dict[Path, int] = {(): 0}
+        for path, number in sums.items():
+            kind = INT if isinstance(number, int) else FLOAT
+            index = segment.allocate()
+            words, local = segment.word(index, kind)
+            words[local] = clamped(number)
+            segment.link(_container(segment, containers, path[:-1]), path[-1], kind, index)
+        for name in present:
+            segment.link(0, name, FOLDED, 0)
+        segment.header[H_RETIRED] = (retired.retired if retired else 0) + len(dead)
+        rows = [peer.vitals for peer in (*([retired] if retired else []), *dead)]
+        segment.write_vitals(plain(kept(rows)))
+        segment.publish(RETIRED)
+        segment.close()
+    except BaseException:
+        segment.discard()
+        raise
+
+
+def _container(segment: Segment, containers: dict[Path, int], path: Path) -> int:
+    if path not in containers:
+        parent = _container(segment, containers, path[:-1])
+        containers[path] = segment.allocate()
+        segment.link(parent, path[-1], CONTAINER, containers[path])
+    return containers[path]

@@ -1,0 +1,231 @@
+"""The file of one process: its numbers, 8 bytes each, and their names. Only its owner writes it.
+
+    chunk 0    words: a header of 32, then numbers | vitals, twice | records
+    chunk n    words: numbers                                      | records
+
+Every chunk has 64 KiB and 1,024 words. It is reserved when it is made, so that a full disk is an error there and never
+a SIGBUS later, and is mapped once and never moved. A record ties a key of a container to a word:
+
+    crc32, size, kind (q, d, c), gauge, parent's word, own word, length of the key, key in UTF-8
+
+A container (a registry, a Map) has a word, too: that is its identity here, and holds a Map's `max_keys`. Word 0 is the
+parent of the roots. Records are written in place and their room is used again, between two steps of the header's
+`generation`, which is odd meanwhile; so a reader that sees an even one twice has read whole records. The file is
+locked by its owner (a POSIX record lock, which the kernel drops when the process ends, however it ends).
+"""
+
+import fcntl
+import mmap
+import os
+import secrets
+import struct
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from zlib import crc32
+
+from pyvars.cells import Words
+
+__all__ = ("Segment",)
+
+MAGIC = int.from_bytes(b"pyvars\x00\x01", "little")
+"""The last byte is the version of the format: a file of another version is not read."""
+CHUNK = 65536
+WORDS = 1024
+VITALS = WORDS * 8
+VITALS_SIZE = 12288
+FIRST_RECORD = VITALS + 2 * VITALS_SIZE
+MAX_CHUNKS = 4096
+
+# Words of the header
+H_MAGIC, H_PID, H_START, H_GENERATION, H_USED, H_CHUNKS, H_RETIRED, H_VITALS, H_REQUESTS = range(9)
+FIRST_WORD = 32
+
+RECORD = struct.Struct("=IHBBIIH2x")
+_ALIGN = 16
+_SAME = tuple(range(WORDS))  # 100,000 variables share these integers
+_VITALS_HEAD = struct.Struct("=II")
+
+FREE, INT, FLOAT, CONTAINER, FOLDED = 0, ord("q"), ord("d"), ord("c"), ord("i")
+GAUGE = 1
+
+
+def record_area(chunk: int) -> tuple[int, int]:
+    """Where the records of the chunk begin and end in the file."""
+    return chunk * CHUNK + (VITALS if chunk else FIRST_RECORD), (chunk + 1) * CHUNK
+
+
+class Segment:
+    """A segment that this process writes. Not thread-safe: one thread at a time changes names; numbers are cells'."""
+
+    def __init__(self, directory: str, pid: int, start: int) -> None:
+        self.directory = directory
+        self.name = f"w-{pid}-{start}-{secrets.token_hex(4)}"
+        self._hidden = f"{directory}/.{self.name}"
+        self.file = os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._maps: list[mmap.mmap] = []
+        self._ints: list[Words] = []
+        self._floats: list[Words] = []
+        self._chunks: dict[int, int] = {}
+        self._free_words: list[int] = []
+        self._free_records: dict[int, list[int]] = {}
+        self._ends: list[int] = []
+        try:
+            fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._grow()
+        except BaseException:
+            self.discard()
+            raise
+        header = self._ints[0]
+        header[H_MAGIC], header[H_PID], header[H_START], header[H_USED] = MAGIC, pid, start, FIRST_WORD
+
+    def publish(self, name: str | None = None) -> None:
+        """Let the others see it, under a name that others know or the one of its own.
+
+        Raises:
+            OSError: it was taken for dirt by a sweeper, or its directory was, before it could be seen: make another.
+        """
+        path = f"{self.directory}/{name or self.name}"
+        os.rename(self._hidden, path)
+        if os.stat(path).st_ino != os.fstat(self.file).st_ino:
+            raise FileNotFoundError(f"{path} is not the file that was put there")
+
+    def discard(self) -> None:
+        """Close a segment that nobody has seen or shall see again. Cells that are bound to it must be unbound."""
+        for path in (self._hidden, f"{self.directory}/{self.name}"):
+            with suppress(OSError):
+                os.unlink(path)
+        self.close()
+
+    def close(self) -> None:
+        """Give the file up: to the others the process is dead. The memory goes with the last cell bound to it."""
+        os.close(self.file)
+
+    def clear(self) -> None:
+        """Make every number 0."""
+        for chunk, words in enumerate(self._ints):
+            for local in range(0 if chunk else FIRST_WORD, WORDS):
+                words[local] = 0
+
+    def read(self, begin: int, end: int) -> bytes:
+        """Bytes of the file, all of one chunk."""
+        chunk, local = divmod(begin, CHUNK)
+        return self._maps[chunk][local : local + end - begin]
+
+    def _grow(self) -> None:
+        chunk = len(self._maps)
+        if chunk >= MAX_CHUNKS:
+            raise OSError(f"a process shares at most {MAX_CHUNKS * WORDS} numbers")
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self.file, chunk * CHUNK, CHUNK)
+        else:
+            os.pwrite(self.file, bytes(CHUNK), chunk * CHUNK)
+        memory = mmap.mmap(self.file, CHUNK, offset=chunk * CHUNK)
+        words = memoryview(memory)[: WORDS * 8]
+        self._maps.append(memory)
+        self._ints.append(words.cast("q"))
+        self._floats.append(words.cast("d"))
+        self._ends.append(record_area(chunk)[0])
+        self._chunks[id(self._ints[-1])] = self._chunks[id(self._floats[-1])] = chunk
+        self._ints[0][H_CHUNKS] = chunk + 1
+
+    def word(self, index: int, kind: int = INT) -> tuple[Words, int]:
+        """The memory of a word, and the index in it."""
+        chunk, local = divmod(index, WORDS)
+        return (self._floats if kind == FLOAT else self._ints)[chunk], _SAME[local]
+
+    def chunk_of(self, words: Words) -> int:
+        """The chunk that the words are of; -1 if they are not of this segment."""
+        return self._chunks.get(id(words), -1)
+
+    def at(self, place: int) -> tuple[int, str]:
+        """Parent and key of the record at a place."""
+        chunk, local = divmod(place, CHUNK)
+        _, _, _, _, parent, _, length = RECORD.unpack_from(self._maps[chunk], local)
+        key = self._maps[chunk][local + RECORD.size : local + RECORD.size + length]
+        return parent, key.decode(errors="surrogatepass")
+
+    def adopt(self, other: "Segment") -> None:
+        """Have the records, and the words, of another segment of this process. This one must be new."""
+        while len(self._maps) < len(other._maps):
+            self._grow()
+        for chunk, memory in enumerate(other._maps):
+            begin, end = record_area(chunk)
+            begin, end = begin - chunk * CHUNK, end - chunk * CHUNK
+            self._maps[chunk][begin:end] = memory[begin:end]
+            first = 0 if chunk else FIRST_WORD * 8
+            self._maps[chunk][first : WORDS * 8] = memory[first : WORDS * 8]
+        self.header[H_USED] = other.header[H_USED]
+        self._ends, self._free_words, self._free_records = other._ends, other._free_words, other._free_records
+
+    @property
+    def header(self) -> Words:
+        """The words of the header."""
+        return self._ints[0]
+
+    def allocate(self) -> int:
+        """A word for one more number, which is 0. Raises OSError if there is no room."""
+        if self._free_words:
+            return self._free_words.pop()
+        used: int = self.header[H_USED]
+        if used >= len(self._maps) * WORDS:
+            self._grow()
+        self.header[H_USED] = used + 1
+        return used
+
+    def free(self, index: int) -> None:
+        """The word is nobody's again."""
+        words, local = self.word(index)
+        words[local] = 0
+        self._free_words.append(index)
+
+    @contextmanager
+    def changing(self) -> Generator[None]:
+        """Around each change of records, so that readers do not take half of one."""
+        self.header[H_GENERATION] += 1
+        try:
+            yield
+        finally:
+            self.header[H_GENERATION] += 1
+
+    def link(self, parent: int, key: str, kind: int, index: int, *, gauge: bool = False, place: int = 0) -> int:
+        """Write a record, in place of the one of the same parent and key if `place` is given; its place comes back.
+
+        Raises OSError if there is no room.
+        """
+        data = key.encode(errors="surrogatepass")
+        size = -(-(RECORD.size + len(data)) // _ALIGN) * _ALIGN
+        if not place:
+            place = self._room(size)
+        text = RECORD.pack(0, size, kind, gauge, parent, index, len(data))[4:] + data
+        chunk, local = divmod(place, CHUNK)
+        self._maps[chunk][local : local + 4 + len(text)] = crc32(text).to_bytes(4, "little") + text
+        return place
+
+    def unlink(self, place: int) -> None:
+        """Take a record away."""
+        chunk, local = divmod(place, CHUNK)
+        size = RECORD.unpack_from(self._maps[chunk], local)[1]
+        text = RECORD.pack(0, size, FREE, 0, 0, 0, 0)[4:]
+        self._maps[chunk][local : local + RECORD.size] = crc32(text).to_bytes(4, "little") + text
+        self._free_records.setdefault(size, []).append(place)
+
+    def _room(self, size: int) -> int:
+        if self._free_records.get(size):
+            return self._free_records[size].pop()
+        for chunk in range(len(self._maps) - 1, -1, -1):
+            place = self._ends[chunk]
+            if place + size <= record_area(chunk)[1]:
+                self._ends[chunk] = place + size
+                return place
+        self._grow()
+        return self._room(size)
+
+    def write_vitals(self, data: bytes) -> None:
+        """Replace the runtime figures: in the half that is not shown, then show that. What is too long is left out."""
+        if len(data) > VITALS_SIZE - _VITALS_HEAD.size:
+            return
+        version = self.header[H_VITALS] + 1
+        begin = VITALS + version % 2 * VITALS_SIZE
+        text = _VITALS_HEAD.pack(crc32(data), len(data)) + data
+        self._maps[0][begin : begin + len(text)] = text
+        self.header[H_VITALS] = version

@@ -1,0 +1,89 @@
+"""What the siblings of this process add to a page."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias, cast
+
+from pyvars.formats.json import parsed
+from pyvars.map import OTHER
+from pyvars.workers.answerer import Ask
+from pyvars.workers.family import Family
+from pyvars.workers.layout import Layout
+from pyvars.workers.member import Member
+from pyvars.workers.sums import Sums, clamped, total
+
+__all__ = ("Siblings", "Tree", "limited", "summed")
+
+Tree: TypeAlias = "dict[str, Any]"
+"""Sums by name, of a Map or registry by key: a number or another Tree."""
+
+
+class Siblings:
+    """The siblings at the moment of a page, for the registry that is `root` in all of them."""
+
+    def __init__(self, member: Member, family: Family, root: str, own: Layout) -> None:
+        self._member = member
+        self._family = family
+        self._root = root
+        self.numbers: Tree = _tree(total(family.peers, family.retired, own), root)
+
+    def rows(self, target: str) -> list[object]:
+        """The figures that this process, each of them, and those that have ended, have for a built-in."""
+        retired = [self._family.retired] if self._family.retired else []
+        others = [peer.vitals[target] for peer in (*self._family.live, *retired) if target in peer.vitals]
+        return [self._member.vitals(target), *others]
+
+    def values(self, names: Sequence[str], deadline: float) -> tuple[dict[str, list[object]], list[int]]:
+        """The values that functions have in live siblings, by name; and the pids of who did not answer."""
+        ask: Ask = {"ask": "values", "root": self._root, "names": names}
+        answers = self._member.ask(ask, deadline, [peer.pid for peer in self._family.live])
+        values: dict[str, list[object]] = {name: [] for name in names}
+        missing: list[int] = []
+        for pid, answer in answers.items():
+            said = _parsed(answer)
+            if not isinstance(said, dict):
+                missing.append(pid)
+                continue
+            for name, value in cast("dict[str, object]", said).items():
+                if name in values:
+                    values[name].append(value)
+        return values, missing
+
+
+def _parsed(text: bytes) -> object:
+    try:
+        return parsed(text)
+    except ValueError:
+        return None
+
+
+def _tree(sums: Sums, root: str) -> Tree:
+    tree: Tree = {}
+    for path, number in sums.items():
+        if path[0] != root:
+            continue
+        if len(path) == 2:
+            tree[path[1]] = number
+            continue
+        branch = tree
+        for key in path[1:-1]:
+            below = branch.get(key)
+            if not isinstance(below, dict):  # two workers with different kinds under one name: the deeper is shown
+                below = branch[key] = {}
+            branch = cast("Tree", below)
+        branch[path[-1]] = number
+    return tree
+
+
+def summed(own: object, others: float) -> object:
+    """A number of this process and the sum of its siblings', clamped to 64 bits if it is an integer."""
+    return clamped(own + others) if isinstance(own, int | float) else own
+
+
+def limited(members: Tree, max_keys: int) -> Tree:
+    """A Map of all workers within its bound: of too many keys the last ones in order count together."""
+    keys = sorted(members)
+    surplus = [key for key in keys if key != OTHER and isinstance(members[key], int | float)][max_keys:]
+    rest = sum(members.pop(key) for key in surplus)
+    if surplus:
+        members[OTHER] = clamped(members.get(OTHER, 0) + rest)
+    return members

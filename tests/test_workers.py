@@ -1,0 +1,134 @@
+"""One truth across the worker processes of real servers, while workers are killed."""
+
+import http.client
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services import free_port, service
+
+REQUESTS = 1000
+CLIENTS = 4
+KILLS = 3
+
+BIN = Path(sys.executable).parent
+GUNICORN = ("gunicorn", "-w", "4", "-b", "127.0.0.1:{port}", "--log-level", "critical")
+UWSGI = (str(BIN / "uwsgi"), "--http-socket", "127.0.0.1:{port}", "--master", "--processes", "4", "--disable-logging")
+UWSGI = (*UWSGI, "--module", "tests.workers_app:wsgi", "--die-on-term")
+
+SERVERS = {
+    "uvicorn": ("uvicorn", "--workers", "4", "--port", "{port}", "--log-level", "critical", "tests.workers_app:asgi"),
+    "gunicorn sync": (*GUNICORN, "tests.workers_app:wsgi"),
+    "gunicorn sync preload": (*GUNICORN, "--preload", "tests.workers_app:wsgi"),
+    "gunicorn gthread": (*GUNICORN, "--threads", "4", "tests.workers_app:wsgi"),
+    "gunicorn gevent": (*GUNICORN, "-k", "gevent", "tests.workers_app:wsgi"),
+    "gunicorn gevent preload": (*GUNICORN, "-k", "gevent", "--preload", "tests.workers_app:wsgi"),
+    "gunicorn uvicorn": (*GUNICORN, "-k", "uvicorn_worker.UvicornWorker", "tests.workers_app:asgi"),
+    "gunicorn max requests": (*GUNICORN, "--max-requests", "50", "tests.workers_app:wsgi"),
+    "uwsgi": UWSGI,
+    "uwsgi threads": (*UWSGI, "--enable-threads"),
+    "uwsgi lazy": (*UWSGI, "--lazy-apps"),
+    "hypercorn": ("hypercorn", "-w", "4", "-b", "127.0.0.1:{port}", "tests.workers_app:asgi"),
+    "granian": (
+        *("granian", "--interface", "asgi", "--workers", "4", "--respawn-failed-workers", "--no-log"),
+        *("--port", "{port}", "tests.workers_app:asgi"),
+    ),
+}
+NO_RESPAWN = {"hypercorn"}
+"""Its workers stay dead, and it ends with the first of them."""
+MASTER_IMPORTS = {"gunicorn sync preload", "gunicorn gevent preload", "uwsgi", "uwsgi threads"}
+
+
+@contextmanager
+def server(name: str) -> Iterator[int]:
+    port = free_port()
+    command = [part.format(port=port) for part in SERVERS[name]]
+    with service(*command, ready=port):
+        yield port
+
+
+def get(port: int, path: str) -> bytes | None:
+    """The body, or None if the worker that had the request was killed, or had not begun to listen."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", path, headers={"Host": "localhost", "Connection": "close"})
+        answer = connection.getresponse()
+        body = answer.read()
+        assert answer.status == 200, (answer.status, body)
+        return body
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def page(port: int, query: str = "") -> Any:
+    until = time.monotonic() + 20
+    while (body := get(port, f"/debug/vars{query}")) is None:
+        assert time.monotonic() < until
+    return json.loads(body)
+
+
+def wait_for_members(port: int, members: int) -> Any:
+    until = time.monotonic() + 30
+    while (latest := page(port))["pyvars.workers"]["live"] != members:
+        assert time.monotonic() < until, latest["pyvars.workers"]
+        time.sleep(0.05)
+    return latest
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_the_sum_is_exact_while_workers_are_killed(name: str) -> None:
+    answered: list[int] = []
+    broken: list[int] = []
+    kills = 0 if name in NO_RESPAWN else KILLS
+    with server(name) as port:
+        members = 5 if name in MASTER_IMPORTS else 4
+        first = wait_for_members(port, members)
+        assert first["at_import"] == (1 if name in MASTER_IMPORTS else members)
+
+        def load(_: int) -> None:
+            while len(answered) < REQUESTS:
+                body = get(port, "/count")
+                if body is None:
+                    broken.append(1)
+                    time.sleep(0.01)
+                else:
+                    answered.append(int(body))
+
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            work = [pool.submit(load, number) for number in range(CLIENTS)]
+            killed: set[int] = set()
+            for kill in range(kills):
+                while len(answered) < (kill + 1) * REQUESTS // (KILLS + 1):
+                    assert not any(future.done() for future in work)
+                    time.sleep(0.005)
+                victim = next(pid for pid in reversed(answered) if pid not in killed)
+                killed.add(victim)
+                with suppress(ProcessLookupError):  # --max-requests was quicker
+                    os.kill(victim, signal.SIGKILL)
+            for future in work:
+                future.result()
+
+        wait_for_members(port, members)
+        pages = [page(port) for _ in range(20)]
+        totals = {each["orders"] for each in pages}
+        assert len(totals) == 1
+        # A request whose worker was killed may have been counted before it was.
+        assert len(answered) <= totals.pop() <= len(answered) + len(broken)
+        assert {each["by_state"]["paid"] for each in pages} == {each["orders"] for each in pages}
+        assert {each["revenue"] for each in pages} == {pages[0]["orders"] / 4}
+        status = pages[-1]["pyvars.workers"]
+        assert (status["shared"], status["reason"]) == (True, "")
+        assert status["retired"] >= len(killed)
+        assert status["live"] == members
+        assert pages[-1]["workers"] <= members
