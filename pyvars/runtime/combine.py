@@ -5,6 +5,7 @@ workers, and take a count that falls for a restart of the program.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import fsum
 from typing import Any
 
 __all__ = ("Row", "largest", "number", "numbers", "total", "totals")
@@ -25,8 +26,9 @@ def numbers(rows: Iterable[Row], key: str) -> list[float]:
 
 
 def total(rows: Iterable[Row], key: str) -> float:
-    """The sum of what the rows say."""
-    return sum(numbers(rows, key))
+    """The sum of what the rows say; of floats one that does not depend on the order of the rows."""
+    found = numbers(rows, key)
+    return sum(found) if all(isinstance(each, int) for each in found) else fsum(found)
 
 
 def totals(rows: Sequence[Row], keys: Iterable[str]) -> dict[str, object]:

@@ -25,7 +25,7 @@ from pyvars.site.collect import COLLECTOR, TIMEOUT, Job, failure
 from pyvars.variables import Float, Int, Var, Variable, is_own
 from pyvars.workers import Siblings
 from pyvars.workers.siblings import Tree, limited, summed
-from pyvars.workers.sums import clamped
+from pyvars.workers.sums import number
 
 __all__ = ("ERRORS", "Pages", "render_one", "runs_code")
 
@@ -182,7 +182,7 @@ class Reader:
             if var is None:
                 members[name] = _foreign(below[key])
             elif below and type(var) in (Int, Float):
-                members[name] = summed(var.snapshot(), _number(below.get(key)))
+                members[name] = summed(var.snapshot(), below.get(key))
             else:
                 members[name] = self._read(f"{label}.{key}", var, within, below.get(key))
         return Branch(limited(members, own.max_keys) if below and isinstance(own, Map) else members)
@@ -260,7 +260,7 @@ def _with_siblings(
     """Add the siblings' numbers to those of this process; what only siblings have takes its place in the order."""
     for name in names:
         if name in numbers:
-            members[name] = summed(members[name], _number(numbers[name]))
+            members[name] = summed(members[name], numbers[name])
     more = [name for name in numbers if name not in members and name.startswith(prefixes or "") and _is_free(name)]
     if not more:
         return members
@@ -278,17 +278,12 @@ def _is_free(name: str) -> bool:
 def _foreign(data: Any) -> object:
     """What only siblings have: a number, or a Map or registry of them."""
     if not isinstance(data, dict):
-        return clamped(data)
+        return number(data)
     tree = cast("Tree", data)
     members: dict[str, object] = {}
     for key in sorted(tree):
         members[distinct(valid_text(key), members)] = _foreign(tree[key])
     return splice(members)
-
-
-def _number(data: Any) -> float:
-    """The number; 0 where a sibling has something else under the name."""
-    return data if isinstance(data, int | float) else 0
 
 
 def _with_errors(members: dict[str, object], errors: dict[str, object]) -> dict[str, object]:

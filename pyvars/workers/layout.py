@@ -1,15 +1,15 @@
 """What stands where in a segment: read from bytes that may be anything, and kept for all segments that are alike."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from hashlib import blake2b
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias, cast
 from zlib import crc32
 
 from pyvars.formats.json import valid_text
-from pyvars.workers.segment import CONTAINER, FLOAT, FOLDED, FREE, INT, RECORD
+from pyvars.workers.segment import CONTAINER, FLOAT, FOLDED, FREE, INT, MAP, RECORD
 
-__all__ = ("CorruptError", "Layout", "Path", "parse")
+__all__ = ("CorruptError", "Layout", "Path", "parse", "shown")
 
 Path = tuple[str, ...]
 """The root, and the name and keys below it."""
@@ -39,10 +39,15 @@ class Layout(NamedTuple):
     floats: Numbers
     counts: tuple[Numbers, Numbers]
     """Of both kinds those that are no levels: what is kept of a worker when it ends."""
-    limits: dict[Path, int]
-    """The Maps, and the word that holds `max_keys` of each."""
+    maps: frozenset[Path]
+    """The Maps: what dead workers counted under a key of theirs is shown as long as there is the Map."""
     folded: frozenset[str]
     """In what is left of dead workers: whose numbers are in it already."""
+
+
+def shown(path: Path, paths: Container[Path], maps: Container[Path]) -> bool:
+    """Whether a count of dead workers is on the page: a live one has that name, or the Map that it is a key of."""
+    return path in paths or path[:-1] in maps
 
 
 class _Record(NamedTuple):
@@ -87,11 +92,12 @@ def _parse(areas: Sequence[bytes], used: int, lenient: bool) -> Layout:
             else:
                 children.setdefault(parent, {})[key] = record
     found: dict[int, list[tuple[Path, int, bool]]] = {INT: [], FLOAT: []}
-    limits: dict[Path, int] = {}
-    _walk(children, (0,), (), found, limits)
+    containers: dict[Path, bool] = {}
+    _walk(children, (0,), (), found, containers)
     ints, floats = found[INT], found[FLOAT]
     counts = _numbers([each for each in ints if not each[2]]), _numbers([each for each in floats if not each[2]])
-    return Layout(_numbers(ints), _numbers(floats), counts, limits, frozenset(folded))
+    maps = frozenset(path for path, is_map in containers.items() if is_map)
+    return Layout(_numbers(ints), _numbers(floats), counts, maps, frozenset(folded))
 
 
 def _records(area: bytes, lenient: bool) -> Iterator[tuple[int, str, _Record]]:
@@ -112,7 +118,7 @@ def _records(area: bytes, lenient: bool) -> Iterator[tuple[int, str, _Record]]:
             raise CorruptError("the checksum of a record is wrong")
         if kind == FREE:
             continue
-        if kind not in (INT, FLOAT, CONTAINER, FOLDED):
+        if kind not in (INT, FLOAT, CONTAINER, MAP, FOLDED):
             raise CorruptError("a record is of no known kind")
         try:
             key = valid_text(text[RECORD.size - 4 :].decode(errors="surrogatepass"))
@@ -126,15 +132,15 @@ def _walk(
     within: tuple[int, ...],
     path: Path,
     found: dict[int, list[tuple[Path, int, bool]]],
-    limits: dict[Path, int],
+    containers: dict[Path, bool],
 ) -> None:
-    if len(path) > _MAX_DEPTH or len(found[INT]) + len(found[FLOAT]) + len(limits) > _MAX_NUMBERS:
+    if len(path) > _MAX_DEPTH or len(found[INT]) + len(found[FLOAT]) + len(containers) > _MAX_NUMBERS:
         raise CorruptError("its names have no end")
     for key, record in children.get(within[-1], {}).items():
-        if record.kind == CONTAINER:
+        if record.kind in (CONTAINER, MAP):
             if record.word not in within:  # a registry may hold itself; the page says so
-                limits[(*path, key)] = record.word
-                _walk(children, (*within, record.word), (*path, key), found, limits)
+                containers[(*path, key)] = record.kind == MAP
+                _walk(children, (*within, record.word), (*path, key), found, containers)
         else:
             found[record.kind].append(((*path, key), record.word, record.gauge))
 

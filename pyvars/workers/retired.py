@@ -11,16 +11,16 @@ from contextlib import suppress
 
 from pyvars.formats.json import plain
 from pyvars.runtime import kept
-from pyvars.workers.layout import Layout, Path
+from pyvars.workers.layout import Layout, Path, shown
 from pyvars.workers.peers import Peer, Seen, read
 from pyvars.workers.place import RETIRED, SEGMENT, socket_of
 from pyvars.workers.segment import CONTAINER, FLOAT, FOLDED, H_RETIRED, INT, Segment
-from pyvars.workers.sums import Sums, add, clamped
+from pyvars.workers.sums import Sums, add, number
 
 __all__ = ("fold", "read_retired")
 
-MAX_NUMBERS = 20_000
-"""So many numbers of dead workers are kept beside those that a live one shows: names may hold a pid, and go on so."""
+MAX_UNSEEN = 20_000
+"""So many numbers that no live worker shows are kept, for one that may: names may hold a pid, and so never end."""
 
 
 def read_retired(directory: str, before: Seen | None) -> Peer | None:
@@ -77,20 +77,21 @@ def _write(
 ) -> None:
     sums: Sums = {}
     for peer in (*([retired] if retired else []), *dead):
-        add(sums, peer, counts_only=True)
-    shown = {path for layout in live for numbers in layout[:2] for path in numbers.paths}
-    spare = len(sums) - len(shown) - MAX_NUMBERS
-    for path in [path for path in sums if path not in shown][: max(0, spare)]:  # those of the longest dead first
+        add(sums, peer)
+    paths = {path for layout in live for numbers in layout[:2] for path in numbers.paths}
+    maps = {path for layout in live for path in layout.maps}
+    unseen = [path for path in sums if not shown(path, paths, maps)]
+    for path in unseen[: max(0, len(unseen) - MAX_UNSEEN)]:  # those of the longest dead first
         del sums[path]
 
     segment = Segment(directory, 0, 0)
     try:
         containers: dict[Path, int] = {(): 0}
-        for path, number in sums.items():
-            kind = INT if isinstance(number, int) else FLOAT
+        for path, addends in sums.items():
+            kind = INT if isinstance(addends, int) else FLOAT
             index = segment.allocate()
             words, local = segment.word(index, kind)
-            words[local] = clamped(number)
+            words[local] = number(addends)
             segment.link(_container(segment, containers, path[:-1]), path[-1], kind, index)
         for name in present:
             segment.link(0, name, FOLDED, 0)

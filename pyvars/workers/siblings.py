@@ -9,12 +9,12 @@ from pyvars.workers.answerer import Ask
 from pyvars.workers.family import Family
 from pyvars.workers.layout import Layout
 from pyvars.workers.member import Member
-from pyvars.workers.sums import Sums, clamped, total
+from pyvars.workers.sums import Sums, number, total
 
 __all__ = ("Siblings", "Tree", "limited", "summed")
 
 Tree: TypeAlias = "dict[str, Any]"
-"""Sums by name, of a Map or registry by key: a number or another Tree."""
+"""What is to be added by name, of a Map or registry by key: Addends, or another Tree."""
 
 
 class Siblings:
@@ -58,11 +58,11 @@ def _parsed(text: bytes) -> object:
 
 def _tree(sums: Sums, root: str) -> Tree:
     tree: Tree = {}
-    for path, number in sums.items():
+    for path, addends in sums.items():
         if path[0] != root:
             continue
         if len(path) == 2:
-            tree[path[1]] = number
+            tree[path[1]] = addends
             continue
         branch = tree
         for key in path[1:-1]:
@@ -70,20 +70,21 @@ def _tree(sums: Sums, root: str) -> Tree:
             if not isinstance(below, dict):  # two workers with different kinds under one name: the deeper is shown
                 below = branch[key] = {}
             branch = cast("Tree", below)
-        branch[path[-1]] = number
+        branch[path[-1]] = addends
     return tree
 
 
-def summed(own: object, others: float) -> object:
-    """A number of this process and the sum of its siblings', clamped to 64 bits if it is an integer."""
-    return clamped(own + others) if isinstance(own, int | float) else own
+def summed(own: object, others: object) -> object:
+    """A number of this process and those of its siblings; what they have is ignored if it is none."""
+    if isinstance(own, int | float):
+        return number(own, others) if isinstance(others, int | tuple) else own
+    return own
 
 
 def limited(members: Tree, max_keys: int) -> Tree:
     """A Map of all workers within its bound: of too many keys the last ones in order count together."""
     keys = sorted(members)
     surplus = [key for key in keys if key != OTHER and isinstance(members[key], int | float)][max_keys:]
-    rest = sum(members.pop(key) for key in surplus)
     if surplus:
-        members[OTHER] = clamped(members.get(OTHER, 0) + rest)
+        members[OTHER] = number(members.get(OTHER, 0), *(members.pop(key) for key in surplus))
     return members

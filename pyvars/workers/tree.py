@@ -18,7 +18,7 @@ from pyvars.cells import NumberCell
 from pyvars.map import Map
 from pyvars.registry import Registry
 from pyvars.variables import Container, Var, is_own
-from pyvars.workers.segment import CONTAINER, FIRST_WORD, FLOAT, INT, WORDS, Segment
+from pyvars.workers.segment import CONTAINER, FIRST_WORD, FLOAT, INT, MAP, WORDS, Segment
 
 __all__ = ("Tree",)
 
@@ -181,8 +181,6 @@ class Tree:
         else:
             watch = _Watch(self, cast("Container", var), word)
             self._hold(watch, word)
-            words, local = self._segment.word(word)
-            words[local] = min(var.max_keys, 2**62) if isinstance(var, Map) else 0
             cast("Container", var).watcher = watch
             self._waiting.append((watch, None, None))
         return word
@@ -253,4 +251,6 @@ def _kind(var: Var) -> int:
         return 0
     if isinstance(var, NumberCell):
         return _code(var) if hasattr(var, "_value") else 0  # a subclass may have forgotten to initialise it
-    return CONTAINER if isinstance(var, Container) and hasattr(var, "watcher") else 0
+    if isinstance(var, Container) and hasattr(var, "watcher"):
+        return MAP if isinstance(var, Map) else CONTAINER
+    return 0

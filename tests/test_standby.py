@@ -1,0 +1,198 @@
+"""serve() in several workers of one program: the first serves, the others stand by and take over."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.programs import ROOT, output
+from tests.services import free_port
+
+# Children that each call serve() on the same port; a line of each says its pid and whether it serves.
+PROGRAM = """
+import json, os, signal, sys, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
+import pyvars
+port, workers, forks = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+n = pyvars.publish("n", pyvars.Int())
+for number in range(workers):
+    if os.fork() == 0:
+        server = pyvars.serve(port)
+        n.add()
+        if forks and (server.serving or forks == ["all"]) and os.fork() == 0:
+            signal.alarm(60)
+            while True: signal.pause()
+        sys.stdout.write(json.dumps([os.getpid(), server.serving, server.url, repr(server)]) + "\\n")
+        sys.stdout.flush()
+        while True: signal.pause()
+sys.stdin.read()
+os.killpg(0, signal.SIGKILL)
+"""
+
+
+@contextmanager
+def workers(port: int, count: int, *more: str) -> Iterator[dict[int, bool]]:
+    """Whether each worker serves, by pid."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(port), str(count), *more],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout
+        try:
+            lines = [json.loads(process.stdout.readline()) for _ in range(count)]
+            assert {url for _, _, url, _ in lines} == {f"http://127.0.0.1:{port}"}
+            assert {text for _, serving, _, text in lines if not serving} <= {
+                f"<Server http://127.0.0.1:{port}, which does not serve>"
+            }
+            yield {pid: serving for pid, serving, _, _ in lines}
+        finally:
+            process.communicate()
+
+
+def ask(port: int, path: str = "") -> Any:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/debug/vars{path}", timeout=5) as answer:
+        return json.loads(answer.read())
+
+
+def take_over(port: int, victim: int) -> tuple[float, int]:
+    """Kill the one that serves: after how many seconds which one answers."""
+    os.kill(victim, signal.SIGKILL)
+    began = time.monotonic()
+    while True:
+        try:
+            pid: int = ask(port, "/process")["pid"]
+            return time.monotonic() - began, pid
+        except OSError:
+            assert time.monotonic() - began < 10
+            time.sleep(0.01)
+
+
+def test_the_others_take_over_one_after_another() -> None:
+    port = free_port()
+    with workers(port, 3) as found:
+        assert sorted(found.values()) == [False, False, True]
+        serving = next(pid for pid, serves in found.items() if serves)
+        assert ask(port)["n"] == 3
+        gone = set()
+        for _ in range(2):
+            took, pid = take_over(port, serving)
+            assert took < 2  # 0.2 s where nothing else runs
+            gone.add(serving)
+            assert pid in found.keys() - gone
+            serving = pid
+            assert ask(port)["n"] == 3
+
+
+def test_they_take_over_when_it_had_forked() -> None:
+    """Its child lives on, and has neither the address nor its lock."""
+    port = free_port()
+    with workers(port, 2, "serving") as found:
+        took, pid = take_over(port, next(pid for pid, serves in found.items() if serves))
+        assert took < 2
+        assert found[pid] is False
+
+
+def test_they_take_over_when_they_had_forked() -> None:
+    """A fork pauses what stands by, and it goes on."""
+    port = free_port()
+    with workers(port, 2, "all") as found:
+        took, pid = take_over(port, next(pid for pid, serves in found.items() if serves))
+        assert took < 2
+        assert found[pid] is False
+
+
+def test_a_stranger_on_the_port_is_an_error() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "import pyvars, sys; print(pyvars.serve(0).port, flush=True); sys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as stranger:
+        assert stranger.stdout
+        port = int(stranger.stdout.readline())
+        code = f"""
+import pyvars
+try: pyvars.serve({port})
+except OSError as error: print(error.errno, error.__notes__)
+"""
+        assert output(code) == "98 ['another program may hold it; 0 takes a free one']\n"
+        stranger.communicate()
+
+
+def test_the_same_process_cannot_serve_an_address_twice() -> None:
+    code = """
+import pyvars
+first = pyvars.serve(0)
+with pyvars.serve(0): pass
+try: pyvars.serve(first.port)
+except OSError as error: print(error.errno)
+first.close()
+with pyvars.serve(first.port) as again: print(again.serving)
+print(again.serving)
+"""
+    assert output(code) == "98\nTrue\nFalse\n"
+
+
+def test_one_that_stands_by_can_be_closed_and_ends_with_its_process() -> None:
+    code = """
+import os, threading, pyvars
+from tests.services import free_port
+port = free_port()
+reader, writer = os.pipe()
+ended, end = os.pipe()
+if os.fork() == 0:
+    os.close(end)
+    server = pyvars.serve(port)
+    os.write(writer, b".")
+    os.read(ended, 1)
+    os._exit(0)
+os.read(reader, 1)
+server = pyvars.serve(port)
+print(server.serving, any(thread.name == "pyvars-standby" for thread in threading.enumerate()))
+server.close()
+server.close()
+print(any(thread.name == "pyvars-standby" for thread in threading.enumerate()))
+pyvars.serve(port)  # and is left to the exit
+os.close(end)
+"""
+    assert output(code) == "False True\nFalse\n"
+
+
+def test_a_child_has_nothing_of_the_parents_side_port() -> None:
+    """No thread, no listening socket and no connection; closing it in the child is nothing to the parent."""
+    code = """
+import contextlib, http.client, os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
+import pyvars
+server = pyvars.serve(0)
+connection = http.client.HTTPConnection("127.0.0.1", server.port)
+connection.request("GET", "/debug/vars/orders")
+connection.getresponse().read()
+mine = {connection.sock.fileno()}
+if os.fork() == 0:
+    held = []
+    for fd in set(map(int, os.listdir("/proc/self/fd"))) - mine:
+        with contextlib.suppress(FileNotFoundError):  # the directory's own
+            link = os.readlink(f"/proc/self/fd/{fd}")
+            if link.startswith("socket:") and link[8:-1] in open("/proc/self/net/tcp").read():
+                held.append(link)
+    print(held, server.serving, flush=True)
+    server.close()
+    os._exit(0)
+os.wait()
+connection.request("GET", "/debug/vars/orders")
+print(connection.getresponse().status)
+connection.close()
+"""
+    assert output(code) == "[] False\n404\n"
