@@ -53,7 +53,7 @@ class DebugApp:
 
 
 class VarsMiddleware:
-    """A middleware that answers `/debug/vars` itself and passes everything else on.
+    """A middleware that answers `/debug/vars` and `/debug/workers` itself and passes everything else on.
 
         app.add_middleware(VarsMiddleware)      # Starlette, FastAPI
         app = VarsMiddleware(app)               # any ASGI application
@@ -74,7 +74,7 @@ class VarsMiddleware:
             await self.app(scope, receive, send)
             return
         REQUESTS.add()
-        if "/debug/vars" in path and scope["type"] == "http":
+        if "/debug/" in path and scope["type"] == "http":
             watch()
             response = await respond(self._site, scope)
             if response.ours:

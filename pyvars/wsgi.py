@@ -34,7 +34,7 @@ class DebugApp:
 
 
 class VarsMiddleware:
-    """A middleware that answers `/debug/vars` itself and passes everything else on.
+    """A middleware that answers `/debug/vars` and `/debug/workers` itself and passes everything else on.
 
         app.wsgi_app = wsgi.VarsMiddleware(app.wsgi_app)                    # Flask
         application = wsgi.VarsMiddleware(get_wsgi_application())           # Django
@@ -52,7 +52,7 @@ class VarsMiddleware:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer, or pass on: what is not ours costs one look into the environ."""
         REQUESTS.add()
-        if "/debug/vars" in environ.get("PATH_INFO", ""):
+        if "/debug/" in environ.get("PATH_INFO", ""):
             response = self._site.respond(_request(environ))
             if response.ours:
                 return _reply(response, start_response)

@@ -17,6 +17,7 @@ from tests.programs import ROOT, output
 from tests.services import Client, fetch, free_port, port_in, service
 
 README = (ROOT / "README.md").read_text()
+SERVERS = ("gunicorn", "uvicorn")
 EXAMPLES = {path.stem for path in (ROOT / "examples").glob("*.py")} - {"__init__"}
 
 
@@ -81,6 +82,25 @@ def test_worker() -> None:
     assert "jobs done" in output("from examples.worker import main; main(0.05)")
 
 
+@pytest.mark.parametrize("server", SERVERS)
+def test_workers(server: str) -> None:
+    """`examples.workers` as the README has it, on a free port."""
+    (command,) = (line for line in "".join(blocks("console")).splitlines() if f"{server} --workers" in line)
+    port = free_port()
+    address = {"gunicorn": ("--bind", f"127.0.0.1:{port}"), "uvicorn": ("--port", str(port))}[server]
+    with service(*command.removeprefix("$ ").split(), *address, ready=port):
+        until = time.monotonic() + 30
+        while strict(fetch(port, "/debug/workers").body)["live"] < 4:
+            assert time.monotonic() < until
+        assert all(fetch(port, "/").body.startswith(b"accepted by worker") for _ in range(20))
+        for _ in range(10):
+            page = strict(fetch(port).body)
+            assert page["orders"] == page["orders_by_state"]["accepted"] == 20
+            assert (page["orders_in_flight"], page["connections"]) == (0, 20)
+        pages = strict(fetch(port, "/debug/vars?worker=all&name=orders").body)
+        assert sum(each["orders"] for each in pages.values()) == 20
+
+
 def test_each_example_has_a_test() -> None:
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     for name in EXAMPLES:
@@ -134,7 +154,7 @@ def test_commands_in_the_readme_run(shop: tuple[int, int]) -> None:
                 command = line[2:].replace("localhost:8000", f"localhost:{shop[0]}")
                 command = command.replace("localhost:6060", f"localhost:{side}").replace("--port 6060", "--port 0")
                 command = command.replace(".venv/bin/", "")  # whatever the environment is called that runs the tests
-                if command == "make run" or "datasette" in command:
+                if command == "make run" or "datasette" in command or command.split()[0] in SERVERS:
                     continue
                 if command.startswith("curl"):
                     command = command.replace("curl", "curl --silent --show-error --fail", 1)

@@ -97,6 +97,21 @@ def test_what_is_no_variable_is_refused_with_what_to_write(registry: Registry, w
     assert len(registry) == 0
 
 
+def test_combine_is_for_functions_and_has_three_words(registry: Registry) -> None:
+    assert registry.publish("in_use", lambda: 1, combine="sum").combine == "sum"
+
+    @registry.publish("longest", combine="max")
+    def longest() -> int:
+        return 1
+
+    for name, thing in (("a", Int()), ("b", Int), ("c", Registry()), ("d", 3)):
+        with pytest.raises(TypeError, match="combine is for functions; numbers are summed over all workers"):
+            registry.publish(name, thing, combine="sum")  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match='combine is "sum", "max" or "min", got \'mean\''):
+        registry.publish("mean", lambda: 1, combine="mean")  # type: ignore[call-overload]
+    assert list(registry) == ["in_use", "longest"]
+
+
 def test_coroutine_functions_are_refused(registry: Registry) -> None:
     async def depth() -> int:
         return 1

@@ -173,6 +173,7 @@ def test_a_child_has_nothing_of_the_parents_side_port() -> None:
     """No thread, no listening socket and no connection; closing it in the child is nothing to the parent."""
     code = """
 import contextlib, http.client, os, warnings
+from pathlib import Path
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
 import pyvars
 server = pyvars.serve(0)
@@ -185,7 +186,7 @@ if os.fork() == 0:
     for fd in set(map(int, os.listdir("/proc/self/fd"))) - mine:
         with contextlib.suppress(FileNotFoundError):  # the directory's own
             link = os.readlink(f"/proc/self/fd/{fd}")
-            if link.startswith("socket:") and link[8:-1] in open("/proc/self/net/tcp").read():
+            if link.startswith("socket:") and link[8:-1] in Path("/proc/self/net/tcp").read_text():
                 held.append(link)
     print(held, server.serving, flush=True)
     server.close()

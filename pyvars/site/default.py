@@ -31,8 +31,8 @@ def debug(registry: Registry | None, access: Access | None, *, prefix: str) -> S
 
 
 def variables(registry: Registry | None, access: Access | None) -> Site:
-    """/debug/vars alone."""
-    return Site({"vars": _view("vars", registry)}, prefix="/debug", access=_rule(access))
+    """/debug/vars and /debug/workers: what a middleware answers in its application's place."""
+    return Site({name: _view(name, registry) for name in ("vars", "workers")}, prefix="/debug", access=_rule(access))
 
 
 def _rule(access: Access | None) -> Rule:

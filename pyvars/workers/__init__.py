@@ -77,7 +77,7 @@ def ask(registry: Registry, question: Ask, deadline: float, pids: Collection[int
 
 def workers(deadline: float) -> dict[str, object]:
     """The live workers, the oldest first, and the scalars of `pyvars.workers`."""
-    family = MEMBER.family(deadline)
+    family = MEMBER.family(deadline, renew=True)
     siblings = family.live if family is not None else []
     rows = [
         _row(os.getpid(), MEMBER.requests.value, True),

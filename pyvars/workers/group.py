@@ -28,27 +28,28 @@ class UnknownOwnerError(OSError):
     """It cannot be told who owns this process."""
 
 
-def find() -> list[Process]:
+def find(proc: str = PROC) -> list[Process]:
     """This process, and those above it up to the owner of all, such as the master process of a server.
 
-    Raises:
-        UnknownOwnerError: /proc does not tell; the text says what to do.
+    `proc` is where the proc file system is mounted. Raises UnknownOwnerError if it does not tell; the text says what to
+    do.
     """
     pid = os.getpid()
-    found = [Process(pid, start_of(pid))]
+    found = [Process(pid, start_of(pid, proc))]
     while len(found) < _MAX_CLIMB:
-        parent = _parent(found[-1].pid)
-        above = Process(parent, start_of(parent)) if parent else None
+        below = found[-1]
+        parent = os.getppid() if below.pid == pid else _parent(below.pid, proc)
+        above = Process(parent, start_of(parent, proc))
         # A start after its child's: the parent has gone, and its pid is another's.
-        if above is None or above.start > found[-1].start or not _belongs(found[-1].pid, parent):
+        if parent <= 0 or above.start > below.start or not _belongs(below.pid, parent, proc):
             break
         found.append(above)
     return found
 
 
-def start_of(pid: int) -> int:
+def start_of(pid: int, proc: str = PROC) -> int:
     """When the process started; 0 if that cannot be read."""
-    fields = _stat(pid)
+    fields = _stat(pid, proc)
     return int(fields[19]) if fields else 0
 
 
@@ -75,77 +76,72 @@ def _namespace() -> int:
         return 0
 
 
-def _stat(pid: int) -> list[bytes]:
+def _stat(pid: int, proc: str) -> list[bytes]:
     """The fields from the third on; the second, the name, may hold anything."""
     try:
-        with open(f"{PROC}/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()
+        return _read(pid, "stat", proc).rpartition(b")")[2].split()
     except OSError:
         return []
 
 
-def _parent(pid: int) -> int:
-    if pid == os.getpid():
-        return os.getppid()
-    fields = _stat(pid)
+def _parent(pid: int, proc: str) -> int:
+    fields = _stat(pid, proc)
     return int(fields[1]) if fields else 0
 
 
-def _belongs(pid: int, parent: int) -> bool:
+def _belongs(pid: int, parent: int, proc: str) -> bool:
     """Whether the process is a worker of its parent."""
-    if _is_multiprocessing(pid):
-        return parent != 1 or _same_program(pid)  # an orphan's parent is pid 1, which in a container may be ours
+    if _is_multiprocessing(pid, proc):
+        return parent != 1 or _same_program(pid, proc)  # an orphan's parent is pid 1, which may be ours, too
     try:
-        mine, theirs = _read(pid, "auxv"), _read(parent, "auxv")
-    except PermissionError:
-        return _same_command(pid, parent)
+        return _read(pid, "auxv", proc) == _read(parent, "auxv", proc)
+    except PermissionError:  # of another user, or this process has changed its own
+        return _same_command(pid, parent, proc)
     except OSError:
-        return _hidden(parent)
-    return mine == theirs
+        return _hidden(pid, parent, proc)
 
 
-def _same_program(pid: int) -> bool:
+def _same_program(pid: int, proc: str) -> bool:
     try:
-        return os.readlink(f"{PROC}/{pid}/exe") == os.readlink(f"{PROC}/1/exe")
+        return os.readlink(f"{proc}/{pid}/exe") == os.readlink(f"{proc}/1/exe")
     except OSError:
         return False
 
 
-def _is_multiprocessing(pid: int) -> bool:
+def _is_multiprocessing(pid: int, proc: str) -> bool:
     """Started by multiprocessing's spawn or forkserver, or forked by the latter."""
-    if pid == os.getpid():
-        arguments = [argument.encode(errors="surrogateescape") for argument in sys.orig_argv]
-    else:
-        try:
-            arguments = _read(pid, "cmdline").split(b"\0")
-        except OSError:
-            return False
+    # What this process was started with is known, whatever title it has now.
+    try:
+        arguments = _told() if pid == os.getpid() else _read(pid, "cmdline", proc).split(b"\0")
+    except OSError:
+        return False
     return b"--multiprocessing-fork" in arguments or any(
         argument.startswith(b"from multiprocessing.forkserver import main") for argument in arguments
     )
 
 
-def _same_command(pid: int, parent: int) -> bool:
+def _same_command(pid: int, parent: int, proc: str) -> bool:
     """What is left when the parent is of another user, as a server's master that stays root."""
-    mine = _read(pid, "cmdline")
+    mine = _read(pid, "cmdline", proc)
     try:
-        theirs = _read(parent, "cmdline")
+        theirs = _read(parent, "cmdline", proc)
     except OSError:
-        return _hidden(parent)
-    if mine == theirs:
-        return True
-    told = b"\0".join(argument.encode(errors="surrogateescape") for argument in sys.orig_argv)
-    if sys.orig_argv and pid == os.getpid() and mine.rstrip(b"\0") != told:
-        # setproctitle or the like: the parent may have a title of its own, too
+        return _hidden(pid, parent, proc)
+    if mine != theirs and pid == os.getpid() and mine.rstrip(b"\0") != b"\0".join(_told()):
+        # setproctitle or the like: the parent may have a title of its own, too.
         raise UnknownOwnerError(
             f"this process has a title, and its parent {parent} is of another user, so it cannot be told whether they"
             " belong together; set PYVARS_SHARE to a directory of the service"
         )
-    return False
+    return mine == theirs
 
 
-def _hidden(parent: int) -> bool:
-    if parent != 1 and os.path.exists(f"{PROC}/self/stat"):
+def _told() -> list[bytes]:
+    return [os.fsencode(argument) for argument in sys.orig_argv]
+
+
+def _hidden(pid: int, parent: int, proc: str) -> bool:
+    if parent != 1 and _stat(pid, proc):
         raise UnknownOwnerError(
             f"/proc hides the parent process {parent}, so it cannot be told whether they belong together; set"
             " PYVARS_SHARE to a directory of the service"
@@ -153,6 +149,6 @@ def _hidden(parent: int) -> bool:
     return False
 
 
-def _read(pid: int, file: str) -> bytes:
-    with open(f"{PROC}/{pid}/{file}", "rb") as opened:
+def _read(pid: int, file: str, proc: str) -> bytes:
+    with open(f"{proc}/{pid}/{file}", "rb") as opened:
         return opened.read()

@@ -192,11 +192,11 @@ class Member:
             self._layout = generation, parse(areas, segment.header[H_USED], True)
         return self._layout[1]
 
-    def family(self, deadline: float) -> Family | None:
+    def family(self, deadline: float, *, renew: bool = False) -> Family | None:
         """What the siblings say; None if this process is in no group.
 
-        Their numbers are there to be read. Their runtime figures they write down when they are asked: who does not so
-        in time is read as it was before.
+        Their numbers are there to be read. Their runtime figures they write down when they are asked, which they are at
+        most every 100 ms, or now to `renew` them: who does not so in time is read as it was before.
         """
         self._check()
         group = self.group
@@ -204,7 +204,7 @@ class Member:
             return None
         if not group.is_alone():
             self.write_vitals()
-            self._refresh(group, deadline)
+            self._refresh(group, deadline, renew)
         self._latest = monotonic(), group.read()
         return self._latest[1]
 
@@ -214,9 +214,9 @@ class Member:
             return self._latest[1]
         return self.group.read() if self.group is not None else None
 
-    def _refresh(self, group: Group, deadline: float) -> None:
+    def _refresh(self, group: Group, deadline: float, renew: bool) -> None:
         now = monotonic()
-        if now - self._refreshed >= REUSE_SECONDS:
+        if renew or now - self._refreshed >= REUSE_SECONDS:
             self._refreshed = now
             until = min(deadline, now + PATIENCE_SECONDS)
             self._answered = frozenset(self.asker.ask(group.directory, group.siblings(), {"ask": "vitals"}, until))
@@ -287,9 +287,10 @@ class Member:
 
     def _leave(self) -> None:
         """At the end: the last of a group whose owner is gone, or is this process, takes its directory away."""
-        group, segment = self.group, self._segment
-        if group is None or segment is None or self._pid != os.getpid():
+        group, segment, tree = self.group, self._segment, self._tree
+        if group is None or segment is None or tree is None or self._pid != os.getpid():
             return
+        tree.leave()
         self.answerer.stop()
         owner = owner_in(os.path.basename(group.directory))
         if owner is not None and (owner.pid == self._pid or not is_running(owner)):

@@ -86,6 +86,10 @@ class Tree:
                 held.bind(*segment.word(word, _code(held)))
         return self
 
+    def leave(self) -> None:
+        """Follow no more changes: the interpreter is on its way out."""
+        self._closed = True
+
     def close(self, *, restart: bool) -> None:
         """Make every number private, from zero if `restart` is said, and watch no container any more."""
         self._closed = True

@@ -68,6 +68,9 @@ install(registry, cmdline="redacted", only=["gc"])
 DebugApp(registry)
 VarsMiddleware(DebugApp(), registry=registry)
 
+assert_type(publish("in_use", lambda: 1, combine="sum"), Func)
+assert_type(pyvars.serve(6060).serving, bool)
+
 # Mistakes that a type checker must find: an unused `type: ignore` is an error itself.
 publish("x", 3)  # type: ignore[call-overload]
 publish(3, Int())  # type: ignore[call-overload]
@@ -79,5 +82,7 @@ String(3)  # type: ignore[arg-type]
 Map().add(3)  # type: ignore[arg-type]
 Map()["a"] = 3  # type: ignore[index]
 registry["a"] = Int()  # type: ignore[index]
+publish("x", Int(), combine="sum")  # type: ignore[call-overload]
+publish("x", lambda: 1, combine="mean")  # type: ignore[call-overload]
 install(registry, cmdline="whole")  # type: ignore[arg-type]
 assert_type(publish("x", later), Never)

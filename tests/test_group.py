@@ -1,0 +1,142 @@
+"""Which processes belong together, as /proc tells it: the rules by a table of what it may say of the parents."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyvars.workers.group import Process, UnknownOwnerError, find
+from tests.programs import run
+
+ME, PARENT = os.getpid(), os.getppid()
+COMMAND = b"\0".join(map(os.fsencode, sys.orig_argv)) + b"\0"
+SPAWNED = b"python\0-c\0from multiprocessing.spawn import spawn_main\0--multiprocessing-fork\0"
+FORKSERVER = b"python\0-c\0from multiprocessing.forkserver import main; main(3)\0"
+
+
+class Proc:
+    """A proc file system with this process in it, started at 900."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.add(ME, PARENT, start=900, auxv=b"mine", cmdline=COMMAND)
+
+    def add(
+        self, pid: int, parent: int, *, start: int, auxv: bytes | None = b"", cmdline: bytes | None = b"", exe: str = ""
+    ) -> None:
+        """One process; files that are None are not there."""
+        folder = self.root / str(pid)
+        folder.mkdir(exist_ok=True)
+        fields = ["S", str(parent), *["0"] * 17, str(start)]
+        (folder / "stat").write_text(f"{pid} (a) b) {' '.join(fields)} 0")
+        for name, data in (("auxv", auxv), ("cmdline", cmdline)):
+            path = folder / name
+            if data is not None:
+                path.write_bytes(data)
+        if exe:
+            (folder / "exe").symlink_to(exe)
+
+    def owner(self) -> int:
+        """The pid of the owner that is found."""
+        return find(str(self.root))[-1].pid
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Proc:
+    return Proc(tmp_path)
+
+
+def test_forked_without_exec(proc: Proc) -> None:
+    proc.add(PARENT, 70, start=800, auxv=b"mine")
+    proc.add(70, 60, start=700, auxv=b"mine")
+    proc.add(60, 1, start=600, auxv=b"a shell's")
+    assert find(str(proc.root)) == [Process(ME, 900), Process(PARENT, 800), Process(70, 700)]
+
+
+def test_started_by_a_supervisor(proc: Proc) -> None:
+    proc.add(PARENT, 1, start=800, auxv=b"theirs", cmdline=COMMAND)
+    assert proc.owner() == ME
+
+
+def test_the_pid_of_a_parent_that_has_gone_is_anothers(proc: Proc) -> None:
+    proc.add(PARENT, 1, start=950, auxv=b"mine")
+    assert proc.owner() == ME
+
+
+def test_spawned_and_forked_and_served(proc: Proc) -> None:
+    """This process was forked by one that multiprocessing spawned; above is a fork server, above that the program."""
+    proc.add(PARENT, 70, start=800, auxv=b"mine", cmdline=SPAWNED)
+    proc.add(70, 60, start=700, auxv=b"x", cmdline=FORKSERVER)
+    proc.add(60, 50, start=600, auxv=b"y", cmdline=FORKSERVER)
+    proc.add(50, 40, start=500, auxv=b"z", cmdline=b"python\0app.py\0")
+    proc.add(40, 1, start=400, auxv=b"a shell's")
+    assert proc.owner() == 50
+
+
+def test_an_orphan_is_its_own_owner(proc: Proc) -> None:
+    proc.add(PARENT, 1, start=800, auxv=b"mine", cmdline=SPAWNED, exe="/usr/bin/python")
+    proc.add(1, 0, start=1, auxv=b"init", exe="/sbin/init")
+    assert proc.owner() == PARENT
+
+
+def test_in_a_container_the_program_is_the_first_process(proc: Proc) -> None:
+    proc.add(PARENT, 1, start=800, auxv=b"mine", cmdline=SPAWNED, exe="/usr/bin/python")
+    proc.add(1, 0, start=1, auxv=b"python", cmdline=b"python\0app.py\0", exe="/usr/bin/python")
+    assert proc.owner() == 1
+
+
+def test_an_orphan_whose_program_cannot_be_seen(proc: Proc) -> None:
+    proc.add(PARENT, 1, start=800, auxv=b"mine", cmdline=SPAWNED)
+    proc.add(1, 0, start=1, auxv=b"init")
+    assert proc.owner() == PARENT
+
+
+def test_a_chain_without_end_is_cut(proc: Proc) -> None:
+    proc.add(PARENT, PARENT, start=900, auxv=b"mine")
+    assert len(find(str(proc.root))) == 32
+
+
+def test_without_proc_a_process_is_alone(tmp_path: Path) -> None:
+    assert find(str(tmp_path)) == [Process(ME, 0)]
+
+
+def test_a_parent_that_proc_hides_is_reported(proc: Proc) -> None:
+    with pytest.raises(UnknownOwnerError, match=f"hides the parent process {PARENT}.*set PYVARS_SHARE"):
+        proc.owner()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have a child of another user")
+@pytest.mark.parametrize(
+    ("title", "found"),
+    [
+        ("", "the parent"),
+        # As if the server had a title: the last byte of the command line is overwritten in the child, as setproctitle
+        # overwrites the whole. Whether the parent has one, too, cannot be told.
+        ("write_title()", "this process has a title, and its parent <pid> is of another user, so it cannot be told"),
+    ],
+)
+def test_a_parent_of_another_user(title: str, found: str) -> None:
+    """Its auxiliary vector cannot be read; real processes, since the kernel refuses nothing to root."""
+    code = f"""
+import ctypes, os
+from pyvars.workers.group import find, UnknownOwnerError
+def write_title():
+    start = int(open("/proc/self/stat").read().rpartition(")")[2].split()[45])
+    ctypes.memset(start, 120, 1)
+parent = os.getpid()
+reader, writer = os.pipe()
+if os.fork() == 0:
+    {title or "pass"}
+    os.setgid(65534)
+    os.setuid(65534)
+    try:
+        text = "the parent" if find()[-1].pid == parent else "nobody"
+    except UnknownOwnerError as error:
+        text = str(error).replace(str(parent), "<pid>")
+    os.write(writer, text.encode())
+    os._exit(0)
+os.wait()
+print(os.read(reader, 1000).decode())
+"""
+    assert run(code).stdout.startswith(found)
