@@ -118,8 +118,9 @@ class IntCell(NumberCell):
                 value = self._value + delta
                 if -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:  # literals: a name costs 5 ns each
                     self._value = value
-                    if self._words is not None:
-                        self._words[self._index] = value
+                    words = self._words
+                    if words is not None:
+                        words[self._index] = value
                     return
         else:
             return IntCell.add(self, exact_int(delta))

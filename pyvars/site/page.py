@@ -1,10 +1,10 @@
 """Reads a registry into a page. The fast path writes all plain numbers at once; the contained path goes one by one."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
-from pyvars.cells import Cell, NumberCell, fill
+from pyvars.cells import NumberCell, fill
 from pyvars.formats.json import (
     Fragment,
     distinct,
@@ -22,28 +22,14 @@ from pyvars.map import Map
 from pyvars.registry import Registry
 from pyvars.runtime import Builtin
 from pyvars.site.collect import COLLECTOR, TIMEOUT, Job, failure
+from pyvars.site.layout import Layout, foreign, lay_out, ordered, with_siblings
 from pyvars.variables import Float, Int, Var, Variable, is_own
 from pyvars.workers import Siblings
 from pyvars.workers.siblings import Tree, limited, summed
-from pyvars.workers.sums import number
 
 __all__ = ("ERRORS", "Pages", "render_one", "runs_code")
 
 ERRORS = "pyvars.errors"
-
-
-class Layout(NamedTuple):
-    """How the variables of a registry are read."""
-
-    version: object
-    members: dict[str, object]
-    """Every name in order, each with None: a page before it is filled in."""
-    names: list[str]
-    cells: list[Cell]
-    """The variables whose snapshot is what the cell holds, read all at once."""
-    others: list[tuple[str, Var]]
-    kept: dict[str, tuple[object, Fragment]]
-    """What was shared by a variable, and its encoding, to be used again while the variable shares the same."""
 
 
 class Pages:
@@ -72,7 +58,7 @@ class Pages:
 
     def render_errors(self, registry: Registry, deadline: float, siblings: Siblings | None = None) -> bytes:
         """What `pyvars.errors` on the page holds, empty if it is not there."""
-        return value(_sorted(self._read(registry, (), deadline, siblings)[1].errors))
+        return value(ordered(self._read(registry, (), deadline, siblings)[1].errors))
 
     def values(self, registry: Registry, labels: Collection[str], deadline: float) -> bytes:
         """The values of the functions with these labels that there are, and that return in time."""
@@ -96,7 +82,7 @@ class Pages:
             for name, cell in zip(layout.names, layout.cells, strict=True):
                 members[name] = reader.read(name, cell)
         if siblings is not None:
-            members = _with_siblings(members, layout.names, siblings.numbers, prefixes)
+            members = with_siblings(members, layout, siblings, prefixes)
         for name, var in layout.others:
             members[name] = reader.read(name, var)
         COLLECTOR.run(reader.jobs, deadline)
@@ -110,16 +96,16 @@ class Pages:
         layout = self._layouts.get(registry)
         if layout is None or layout.version is not registry.version:
             version = registry.version  # read first: a publish in between then makes this layout outdated, not wrong
-            layout = self._layouts[registry] = _layout(registry.items(), version)
+            layout = self._layouts[registry] = lay_out(registry.items(), version)
         if prefixes:
-            return _layout(((name, var) for name, var in registry.items() if name.startswith(prefixes)), None)
+            return lay_out(((name, var) for name, var in registry.items() if name.startswith(prefixes)), None)
         return layout
 
 
 def render_one(label: str, var: Var | None, deadline: float, siblings: Siblings | None = None) -> bytes:
     """The bare value of one variable, which may be one that only siblings have."""
     reader = Reader({}, siblings)
-    data = reader.read(label, var) if var is not None else _foreign(siblings.numbers[label] if siblings else None)
+    data = reader.read(label, var) if var is not None else foreign(siblings.others(label) if siblings else None)
     COLLECTOR.run(reader.jobs, deadline)
     reader.combine(deadline)
     return value(reader.settled(data))
@@ -146,7 +132,14 @@ class Reader:
     def read(self, name: str, var: Var) -> object:
         """What JSON can hold at once, or a Job or Branch that is to be settled."""
         self._name = name
-        return self._read(name, var, (), self._siblings.numbers.get(name) if self._siblings is not None else None)
+        siblings = self._siblings
+        if siblings is None or not siblings.has(name):
+            return self._read(name, var, (), None)
+        keys = siblings.plan.maps.get(name)
+        if keys is not None and type(var) is Map and var.inline:
+            sums = siblings.sums
+            return encode(limited({key: sums[index] for key, index in keys.items()}, var.max_keys))
+        return self._read(name, var, (), siblings.others(name))
 
     def _read(self, label: str, var: Var, within: tuple[Var, ...], others: Any) -> object:
         kind = type(var)  # isinstance would ask the object itself, which is the program's
@@ -180,7 +173,7 @@ class Reader:
         for key in sorted({*children, *below}):
             var, name = children.get(key), distinct(valid_text(key), members)
             if var is None:
-                members[name] = _foreign(below[key])
+                members[name] = foreign(below[key])
             elif below and type(var) in (Int, Float):
                 members[name] = summed(var.snapshot(), below.get(key))
             else:
@@ -240,60 +233,10 @@ class Reader:
         self.errors[valid_text(label)] = COLLECTOR.caught(self._name, label, exception)
 
 
-def _layout(variables: Iterable[tuple[str, Var]], version: object) -> Layout:
-    layout = Layout(version, {}, [], [], [], {})
-    for raw, var in variables:
-        name = distinct(valid_text(raw), layout.members)
-        layout.members[name] = None
-        # Asked of the class: what an instance or a subclass does instead is code of the program's.
-        if issubclass(type(var), Cell) and type(var).snapshot is Cell.snapshot:
-            layout.names.append(name)
-            layout.cells.append(cast("Cell", var))
-        else:
-            layout.others.append((name, var))
-    return layout
-
-
-def _with_siblings(
-    members: dict[str, object], names: Sequence[str], numbers: Tree, prefixes: tuple[str, ...]
-) -> dict[str, object]:
-    """Add the siblings' numbers to those of this process; what only siblings have takes its place in the order."""
-    for name in names:
-        if name in numbers:
-            members[name] = summed(members[name], numbers[name])
-    more = [name for name in numbers if name not in members and name.startswith(prefixes or "") and _is_free(name)]
-    if not more:
-        return members
-    for name in more:
-        members[name] = _foreign(numbers[name])
-    return _sorted(members)
-
-
-def _is_free(name: str) -> bool:
-    """A sibling's file may be damaged: its numbers never stand where readers look for something else."""
-    folded = name.casefold()
-    return bool(name) and folded not in ("memstats", "cmdline") and not folded.startswith("pyvars")
-
-
-def _foreign(data: Any) -> object:
-    """What only siblings have: a number, or a Map or registry of them."""
-    if not isinstance(data, dict):
-        return number(data)
-    tree = cast("Tree", data)
-    members: dict[str, object] = {}
-    for key in sorted(tree):
-        members[distinct(valid_text(key), members)] = _foreign(tree[key])
-    return splice(members)
-
-
 def _with_errors(members: dict[str, object], errors: dict[str, object]) -> dict[str, object]:
     if not errors:
         return members
-    return _sorted({**members, ERRORS: splice(_sorted(errors))})
-
-
-def _sorted(members: dict[str, object]) -> dict[str, object]:
-    return {name: members[name] for name in sorted(members)}
+    return ordered({**members, ERRORS: splice(ordered(errors))})
 
 
 def runs_code(var: Var, depth: int = 0) -> bool:

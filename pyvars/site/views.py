@@ -92,7 +92,7 @@ class Vars:
             body = self._pages.render_errors(self._registry, until, others)
         elif not rest:
             body = self._pages.render(self._registry, prefixes, until, others)
-        elif var is not None or (others is not None and rest in others.numbers):
+        elif var is not None or (others is not None and others.has(rest)):
             body = render_one(rest, var, until, others)
         else:
             return text(404, "no variable of that name")

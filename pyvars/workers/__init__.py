@@ -54,9 +54,10 @@ def siblings(registry: Registry, deadline: float) -> Siblings | None:
     """What the siblings of this process add to the page of the registry; None if there is and was nobody else."""
     root = MEMBER.root(registry)
     family = MEMBER.family(deadline)
-    if root is None or family is None or not (family.peers or family.retired):
+    own = MEMBER.source()
+    if root is None or own is None or family is None or not (family.peers or family.retired):
         return None
-    return Siblings(MEMBER, family, root, MEMBER.layout())
+    return Siblings(MEMBER, family, root, own)
 
 
 def has_siblings() -> bool:

@@ -1,9 +1,8 @@
 """What stands where in a segment: read from bytes that may be anything, and kept for all segments that are alike."""
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from hashlib import blake2b
-from operator import itemgetter
-from typing import NamedTuple, TypeAlias, cast
+from typing import NamedTuple
 from zlib import crc32
 
 from pyvars.formats.json import valid_text
@@ -22,14 +21,11 @@ class CorruptError(ValueError):
     """A segment that is not one, or is damaged."""
 
 
-_Pick: TypeAlias = Callable[[Sequence[float]], tuple[float, ...]]
-
-
 class Numbers(NamedTuple):
-    """Numbers of one kind: their paths, and how to pick them out of the words."""
+    """Numbers of one kind: their paths, and the word of each."""
 
     paths: list[Path]
-    pick: _Pick
+    words: list[int]
 
 
 class Layout(NamedTuple):
@@ -146,9 +142,4 @@ def _walk(
 
 
 def _numbers(found: list[tuple[Path, int, bool]]) -> Numbers:
-    indexes = [index for _, index, _ in found]
-    paths = [path for path, _, _ in found]
-    if len(indexes) > 1:
-        return Numbers(paths, cast("_Pick", itemgetter(*indexes)))
-    # itemgetter gives no tuple for one, and refuses none.
-    return Numbers(paths, lambda words: tuple([words[index] for index in indexes]))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    return Numbers([path for path, _, _ in found], [word for _, word, _ in found])

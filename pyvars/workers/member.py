@@ -22,6 +22,7 @@ from pyvars.workers.family import Family, Group
 from pyvars.workers.group import is_running, owner_in, start_of
 from pyvars.workers.layout import Layout, parse
 from pyvars.workers.place import UnsharedError, find_place, group_exists, remove_group, socket_of, sweep
+from pyvars.workers.plan import Source
 from pyvars.workers.segment import H_CHUNKS, H_GENERATION, H_REQUESTS, H_USED, INT, Segment, record_area
 from pyvars.workers.tree import Tree
 
@@ -122,12 +123,10 @@ class Member:
         `before` is the tree of the segment that is left, if there was one.
         """
         self.reason = ""
-        for attempt in range(_ATTEMPTS):
+        for _ in range(_ATTEMPTS):
             segment = None
             try:
-                directory = find_place(group)
-                if not attempt:
-                    sweep(os.path.dirname(directory), keep=directory)
+                directory = self._place(group)
                 pid = os.getpid()
                 segment = Segment(directory, pid, start_of(pid))
                 tree = before.moved(segment, restart=restart) if before is not None else None
@@ -149,12 +148,20 @@ class Member:
                 continue
             except (OSError, UnsharedError) as error:
                 self._unbind(segment, before, restart=restart)
-                self.reason = f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
+                self.reason = str(error)
                 return
             self.group = Group(directory, segment.name, self.layout)
             self.answerer.start(os.path.join(directory, socket_of(segment.name)))
             return
         self.reason = "the directory for sharing does not stay"
+
+    def _place(self, group: str | None) -> str:
+        try:
+            directory = find_place(group)
+        except OSError as error:  # among them FileNotFoundError, which here is no bad luck
+            raise UnsharedError(str(error)) from None
+        sweep(os.path.dirname(directory), keep=directory)
+        return directory
 
     def _unbind(self, segment: Segment | None, before: Tree | None, *, restart: bool = False) -> None:
         for tree in (before, self._tree):
@@ -191,6 +198,17 @@ class Member:
             areas = [segment.read(*record_area(chunk)) for chunk in range(segment.header[H_CHUNKS])]
             self._layout = generation, parse(areas, segment.header[H_USED], True)
         return self._layout[1]
+
+    def source(self) -> Source | None:
+        """The numbers of this process, as the siblings see them; None if it is in no group."""
+        for _ in range(_ATTEMPTS):  # names may change meanwhile
+            segment, layout = self._segment, self.layout()
+            if segment is None:
+                return None
+            words = memoryview(segment.numbers())
+            if self.layout() is layout:
+                break
+        return Source(layout, words.cast("q"), words.cast("d"), True)
 
     def family(self, deadline: float, *, renew: bool = False) -> Family | None:
         """What the siblings say; None if this process is in no group.

@@ -38,6 +38,8 @@ MAX_CHUNKS = 4096
 
 # Words of the header
 H_MAGIC, H_PID, H_START, H_GENERATION, H_USED, H_CHUNKS, H_RETIRED, H_VITALS, H_REQUESTS = range(9)
+ZERO_WORD = 31
+"""It is never written, so it reads as what a segment does not have."""
 FIRST_WORD = 32
 
 RECORD = struct.Struct("=IHBBIIH2x")
@@ -105,6 +107,11 @@ class Segment:
         for chunk, words in enumerate(self._ints):
             for local in range(0 if chunk else FIRST_WORD, WORDS):
                 words[local] = 0
+
+    def numbers(self) -> bytes:
+        """All words that are used, at this moment."""
+        chunks = -(-self.header[H_USED] // WORDS)
+        return b"".join(memory[: WORDS * 8] for memory in self._maps[:chunks])
 
     def read(self, begin: int, end: int) -> bytes:
         """Bytes of the file, all of one chunk."""

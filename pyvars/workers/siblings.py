@@ -1,14 +1,15 @@
 """What the siblings of this process add to a page."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, TypeAlias, cast
 
 from pyvars.formats.json import parsed
 from pyvars.map import OTHER
 from pyvars.workers.answerer import Ask
 from pyvars.workers.family import Family
-from pyvars.workers.layout import Layout
 from pyvars.workers.member import Member
+from pyvars.workers.plan import Plan, Source, plan_for
 from pyvars.workers.sums import Sums, number, total
 
 __all__ = ("Siblings", "Tree", "limited", "summed")
@@ -20,11 +21,29 @@ Tree: TypeAlias = "dict[str, Any]"
 class Siblings:
     """The siblings at the moment of a page, for the registry that is `root` in all of them."""
 
-    def __init__(self, member: Member, family: Family, root: str, own: Layout) -> None:
+    def __init__(self, member: Member, family: Family, root: str, own: Source) -> None:
         self._member = member
         self._family = family
         self._root = root
-        self.numbers: Tree = _tree(total(family.peers, family.retired, own), root)
+        self._own = own.layout
+        live = [Source(peer.layout, peer.ints, peer.floats, True) for peer in family.live]
+        ended = [peer for peer in family.peers if not peer.alive] + ([family.retired] if family.retired else [])
+        sources = [own, *live, *(Source(peer.layout, peer.ints, peer.floats, False) for peer in ended)]
+        self.plan: Plan = plan_for(root, sources)
+        self.sums: list[float] = self.plan.sums(sources)
+        """The sums over all workers, this one too, in the order of the plan."""
+
+    @cached_property
+    def _tree(self) -> Tree:
+        return _tree(total(self._family.peers, self._family.retired, self._own), self._root)
+
+    def others(self, name: str) -> object:
+        """What the siblings without this process have under a name: Addends, or a Tree of them; None if nothing."""
+        return self._tree.get(name) if self.has(name) else None
+
+    def has(self, name: str) -> bool:
+        """Whether any worker has numbers under the name."""
+        return name in self.plan.scalars or name in self.plan.maps or name in self.plan.others
 
     def rows(self, target: str) -> list[object]:
         """The figures that this process, each of them, and those that have ended, have for a built-in."""
@@ -83,8 +102,9 @@ def summed(own: object, others: object) -> object:
 
 def limited(members: Tree, max_keys: int) -> Tree:
     """A Map of all workers within its bound: of too many keys the last ones in order count together."""
-    keys = sorted(members)
-    surplus = [key for key in keys if key != OTHER and isinstance(members[key], int | float)][max_keys:]
+    if len(members) <= max_keys:
+        return members
+    surplus = [key for key in sorted(members) if key != OTHER and isinstance(members[key], int | float)][max_keys:]
     if surplus:
         members[OTHER] = number(members.get(OTHER, 0), *(members.pop(key) for key in surplus))
     return members

@@ -6,10 +6,10 @@ order: the page is the same whichever worker answers.
 
 from collections.abc import Sequence
 from math import fsum
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from pyvars.cells import INT64_MAX, INT64_MIN
-from pyvars.workers.layout import Layout, Path, shown
+from pyvars.workers.layout import Layout, Numbers, Path, shown
 from pyvars.workers.peers import Peer
 
 __all__ = ("Addends", "Sums", "add", "number", "total")
@@ -22,46 +22,32 @@ Sums: TypeAlias = dict[Path, Addends]
 def total(peers: Sequence[Peer], retired: Peer | None, own: Layout) -> Sums:
     """The sums over live and dead siblings, without this process; of the dead what a live one still shows."""
     sums: Sums = {}
-    alike: dict[int, list[Peer]] = {}
-    for peer in peers:
-        if peer.alive:
-            alike.setdefault(id(peer.layout), []).append(peer)
-    for group in alike.values():
-        layout = group[0].layout
-        _add_ints(sums, layout.ints.paths, [layout.ints.pick(peer.ints) for peer in group])
-        _add_floats(sums, layout.floats.paths, [layout.floats.pick(peer.floats) for peer in group])
+    live = [peer for peer in peers if peer.alive]
+    for peer in live:
+        _add(sums, peer, peer.layout.ints, peer.layout.floats)
     past: Sums = {}
     for peer in (*(peer for peer in peers if not peer.alive), *([retired] if retired else [])):
         add(past, peer)
-    if not past:
-        return sums
     paths = {*sums, *own.ints.paths, *own.floats.paths}
-    maps = own.maps.union(*(group[0].layout.maps for group in alike.values()))
+    maps = own.maps.union(*(peer.layout.maps for peer in live))
     for path, addends in past.items():
         if shown(path, paths, maps):
-            sums[path] = _both(sums.get(path, 0), addends)
+            sums[path] = _both(sums[path], addends) if path in sums else addends
     return sums
 
 
 def add(sums: Sums, peer: Peer) -> None:
     """Add the counts of one segment; levels went with their process."""
-    ints, floats = peer.layout.counts
-    _add_ints(sums, ints.paths, [ints.pick(peer.ints)])
-    _add_floats(sums, floats.paths, [floats.pick(peer.floats)])
+    _add(sums, peer, *peer.layout.counts)
 
 
-def _add_ints(sums: Sums, paths: Sequence[Path], columns: Sequence[Sequence[Any]]) -> None:
-    numbers = columns[0] if len(columns) == 1 else [sum(row) for row in zip(*columns, strict=True)]
-    if not sums:
-        sums.update(zip(paths, numbers, strict=True))
-        return
-    for path, each in zip(paths, numbers, strict=True):
-        sums[path] = _both(sums.get(path, 0), each)
-
-
-def _add_floats(sums: Sums, paths: Sequence[Path], columns: Sequence[Sequence[float]]) -> None:
-    for path, row in zip(paths, zip(*columns, strict=True), strict=True):
-        sums[path] = _both(sums[path], row) if path in sums else row
+def _add(sums: Sums, peer: Peer, ints: Numbers, floats: Numbers) -> None:
+    words = peer.ints
+    for path, word in zip(ints.paths, ints.words, strict=True):
+        sums[path] = _both(sums[path], words[word]) if path in sums else words[word]
+    words = peer.floats
+    for path, word in zip(floats.paths, floats.words, strict=True):
+        sums[path] = _both(sums[path], (words[word],)) if path in sums else (words[word],)
 
 
 def _both(one: Addends, other: Addends) -> Addends:

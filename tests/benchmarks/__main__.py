@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 
-SCRIPTS = ("page", "counting", "middleware", "security", "footprint")
+SCRIPTS = ("page", "counting", "workers", "middleware", "security", "footprint")
 
 
 def main(names):

@@ -1,0 +1,116 @@
+"""How to add up segments by columns: what depends only on their layouts, made once and kept while these are the same.
+
+A column is what one segment has for a list of paths. Columns are picked and added in C, a page of 1,000 numbers in 20
+us a segment; a dictionary of paths would take ten times that.
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+from math import fsum
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from pyvars.cells import INT64_MAX, INT64_MIN
+from pyvars.workers.layout import Layout, Numbers, Path, shown
+from pyvars.workers.segment import ZERO_WORD
+
+__all__ = ("Plan", "Source", "plan_for")
+
+_MAX_KEPT = 8
+
+
+class Source(NamedTuple):
+    """A segment to be added: of a dead one only what is no level."""
+
+    layout: Layout
+    ints: Sequence[int]
+    floats: Sequence[float]
+    alive: bool
+
+
+class _Picks(NamedTuple):
+    ints: "itemgetter[Any]"
+    floats: "itemgetter[Any]"
+
+
+class Plan:
+    """The columns of some layouts, and where the sums of one root go on its page."""
+
+    def __init__(self, root: str, sources: Sequence[tuple[Layout, bool]]) -> None:
+        live = [layout for layout, alive in sources if alive]
+        paths = {path for layout in live for path in chain(layout.ints.paths, layout.floats.paths)}
+        maps = {path for layout in live for path in layout.maps}
+
+        def wanted(numbers: Numbers, alive: bool) -> list[Path]:
+            return [path for path in numbers.paths if path[0] == root and (alive or shown(path, paths, maps))]
+
+        ints = {path: None for layout, alive in sources for path in wanted(_of(layout, alive)[0], alive)}
+        floats = {path: None for layout, alive in sources for path in wanted(_of(layout, alive)[1], alive)}
+        self._picks = {(id(layout), alive): _picks(layout, alive, ints, floats) for layout, alive in sources}
+        self._kept = [layout for layout, _ in sources]  # so that their ids stay theirs
+        self.scalars: dict[str, int] = {}
+        """Numbers of the root itself, and where they stand in the sums."""
+        self.maps: dict[str, dict[str, int]] = {}
+        """Maps of numbers in it, in the order of their keys."""
+        self.others: set[str] = set()
+        """Names of more than that: registries, Maps of Maps, and what is an integer here and a float there."""
+        mixed = ints.keys() & floats.keys()
+        for index, path in enumerate((*ints, *floats)):
+            if path in mixed or len(path) > 3 or (len(path) == 3 and path[:2] not in maps):
+                self.others.add(path[1])
+            elif len(path) == 2:
+                self.scalars[path[1]] = index
+            else:
+                self.maps.setdefault(path[1], {})[path[2]] = index
+        for name, keys in self.maps.items():
+            self.maps[name] = {key: keys[key] for key in sorted(keys)}
+            if name in self.scalars:
+                self.others.add(name)
+        for name in self.others:
+            self.scalars.pop(name, None)
+            self.maps.pop(name, None)
+
+    def sums(self, sources: Sequence[Source]) -> list[float]:
+        """The sums of the sources, which have the layouts of the plan: integers of 64 bits, then floats."""
+        picks = [(self._picks[id(source.layout), source.alive], source) for source in sources]
+        ints: list[float] = list(map(sum, zip(*(pick.ints(source.ints) for pick, source in picks), strict=True)))
+        if ints and not INT64_MIN <= min(ints) <= max(ints) <= INT64_MAX:
+            ints = [min(max(number, INT64_MIN), INT64_MAX) for number in ints]
+        rows = zip(*(pick.floats(source.floats) for pick, source in picks), strict=True)
+        return [*ints[:-2], *[_exact(row) for row in rows][:-2]]
+
+
+def _exact(row: Sequence[float]) -> float:
+    """The sum that does not depend on the order."""
+    try:
+        return fsum(row)
+    except (OverflowError, ValueError):  # beyond a float, or of both infinities
+        return sum(row)
+
+
+def _of(layout: Layout, alive: bool) -> tuple[Numbers, Numbers]:
+    return (layout.ints, layout.floats) if alive else layout.counts
+
+
+def _picks(layout: Layout, alive: bool, ints: dict[Path, None], floats: dict[Path, None]) -> _Picks:
+    def pick(numbers: Numbers, paths: dict[Path, None]) -> "itemgetter[Any]":
+        words = dict(zip(numbers.paths, numbers.words, strict=True))
+        # What a segment does not have is 0. Two more, since itemgetter gives no tuple for one and refuses none.
+        return itemgetter(*(words.get(path, ZERO_WORD) for path in paths), ZERO_WORD, ZERO_WORD)
+
+    return _Picks(*(pick(numbers, paths) for numbers, paths in zip(_of(layout, alive), (ints, floats), strict=True)))
+
+
+_plans: dict[tuple[object, ...], Plan] = {}
+
+
+def plan_for(root: str, sources: Sequence[Source]) -> Plan:
+    """The plan for these layouts, the one from before if they are the same."""
+    layouts = {(id(source.layout), source.alive): (source.layout, source.alive) for source in sources}
+    key = root, *layouts
+    plan = _plans.get(key)
+    if plan is None:
+        plan = _plans[key] = Plan(root, list(layouts.values()))
+        if len(_plans) > _MAX_KEPT:
+            _plans.pop(next(iter(_plans)), None)
+    return plan
