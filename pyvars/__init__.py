@@ -74,11 +74,11 @@ default_registry: Registry = _with_builtins()
 
 def _join(name: str | None, before: object) -> None:
     """A child of multiprocessing has no carrier: it shares from its first publish on, if its parent does."""
+    default_registry.watcher = None  # a signal handler may publish meanwhile
     from pyvars.workers import join
 
-    if join(default_registry):
-        return
-    default_registry.watcher = _join  # perhaps its parent will, later
+    if not join(default_registry):
+        default_registry.watcher = _join  # perhaps its parent will, later
 
 
 if any(each.startswith(("--multiprocessing-fork", "from multiprocessing.forkserver")) for each in _sys.orig_argv):

@@ -13,7 +13,7 @@ profile function (sys.settrace, sys.setprofile) that counts while it is tracing 
 
 import os
 from _thread import LockType
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import index
 from threading import Lock
 from typing import Any, ClassVar, Literal, SupportsFloat, SupportsIndex, TypeAlias
@@ -26,9 +26,11 @@ __all__ = (
     "IntCell",
     "NumberCell",
     "Words",
+    "after_fork",
     "exact_float",
     "exact_int",
     "fill",
+    "in_child",
     "lock",
 )
 
@@ -43,8 +45,20 @@ _BITS = "64 bits with a sign; the value is unchanged"
 # One lock for every cell of the process. It is held for five bytecodes and, under the GIL, never while another thread
 # runs, so it does not contend; a lock for each cell would cost 88 bytes a variable (threading.Lock and its semaphore).
 lock: LockType = Lock()
+
+in_child: list[Callable[[], None]] = []
+"""Called in a forked child before anything else of ours: by it the cells leave the memory of the parent."""
+
+
+def after_fork() -> None:
+    """What the child does first. A hook of Python's; called by hand where a fork runs no hooks."""
+    lock._at_fork_reinit()  # type: ignore[attr-defined]  # as in threading, logging
+    for leave in in_child:
+        leave()
+
+
 if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=lock._at_fork_reinit)  # type: ignore[attr-defined]  # as in threading, logging
+    os.register_at_fork(after_in_child=after_fork)
 
 
 class Cell:

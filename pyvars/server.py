@@ -43,7 +43,8 @@ class Server:
 
     def __init__(self, listener: socket.socket | None, host: str, port: int, app: ASGIApp) -> None:
         self._listener = listener
-        self.host: str = host
+        self._asked = host
+        self.host: str = host if listener is None else listener.getsockname()[0]
         """The address it listens on."""
         self.port: int = port
         """The port it listens on, also when 0 was asked for."""
@@ -92,7 +93,7 @@ class Server:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-            release(self.host, self.port)
+            release(self._asked, self.port)
 
     def _serve(self, listener: socket.socket) -> None:
         # Accepted sockets inherit it. asyncio sets it itself, but not on sockets whose protocol is 0, as create_server
@@ -108,11 +109,11 @@ class Server:
 
     def _stand_by(self, pause: Event) -> None:
         while not pause.wait(STAND_BY_SECONDS):
-            if claim(self.host, self.port):
+            if claim(self._asked, self.port):
                 try:
-                    listener = _bound(self.host, self.port)
+                    listener = _bound(self._asked, self.port)
                 except OSError:  # somebody else was quicker, or a child of the one before has it still
-                    release(self.host, self.port)
+                    release(self._asked, self.port)
                     continue
                 self._serve(listener)
                 return
@@ -210,8 +211,7 @@ def serve(
         error.add_note("another program may hold it; 0 takes a free one")
         raise
     try:
-        host, port = listener.getsockname()[:2]
-        return Server(listener, host, port, app)
+        return Server(listener, host, listener.getsockname()[1], app)
     except BaseException:
         listener.close()
         release(host, port)

@@ -145,7 +145,7 @@ def test_strangers_on_the_socket_do_no_harm(tmp_path: Path) -> None:
                 with contextlib.suppress(ConnectionResetError):  # it has not read all that was sent
                     while part := client.recv(65536):
                         answer += part
-            return answer[8:]
+            return answer[16:]
 
         page = json.loads(talk(b'{"ask":"page","root":"default","names":["n"],"seconds":1}\n'))
         assert page == {"n": 3}
@@ -159,10 +159,12 @@ def test_strangers_on_the_socket_do_no_harm(tmp_path: Path) -> None:
         for client in waiting:
             client.connect(str(path))
             client.sendall(b'{"ask":"page","root":"default","names":["n"],"seconds":1}\n')
+        answered = 0
         for client in waiting:
             client.settimeout(10)
-            assert client.recv(100)
+            answered += bool(client.recv(100))  # of too many at once some are sent away
             client.close()
+        assert answered >= 4
         assert process.communicate("")[1] == ""
 
 

@@ -16,7 +16,7 @@ from pyvars.registry import Registry
 if TYPE_CHECKING:
     from pyvars.runtime.combine import Row
 
-__all__ = ("BUILTINS", "Builtin", "install", "kept", "start", "vitals")
+__all__ = ("BUILTINS", "Builtin", "install", "kept", "start", "vitals", "without_names")
 
 BUILTINS: Final = {
     "asyncio": "pyvars.runtime.event_loop:EventLoop",
@@ -116,6 +116,16 @@ def vitals() -> dict[str, object]:
     The values are the same objects for as long as they say the same.
     """
     return {target: _figures(target)() for target in BUILTINS.values() if hasattr(_class(target), "combined")}
+
+
+def without_names(figures: Mapping[str, object]) -> dict[str, object]:
+    """The same without what is never combined and may be long: the names of threads."""
+    return {
+        target: {key: each for key, each in cast("Row", row).items() if key != "names"}
+        if isinstance(row, dict)
+        else row
+        for target, row in figures.items()
+    }
 
 
 def kept(workers: "Sequence[Mapping[str, Row]]") -> dict[str, object]:

@@ -102,9 +102,12 @@ class MemStats:
 
     @staticmethod
     def kept(rows: Sequence[Row]) -> dict[str, object]:
-        """What stays of workers that have ended: the counts; all that they had allocated is freed."""
+        """What stays of workers that have ended: counts and last pauses; all that they had allocated is freed."""
+        pauses, ends = _newest(rows, int(total(rows, "NumGC")) & _UINT32)
         return {
             **totals(rows, (*_COUNTS, "NumGC", "NumForcedGC")),
+            "PauseNs": pauses,
+            "PauseEnd": ends,
             "Frees": total(rows, "Mallocs"),
             "LastGC": largest(rows, "LastGC"),
             "retired": True,

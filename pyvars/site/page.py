@@ -23,7 +23,7 @@ from pyvars.registry import Registry
 from pyvars.runtime import Builtin
 from pyvars.site.collect import COLLECTOR, TIMEOUT, Job, failure
 from pyvars.site.layout import Layout, foreign, lay_out, ordered, with_siblings
-from pyvars.variables import Float, Int, Var, Variable, is_own
+from pyvars.variables import Container, Float, Int, Var, Variable, is_own
 from pyvars.workers import Siblings
 from pyvars.workers.siblings import Tree, limited, summed
 
@@ -68,7 +68,7 @@ class Pages:
                 reader.read(name, var)
         jobs = [job for job in reader.jobs if job.label in labels]
         COLLECTOR.run(jobs, deadline)
-        return value({job.label: job.value for job in jobs if job.value is not None})
+        return value({job.label: None if job.value is None else [job.value] for job in jobs})
 
     def _read(
         self, registry: Registry, prefixes: tuple[str, ...], deadline: float, siblings: Siblings | None
@@ -133,7 +133,7 @@ class Reader:
         """What JSON can hold at once, or a Job or Branch that is to be settled."""
         self._name = name
         siblings = self._siblings
-        if siblings is None or not siblings.has(name):
+        if siblings is None or not issubclass(type(var), Container | NumberCell) or not siblings.has(name):
             return self._read(name, var, (), None)
         keys = siblings.plan.maps.get(name)
         if keys is not None and type(var) is Map and var.inline:
@@ -189,7 +189,12 @@ class Reader:
         values, missing = siblings.values([job.label for job in jobs], deadline)
         for job in jobs:
             own = cast("Func", job.var)
-            job.value = encode_foreign(own.combined([parsed(plain(job.value)), *values[job.label]]))
+            try:
+                job.value = encode_foreign(own.combined([parsed(plain(job.value)), *values[job.label]]))
+            except Exception as exception:  # together they are more than JSON can hold, say
+                job.value = None
+                self._failed(job.label, exception)
+                continue
             if missing:
                 pids = ", ".join(map(str, sorted(missing)))
                 self.errors[valid_text(job.label)] = {**failure(TIMEOUT), "workers": pids}

@@ -12,6 +12,7 @@ from pyvars.registry import Registry
 from pyvars.site.http import Request, Response, deadline, respond_with, text
 from pyvars.site.page import ERRORS, Pages, render_one, runs_code
 from pyvars.workers import ask, has_siblings, live_pids, siblings, workers
+from pyvars.workers.siblings import seconds_until
 
 __all__ = ("Index", "Vars", "Workers", "answer")
 
@@ -21,8 +22,6 @@ _TEXT = "text/plain; charset=utf-8"
 MAX_QUERY_BYTES = 4096
 MAX_NAMES = 64
 MAX_RENDERS = 2
-_MARGIN_SECONDS = 0.02
-"""So much earlier a sibling has to be done than who asks it."""
 
 _places: SimpleQueue[int] = SimpleQueue()  # who renders holds one; a tenth of the cost of a threading.Semaphore
 
@@ -105,7 +104,7 @@ class Vars:
         pids = live_pids(until)
         if worker != "all" and worker not in map(str, pids):
             return text(404, "no live worker has that pid; /debug/workers lists them")
-        seconds = max(0.0, until - monotonic() - _MARGIN_SECONDS)
+        seconds = seconds_until(until)
         wanted = pids if worker == "all" else [int(worker)]
         answers = ask(self._registry, {"ask": "page", "names": prefixes, "seconds": seconds}, until, wanted)
         pages = {pid: _checked(answers.get(pid, b"")) for pid in wanted}
@@ -156,8 +155,9 @@ def _is_list(data: object) -> bool:
 def _checked(page: bytes) -> Fragment | None:
     """A sibling's page, if that is what came."""
     try:
-        return Fragment(plain(parsed(page)))
-    except ValueError:
+        data = parsed(page)
+        return Fragment(plain(cast("object", data))) if isinstance(data, dict) else None
+    except (ValueError, TypeError, RecursionError):
         return None
 
 

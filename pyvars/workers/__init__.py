@@ -12,6 +12,7 @@ from typing import Any
 
 import pyvars
 from pyvars.cells import IntCell
+from pyvars.formats.json import valid_text
 from pyvars.registry import Registry
 from pyvars.runtime.proc import of_process
 from pyvars.workers.answerer import Ask, threads_run
@@ -54,10 +55,10 @@ def siblings(registry: Registry, deadline: float) -> Siblings | None:
     """What the siblings of this process add to the page of the registry; None if there is and was nobody else."""
     root = MEMBER.root(registry)
     family = MEMBER.family(deadline)
-    own = MEMBER.source()
+    own = MEMBER.own
     if root is None or own is None or family is None or not (family.peers or family.retired):
         return None
-    return Siblings(MEMBER, family, root, own)
+    return Siblings(MEMBER, family, root, own.source())
 
 
 def has_siblings() -> bool:
@@ -114,6 +115,6 @@ class Workers:
             "live": 1 + (len(family.live) if family is not None else 0),
             "retired": family.dead if family is not None else 0,
             "shared": MEMBER.shared,
-            "reason": "; ".join(reasons),
+            "reason": valid_text("; ".join(reasons)),
             "threads": threads_run(),
         }

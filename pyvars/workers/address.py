@@ -3,10 +3,10 @@
 The lock is of the process and goes with it, however it ends; a forked child does not have it.
 """
 
-import fcntl
 import os
 from urllib.parse import quote
 
+from pyvars.workers.locks import lock
 from pyvars.workers.member import MEMBER
 
 __all__ = ("claim", "release")
@@ -30,7 +30,7 @@ def claim(host: str, port: int) -> bool:
     except OSError:
         return True
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(file)
     except OSError:
         os.close(file)
         return False

@@ -6,6 +6,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from time import monotonic
@@ -18,12 +19,14 @@ __all__ = ("Answerer", "Ask", "reachable", "threads_run")
 Ask: TypeAlias = "dict[str, object]"
 """A question: `ask` is its kind, the rest belongs to the kind."""
 
-LENGTH = struct.Struct("=Q")
-"""An answer begins with its length, so that half of one is known for what it is."""
+HEAD = struct.Struct("=Qd")
+"""An answer begins with its length, so that half of one is known for what it is, and the time.monotonic of the answer,
+which on one machine is the same for all processes."""
 
 MAX_ASK = 64 * 1024
 TALK_SECONDS = 1.0
-MAX_AT_ONCE = 4
+ASK_SECONDS = 0.05
+MAX_AT_ONCE = 16
 _WATCH_SECONDS = 60.0
 _MAX_PATH = 100  # a socket's path has at most 107 bytes, man 7 unix
 
@@ -82,19 +85,16 @@ class Answerer:
         self._path = path
         if not threads_run():
             return
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            with reachable(path) as short:
-                listener.bind(short)
-            listener.listen(64)
-        except OSError:
-            listener.close()
-            return
-        self._listener = listener
-        self.resume()
+        with suppress(OSError):  # no descriptor is left, or it is a file system without sockets
+            self._listener = _listening(path)
+            self.resume()
 
     def watch(self, check: Callable[[], None]) -> None:
         """Call `check` again and again for a minute: soon at first, then once a second."""
+        if self._thread is None:
+            with suppress(RuntimeError):
+                threading.Thread(target=_watch, args=(check,), name="pyvars-watch", daemon=True).start()
+            return
         self.pause()
         self._check, self._pause, self._watch_until = check, 0.01, monotonic() + _WATCH_SECONDS
         self.resume()
@@ -131,7 +131,10 @@ class Answerer:
         """Start the thread, if there is somebody to listen to."""
         if self._listener is None or self._thread is not None:
             return
-        ended, self._wake = os.pipe()
+        try:
+            ended, self._wake = os.pipe()
+        except OSError:  # no descriptor is left
+            return
         self._thread = threading.Thread(
             target=self._run, args=(self._listener, ended), name="pyvars-workers", daemon=True
         )
@@ -147,14 +150,18 @@ class Answerer:
         poll = select.poll()
         poll.register(listener, select.POLLIN)
         poll.register(ended, select.POLLIN)
+        wait = select.poll()
+        wait.register(ended, select.POLLIN)
         try:
             while self._thread is threading.current_thread():
                 events = dict(poll.poll(self._timeout()))
                 if ended in events:  # the other end of the pipe is closed
                     return
                 if events:
-                    with suppress(OSError):
+                    try:
                         self._talk(listener.accept()[0])
+                    except OSError:  # half a question; or no descriptor is left, and then this would go round and round
+                        wait.poll(100)
                 if self._check is not None:
                     self._check()
         finally:
@@ -168,21 +175,25 @@ class Answerer:
         return self._pause * 1000
 
     def _talk(self, connection: socket.socket) -> None:
-        """Answer here what is quick, and in a thread what runs functions of the program."""
-        connection.settimeout(TALK_SECONDS)
+        """Answer here what is quick, and in a thread what runs functions of the program, as long as there are few."""
         try:
             ask = _received(connection)
         except BaseException:
             connection.close()
             raise
-        if ask.get("ask") != "vitals" and self._busy.acquire(blocking=False):
-            with suppress(RuntimeError):  # no more threads
+        connection.settimeout(TALK_SECONDS)
+        if ask.get("ask") == "vitals":
+            self._answer_to(connection, ask)
+        elif self._busy.acquire(blocking=False):
+            try:
                 threading.Thread(
                     target=self._answer_in_thread, args=(connection, ask), name="pyvars-answer", daemon=True
                 ).start()
-                return
-            self._busy.release()
-        self._answer_to(connection, ask)
+            except RuntimeError:  # no more threads
+                self._busy.release()
+                connection.close()
+        else:
+            connection.close()
 
     def _answer_in_thread(self, connection: socket.socket, ask: Ask) -> None:
         try:
@@ -193,13 +204,35 @@ class Answerer:
     def _answer_to(self, connection: socket.socket, ask: Ask) -> None:
         with connection, suppress(OSError):
             text = self._answer(ask)
-            connection.sendall(LENGTH.pack(len(text)) + text)
+            connection.sendall(HEAD.pack(len(text), monotonic()) + text)
+
+
+def _listening(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with reachable(path) as short:
+            listener.bind(short)
+        listener.listen(64)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _watch(check: Callable[[], None]) -> None:
+    """The same where nobody is answered: under gevent this is a greenlet, which time.sleep lets wait."""
+    pause, until = 0.01, time.monotonic() + _WATCH_SECONDS
+    while time.monotonic() < until:
+        time.sleep(pause)
+        pause = min(1.0, pause * 1.5)
+        check()
 
 
 def _received(connection: socket.socket) -> Ask:
-    """The question: one line of JSON."""
-    text = b""
+    """The question: one line of JSON, which is sent at once."""
+    text, until = b"", monotonic() + ASK_SECONDS
     while not text.endswith(b"\n"):
+        connection.settimeout(max(0.001, until - monotonic()))
         part = connection.recv(MAX_ASK)
         if not part or len(text) > MAX_ASK:
             raise ConnectionError("half a question")

@@ -7,19 +7,25 @@ from collections.abc import Iterable
 from time import monotonic
 
 from pyvars.formats.json import plain
-from pyvars.workers.answerer import LENGTH, Ask, reachable
+from pyvars.workers.answerer import HEAD, Ask, reachable
 from pyvars.workers.place import socket_of
 
-__all__ = ("Asker",)
+__all__ = ("PATIENCE_SECONDS", "VITALS", "Asker")
+
+PATIENCE_SECONDS = 0.05
+"""So long a page waits for the runtime figures of siblings."""
+VITALS: Ask = {"ask": "vitals"}
+MAX_ANSWER = 256 * 1024 * 1024
 
 
 class _Call:
     """One question to one sibling, and what has come of the answer."""
 
-    __slots__ = ("connection", "data")
+    __slots__ = ("asked", "connection", "data")
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
+        self.asked = monotonic()
         self.data = bytearray()
 
     def receive(self) -> bool:
@@ -31,19 +37,25 @@ class _Call:
         except OSError:
             part = b""
         self.data += part
-        return not part
+        # A child that the sibling forked meanwhile may hold the connection open.
+        return not part or self.answer is not None or len(self.data) > MAX_ANSWER
 
     @property
     def answer(self) -> bytes | None:
         """The whole answer, or None if half of it is missing."""
-        if len(self.data) < LENGTH.size:
+        if len(self.data) < HEAD.size:
             return None
-        body = bytes(self.data[LENGTH.size :])
-        return body if len(body) == LENGTH.unpack_from(self.data)[0] else None
+        body = bytes(self.data[HEAD.size :])
+        return body if len(body) == HEAD.unpack_from(self.data)[0] else None
+
+    @property
+    def late(self) -> bool:
+        """Whether it was answered, but only after nobody waited for it any more."""
+        return len(self.data) >= HEAD.size and HEAD.unpack_from(self.data)[1] - self.asked > PATIENCE_SECONDS
 
 
 class Asker:
-    """Asks the siblings of this process. One thread at a time asks; others go without an answer."""
+    """Asks the siblings of this process. Thread-safe."""
 
     def __init__(self) -> None:
         self._silent: dict[str, _Call] = {}
@@ -58,16 +70,17 @@ class Asker:
     def ask(self, directory: str, siblings: Iterable[str], ask: Ask, deadline: float) -> dict[str, bytes]:
         """The answers by the name of the sibling's segment; of who has not answered by the deadline there is none.
 
-        Who has not answered an earlier question yet, being stopped say, is not asked and not waited for.
+        Who has not answered an earlier question yet, being stopped say, is not asked and not waited for. Several
+        threads may ask.
         """
         text = plain(ask) + b"\n"
         calls: dict[int, tuple[str, _Call]] = {}
         poll = select.poll()
         names = set(siblings)
-        for name in [name for name in self._silent if name not in names]:  # it has died
+        for name in [name for name in list(self._silent) if name not in names]:  # it has died
             self._drop(name)
         for name in names:
-            if self._is_silent(name):
+            if self._is_silent(directory, name):
                 continue
             call = _call(os.path.join(directory, socket_of(name)), text)
             if call is not None:
@@ -87,14 +100,19 @@ class Asker:
             self._silent[name] = call
         return answers
 
-    def _is_silent(self, name: str) -> bool:
+    def _is_silent(self, directory: str, name: str) -> bool:
+        """Whether it still owes an answer, or was late with the last one: then it is asked how it is, and not waited
+        for, until it has been quick once."""
         call = self._silent.get(name)
         if call is None:
             return False
         if not call.receive():
             return True
-        self._drop(name)  # late, but it answers again
-        return False
+        self._drop(name)
+        again = _call(os.path.join(directory, socket_of(name)), plain(VITALS) + b"\n") if call.late else None
+        if again is not None:
+            self._silent[name] = again
+        return again is not None
 
     def _drop(self, name: str) -> None:
         call = self._silent.pop(name, None)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pyvars.workers.layout import CorruptError, Layout
-from pyvars.workers.peers import Peer, Seen, read
+from pyvars.workers.peers import Peer, read
 from pyvars.workers.place import RETIRED, SEGMENT
 from pyvars.workers.retired import fold, read_retired
 
@@ -47,7 +47,7 @@ class Group:
         self.directory = directory
         self._own = own
         self._layout = layout
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, Peer] = {}
         self._alone = 0
 
     def is_alone(self) -> bool:
@@ -89,7 +89,7 @@ class Group:
                 break
         if not family.peers and not family.retired and not family.damaged and began - changed > _SETTLED_NS:
             self._alone = changed
-        self._seen = {peer.name: peer.seen for peer in (*family.peers, *([family.retired] if family.retired else []))}
+        self._seen = {peer.name: peer for peer in (*family.peers, *([family.retired] if family.retired else []))}
         return family
 
     def _retired_now(self) -> tuple[int, int]:

@@ -127,7 +127,8 @@ def _same_command(pid: int, parent: int, proc: str) -> bool:
         theirs = _read(parent, "cmdline", proc)
     except OSError:
         return _hidden(pid, parent, proc)
-    if mine != theirs and pid == os.getpid() and mine.rstrip(b"\0") != b"\0".join(_told()):
+    titled = pid == os.getpid() and mine.rstrip(b"\0") != b"\0".join(_told())
+    if mine != theirs and titled and (parent != 1 or _read(1, "comm", proc) == _read(pid, "comm", proc)):
         # setproctitle or the like: the parent may have a title of its own, too.
         raise UnknownOwnerError(
             f"this process has a title, and its parent {parent} is of another user, so it cannot be told whether they"

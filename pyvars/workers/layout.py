@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Iterator, Sequence
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
 from pyvars.formats.json import valid_text
@@ -10,7 +10,7 @@ from pyvars.workers.segment import CONTAINER, FLOAT, FOLDED, FREE, INT, MAP, REC
 
 __all__ = ("CorruptError", "Layout", "Path", "parse", "shown")
 
-Path = tuple[str, ...]
+Path: TypeAlias = "tuple[str, ...]"
 """The root, and the name and keys below it."""
 
 _MAX_DEPTH = 32
@@ -130,14 +130,16 @@ def _walk(
     found: dict[int, list[tuple[Path, int, bool]]],
     containers: dict[Path, bool],
 ) -> None:
-    if len(path) > _MAX_DEPTH or len(found[INT]) + len(found[FLOAT]) + len(containers) > _MAX_NUMBERS:
+    if len(path) > _MAX_DEPTH:  # what is deeper is left out, as it is by whoever wrote it
+        return
+    if len(found[INT]) + len(found[FLOAT]) + len(containers) > _MAX_NUMBERS:
         raise CorruptError("its names have no end")
     for key, record in children.get(within[-1], {}).items():
         if record.kind in (CONTAINER, MAP):
             if record.word not in within:  # a registry may hold itself; the page says so
                 containers[(*path, key)] = record.kind == MAP
                 _walk(children, (*within, record.word), (*path, key), found, containers)
-        else:
+        elif path:  # below a root
             found[record.kind].append(((*path, key), record.word, record.gauge))
 
 

@@ -4,33 +4,29 @@ import atexit
 import os
 import sys
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from threading import Lock
 from time import monotonic
 from weakref import ref
 
-from pyvars.cells import IntCell, lock
-from pyvars.formats.json import plain
+from pyvars.cells import IntCell, after_fork, in_child
 from pyvars.registry import Registry
-from pyvars.runtime import vitals
 from pyvars.runtime.reading import REUSE_SECONDS
 from pyvars.workers.answerer import Answerer, Ask
-from pyvars.workers.asking import Asker
+from pyvars.workers.asking import PATIENCE_SECONDS, VITALS, Asker
 from pyvars.workers.family import Family, Group
 from pyvars.workers.group import is_running, owner_in, start_of
-from pyvars.workers.layout import Layout, parse
+from pyvars.workers.own import Own
 from pyvars.workers.place import UnsharedError, find_place, group_exists, remove_group, socket_of, sweep
-from pyvars.workers.plan import Source
-from pyvars.workers.segment import H_CHUNKS, H_GENERATION, H_REQUESTS, H_USED, INT, Segment, record_area
+from pyvars.workers.segment import H_REQUESTS, INT, Segment
 from pyvars.workers.tree import Tree
 
 __all__ = ("MEMBER", "Member")
 
 _ATTEMPTS = 10
-PATIENCE_SECONDS = 0.05
-"""So long a page waits for the runtime figures of siblings. Who is late once is not waited for until it answers."""
+RETRY_SECONDS = 1.0
+BIRTH_SECONDS = 5.0
 
 
 class Member:
@@ -43,6 +39,8 @@ class Member:
         """Why numbers are not shared; empty if they are."""
         self.group: Group | None = None
         """The group, if this process is in one."""
+        self.own: Own | None = None
+        """What its own segment says, then."""
         self.answer: Callable[[Registry, Ask], bytes] | None = None
         """What answers siblings that ask for values of functions: set by who knows the pages."""
         self.answerer: Answerer = Answerer(self._answer)
@@ -53,14 +51,12 @@ class Member:
         self._tree: Tree | None = None
         self._uid = -1
         self._pid = os.getpid()
-        self._vitals: dict[str, object] = {}
-        self._vitals_lock = Lock()
-        self._layout: tuple[int, Layout] | None = None
         self._lock = Lock()
         self._hooked = False
         self._refreshed = 0.0
         self._answered: frozenset[str] = frozenset()
         self._latest: tuple[float, Family] | None = None
+        self._tried = self._looked = self._forked_at = -60.0
 
     @property
     def shared(self) -> bool:
@@ -83,6 +79,7 @@ class Member:
 
     def share(self, registry: Registry, *, default: bool) -> None:
         """Share the numbers of the registry with the group; become a member of it if need be. Again is no error."""
+        self._hook()
         with self._lock:
             if self.root(registry) is None:
                 self._numbered += not default
@@ -92,13 +89,19 @@ class Member:
                     self._tree.add_root(name, registry)
             if self._segment is None:
                 self._bind(None)
-            self._hook()
 
     def _drop(self, name: str, _: object) -> None:
         self._roots.pop(name, None)
 
     def join(self, registry: Registry) -> bool:
-        """Share the default registry if there is a group to join; false if there is none yet."""
+        """Share the default registry if there is a group to join; false if there is none yet.
+
+        It is looked for at most every 100 ms, since a program may publish a great many variables.
+        """
+        now = monotonic()
+        if now - self._looked < REUSE_SECONDS or self._lock.locked():
+            return False
+        self._looked = now
         if self.group is None and not group_exists():
             return False
         self.share(registry, default=True)
@@ -108,52 +111,43 @@ class Member:
         if self._hooked:
             return
         self._hooked = True
+        in_child.append(self._abandon)
         atexit.register(self._leave)
         if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
             os.register_at_fork(
-                before=self.answerer.pause, after_in_parent=self.answerer.resume, after_in_child=self._after_fork
+                before=self.answerer.pause, after_in_parent=self._forked, after_in_child=self._after_fork
             )
         if "uwsgi" in sys.modules:
-            # Without enable-threads uWSGI forks its workers without Python's hooks.
-            import_module("uwsgidecorators").postfork(self._after_fork)
+            self._hook_uwsgi()
 
-    def _bind(self, group: str | None, before: Tree | None = None, *, restart: bool = False) -> None:
-        """Become a member of the group; if that cannot be, count in private memory, and say why.
+    def _hook_uwsgi(self) -> None:
+        """Without enable-threads uWSGI forks its workers without Python's hooks."""
 
-        `before` is the tree of the segment that is left, if there was one.
-        """
-        self.reason = ""
+        def forked() -> None:
+            after_fork()
+            self._after_fork()
+
+        try:
+            import_module("uwsgidecorators").postfork(forked)
+        except Exception:  # without a master it refuses to be imported
+            sys.modules["uwsgi"].post_fork_hook = forked  # type: ignore[attr-defined]
+
+    def _bind(self, group: str | None, *, restart: bool = False) -> None:
+        """Become a member of the group; if that cannot be, count in private memory, and say why."""
+        self._tried = monotonic()
+        self.reason = "the directory for sharing does not stay"
         for _ in range(_ATTEMPTS):
-            segment = None
             try:
-                directory = self._place(group)
-                pid = os.getpid()
-                segment = Segment(directory, pid, start_of(pid))
-                tree = before.moved(segment, restart=restart) if before is not None else None
-                if tree is None:
-                    if before is not None:
-                        before.close(restart=restart)
-                    tree, before = Tree(segment), None
-                    for name, root in self._roots.copy().items():
-                        if (registry := root()) is not None:
-                            tree.add_root(name, registry)
-                self.requests.bind(*segment.word(H_REQUESTS, INT))
-                self._segment, self._tree, self._uid, self._pid = segment, tree, os.geteuid(), pid
-                self._layout, self._vitals = None, {}
-                self.write_vitals()
-                segment.publish()
+                self._enter(self._place(group), restart)
             except FileNotFoundError:  # a sweeper took it for dirt: an unlucky moment, or two
-                self._unbind(segment, before)
-                before = None
+                self._exit()
                 continue
             except (OSError, UnsharedError) as error:
-                self._unbind(segment, before, restart=restart)
+                self._exit()
                 self.reason = str(error)
-                return
-            self.group = Group(directory, segment.name, self.layout)
-            self.answerer.start(os.path.join(directory, socket_of(segment.name)))
+            else:
+                self.reason = ""
             return
-        self.reason = "the directory for sharing does not stay"
 
     def _place(self, group: str | None) -> str:
         try:
@@ -163,52 +157,31 @@ class Member:
         sweep(os.path.dirname(directory), keep=directory)
         return directory
 
-    def _unbind(self, segment: Segment | None, before: Tree | None, *, restart: bool = False) -> None:
-        for tree in (before, self._tree):
-            if tree is not None:
-                tree.close(restart=restart)
+    def _enter(self, directory: str, restart: bool) -> None:
+        pid = os.getpid()
+        # Known to this object before a cell is bound: a fork may come at any moment.
+        self._segment = segment = Segment(directory, pid, start_of(pid))
+        self._tree = tree = Tree(segment, restart=restart)
+        self._uid, self._pid = os.geteuid(), pid
+        self.own = own = Own(segment)
+        for name, root in self._roots.copy().items():
+            if (registry := root()) is not None:
+                tree.add_root(name, registry)
+        tree.restart = False
+        self.requests.bind(*segment.word(H_REQUESTS, INT))
+        own.write_vitals()
+        segment.publish()
+        self.group = Group(directory, segment.name, own.layout)
+        self.answerer.start(os.path.join(directory, socket_of(segment.name)))
+
+    def _exit(self) -> None:
+        """Count in private memory again, from what there is."""
+        if self._tree is not None:
+            self._tree.close(restart=False)
         self.requests.unbind()
-        if segment is not None:
-            segment.discard()
-        self._segment = self._tree = self.group = self._latest = None
-
-    def write_vitals(self) -> None:
-        """Put the runtime figures of this process where its siblings see them, if they say something else than before.
-
-        What cannot be written is not worth an error: the others then see the figures from before.
-        """
-        with self._vitals_lock:
-            figures = vitals()
-            if self._segment is not None and any(self._vitals.get(key) is not each for key, each in figures.items()):
-                self._vitals = figures
-                with suppress(TypeError):
-                    self._segment.write_vitals(plain(figures))
-
-    def vitals(self, target: str) -> object:
-        """The figures of this process as its siblings see them: what one page said, the next one does not take back."""
-        return self._vitals.get(target)
-
-    def layout(self) -> Layout:
-        """The layout of this process's own segment."""
-        segment = self._segment
-        if segment is None:
-            return parse((), 0, False)
-        generation: int = segment.header[H_GENERATION]
-        if self._layout is None or self._layout[0] != generation:
-            areas = [segment.read(*record_area(chunk)) for chunk in range(segment.header[H_CHUNKS])]
-            self._layout = generation, parse(areas, segment.header[H_USED], True)
-        return self._layout[1]
-
-    def source(self) -> Source | None:
-        """The numbers of this process, as the siblings see them; None if it is in no group."""
-        for _ in range(_ATTEMPTS):  # names may change meanwhile
-            segment, layout = self._segment, self.layout()
-            if segment is None:
-                return None
-            words = memoryview(segment.numbers())
-            if self.layout() is layout:
-                break
-        return Source(layout, words.cast("q"), words.cast("d"), True)
+        if self._segment is not None:
+            self._segment.discard()
+        self._segment = self._tree = self.own = self.group = self._latest = None
 
     def family(self, deadline: float, *, renew: bool = False) -> Family | None:
         """What the siblings say; None if this process is in no group.
@@ -217,11 +190,11 @@ class Member:
         most every 100 ms, or now to `renew` them: who does not so in time is read as it was before.
         """
         self._check()
-        group = self.group
-        if group is None:
+        group, own = self.group, self.own
+        if group is None or own is None:
             return None
         if not group.is_alone():
-            self.write_vitals()
+            own.write_vitals()
             self._refresh(group, deadline, renew)
         self._latest = monotonic(), group.read()
         return self._latest[1]
@@ -237,7 +210,7 @@ class Member:
         if renew or now - self._refreshed >= REUSE_SECONDS:
             self._refreshed = now
             until = min(deadline, now + PATIENCE_SECONDS)
-            self._answered = frozenset(self.asker.ask(group.directory, group.siblings(), {"ask": "vitals"}, until))
+            self._answered = frozenset(self.asker.ask(group.directory, group.siblings(), VITALS, until))
 
     def ask(self, ask: Ask, deadline: float, pids: Collection[int]) -> dict[int, bytes]:
         """What live members with these pids answer, by pid; empty of who did not."""
@@ -256,51 +229,68 @@ class Member:
 
     def _answer(self, ask: Ask) -> bytes:
         if ask.get("ask") == "vitals":
-            self.write_vitals()
+            if self.own is not None:
+                self.own.write_vitals()
             return b"{}"
         root = self._roots.get(str(ask.get("root")))
         registry = root() if root is not None else None
         return self.answer(registry, ask) if registry is not None and self.answer is not None else b"null"
 
     def _check(self) -> None:
-        """After a fork that ran no hook, and after a change of user, be where this process belongs now."""
+        """After a fork that ran no hook, and after a change of user, be where this process belongs now.
+
+        And try again where it could not be before, once a second.
+        """
         if self._segment is not None and self._pid != os.getpid():
+            after_fork()
             self._after_fork()
         if self._segment is not None and self._uid != os.geteuid():
             self._move()
+        if self._segment is None and monotonic() - self._tried > RETRY_SECONDS and self._roots:
+            with self._lock:
+                if self._segment is None:
+                    self._bind(None)
 
     def _move(self) -> None:
         """Go on in the place of the new user, which those who changed likewise can read."""
         with self._lock:
-            segment, group = self._segment, self.group
-            if segment is None or group is None or self._uid == os.geteuid():
+            segment, group, tree = self._segment, self.group, self._tree
+            if segment is None or group is None or tree is None or self._uid == os.geteuid():
                 return
             self.answerer.stop()
-            tree = self._tree
-            self._segment = self._tree = self.group = self._latest = None
-            self._bind(os.path.basename(group.directory), tree)
+            tree.close(restart=False)
+            self.requests.unbind()
+            self._segment = self._tree = self.own = self.group = self._latest = None
             segment.clear()  # whoever still reads it there must not count these numbers a second time
             segment.close()
+            self._bind(os.path.basename(group.directory))
+
+    def _forked(self) -> None:
+        self._forked_at = monotonic()
+        self.answerer.resume()
+
+    def _abandon(self) -> None:
+        """In a child, before anything else there: write no more to the memory of the parent."""
+        if self._pid != os.getpid() and self._tree is not None:
+            self._tree.close(restart=True)
+            self.requests.restart()
 
     def _after_fork(self) -> None:
         """In a child: its share begins at zero, in a segment of its own, in the group of its parent."""
         if self._pid == os.getpid():
             return
         self._pid = os.getpid()
-        lock._at_fork_reinit()  # type: ignore[attr-defined]  # for uWSGI, which runs no hooks
-        self._lock, self._vitals_lock = Lock(), Lock()
+        self._lock = Lock()
         self.answerer.forget()
         self.asker.forget()
         self._refreshed = 0.0
         segment, group = self._segment, self.group
-        if segment is None or group is None:
-            return
-        tree = self._tree
-        self.requests.restart()
-        self._segment = self._tree = self.group = self._latest = None
-        self._bind(os.path.basename(group.directory), tree, restart=True)
-        segment.close()
-        if self._segment is not None and self._uid == 0 and self.answerer.runs:
+        self._segment = self._tree = self.own = self.group = self._latest = None
+        if segment is not None:
+            segment.close()
+        if self._roots:
+            self._bind(os.path.basename(group.directory) if group is not None else None, restart=segment is not None)
+        if self._segment is not None and self._uid == 0:
             self.answerer.watch(self._check)  # servers drop privileges in the child, soon after the fork
 
     def _leave(self) -> None:
@@ -311,7 +301,9 @@ class Member:
         tree.leave()
         self.answerer.stop()
         owner = owner_in(os.path.basename(group.directory))
-        if owner is not None and (owner.pid == self._pid or not is_running(owner)):
+        if owner is None or (owner.pid != self._pid and is_running(owner)):
+            return
+        if monotonic() - self._forked_at > BIRTH_SECONDS:  # a child that was just forked may be on its way in
             remove_group(group.directory, segment.name)
 
 

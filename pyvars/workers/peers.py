@@ -11,7 +11,7 @@ from zlib import crc32
 from pyvars.cells import Words
 from pyvars.formats.json import parsed
 from pyvars.workers.layout import CorruptError, Layout, parse
-from pyvars.workers.place import probe
+from pyvars.workers.locks import probe
 from pyvars.workers.segment import (
     CHUNK,
     FIRST_WORD,
@@ -34,6 +34,9 @@ from pyvars.workers.segment import (
 
 __all__ = ("Peer", "Vitals", "read")
 
+_ATTEMPTS = 20
+MAX_RETIRED = 2**53
+
 Vitals = dict[str, dict[str, Any]]
 """The runtime figures of a process, by the import string of the built-in."""
 
@@ -42,15 +45,17 @@ class Peer(NamedTuple):
     """What one segment said at one moment."""
 
     name: str
+    inode: int
     alive: bool
     pid: int
     start: int
     requests: int
     retired: int
+    generation: int
     layout: Layout
     words: bytes
+    vitals_version: int
     vitals: Vitals
-    seen: "Seen"
 
     @property
     def ints(self) -> Words:
@@ -63,17 +68,8 @@ class Peer(NamedTuple):
         return memoryview(self.words).cast("d")
 
 
-class Seen(NamedTuple):
-    """What is kept of a segment from one reading to the next, since it mostly stays."""
-
-    generation: int
-    layout: Layout
-    vitals_version: int
-    vitals: Vitals
-
-
-def read(path: str, before: Seen | None) -> Peer:
-    """Read one segment.
+def read(path: str, before: Peer | None) -> Peer:
+    """Read one segment; what has not changed since `before`, an earlier reading of it, is taken from there.
 
     Raises:
         FileNotFoundError: it has gone.
@@ -82,10 +78,14 @@ def read(path: str, before: Seen | None) -> Peer:
     """
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
+        if before is not None and before.inode != os.fstat(file).st_ino:
+            before = None
         alive = probe(file)
-        for last in (False, False, True):
+        for last in (*[False] * _ATTEMPTS, True):
             with suppress(_ChangedError):
                 return _read(file, os.path.basename(path), alive, before, last)
+        if before is not None:  # names come and go faster than they can be read: the numbers of a moment ago
+            return before
         raise CorruptError("it changes faster than it can be read")
     finally:
         os.close(file)
@@ -95,32 +95,42 @@ class _ChangedError(Exception):
     """Names changed while they were read."""
 
 
-def _read(file: int, name: str, alive: bool, before: Seen | None, last: bool) -> Peer:
+def _read(file: int, name: str, alive: bool, before: Peer | None, last: bool) -> Peer:
     words = _exactly(file, WORDS * 8, 0)
     header = memoryview(words).cast("q")
     used, chunks, generation = header[H_USED], header[H_CHUNKS], header[H_GENERATION]
     if header[H_MAGIC] != MAGIC:
         raise CorruptError("it is no segment of this version of pyvars")
-    if not 0 < chunks <= MAX_CHUNKS or not FIRST_WORD <= used <= chunks * WORDS:
+    if not 0 < chunks <= MAX_CHUNKS or not FIRST_WORD <= used <= chunks * WORDS or header[H_PID] < 0:
         raise CorruptError("its header is damaged")
-    words += b"".join(_exactly(file, WORDS * 8, chunk * CHUNK) for chunk in range(1, -(-used // WORDS)))
     # An odd generation that stays is of an owner that was stopped or killed in the middle of a change.
     settled = generation % 2 == 0
     if not settled and not last:
         raise _ChangedError
-    if settled and before is not None and before.generation == generation:
-        layout = before.layout
-    else:
-        areas = (record_area(chunk) for chunk in range(chunks))
-        layout = parse(tuple(_exactly(file, end - begin, begin) for begin, end in areas), used, not settled)
-    if settled and _exactly(file, 8, H_GENERATION * 8) != words[H_GENERATION * 8 : (H_GENERATION + 1) * 8]:
+    words += b"".join(_exactly(file, WORDS * 8, chunk * CHUNK) for chunk in range(1, -(-used // WORDS)))
+    areas: list[bytes] = []
+    known = before is not None and settled and before.generation == generation
+    if not known:
+        areas = [_exactly(file, end - begin, begin) for begin, end in map(record_area, range(chunks))]
+    # Before the records are read in earnest, which takes far longer.
+    if _exactly(file, 8, H_GENERATION * 8) != words[H_GENERATION * 8 : (H_GENERATION + 1) * 8]:
         raise _ChangedError
+    layout = before.layout if known and before is not None else parse(areas, used, not settled)
     version = header[H_VITALS]
-    known = before is not None and before.vitals_version == version
-    vitals = before.vitals if known and before is not None else _vitals(file, version)
-    seen = Seen(generation if settled else -1, layout, version, vitals)
+    same = before is not None and before.vitals_version == version
     return Peer(
-        name, alive, header[H_PID], header[H_START], header[H_REQUESTS], header[H_RETIRED], layout, words, vitals, seen
+        name=name,
+        inode=os.fstat(file).st_ino,
+        alive=alive,
+        pid=header[H_PID],
+        start=header[H_START],
+        requests=header[H_REQUESTS],
+        retired=min(max(header[H_RETIRED], 0), MAX_RETIRED),
+        generation=generation,
+        layout=layout,
+        words=words,
+        vitals_version=version,
+        vitals=before.vitals if same and before is not None else _vitals(file, version),
     )
 
 

@@ -4,13 +4,13 @@ The directory of a user is `/dev/shm/pyvars-<uid>`, else the same below $XDG_RUN
 it each group of processes has one. PYVARS_SHARE names the group's directory itself, or is `off`.
 """
 
-import fcntl
 import os
 import stat
 from contextlib import suppress
 from tempfile import gettempdir
 
 from pyvars.workers.group import find, is_running, name_of, owner_in
+from pyvars.workers.locks import AVAILABLE, is_locked
 
 __all__ = (
     "RETIRED",
@@ -18,9 +18,7 @@ __all__ = (
     "UnsharedError",
     "find_place",
     "group_exists",
-    "is_locked",
     "private_directory",
-    "probe",
     "remove_group",
     "socket_of",
     "sweep",
@@ -48,6 +46,8 @@ def find_place(group: str | None) -> str:
         UnsharedError: there is no such place; it was turned off; or it cannot be told which processes belong together.
         OSError: the same, in the words of the system.
     """
+    if not AVAILABLE:
+        raise UnsharedError("this system has no record locks (fcntl)")
     wanted = os.environ.get("PYVARS_SHARE", "")
     if wanted == "off":
         raise UnsharedError("PYVARS_SHARE is off")
@@ -60,7 +60,7 @@ def find_place(group: str | None) -> str:
 def group_exists() -> bool:
     """Whether the directory of this process's group is there already."""
     wanted = os.environ.get("PYVARS_SHARE", "")
-    if wanted:
+    if wanted or not AVAILABLE:
         return wanted != "off" and os.path.isdir(wanted)
     base = os.path.join(_memory(), f"pyvars-{os.geteuid()}")
     try:
@@ -105,7 +105,12 @@ def private_directory(path: str) -> str:
 
 
 def sweep(base: str, keep: str = "") -> None:
-    """Remove the groups in `base` that have neither an owner nor a live member, but for `keep`."""
+    """Remove the groups in `base` that have neither an owner nor a live member, but for `keep`.
+
+    Not where PYVARS_SHARE says: what is beside that directory is not ours.
+    """
+    if os.environ.get("PYVARS_SHARE"):
+        return
     for group in _groups(base):
         owner = owner_in(os.path.basename(group))
         if group == keep or owner is None or is_running(owner):
@@ -130,30 +135,16 @@ def remove_group(group: str, own: str = "") -> None:
         os.rmdir(group)
 
 
-def is_locked(path: str) -> bool:
-    """Whether a process holds the lock of the file. Never ask of a file of this process: closing it ends its lock."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        return probe(file)
-    finally:
-        os.close(file)
-
-
-def probe(file: int) -> bool:
-    """Whether another process holds the lock of the open file."""
-    try:
-        fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    return False
-
-
 def _groups(base: str) -> list[str]:
+    """The groups in a directory, which may be anybody's: those of this user and of this namespace of pids."""
     try:
-        return [entry.path for entry in os.scandir(base) if entry.name.startswith("g-")]
+        return [
+            entry.path
+            for entry in os.scandir(base)
+            if owner_in(entry.name) is not None
+            and entry.is_dir(follow_symlinks=False)
+            and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+        ]
     except OSError:
         return []
 

@@ -4,7 +4,7 @@ A column is what one segment has for a list of paths. Columns are picked and add
 us a segment; a dictionary of paths would take ten times that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from math import fsum
 from operator import itemgetter
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from pyvars.cells import INT64_MAX, INT64_MIN
 from pyvars.workers.layout import Layout, Numbers, Path, shown
 from pyvars.workers.segment import ZERO_WORD
+from pyvars.workers.sums import rest_of
 
 __all__ = ("Plan", "Source", "plan_for")
 
@@ -31,6 +32,8 @@ class Source(NamedTuple):
 class _Picks(NamedTuple):
     ints: "itemgetter[Any]"
     floats: "itemgetter[Any]"
+    rests: "itemgetter[Any]"
+    """What was cut off from sums of floats of the dead."""
 
 
 class Plan:
@@ -56,14 +59,15 @@ class Plan:
         """Names of more than that: registries, Maps of Maps, and what is an integer here and a float there."""
         mixed = ints.keys() & floats.keys()
         for index, path in enumerate((*ints, *floats)):
-            if path in mixed or len(path) > 3 or (len(path) == 3 and path[:2] not in maps):
-                self.others.add(path[1])
-            elif len(path) == 2:
-                self.scalars[path[1]] = index
+            _, name, *keys = path
+            if path in mixed or len(keys) > 1 or (keys and path[:2] not in maps):
+                self.others.add(name)
+            elif keys:
+                self.maps.setdefault(name, {})[keys[0]] = index
             else:
-                self.maps.setdefault(path[1], {})[path[2]] = index
-        for name, keys in self.maps.items():
-            self.maps[name] = {key: keys[key] for key in sorted(keys)}
+                self.scalars[name] = index
+        for name, members in self.maps.items():
+            self.maps[name] = {key: members[key] for key in sorted(members)}
             if name in self.scalars:
                 self.others.add(name)
         for name in self.others:
@@ -76,7 +80,9 @@ class Plan:
         ints: list[float] = list(map(sum, zip(*(pick.ints(source.ints) for pick, source in picks), strict=True)))
         if ints and not INT64_MIN <= min(ints) <= max(ints) <= INT64_MAX:
             ints = [min(max(number, INT64_MIN), INT64_MAX) for number in ints]
-        rows = zip(*(pick.floats(source.floats) for pick, source in picks), strict=True)
+        columns = [pick.floats(source.floats) for pick, source in picks]
+        columns += [pick.rests(source.floats) for pick, source in picks if not source.alive]
+        rows = zip(*columns, strict=True)
         return [*ints[:-2], *[_exact(row) for row in rows][:-2]]
 
 
@@ -92,13 +98,14 @@ def _of(layout: Layout, alive: bool) -> tuple[Numbers, Numbers]:
     return (layout.ints, layout.floats) if alive else layout.counts
 
 
-def _picks(layout: Layout, alive: bool, ints: dict[Path, None], floats: dict[Path, None]) -> _Picks:
-    def pick(numbers: Numbers, paths: dict[Path, None]) -> "itemgetter[Any]":
+def _picks(layout: Layout, alive: bool, ints: Iterable[Path], floats: Iterable[Path]) -> _Picks:
+    def pick(numbers: Numbers, paths: Iterable[Path]) -> "itemgetter[Any]":
         words = dict(zip(numbers.paths, numbers.words, strict=True))
         # What a segment does not have is 0. Two more, since itemgetter gives no tuple for one and refuses none.
         return itemgetter(*(words.get(path, ZERO_WORD) for path in paths), ZERO_WORD, ZERO_WORD)
 
-    return _Picks(*(pick(numbers, paths) for numbers, paths in zip(_of(layout, alive), (ints, floats), strict=True)))
+    of_ints, of_floats = _of(layout, alive)
+    return _Picks(pick(of_ints, ints), pick(of_floats, floats), pick(of_floats, map(rest_of, floats)))
 
 
 _plans: dict[tuple[object, ...], Plan] = {}

@@ -4,7 +4,6 @@ The file has the form of a segment. It says whose numbers are in it, so that a d
 removal of the folded segments changes nothing.
 """
 
-import fcntl
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,10 +11,11 @@ from contextlib import suppress
 from pyvars.formats.json import plain
 from pyvars.runtime import kept
 from pyvars.workers.layout import Layout, Path, shown
-from pyvars.workers.peers import Peer, Seen, read
+from pyvars.workers.locks import exclusive
+from pyvars.workers.peers import MAX_RETIRED, Peer, read
 from pyvars.workers.place import RETIRED, SEGMENT, socket_of
 from pyvars.workers.segment import CONTAINER, FLOAT, FOLDED, H_RETIRED, INT, Segment
-from pyvars.workers.sums import Sums, add, number
+from pyvars.workers.sums import Sums, add, number, remainder, rest_of
 
 __all__ = ("fold", "read_retired")
 
@@ -23,7 +23,7 @@ MAX_UNSEEN = 20_000
 """So many numbers that no live worker shows are kept, for one that may: names may hold a pid, and so never end."""
 
 
-def read_retired(directory: str, before: Seen | None) -> Peer | None:
+def read_retired(directory: str, before: Peer | None) -> Peer | None:
     """What is kept of dead workers, or None if none has died yet. Raises CorruptError, OSError."""
     try:
         return read(os.path.join(directory, RETIRED), before)
@@ -37,14 +37,11 @@ def fold(directory: str, own: str, live: Sequence[Layout]) -> bool:
     `own` is the name of this process's segment, `live` what live workers show. False if another process is about it,
     or there is no room: then the dead segments stay, and count where they are.
     """
-    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _fold(directory, own, live)
+        with exclusive(directory):
+            _fold(directory, own, live)
     except OSError:
         return False
-    finally:
-        os.close(lock)
     return True
 
 
@@ -93,11 +90,18 @@ def _write(
             words, local = segment.word(index, kind)
             words[local] = number(addends)
             segment.link(_container(segment, containers, path[:-1]), path[-1], kind, index)
+            rest = 0.0 if isinstance(addends, int) else remainder(addends)
+            if rest:
+                index = segment.allocate()
+                words, local = segment.word(index, FLOAT)
+                words[local] = rest
+                segment.link(_container(segment, containers, rest_of(path)[:-1]), path[-1], FLOAT, index)
         for name in present:
             segment.link(0, name, FOLDED, 0)
-        segment.header[H_RETIRED] = (retired.retired if retired else 0) + len(dead)
+        segment.header[H_RETIRED] = min(MAX_RETIRED, (retired.retired if retired else 0) + len(dead))
         rows = [peer.vitals for peer in (*([retired] if retired else []), *dead)]
-        segment.write_vitals(plain(kept(rows)))
+        with suppress(TypeError, ValueError):  # they were written by processes that are dead, and may be anything
+            segment.write_vitals(plain(kept(rows)))
         segment.publish(RETIRED)
         segment.close()
     except BaseException:

@@ -14,7 +14,6 @@ roots. Records are written in place and their room is used again, between two st
 locked by its owner (a POSIX record lock, which the kernel drops when the process ends, however it ends).
 """
 
-import fcntl
 import mmap
 import os
 import secrets
@@ -24,6 +23,7 @@ from contextlib import contextmanager, suppress
 from zlib import crc32
 
 from pyvars.cells import Words
+from pyvars.workers.locks import lock
 
 __all__ = ("Segment",)
 
@@ -72,7 +72,7 @@ class Segment:
         self._free_records: dict[int, list[int]] = {}
         self._ends: list[int] = []
         try:
-            fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(self.file)
             self._grow()
         except BaseException:
             self.discard()
@@ -150,19 +150,6 @@ class Segment:
         _, _, _, _, parent, _, length = RECORD.unpack_from(self._maps[chunk], local)
         key = self._maps[chunk][local + RECORD.size : local + RECORD.size + length]
         return parent, key.decode(errors="surrogatepass")
-
-    def adopt(self, other: "Segment") -> None:
-        """Have the records, and the words, of another segment of this process. This one must be new."""
-        while len(self._maps) < len(other._maps):
-            self._grow()
-        for chunk, memory in enumerate(other._maps):
-            begin, end = record_area(chunk)
-            begin, end = begin - chunk * CHUNK, end - chunk * CHUNK
-            self._maps[chunk][begin:end] = memory[begin:end]
-            first = 0 if chunk else FIRST_WORD * 8
-            self._maps[chunk][first : WORDS * 8] = memory[first : WORDS * 8]
-        self.header[H_USED] = other.header[H_USED]
-        self._ends, self._free_words, self._free_records = other._ends, other._free_words, other._free_records
 
     @property
     def header(self) -> Words:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from time import monotonic
 from typing import Any, TypeAlias, cast
 
 from pyvars.formats.json import parsed
@@ -10,9 +11,11 @@ from pyvars.workers.answerer import Ask
 from pyvars.workers.family import Family
 from pyvars.workers.member import Member
 from pyvars.workers.plan import Plan, Source, plan_for
-from pyvars.workers.sums import Sums, number, total
+from pyvars.workers.sums import Addends, Sums, number, total
 
-__all__ = ("Siblings", "Tree", "limited", "summed")
+__all__ = ("Siblings", "Tree", "limited", "seconds_until", "summed")
+
+_MARGIN_SECONDS = 0.02
 
 Tree: TypeAlias = "dict[str, Any]"
 """What is to be added by name, of a Map or registry by key: Addends, or another Tree."""
@@ -48,12 +51,13 @@ class Siblings:
     def rows(self, target: str) -> list[object]:
         """The figures that this process, each of them, and those that have ended, have for a built-in."""
         retired = [self._family.retired] if self._family.retired else []
+        own = self._member.own.vitals(target) if self._member.own is not None else None
         others = [peer.vitals[target] for peer in (*self._family.live, *retired) if target in peer.vitals]
-        return [self._member.vitals(target), *others]
+        return [own, *others] if own is not None else []
 
     def values(self, names: Sequence[str], deadline: float) -> tuple[dict[str, list[object]], list[int]]:
         """The values that functions have in live siblings, by name; and the pids of who did not answer."""
-        ask: Ask = {"ask": "values", "root": self._root, "names": names}
+        ask: Ask = {"ask": "values", "root": self._root, "names": names, "seconds": seconds_until(deadline)}
         answers = self._member.ask(ask, deadline, [peer.pid for peer in self._family.live])
         values: dict[str, list[object]] = {name: [] for name in names}
         missing: list[int] = []
@@ -62,10 +66,19 @@ class Siblings:
             if not isinstance(said, dict):
                 missing.append(pid)
                 continue
-            for name, value in cast("dict[str, object]", said).items():
-                if name in values:
-                    values[name].append(value)
+            found = cast("dict[str, object]", said)
+            for name in names:
+                value = found.get(name, [])  # an empty list from who does not publish it, null if it was not in time
+                if isinstance(value, list):
+                    values[name] += cast("list[object]", value)
+                elif pid not in missing:
+                    missing.append(pid)
         return values, missing
+
+
+def seconds_until(deadline: float) -> float:
+    """How long a sibling has for its answer, which is to be here by the deadline."""
+    return max(0.0, deadline - monotonic() - _MARGIN_SECONDS)
 
 
 def _parsed(text: bytes) -> object:
@@ -95,8 +108,8 @@ def _tree(sums: Sums, root: str) -> Tree:
 
 def summed(own: object, others: object) -> object:
     """A number of this process and those of its siblings; what they have is ignored if it is none."""
-    if isinstance(own, int | float):
-        return number(own, others) if isinstance(others, int | tuple) else own
+    if isinstance(own, int | float) and isinstance(others, int | tuple):
+        return number(own, cast("Addends", others))
     return own
 
 
@@ -106,5 +119,7 @@ def limited(members: Tree, max_keys: int) -> Tree:
         return members
     surplus = [key for key in sorted(members) if key != OTHER and isinstance(members[key], int | float)][max_keys:]
     if surplus:
-        members[OTHER] = number(members.get(OTHER, 0), *(members.pop(key) for key in surplus))
+        rest = members.get(OTHER, 0)
+        if isinstance(rest, int | float):  # else a worker has set something else there
+            members[OTHER] = number(rest, *(members.pop(key) for key in surplus))
     return members

@@ -5,14 +5,14 @@ order: the page is the same whichever worker answers.
 """
 
 from collections.abc import Sequence
-from math import fsum
+from math import fsum, isfinite
 from typing import TypeAlias
 
 from pyvars.cells import INT64_MAX, INT64_MIN
 from pyvars.workers.layout import Layout, Numbers, Path, shown
 from pyvars.workers.peers import Peer
 
-__all__ = ("Addends", "Sums", "add", "number", "total")
+__all__ = ("Addends", "Sums", "add", "number", "remainder", "rest_of", "total", "whole_of")
 
 Addends: TypeAlias = "int | tuple[float, ...]"
 """A sum of integers, or the numbers that are to be added if some of them are floats."""
@@ -38,7 +38,29 @@ def total(peers: Sequence[Peer], retired: Peer | None, own: Layout) -> Sums:
 
 def add(sums: Sums, peer: Peer) -> None:
     """Add the counts of one segment; levels went with their process."""
-    _add(sums, peer, *peer.layout.counts)
+    ints, floats = peer.layout.counts
+    _add(sums, peer, ints, Numbers([whole_of(path) for path in floats.paths], floats.words))
+
+
+# What is kept of dead workers is a sum of floats, rounded. Without what was cut off the next sum could be less by its
+# last digit, which readers take for a restart. So that stands in the file, too, under a root of its own.
+_REST = "+"
+
+
+def rest_of(path: Path) -> Path:
+    """Where the remainder stands of a sum at the path."""
+    return (path[0] + _REST, *path[1:])
+
+
+def whole_of(path: Path) -> Path:
+    """Where the sum stands of a remainder at the path; the path itself if it is none."""
+    return (path[0].removesuffix(_REST), *path[1:])
+
+
+def remainder(addends: Sequence[float]) -> float:
+    """What the sum of the floats is more than a float can say."""
+    rest = number((*addends, -number(tuple(addends))))
+    return rest if isfinite(rest) else 0.0
 
 
 def _add(sums: Sums, peer: Peer, ints: Numbers, floats: Numbers) -> None:

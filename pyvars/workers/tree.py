@@ -46,7 +46,9 @@ class _Watch:
 class Tree:
     """The variables of this process that are in its segment."""
 
-    def __init__(self, segment: Segment) -> None:
+    def __init__(self, segment: Segment, *, restart: bool = False) -> None:
+        self.restart: bool = restart
+        """Whether numbers begin at zero when they come in: those that a child has from its parent."""
         self.error: str = ""
         """Why some number is private to this process; empty if none is."""
         self._segment = segment
@@ -59,6 +61,9 @@ class Tree:
 
     def add_root(self, name: str, registry: Registry) -> None:
         """Share a registry under a name that is its name in the siblings too, for as long as it lives."""
+        if (word := self._word(registry)) != 0:  # it stands in another one already
+            self._link(0, name, CONTAINER, word, gauge=False, place=0)
+            return
         watch = _Watch(self, registry, 0)
         watch.container = ref(registry, lambda _: self.changed(watch, None, None))
         try:
@@ -69,22 +74,6 @@ class Tree:
             self.error = error.strerror or str(error)
             return
         self.changed(watch, None, None)
-
-    def moved(self, segment: Segment, *, restart: bool) -> "Tree | None":
-        """This tree in another, new segment: with the numbers as they are or, in a forked child, from zero.
-
-        None if the fork came in the middle of a change: then begin anew.
-        """
-        if self._busy.locked() or self._waiting:
-            return None
-        segment.adopt(self._segment)
-        self._segment = segment
-        for word, held in enumerate(self._held):
-            if isinstance(held, NumberCell):
-                if restart:
-                    held.restart()
-                held.bind(*segment.word(word, _code(held)))
-        return self
 
     def leave(self) -> None:
         """Follow no more changes: the interpreter is on its way out."""
@@ -181,6 +170,8 @@ class Tree:
         word = self._segment.allocate()
         if isinstance(var, NumberCell):
             self._hold(var, word)
+            if self.restart:
+                var.restart()
             var.bind(*self._segment.word(word, kind))
         else:
             watch = _Watch(self, cast("Container", var), word)
@@ -238,11 +229,20 @@ class Tree:
             container = held.get()
             if container is not None:
                 container.watcher = None
-            for child in range(FIRST_WORD, len(self._held)):
-                for place in self._all_places(child):
-                    if place and self._segment.at(place)[0] == word:
+                for key, var in (container.children() or {}).items():
+                    child, place = self._find(word, key, var)
+                    if place:
                         self._unlink(child, place)
+            else:
+                self._unlink_children(word)
         self._segment.free(word)
+
+    def _unlink_children(self, parent: int) -> None:
+        """Of a root that has gone, and so cannot tell which they are."""
+        for child in range(FIRST_WORD, len(self._held)):
+            for place in self._all_places(child):
+                if place and self._segment.at(place)[0] == parent:
+                    self._unlink(child, place)
 
 
 def _code(cell: NumberCell) -> int:

@@ -1,0 +1,59 @@
+"""What this process's own segment says, as its siblings see it."""
+
+from contextlib import suppress
+from threading import Lock
+
+from pyvars.formats.json import plain
+from pyvars.runtime import vitals, without_names
+from pyvars.workers.layout import Layout, parse
+from pyvars.workers.plan import Source
+from pyvars.workers.segment import H_CHUNKS, H_GENERATION, H_USED, Segment, record_area
+
+__all__ = ("Own",)
+
+_ATTEMPTS = 10
+
+
+class Own:
+    """The names, numbers and runtime figures in the segment of this process. Thread-safe."""
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+        self._layout: tuple[int, Layout] | None = None
+        self._vitals: dict[str, object] = {}
+        self._lock = Lock()
+
+    def layout(self) -> Layout:
+        """The layout of the segment."""
+        header = self._segment.header
+        generation: int = header[H_GENERATION]
+        if self._layout is None or self._layout[0] != generation:
+            areas = [self._segment.read(*record_area(chunk)) for chunk in range(header[H_CHUNKS])]
+            self._layout = generation, parse(areas, header[H_USED], True)
+        return self._layout[1]
+
+    def source(self) -> Source:
+        """The numbers."""
+        words, layout = self._segment.numbers(), self.layout()
+        for _ in range(_ATTEMPTS):  # names may change meanwhile
+            before, words, layout = layout, self._segment.numbers(), self.layout()
+            if layout is before:
+                break
+        numbers = memoryview(words)
+        return Source(layout, numbers.cast("q"), numbers.cast("d"), True)
+
+    def write_vitals(self) -> None:
+        """Put the runtime figures where the siblings see them, if they say something else than before.
+
+        What cannot be written is not worth an error: the others then see the figures from before.
+        """
+        with self._lock:
+            figures = vitals()
+            if any(self._vitals.get(key) is not each for key, each in figures.items()):
+                self._vitals = figures
+                with suppress(TypeError):
+                    self._segment.write_vitals(plain(without_names(figures)))
+
+    def vitals(self, target: str) -> object:
+        """The figures of a built-in as the siblings see them: what one page said, the next one does not take back."""
+        return self._vitals.get(target)
