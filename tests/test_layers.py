@@ -47,6 +47,7 @@ ORDER = [
     "pyvars.workers.answerer",
     "pyvars.workers.asking",
     "pyvars.workers.own",
+    "pyvars.workers.forks",
     "pyvars.workers.member",
     "pyvars.workers.siblings",
     "pyvars.workers",

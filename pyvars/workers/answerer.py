@@ -6,7 +6,6 @@ import socket
 import struct
 import sys
 import threading
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from time import monotonic
@@ -91,10 +90,6 @@ class Answerer:
 
     def watch(self, check: Callable[[], None]) -> None:
         """Call `check` again and again for a minute: soon at first, then once a second."""
-        if self._thread is None:
-            with suppress(RuntimeError):
-                threading.Thread(target=_watch, args=(check,), name="pyvars-watch", daemon=True).start()
-            return
         self.pause()
         self._check, self._pause, self._watch_until = check, 0.01, monotonic() + _WATCH_SECONDS
         self.resume()
@@ -217,15 +212,6 @@ def _listening(path: str) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _watch(check: Callable[[], None]) -> None:
-    """The same where nobody is answered: under gevent this is a greenlet, which time.sleep lets wait."""
-    pause, until = 0.01, time.monotonic() + _WATCH_SECONDS
-    while time.monotonic() < until:
-        time.sleep(pause)
-        pause = min(1.0, pause * 1.5)
-        check()
 
 
 def _received(connection: socket.socket) -> Ask:

@@ -2,20 +2,19 @@
 
 import atexit
 import os
-import sys
 from collections.abc import Callable, Collection
 from functools import partial
-from importlib import import_module
 from threading import Lock
 from time import monotonic
 from weakref import ref
 
-from pyvars.cells import IntCell, after_fork, in_child
+from pyvars.cells import IntCell, after_fork
 from pyvars.registry import Registry
 from pyvars.runtime.reading import REUSE_SECONDS
 from pyvars.workers.answerer import Answerer, Ask
 from pyvars.workers.asking import PATIENCE_SECONDS, VITALS, Asker
 from pyvars.workers.family import Family, Group
+from pyvars.workers.forks import follow
 from pyvars.workers.group import is_running, owner_in, start_of
 from pyvars.workers.own import Own
 from pyvars.workers.place import UnsharedError, find_place, group_exists, remove_group, socket_of, sweep
@@ -111,34 +110,16 @@ class Member:
         if self._hooked:
             return
         self._hooked = True
-        in_child.append(self._abandon)
         atexit.register(self._leave)
-        if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-            os.register_at_fork(
-                before=self.answerer.pause, after_in_parent=self._forked, after_in_child=self._after_fork
-            )
-        if "uwsgi" in sys.modules:
-            self._hook_uwsgi()
+        follow(before=self.answerer.pause, in_parent=self._forked, first=self._abandon, then=self._after_fork)
 
-    def _hook_uwsgi(self) -> None:
-        """Without enable-threads uWSGI forks its workers without Python's hooks."""
-
-        def forked() -> None:
-            after_fork()
-            self._after_fork()
-
-        try:
-            import_module("uwsgidecorators").postfork(forked)
-        except Exception:  # without a master it refuses to be imported
-            sys.modules["uwsgi"].post_fork_hook = forked  # type: ignore[attr-defined]
-
-    def _bind(self, group: str | None, *, restart: bool = False) -> None:
+    def _bind(self, group: str | None) -> None:
         """Become a member of the group; if that cannot be, count in private memory, and say why."""
         self._tried = monotonic()
         self.reason = "the directory for sharing does not stay"
         for _ in range(_ATTEMPTS):
             try:
-                self._enter(self._place(group), restart)
+                self._enter(self._place(group))
             except FileNotFoundError:  # a sweeper took it for dirt: an unlucky moment, or two
                 self._exit()
                 continue
@@ -157,17 +138,16 @@ class Member:
         sweep(os.path.dirname(directory), keep=directory)
         return directory
 
-    def _enter(self, directory: str, restart: bool) -> None:
+    def _enter(self, directory: str) -> None:
         pid = os.getpid()
         # Known to this object before a cell is bound: a fork may come at any moment.
         self._segment = segment = Segment(directory, pid, start_of(pid))
-        self._tree = tree = Tree(segment, restart=restart)
+        self._tree = tree = Tree(segment)
         self._uid, self._pid = os.geteuid(), pid
         self.own = own = Own(segment)
         for name, root in self._roots.copy().items():
             if (registry := root()) is not None:
                 tree.add_root(name, registry)
-        tree.restart = False
         self.requests.bind(*segment.word(H_REQUESTS, INT))
         own.write_vitals()
         segment.publish()
@@ -177,7 +157,7 @@ class Member:
     def _exit(self) -> None:
         """Count in private memory again, from what there is."""
         if self._tree is not None:
-            self._tree.close(restart=False)
+            self._tree.close()
         self.requests.unbind()
         if self._segment is not None:
             self._segment.discard()
@@ -258,7 +238,7 @@ class Member:
             if segment is None or group is None or tree is None or self._uid == os.geteuid():
                 return
             self.answerer.stop()
-            tree.close(restart=False)
+            tree.close()
             self.requests.unbind()
             self._segment = self._tree = self.own = self.group = self._latest = None
             segment.clear()  # whoever still reads it there must not count these numbers a second time
@@ -272,7 +252,7 @@ class Member:
     def _abandon(self) -> None:
         """In a child, before anything else there: write no more to the memory of the parent."""
         if self._pid != os.getpid() and self._tree is not None:
-            self._tree.close(restart=True)
+            self._tree.abandon()
             self.requests.restart()
 
     def _after_fork(self) -> None:
@@ -289,7 +269,7 @@ class Member:
         if segment is not None:
             segment.close()
         if self._roots:
-            self._bind(os.path.basename(group.directory) if group is not None else None, restart=segment is not None)
+            self._bind(os.path.basename(group.directory) if group is not None else None)
         if self._segment is not None and self._uid == 0:
             self.answerer.watch(self._check)  # servers drop privileges in the child, soon after the fork
 

@@ -46,9 +46,7 @@ class _Watch:
 class Tree:
     """The variables of this process that are in its segment."""
 
-    def __init__(self, segment: Segment, *, restart: bool = False) -> None:
-        self.restart: bool = restart
-        """Whether numbers begin at zero when they come in: those that a child has from its parent."""
+    def __init__(self, segment: Segment) -> None:
         self.error: str = ""
         """Why some number is private to this process; empty if none is."""
         self._segment = segment
@@ -79,17 +77,29 @@ class Tree:
         """Follow no more changes: the interpreter is on its way out."""
         self._closed = True
 
-    def close(self, *, restart: bool) -> None:
-        """Make every number private, from zero if `restart` is said, and watch no container any more."""
+    def close(self) -> None:
+        """Make every number private, with the value that it has, and watch no container any more."""
         self._closed = True
         for held in self._held:
             if isinstance(held, NumberCell):
-                if restart:
-                    held.restart()
-                else:
-                    held.unbind()
+                held.unbind()
             elif held is not None and (container := held.get()) is not None:
                 container.watcher = None
+
+    def abandon(self) -> None:
+        """In a forked child: the same, from zero, and also what another thread of the parent was about to put in."""
+        self._closed = True
+        watches = [held for held in self._held if isinstance(held, _Watch)]
+        for held in self._held:
+            if isinstance(held, NumberCell):
+                held.restart()
+        for watch in watches:
+            container = watch.get()
+            if container is not None:
+                container.watcher = None
+                for var in (container.children() or {}).values():
+                    if _kind(var) in (INT, FLOAT):
+                        cast("NumberCell", var).restart()
 
     def changed(self, watch: _Watch, key: str | None, before: Before) -> None:
         """Something else stands under the key than `before`; under any key that `before` has, if it is None."""
@@ -170,8 +180,6 @@ class Tree:
         word = self._segment.allocate()
         if isinstance(var, NumberCell):
             self._hold(var, word)
-            if self.restart:
-                var.restart()
             var.bind(*self._segment.word(word, kind))
         else:
             watch = _Watch(self, cast("Container", var), word)
