@@ -12,10 +12,9 @@ profile function (sys.settrace, sys.setprofile) that counts while it is tracing 
 """
 
 import os
-from _thread import LockType
 from collections.abc import Callable, Iterable
 from operator import index
-from threading import Lock
+from threading import RLock
 from typing import Any, ClassVar, Literal, SupportsFloat, SupportsIndex, TypeAlias
 
 __all__ = (
@@ -44,7 +43,11 @@ _BITS = "64 bits with a sign; the value is unchanged"
 
 # One lock for every cell of the process. It is held for five bytecodes and, under the GIL, never while another thread
 # runs, so it does not contend; a lock for each cell would cost 88 bytes a variable (threading.Lock and its semaphore).
-lock: LockType = Lock()
+#
+# `with` ends with a call that is handed three Nones, and CPython 3.11 may collect garbage when it makes the tuple for
+# them: a gc callback that counts then finds the lock held by its own thread. The update is complete by then, so the
+# lock lets it in (RLock).
+lock: Any = RLock()
 
 in_child: list[Callable[[], None]] = []
 """Called in a forked child before anything else of ours: by it the cells leave the memory of the parent."""
@@ -52,7 +55,7 @@ in_child: list[Callable[[], None]] = []
 
 def after_fork() -> None:
     """What the child does first. A hook of Python's; called by hand where a fork runs no hooks."""
-    lock._at_fork_reinit()  # type: ignore[attr-defined]  # as in threading, logging
+    lock._at_fork_reinit()  # as in threading, logging
     for leave in in_child:
         leave()
 

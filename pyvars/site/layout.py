@@ -52,6 +52,8 @@ class Split(NamedTuple):
     plan: object
     names: list[str]
     pick: "itemgetter[Any]"
+    mixed: list[str]
+    """Names of numbers that are integers in one worker and floats in another."""
     strange: list[str]
     """Names that only siblings have."""
 
@@ -62,7 +64,8 @@ def _split(plan: Plan, layout: Layout) -> Split:
     strange = [name for name in (*plan.scalars, *plan.maps, *plan.others) if name not in layout.members]
     # Two more, since itemgetter gives no tuple for one and refuses none; zip leaves them out.
     pick = itemgetter(*(index for _, index in found), -1, -1)
-    return Split(plan, [name for name, _ in found], pick, [name for name in strange if _is_free(name)])
+    mixed = [name for name in plan.others if name in own]
+    return Split(plan, [name for name, _ in found], pick, mixed, [name for name in strange if _is_free(name)])
 
 
 def with_siblings(
@@ -72,10 +75,13 @@ def with_siblings(
     if not layout.splits or layout.splits[0].plan is not siblings.plan:
         layout.splits[:] = [_split(siblings.plan, layout)]
     split = layout.splits[0]
-    if split.names:
-        members.update(zip(split.names, split.pick(siblings.sums), strict=False))
-    for name in siblings.plan.others.intersection(members):
-        if name in layout.names:  # an integer here and a float there
+    if siblings.partial:
+        for name in layout.names:
+            members[name] = summed(members[name], siblings.others(name))
+    else:
+        if split.names:
+            members.update(zip(split.names, split.pick(siblings.sums), strict=False))
+        for name in split.mixed:
             members[name] = summed(members[name], siblings.others(name))
     more = [name for name in split.strange if name.startswith(prefixes or "")]
     if not more:

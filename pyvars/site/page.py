@@ -136,7 +136,7 @@ class Reader:
         if siblings is None or not issubclass(type(var), Container | NumberCell) or not siblings.has(name):
             return self._read(name, var, (), None)
         keys = siblings.plan.maps.get(name)
-        if keys is not None and type(var) is Map and var.inline:
+        if keys is not None and type(var) is Map and var.inline and not siblings.partial:
             sums = siblings.sums
             return encode(limited({key: sums[index] for key, index in keys.items()}, var.max_keys))
         return self._read(name, var, (), siblings.others(name))

@@ -109,7 +109,7 @@ def _read(file: int, name: str, alive: bool, before: Peer | None, last: bool) ->
         raise _ChangedError
     words += b"".join(_exactly(file, WORDS * 8, chunk * CHUNK) for chunk in range(1, -(-used // WORDS)))
     areas: list[bytes] = []
-    known = before is not None and settled and before.generation == generation
+    known = before is not None and settled and before.generation == generation and len(before.words) == len(words)
     if not known:
         areas = [_exactly(file, end - begin, begin) for begin, end in map(record_area, range(chunks))]
     # Before the records are read in earnest, which takes far longer.

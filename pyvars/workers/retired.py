@@ -55,7 +55,7 @@ def _fold(directory: str, own: str, live: Sequence[Layout]) -> None:
     for name in os.listdir(directory):
         if not name.startswith(SEGMENT) or name == own:
             continue
-        with suppress(FileNotFoundError, ValueError):
+        with suppress(OSError, ValueError):  # it has gone, or is none; nobody else's is lost for that
             peer = read(os.path.join(directory, name), None)
             if not peer.alive:
                 present.append(name)

@@ -36,6 +36,11 @@ class Siblings:
         self.sums: list[float] = self.plan.sums(sources)
         """The sums over all workers, this one too, in the order of the plan."""
 
+    @property
+    def partial(self) -> bool:
+        """Whether this process has numbers that are in no segment, for want of room, and so in no sum."""
+        return bool(self._member.error)
+
     @cached_property
     def _tree(self) -> Tree:
         return _tree(total(self._family.peers, self._family.retired, self._own), self._root)
