@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean
+.PHONY: help run test stress lint bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -17,6 +17,9 @@ test: .venv/installed-test ## run the whole test suite, with coverage
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
+
+stress: .venv/installed-test ## kill workers and readers for minutes, and check every page
+	PYVARS_STRESS_SECONDS=300 $(BIN)/python -m pytest tests/test_kill.py
 
 lint: .venv/installed-test ## ruff, mypy and pyright, strict
 	$(BIN)/ruff check

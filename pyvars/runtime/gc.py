@@ -5,6 +5,7 @@ collection, which is noise beside the collection itself.
 """
 
 import gc
+import os
 from collections.abc import Sequence
 from time import perf_counter_ns, time_ns
 from typing import NamedTuple, cast
@@ -39,9 +40,19 @@ class Pauses:
         self.ring_end_ns: list[int] = [0] * RING
         self.started_ns: int = 0
         """perf_counter_ns when recording began; 0 before."""
+        self.inherited: list[dict[str, int]] = [{}, {}, {}]
+        """What gc.get_stats said when this process was forked."""
         self._begun = 0
         self._forced = False
         self._not_started = [True]
+
+    def restart(self) -> None:
+        """In a forked child: it has made no collection yet, though CPython's own counts go on from the parent's."""
+        if self.started_ns:
+            self.totals = Totals()
+            self.ring_ns, self.ring_end_ns = [0] * RING, [0] * RING
+            self.started_ns, self._begun = perf_counter_ns(), 0
+        self.inherited = gc.get_stats()
 
     def start(self) -> None:
         """Record from now on, for the life of the process. Again is no error."""
@@ -77,6 +88,9 @@ class Pauses:
 PAUSES: Pauses = Pauses()
 """The recorder of this process."""
 
+if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
+    os.register_at_fork(after_in_child=PAUSES.restart)
+
 
 class GC:
     """Collections by generation."""
@@ -99,12 +113,10 @@ class GC:
 
     def _read(self) -> dict[str, object]:
         figures: dict[str, object] = {"enabled": gc.isenabled()}
-        rows = zip(gc.get_stats(), PAUSES.totals.generations, gc.get_threshold(), strict=True)
-        for generation, (stats, (total, longest), threshold) in enumerate(rows):
+        rows = zip(gc.get_stats(), PAUSES.inherited, PAUSES.totals.generations, gc.get_threshold(), strict=True)
+        for generation, (stats, before, (total, longest), threshold) in enumerate(rows):
             figures[f"gen{generation}"] = {
-                "collections": stats["collections"],
-                "collected": stats["collected"],
-                "uncollectable": stats["uncollectable"],
+                **{key: stats[key] - before.get(key, 0) for key in ("collections", "collected", "uncollectable")},
                 "pause_total_ns": total,
                 "pause_max_ns": longest,
                 "threshold": threshold,

@@ -5,6 +5,7 @@ of `MemStats.figures` says which. Go's identities hold on every answer.
 """
 
 import gc
+import os
 import sys
 import tracemalloc
 from collections.abc import Sequence
@@ -48,6 +49,7 @@ class MemStats:
     def __init__(self, proc: str = "/proc") -> None:
         PAUSES.start()
         self._status = STATUS.renew if proc == "/proc" else partial(status, proc)
+        self._pid = os.getpid()
         self._alloc = self._total_alloc = self._blocks = self._mallocs = self._frees = 0
         self._memory = Reading(self._read)
         self._key: tuple[object, ...] = ()
@@ -152,6 +154,9 @@ class MemStats:
 
     def _read(self) -> Memory:
         """Called by one thread at a time."""
+        if self._pid != os.getpid():  # a forked child has allocated nothing itself yet
+            self._pid = os.getpid()
+            self._alloc = self._total_alloc = self._blocks = self._mallocs = self._frees = 0
         fields = self._status() or _portable_status()
         tracing = tracemalloc.is_tracing()
         profiler = tracemalloc.get_tracemalloc_memory() if tracing else 0

@@ -103,6 +103,9 @@ def _read(file: int, name: str, alive: bool, before: Peer | None, last: bool) ->
         raise CorruptError("it is no segment of this version of pyvars")
     if not 0 < chunks <= MAX_CHUNKS or not FIRST_WORD <= used <= chunks * WORDS or header[H_PID] < 0:
         raise CorruptError("its header is damaged")
+    # The file of the retired is a new one after each fold, perhaps with the inode of an old one.
+    if before is not None and before.retired != _retired(header):
+        before = None
     # An odd generation that stays is of an owner that was stopped or killed in the middle of a change.
     settled = generation % 2 == 0
     if not settled and not last:
@@ -117,7 +120,11 @@ def _read(file: int, name: str, alive: bool, before: Peer | None, last: bool) ->
         raise _ChangedError
     layout = before.layout if known and before is not None else parse(areas, used, not settled)
     version = header[H_VITALS]
-    same = before is not None and before.vitals_version == version
+    vitals = before.vitals if before is not None and before.vitals_version == version else _vitals(file, version)
+    if vitals is None:  # written twice meanwhile, or damaged
+        if not last:
+            raise _ChangedError
+        vitals = before.vitals if before is not None else {}
     return Peer(
         name=name,
         inode=os.fstat(file).st_ino,
@@ -125,23 +132,29 @@ def _read(file: int, name: str, alive: bool, before: Peer | None, last: bool) ->
         pid=header[H_PID],
         start=header[H_START],
         requests=header[H_REQUESTS],
-        retired=min(max(header[H_RETIRED], 0), MAX_RETIRED),
+        retired=_retired(header),
         generation=generation,
         layout=layout,
         words=words,
         vitals_version=version,
-        vitals=before.vitals if same and before is not None else _vitals(file, version),
+        vitals=vitals,
     )
 
 
-def _vitals(file: int, version: int) -> Vitals:
+def _retired(header: Words) -> int:
+    retired: int = header[H_RETIRED]
+    return min(max(retired, 0), MAX_RETIRED)
+
+
+def _vitals(file: int, version: int) -> Vitals | None:
+    """The runtime figures, or None if these are not whole."""
     if not version:
         return {}
     data = _exactly(file, VITALS_SIZE, VITALS + version % 2 * VITALS_SIZE)
     crc, length = int.from_bytes(data[:4], "little"), int.from_bytes(data[4:8], "little")
     text = data[8 : 8 + length]
-    if crc32(text) != crc:  # its owner has written twice meanwhile; the next page has them
-        return {}
+    if crc32(text) != crc:
+        return None
     try:
         vitals = parsed(text)
     except ValueError:

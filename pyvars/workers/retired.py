@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from pyvars.formats.json import plain
 from pyvars.runtime import kept
+from pyvars.workers.group import Process, is_running
 from pyvars.workers.layout import Layout, Path, shown
 from pyvars.workers.locks import exclusive
 from pyvars.workers.peers import MAX_RETIRED, Peer, read
@@ -52,7 +53,9 @@ def _fold(directory: str, own: str, live: Sequence[Layout]) -> None:
     folded = retired.layout.folded if retired else frozenset[str]()
     dead: list[Peer] = []
     present: list[str] = []
-    for name in os.listdir(directory):
+    names = os.listdir(directory)
+    _clean(directory, names)
+    for name in names:
         if not name.startswith(SEGMENT) or name == own:
             continue
         with suppress(OSError, ValueError):  # it has gone, or is none; nobody else's is lost for that
@@ -67,6 +70,20 @@ def _fold(directory: str, own: str, live: Sequence[Layout]) -> None:
         for path in (name, socket_of(name)):
             with suppress(OSError):
                 os.unlink(os.path.join(directory, path))
+
+
+def _clean(directory: str, names: Sequence[str]) -> None:
+    """Remove what processes left that were killed at birth, while folding, or while a dead one was removed."""
+    sockets = {socket_of(name) for name in names if name.startswith(SEGMENT)}
+    for name in names:
+        _, *parts = name.split("-")
+        newborn = name.startswith(f".{SEGMENT}") and len(parts) == 3 and all(part.isdecimal() for part in parts[:2])
+        # Who folds is the only one: another one's file, which has no pid, is left over.
+        if (newborn and not is_running(Process(int(parts[0]), int(parts[1])))) or (
+            name.startswith("s-") and name not in sockets
+        ):
+            with suppress(OSError):
+                os.unlink(os.path.join(directory, name))
 
 
 def _write(

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, cast
 
 from pyvars.formats.json import parsed
 from pyvars.map import OTHER
+from pyvars.runtime import kept
 from pyvars.workers.answerer import Ask
 from pyvars.workers.family import Family
 from pyvars.workers.member import Member
@@ -55,10 +56,20 @@ class Siblings:
 
     def rows(self, target: str) -> list[object]:
         """The figures that this process, each of them, and those that have ended, have for a built-in."""
-        retired = [self._family.retired] if self._family.retired else []
         own = self._member.own.vitals(target) if self._member.own is not None else None
-        others = [peer.vitals[target] for peer in (*self._family.live, *retired) if target in peer.vitals]
-        return [own, *others] if own is not None else []
+        others = [peer.vitals[target] for peer in self._family.live if target in peer.vitals]
+        ended = [self._ended[target]] if target in self._ended else []
+        return [own, *others, *ended] if own is not None else []
+
+    @cached_property
+    def _ended(self) -> dict[str, object]:
+        """What stays of the figures of those that have ended."""
+        dead = [peer.vitals for peer in self._family.peers if not peer.alive]
+        retired = [self._family.retired.vitals] if self._family.retired else []
+        try:
+            return kept([*retired, *dead]) if dead else {**retired[0]} if retired else {}
+        except Exception:  # they were written by processes that are dead, and may be anything
+            return {}
 
     def values(self, names: Sequence[str], deadline: float) -> tuple[dict[str, list[object]], list[int]]:
         """The values that functions have in live siblings, by name; and the pids of who did not answer."""
