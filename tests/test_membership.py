@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.programs import ROOT, output, run
+from tests.programs import ROOT, UNMEASURED, output, run
 
 # A program that can render its page at any moment, with nothing left to import.
 PAGE = """
@@ -259,7 +259,8 @@ while len(results) < 20:
         pyvars.publish(f"v{number % 50}", pyvars.Int()); pyvars.delete(f"v{number % 50}")
 print(json.dumps(results))
 """
-    assert said(CARRIER + code) == [[0] * 20]
+    # Unmeasured: coverage has a lock of its own, in which a signal handler finds its own thread.
+    assert said(CARRIER + code, **UNMEASURED) == [[0] * 20]
 
 
 def test_a_program_may_end_while_it_counts() -> None:

@@ -31,7 +31,7 @@ HTTPBIN = [
     ("PUT", "/anything/a%20b", b"\x00\xff"),
     ("GET", "/status/418", None),
     ("GET", "/html", None),
-    ("GET", "/bytes/1000?seed=1", None),
+    ("GET", "/range/1000", None),
     ("GET", "/stream/3", None),
     ("GET", "/redirect-to?url=/get", None),
     ("GET", "/encoding/utf8", None),

@@ -1,7 +1,7 @@
 """What this process's own segment says, as its siblings see it."""
 
 from contextlib import suppress
-from threading import Lock
+from threading import RLock
 
 from pyvars.formats.json import plain
 from pyvars.runtime import vitals, without_names
@@ -21,7 +21,7 @@ class Own:
         self._segment = segment
         self._layout: tuple[int, Layout] | None = None
         self._vitals: dict[str, object] = {}
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler that reads a page may find its own thread here
 
     def layout(self) -> Layout:
         """The layout of the segment."""

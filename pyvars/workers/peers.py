@@ -135,7 +135,7 @@ def _read(file: int, name: str, alive: bool, before: Peer | None, last: bool) ->
         retired=_retired(header),
         generation=generation,
         layout=layout,
-        words=words,
+        words=bytes(FIRST_WORD * 8) + words[FIRST_WORD * 8 :],  # with a header of zeros, whatever it says
         vitals_version=version,
         vitals=vitals,
     )
