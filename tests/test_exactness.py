@@ -195,7 +195,7 @@ def handler(*about):
     handled.append(pyvars.default_registry.snapshot())
 signal.signal(signal.SIGALRM, handler)
 pyvars.runtime.start(pyvars.default_registry)  # as a carrier does: what is half imported cannot be read
-signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.005)  # a page takes longer while its coverage is measured
 async def main():
     from pyvars.runtime.event_loop import watch
     watch()
