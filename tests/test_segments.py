@@ -345,6 +345,20 @@ def test_a_header_that_changes_after_it_was_read(tmp_path: Path) -> None:
                 assert page["pyvars.workers"]["reason"].startswith("w-1-1-a: ")
 
 
+@pytest.mark.parametrize("word", range(H_REQUESTS, FIRST_WORD))
+def test_a_word_of_the_header_is_in_no_sum(word: int, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with program(READER, PYVARS_SHARE=tmp_path) as reader:
+        alone = reader.page()
+        with file(tmp_path / "w-1-1-a", real_files()[0], lives=True) as opened:
+            sums = reader.page()
+            opened.write(with_word(real_files()[0], word, 7))
+            opened.flush()
+            for page in (reader.page(), reader.page()):
+                check(page, alone)
+                assert {name: page[name] for name in OWN} == {name: sums[name] for name in OWN}
+
+
 ONE_NAME = f"""{PRELUDE}
 import gc
 kinds = {{"orders": pyvars.Int, "halves": pyvars.Float, "states": pyvars.Map}}

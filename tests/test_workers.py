@@ -78,12 +78,14 @@ def page(port: int, query: str = "") -> Any:
     return json.loads(body)
 
 
-def wait_for_members(port: int, members: int) -> Any:
+def wait_for_members(port: int, members: int, imports: int | None = None) -> None:
+    """A worker that multiprocessing spawned is a member from its first `publish` on, before all of it is imported."""
     until = time.monotonic() + 30
-    while (latest := page(port))["pyvars.workers"]["live"] != members:
-        assert time.monotonic() < until, latest["pyvars.workers"]
+    latest = page(port)
+    while latest["pyvars.workers"]["live"] != members or imports not in (None, latest["at_import"]):
+        assert time.monotonic() < until, (latest["at_import"], latest["pyvars.workers"])
         time.sleep(0.05)
-    return latest
+        latest = page(port)
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -93,8 +95,7 @@ def test_the_sum_is_exact_while_workers_are_killed(name: str) -> None:
     kills = 0 if name in NO_RESPAWN else KILLS
     with server(name) as port:
         members = 5 if name in MASTER_IMPORTS else 4
-        first = wait_for_members(port, members)
-        assert first["at_import"] == (1 if name in MASTER_IMPORTS else members)
+        wait_for_members(port, members, imports=1 if name in MASTER_IMPORTS else members)
 
         def load(_: int) -> None:
             while len(answered) < REQUESTS:
@@ -130,5 +131,5 @@ def test_the_sum_is_exact_while_workers_are_killed(name: str) -> None:
         status = pages[-1]["pyvars.workers"]
         assert (status["shared"], status["reason"]) == (True, "")
         assert status["retired"] >= len(killed)
-        assert status["live"] == members
+        assert status["live"] == members or name == "gunicorn max requests"  # a page is a request
         assert pages[-1]["workers"] <= members

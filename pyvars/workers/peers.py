@@ -4,7 +4,9 @@ Files are read with pread, never mapped: one that is cut short while it is read 
 """
 
 import os
+import sys
 from contextlib import suppress
+from time import monotonic, sleep
 from typing import Any, NamedTuple, cast
 from zlib import crc32
 
@@ -34,7 +36,10 @@ from pyvars.workers.segment import (
 
 __all__ = ("Peer", "Vitals", "read")
 
+_PATIENCE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.0001
 _ATTEMPTS = 20
+"""After that time."""
 MAX_RETIRED = 2**53
 
 Vitals = dict[str, dict[str, Any]]
@@ -81,9 +86,13 @@ def read(path: str, before: Peer | None) -> Peer:
         if before is not None and before.inode != os.fstat(file).st_ino:
             before = None
         alive = probe(file)
-        for last in (*[False] * _ATTEMPTS, True):
+        until, late = monotonic() + (_PATIENCE_SECONDS if alive else 0.0), 0
+        while late < _ATTEMPTS:
+            lenient = monotonic() >= until
             with suppress(_ChangedError):
-                return _read(file, os.path.basename(path), alive, before, last)
+                return _read(file, os.path.basename(path), alive, before, lenient)
+            late += lenient
+            sleep(_PAUSE_SECONDS)  # its owner may wait for this CPU in the middle of a change
         if before is not None:  # names come and go faster than they can be read: the numbers of a moment ago
             return before
         raise CorruptError("it changes faster than it can be read")
@@ -95,7 +104,7 @@ class _ChangedError(Exception):
     """Names changed while they were read."""
 
 
-def _read(file: int, name: str, alive: bool, before: Peer | None, last: bool) -> Peer:
+def _read(file: int, name: str, alive: bool, before: Peer | None, lenient: bool) -> Peer:
     words = _exactly(file, WORDS * 8, 0)
     header = memoryview(words).cast("q")
     used, chunks, generation = header[H_USED], header[H_CHUNKS], header[H_GENERATION]
@@ -108,7 +117,7 @@ def _read(file: int, name: str, alive: bool, before: Peer | None, last: bool) ->
         before = None
     # An odd generation that stays is of an owner that was stopped or killed in the middle of a change.
     settled = generation % 2 == 0
-    if not settled and not last:
+    if not settled and not lenient and (before is None or before.generation != generation):
         raise _ChangedError
     words += b"".join(_exactly(file, WORDS * 8, chunk * CHUNK) for chunk in range(1, -(-used // WORDS)))
     areas: list[bytes] = []
@@ -116,13 +125,13 @@ def _read(file: int, name: str, alive: bool, before: Peer | None, last: bool) ->
     if not known:
         areas = [_exactly(file, end - begin, begin) for begin, end in map(record_area, range(chunks))]
     # Before the records are read in earnest, which takes far longer.
-    if _exactly(file, 8, H_GENERATION * 8) != words[H_GENERATION * 8 : (H_GENERATION + 1) * 8]:
+    if _word(file, H_GENERATION) != generation:
         raise _ChangedError
     layout = before.layout if known and before is not None else parse(areas, used, not settled)
     version = header[H_VITALS]
     vitals = before.vitals if before is not None and before.vitals_version == version else _vitals(file, version)
     if vitals is None:  # written twice meanwhile, or damaged
-        if not last:
+        if _word(file, H_VITALS) != version:
             raise _ChangedError
         vitals = before.vitals if before is not None else {}
     return Peer(
@@ -139,6 +148,10 @@ def _read(file: int, name: str, alive: bool, before: Peer | None, last: bool) ->
         vitals_version=version,
         vitals=vitals,
     )
+
+
+def _word(file: int, word: int) -> int:
+    return int.from_bytes(_exactly(file, 8, word * 8), sys.byteorder, signed=True)
 
 
 def _retired(header: Words) -> int:
