@@ -111,7 +111,7 @@ class IntCell(NumberCell):
 
     __slots__ = ()
 
-    code = "q"
+    code: ClassVar[Literal["q", "d"]] = "q"
 
     def __init__(self, value: SupportsIndex = 0) -> None:
         self._words = None
@@ -162,7 +162,7 @@ class FloatCell(NumberCell):
 
     __slots__ = ()
 
-    code = "d"
+    code: ClassVar[Literal["q", "d"]] = "d"
 
     def __init__(self, value: SupportsFloat | SupportsIndex = 0.0) -> None:
         self._words = None

@@ -359,6 +359,20 @@ def test_a_word_of_the_header_is_in_no_sum(word: int, tmp_path: Path) -> None:
                 assert {name: page[name] for name in OWN} == {name: sums[name] for name in OWN}
 
 
+def test_a_number_of_a_sibling_is_no_text_of_ours(tmp_path: Path) -> None:
+    """Nor is it the value of a function."""
+    tmp_path.chmod(0o700)
+    names = [(CONTAINER, b"default", 0, 32), (INT, b"text", 32, 33), (FLOAT, b"cmdline", 32, 34)]
+    data = with_records(real_files()[0], [(parent, key, kind, word) for kind, key, parent, word in names])
+    with program(READER, PYVARS_SHARE=tmp_path) as reader:
+        alone = reader.page()
+        with file(tmp_path / "w-1-1-a", data, lives=True):
+            page = reader.page()
+            check(page, alone, "other_records")
+            assert page["pyvars.workers"]["live"] == 2
+            assert is_alone(page)
+
+
 ONE_NAME = f"""{PRELUDE}
 import gc
 kinds = {{"orders": pyvars.Int, "halves": pyvars.Float, "states": pyvars.Map}}

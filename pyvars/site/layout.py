@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
-from pyvars.cells import Cell
+from pyvars.cells import Cell, NumberCell
 from pyvars.formats.json import Fragment, distinct, splice, valid_text
 from pyvars.variables import Var
 from pyvars.workers import Siblings
@@ -59,7 +59,8 @@ class Split(NamedTuple):
 
 
 def _split(plan: Plan, layout: Layout) -> Split:
-    own = {*layout.names}
+    cells = zip(layout.names, layout.cells, strict=True)
+    own = {name for name, cell in cells if issubclass(type(cell), NumberCell)}  # a String is no sibling's to change
     found = [(name, index) for name, index in plan.scalars.items() if name in own]
     strange = [name for name in (*plan.scalars, *plan.maps, *plan.others) if name not in layout.members]
     # Two more, since itemgetter gives no tuple for one and refuses none; zip leaves them out.

@@ -61,9 +61,9 @@ class Segment:
 
     def __init__(self, directory: str, pid: int, start: int) -> None:
         self.directory = directory
-        self.name = f"w-{pid}-{start}-{secrets.token_hex(4)}"
+        self.name: str = f"w-{pid}-{start}-{secrets.token_hex(4)}"
         self._hidden = f"{directory}/.{self.name}"
-        self.file = os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self.file: int = os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self._maps: list[mmap.mmap] = []
         self._ints: list[Words] = []
         self._floats: list[Words] = []

@@ -31,9 +31,9 @@ class _Watch:
     __slots__ = ("container", "tree", "word")
 
     def __init__(self, tree: "Tree", container: "Container | ref[Registry]", word: int) -> None:
-        self.tree = tree
-        self.container = container
-        self.word = word
+        self.tree: Tree = tree
+        self.container: Container | ref[Registry] = container
+        self.word: int = word
 
     def __call__(self, key: str | None, before: Before) -> None:
         self.tree.changed(self, key, before)

@@ -1,0 +1,455 @@
+/* The cells of cells.py in C, for speed alone: it says there what each does, and does the same in Python.
+
+A number is 8 bytes, in the cell itself or in a word of memory that is shared with sibling processes: the cell holds a
+pointer to it, and counts where that points. It is changed by C11 atomics alone, with a compare-and-swap loop, so it is
+exact without the GIL, and nothing can be interrupted: no lock is held, no Python code runs and nothing is allocated
+between reading a number and writing the next. Readers in other processes see the old number or the new one.
+
+What the GIL does guard is which memory the pointer names (bind, unbind, restart) and the keys of a Map. Without it
+(Py_GIL_DISABLED) a cell is pinned while it is counted, and a Map takes its critical section. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include "structmember.h"
+
+#if ATOMIC_LLONG_LOCK_FREE != 2
+#error "counting in memory that processes share needs 64-bit atomics without a lock"
+#endif
+
+typedef _Atomic int64_t word_t; /* an integer, or the bits of a double */
+
+typedef struct {
+    PyObject_HEAD
+    word_t *_Atomic word; /* where the number is: `own`, or in the memory of `words`; NULL while it moves */
+    word_t own;
+    PyObject *words; /* the memoryview that `word` is in, or NULL */
+#ifdef Py_GIL_DISABLED
+    _Atomic int users;
+#endif
+    char gauge;
+} Cell;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *cells; /* str -> Int or Float */
+    Py_ssize_t free; /* how many more keys it takes; `__other__` takes none */
+} Counts;
+
+typedef struct {
+    PyTypeObject *integer, *real;
+    PyObject *other, *count; /* the strings "__other__" and "_add" */
+} State;
+
+static struct PyModuleDef module;
+
+/* The number: where it is, and changing it */
+
+#ifdef Py_GIL_DISABLED
+#include <sched.h>
+
+static word_t *
+pin(Cell *cell)
+{
+    for (;;) {
+        atomic_fetch_add(&cell->users, 1);
+        word_t *word = atomic_load(&cell->word);
+        if (word != NULL)
+            return word;
+        atomic_fetch_sub(&cell->users, 1);
+        sched_yield();
+    }
+}
+
+static void
+unpin(Cell *cell)
+{
+    atomic_fetch_sub(&cell->users, 1);
+}
+
+static word_t *
+lift(Cell *cell) /* nobody counts until the cell is put down; who comes second to move it waits for the first */
+{
+    word_t *word;
+    while ((word = atomic_exchange(&cell->word, NULL)) == NULL)
+        sched_yield();
+    while (atomic_load(&cell->users))
+        sched_yield();
+    return word;
+}
+#else
+#define pin(cell) atomic_load_explicit(&(cell)->word, memory_order_relaxed)
+#define unpin(cell) ((void)0)
+#define lift(cell) pin(cell)
+#define Py_BEGIN_CRITICAL_SECTION(op) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
+
+static void
+put(Cell *cell, word_t *word, int64_t value, PyObject *words) /* takes the reference to `words` */
+{
+    PyObject *before = cell->words;
+    atomic_store_explicit(word, value, memory_order_relaxed);
+    cell->words = words;
+    atomic_store(&cell->word, word);
+    Py_XDECREF(before);
+}
+
+static inline int64_t
+load(Cell *cell)
+{
+    int64_t value = atomic_load_explicit(pin(cell), memory_order_relaxed);
+    unpin(cell);
+    return value;
+}
+
+static inline void
+store(Cell *cell, int64_t value)
+{
+    atomic_store_explicit(pin(cell), value, memory_order_relaxed);
+    unpin(cell);
+}
+
+static inline double
+real_of(int64_t bits)
+{
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline int64_t
+bits_of(double value)
+{
+    int64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static PyObject *
+too_large(Cell *cell)
+{
+    return PyErr_Format(PyExc_OverflowError,
+                        "%lld and what was added do not fit into 64 bits with a sign; the value is unchanged",
+                        (long long)load(cell));
+}
+
+static inline PyObject *
+add_integer(Cell *cell, int64_t delta)
+{
+    word_t *word = pin(cell);
+    int64_t value = atomic_load_explicit(word, memory_order_relaxed), sum;
+    do {
+        if (__builtin_add_overflow(value, delta, &sum)) {
+            unpin(cell);
+            return too_large(cell);
+        }
+    } while (!atomic_compare_exchange_weak_explicit(word, &value, sum, memory_order_relaxed, memory_order_relaxed));
+    unpin(cell);
+    Py_RETURN_NONE;
+}
+
+static inline PyObject *
+add_real(Cell *cell, double delta)
+{
+    word_t *word = pin(cell);
+    int64_t bits = atomic_load_explicit(word, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(word, &bits, bits_of(real_of(bits) + delta), memory_order_relaxed,
+                                                  memory_order_relaxed))
+        ;
+    unpin(cell);
+    Py_RETURN_NONE;
+}
+
+/* Arguments */
+
+static PyObject *
+checked(const char *name, PyObject *value) /* what cells.py makes of a value that is no plain number, or its error */
+{
+    PyObject *cells = PyImport_ImportModule("pyvars.cells");
+    if (cells == NULL)
+        return NULL;
+    PyObject *plain = PyObject_CallMethod(cells, name, "O", value);
+    Py_DECREF(cells);
+    return plain;
+}
+
+static int
+integer_from(PyObject *value, int64_t *number)
+{
+    int overflow = 1;
+    if (PyLong_CheckExact(value))
+        *number = PyLong_AsLongLongAndOverflow(value, &overflow);
+    if (!overflow)
+        return 0;
+    PyObject *plain = checked("exact_int", value);
+    if (plain == NULL)
+        return -1;
+    *number = PyLong_AsLongLong(plain);
+    Py_DECREF(plain);
+    return *number == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+static int
+real_from(PyObject *value, double *number)
+{
+    if (PyFloat_CheckExact(value)) {
+        *number = PyFloat_AS_DOUBLE(value);
+        return 0;
+    }
+    PyObject *plain = checked("exact_float", value);
+    if (plain == NULL)
+        return -1;
+    *number = PyFloat_AsDouble(plain);
+    Py_DECREF(plain);
+    return *number == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* The one argument `delta`, which may be left out: then `*delta` stays as it is. */
+static int
+delta_of(PyObject *const *arguments, Py_ssize_t number, PyObject *names, PyObject **delta)
+{
+    Py_ssize_t named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+    if (number + named > 1) {
+        PyErr_Format(PyExc_TypeError, "add() takes at most one argument, got %zd", number + named);
+        return -1;
+    }
+    if (named && !PyUnicode_EqualToUTF8(PyTuple_GET_ITEM(names, 0), "delta")) {
+        PyErr_Format(PyExc_TypeError, "add() has no argument %R, only delta", PyTuple_GET_ITEM(names, 0));
+        return -1;
+    }
+    if (number + named)
+        *delta = arguments[0];
+    return 0;
+}
+
+/* Cells */
+
+static PyObject *
+cell_new(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *Py_UNUSED(named))
+{
+    Cell *cell = (Cell *)type->tp_alloc(type, 0);
+    if (cell != NULL)
+        atomic_init(&cell->word, &cell->own);
+    return (PyObject *)cell;
+}
+
+static void
+cell_dealloc(Cell *cell)
+{
+    PyTypeObject *type = Py_TYPE(cell);
+    Py_CLEAR(cell->words);
+    type->tp_free(cell);
+    Py_DECREF(type);
+}
+
+static PyObject *
+cell_bind(Cell *cell, PyObject *const *arguments, Py_ssize_t number)
+{
+    if (number != 2 || !PyMemoryView_Check(arguments[0])) {
+        PyErr_SetString(PyExc_TypeError, "bind() takes a memoryview and an index");
+        return NULL;
+    }
+    Py_buffer *memory = PyMemoryView_GET_BUFFER(arguments[0]);
+    Py_ssize_t index = PyLong_AsSsize_t(arguments[1]);
+    if (index == -1 && PyErr_Occurred())
+        return NULL;
+    if (memory->itemsize != sizeof(word_t) || memory->readonly || (uintptr_t)memory->buf % sizeof(word_t) ||
+        index < 0 || index >= memory->len / memory->itemsize) {
+        PyErr_SetString(PyExc_ValueError, "bind() takes words of 8 bytes that can be written, and the index of one");
+        return NULL;
+    }
+    word_t *from = lift(cell);
+    put(cell, (word_t *)memory->buf + index, atomic_load(from), Py_NewRef(arguments[0]));
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+cell_unbind(Cell *cell, PyObject *Py_UNUSED(none))
+{
+    word_t *from = lift(cell);
+    put(cell, &cell->own, atomic_load(from), NULL);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+cell_restart(Cell *cell, PyObject *Py_UNUSED(none))
+{
+    lift(cell);
+    put(cell, &cell->own, 0, NULL); /* the bits of 0.0 are those of 0 */
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+cell_words(Cell *cell, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(cell->words ? cell->words : Py_None);
+}
+
+static PyObject *
+cell_index(Cell *cell, void *Py_UNUSED(closure))
+{
+    if (cell->words == NULL)
+        return PyLong_FromLong(0);
+    return PyLong_FromSsize_t(atomic_load(&cell->word) - (word_t *)PyMemoryView_GET_BUFFER(cell->words)->buf);
+}
+
+static PyMemberDef cell_members[] = {
+    {"gauge", T_BOOL, offsetof(Cell, gauge), 0, "Whether it is a level, not a count."},
+    {NULL},
+};
+
+#define CELL_METHODS(kind)                                                                                             \
+    {"add", (PyCFunction)(void (*)(void))kind##_add, METH_FASTCALL | METH_KEYWORDS,                                    \
+     PyDoc_STR("add($self, /, delta=1)\n--\n\nAdd `delta`, as in cells.py.")},                                         \
+        {"set", (PyCFunction)kind##_set, METH_O, PyDoc_STR("set($self, value, /)\n--\n\nReplace the number.")},        \
+        {"snapshot", (PyCFunction)kind##_snapshot, METH_NOARGS, PyDoc_STR("The number, as plain JSON data.")},         \
+        {"bind", (PyCFunction)(void (*)(void))cell_bind, METH_FASTCALL, PyDoc_STR("Count in `words[index]`.")},        \
+        {"unbind", (PyCFunction)cell_unbind, METH_NOARGS, PyDoc_STR("Private again, with the value that it has.")},    \
+    {                                                                                                                  \
+        "restart", (PyCFunction)cell_restart, METH_NOARGS, PyDoc_STR("Private again, from zero.")                      \
+    }
+
+#define CELL_GETTERS(kind)                                                                                             \
+    {"value", (getter)kind##_value, NULL, PyDoc_STR("The number now."), NULL},                                         \
+        {"_value", (getter)kind##_value, NULL, NULL, NULL}, {"_words", (getter)cell_words, NULL, NULL, NULL},          \
+    {                                                                                                                  \
+        "_index", (getter)cell_index, NULL, NULL, NULL                                                                 \
+    }
+
+static int
+cell_init(PyObject *arguments, PyObject *named, PyObject **value, Cell *cell)
+{
+    static char *keywords[] = {"value", "gauge", NULL};
+    int gauge = 0;
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "|O$p", keywords, value, &gauge))
+        return -1;
+    cell->gauge = (char)gauge;
+    return 0;
+}
+
+/* Integers */
+
+static PyObject *
+integer_add(Cell *cell, PyObject *const *arguments, Py_ssize_t number, PyObject *names)
+{
+    if (number == 0 && names == NULL)
+        return add_integer(cell, 1);
+    PyObject *given = NULL;
+    int64_t delta = 1;
+    if (delta_of(arguments, number, names, &given) || (given && integer_from(given, &delta)))
+        return NULL;
+    return add_integer(cell, delta);
+}
+
+static PyObject *
+integer_set(Cell *cell, PyObject *value)
+{
+    int64_t number;
+    if (integer_from(value, &number))
+        return NULL;
+    store(cell, number);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+integer_value(Cell *cell, void *Py_UNUSED(closure))
+{
+    return PyLong_FromLongLong(load(cell));
+}
+
+static PyObject *
+integer_snapshot(Cell *cell, PyObject *Py_UNUSED(none))
+{
+    return PyLong_FromLongLong(load(cell));
+}
+
+static int
+integer_init(Cell *cell, PyObject *arguments, PyObject *named)
+{
+    PyObject *value = NULL;
+    int64_t number = 0;
+    if (cell_init(arguments, named, &value, cell) || (value && integer_from(value, &number)))
+        return -1;
+    store(cell, number);
+    return 0;
+}
+
+static PyMethodDef integer_methods[] = {CELL_METHODS(integer), {NULL}};
+static PyGetSetDef integer_getters[] = {CELL_GETTERS(integer), {NULL}};
+static PyType_Slot integer_slots[] = {
+    {Py_tp_doc, "A signed 64-bit integer."},
+    {Py_tp_new, cell_new},
+    {Py_tp_init, integer_init},
+    {Py_tp_dealloc, cell_dealloc},
+    {Py_tp_methods, integer_methods},
+    {Py_tp_getset, integer_getters},
+    {Py_tp_members, cell_members},
+    {0, NULL},
+};
+static PyType_Spec integer_spec = {
+    "pyvars._cells.IntCell", sizeof(Cell), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, integer_slots};
+
+/* Floating point numbers */
+
+static PyObject *
+real_add(Cell *cell, PyObject *const *arguments, Py_ssize_t number, PyObject *names)
+{
+    PyObject *given = NULL;
+    double delta = 1.0;
+    if (delta_of(arguments, number, names, &given) || (given && real_from(given, &delta)))
+        return NULL;
+    return add_real(cell, delta);
+}
+
+static PyObject *
+real_set(Cell *cell, PyObject *value)
+{
+    double number;
+    if (real_from(value, &number))
+        return NULL;
+    store(cell, bits_of(number));
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+real_value(Cell *cell, void *Py_UNUSED(closure))
+{
+    return PyFloat_FromDouble(real_of(load(cell)));
+}
+
+static PyObject *
+real_snapshot(Cell *cell, PyObject *Py_UNUSED(none))
+{
+    return PyFloat_FromDouble(real_of(load(cell)));
+}
+
+static int
+real_init(Cell *cell, PyObject *arguments, PyObject *named)
+{
+    PyObject *value = NULL;
+    double number = 0.0;
+    if (cell_init(arguments, named, &value, cell) || (value && real_from(value, &number)))
+        return -1;
+    store(cell, bits_of(number));
+    return 0;
+}
+
+static PyMethodDef real_methods[] = {CELL_METHODS(real), {NULL}};
+static PyGetSetDef real_getters[] = {CELL_GETTERS(real), {NULL}};
+static PyType_Slot real_slots[] = {
+    {Py_tp_doc, "A 64-bit floating point number."},
+    {Py_tp_new, cell_new},
+    {Py_tp_init, real_init},
+    {Py_tp_dealloc, cell_dealloc},
+    {Py_tp_methods, real_methods},
+    {Py_tp_getset, real_getters},
+    {Py_tp_members, cell_members},
+    {0, NULL},
+};
+static PyType_Spec real_spec = {
+    "pyvars._cells.FloatCell", sizeof(Cell), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, real_slots};
+
