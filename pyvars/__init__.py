@@ -7,7 +7,7 @@
 
 General layout, for the reader. The core knows variables and names and does no I/O:
 
-    cells -> variables, functions, map -> registry   where a number lives; what can be published; under which name
+    cells, counts -> variables, map -> registry  where a number lives; what can be published; under which name
     runtime/                                     the built-in variables, one file each
     formats/                                     bytes from data
     workers/                                     the numbers of all worker processes on the page of each
@@ -22,6 +22,7 @@ import sys as _sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
+from pyvars.cells import native
 from pyvars.errors import ConfigurationError, DuplicateNameError, PyvarsError, PyvarsWarning, UnknownNameError
 from pyvars.functions import Combine, Func
 from pyvars.map import Map
@@ -52,6 +53,7 @@ __all__ = (
     "default_registry",
     "delete",
     "get",
+    "native",
     "publish",
     "serve",
 )

@@ -39,13 +39,6 @@ typedef struct {
     Py_ssize_t free; /* how many more keys it takes; `__other__` takes none */
 } Counts;
 
-typedef struct {
-    PyTypeObject *integer, *real;
-    PyObject *other, *count; /* the strings "__other__" and "_add" */
-} State;
-
-static struct PyModuleDef module;
-
 /* The number: where it is, and changing it */
 
 #ifdef Py_GIL_DISABLED
@@ -217,7 +210,7 @@ delta_of(PyObject *const *arguments, Py_ssize_t number, PyObject *names, PyObjec
         PyErr_Format(PyExc_TypeError, "add() takes at most one argument, got %zd", number + named);
         return -1;
     }
-    if (named && !PyUnicode_EqualToUTF8(PyTuple_GET_ITEM(names, 0), "delta")) {
+    if (named && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "delta")) {
         PyErr_Format(PyExc_TypeError, "add() has no argument %R, only delta", PyTuple_GET_ITEM(names, 0));
         return -1;
     }
@@ -229,13 +222,30 @@ delta_of(PyObject *const *arguments, Py_ssize_t number, PyObject *names, PyObjec
 /* Cells */
 
 static PyObject *
-cell_new(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *Py_UNUSED(named))
+cell_new(PyTypeObject *type)
 {
     Cell *cell = (Cell *)type->tp_alloc(type, 0);
     if (cell != NULL)
         atomic_init(&cell->word, &cell->own);
     return (PyObject *)cell;
 }
+
+static PyObject *
+integer_new(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *Py_UNUSED(named))
+{
+    return cell_new(type);
+}
+
+static PyObject *
+real_new(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *Py_UNUSED(named))
+{
+    return cell_new(type);
+}
+
+/* A class inherits this pointer with the layout of its instances. Looking at it takes one comparison; asking whether
+   the class is a subclass takes a walk over its bases. */
+#define IS_INTEGER(object) (Py_TYPE(object)->tp_new == integer_new)
+#define IS_REAL(object) (Py_TYPE(object)->tp_new == real_new)
 
 static void
 cell_dealloc(Cell *cell)
@@ -382,7 +392,7 @@ static PyMethodDef integer_methods[] = {CELL_METHODS(integer), {NULL}};
 static PyGetSetDef integer_getters[] = {CELL_GETTERS(integer), {NULL}};
 static PyType_Slot integer_slots[] = {
     {Py_tp_doc, "A signed 64-bit integer."},
-    {Py_tp_new, cell_new},
+    {Py_tp_new, integer_new},
     {Py_tp_init, integer_init},
     {Py_tp_dealloc, cell_dealloc},
     {Py_tp_methods, integer_methods},
@@ -442,7 +452,7 @@ static PyMethodDef real_methods[] = {CELL_METHODS(real), {NULL}};
 static PyGetSetDef real_getters[] = {CELL_GETTERS(real), {NULL}};
 static PyType_Slot real_slots[] = {
     {Py_tp_doc, "A 64-bit floating point number."},
-    {Py_tp_new, cell_new},
+    {Py_tp_new, real_new},
     {Py_tp_init, real_init},
     {Py_tp_dealloc, cell_dealloc},
     {Py_tp_methods, real_methods},
@@ -453,3 +463,334 @@ static PyType_Slot real_slots[] = {
 static PyType_Spec real_spec = {
     "pyvars._cells.FloatCell", sizeof(Cell), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, real_slots};
 
+/* Numbers by key */
+
+static PyObject *
+find(Counts *counts, PyObject *key) /* a new reference, or NULL, without an error if there is none */
+{
+    return Py_XNewRef(PyDict_GetItemWithError(counts->cells, key)); /* nobody takes it away meanwhile */
+}
+
+static int
+is_other(PyObject *key)
+{
+    return PyUnicode_CompareWithASCIIString(key, "__other__") == 0;
+}
+
+/* Add to the number under the key if that takes no more than that; else leave `*done` as it is. */
+static PyObject *
+counts_try(Counts *counts, PyObject *key, PyObject *delta, int *done)
+{
+    int overflow = 0;
+    int64_t number = 1;
+    if (delta != NULL && PyLong_CheckExact(delta))
+        number = PyLong_AsLongLongAndOverflow(delta, &overflow);
+    else if (delta != NULL && !PyFloat_CheckExact(delta))
+        return NULL;
+    PyObject *result = NULL, *cell = overflow ? NULL : find(counts, key);
+    if (cell == NULL)
+        return NULL;
+    if (delta != NULL && PyFloat_CheckExact(delta)) {
+        if ((*done = IS_REAL(cell)))
+            result = add_real((Cell *)cell, PyFloat_AS_DOUBLE(delta));
+    }
+    else if ((*done = IS_INTEGER(cell)))
+        result = add_integer((Cell *)cell, number);
+    else if ((*done = IS_REAL(cell)))
+        result = add_real((Cell *)cell, (double)number);
+    Py_DECREF(cell);
+    return result;
+}
+
+static PyObject *
+counts_add(Counts *counts, PyObject *const *arguments, Py_ssize_t number, PyObject *names)
+{
+    int done = 0;
+    PyObject *result = NULL, *delta = number == 2 ? arguments[1] : NULL;
+    if (names == NULL && (number == 1 || number == 2) && PyUnicode_CheckExact(arguments[0])) {
+        Py_BEGIN_CRITICAL_SECTION(counts);
+        result = counts_try(counts, arguments[0], delta, &done);
+        Py_END_CRITICAL_SECTION();
+    }
+    if (done || PyErr_Occurred())
+        return result;
+    PyObject *rest = PyObject_GetAttrString((PyObject *)counts, "_add"); /* new keys, other types, errors */
+    if (rest != NULL) {
+        result = PyObject_Vectorcall(rest, arguments, number, names);
+        Py_DECREF(rest);
+    }
+    return result;
+}
+
+/* Count what `new` holds under the key, or put `new` there; then a pair tells the key and what stood there before. */
+static PyObject *
+counts_place(Counts *counts, PyObject *key, PyObject *new)
+{
+    PyObject *result = NULL, *before = NULL, *pair = PyTuple_New(2); /* first: an allocation may collect garbage */
+    if (pair == NULL)
+        return NULL;
+    Py_INCREF(key);
+    if ((before = find(counts, key)) == NULL && !PyErr_Occurred() && counts->free <= 0) {
+        Py_SETREF(key, PyUnicode_InternFromString("__other__"));
+        before = key == NULL ? NULL : find(counts, key);
+    }
+    if (PyErr_Occurred())
+        goto done;
+    if (before != NULL && !(IS_INTEGER(before) && IS_REAL(new))) {
+        int64_t number = load((Cell *)new);
+        if (IS_INTEGER(before))
+            result = add_integer((Cell *)before, number);
+        else if (IS_REAL(before))
+            result = add_real((Cell *)before, IS_REAL(new) ? real_of(number) : (double)number);
+        else
+            PyErr_SetString(PyExc_TypeError, "what stands under the key does not count");
+        goto done;
+    }
+    if (before != NULL) {
+        store((Cell *)new, bits_of((double)load((Cell *)before) + real_of(load((Cell *)new))));
+        ((Cell *)new)->gauge = ((Cell *)before)->gauge;
+    }
+    if (PyDict_SetItem(counts->cells, key, new) == 0) {
+        counts->free -= before == NULL && !is_other(key);
+        PyTuple_SET_ITEM(pair, 0, Py_NewRef(key));
+        PyTuple_SET_ITEM(pair, 1, before == NULL ? Py_NewRef(Py_None) : Py_NewRef(before));
+        result = Py_NewRef(pair);
+    }
+done:
+    Py_XDECREF(before);
+    Py_XDECREF(key);
+    Py_DECREF(pair);
+    return result;
+}
+
+static PyObject *
+counts__place(Counts *counts, PyObject *arguments)
+{
+    PyObject *key, *new, *result;
+    if (!PyArg_ParseTuple(arguments, "UO", &key, &new))
+        return NULL;
+    if (!IS_INTEGER(new) && !IS_REAL(new))
+        return PyErr_Format(PyExc_TypeError, "_place() takes an Int or a Float, got %R", new);
+    Py_BEGIN_CRITICAL_SECTION(counts);
+    result = counts_place(counts, key, new);
+    Py_END_CRITICAL_SECTION();
+    return result;
+}
+
+static PyObject *
+counts__put(Counts *counts, PyObject *arguments)
+{
+    PyObject *key, *new, *before;
+    int failed = 0;
+    if (!PyArg_ParseTuple(arguments, "UO", &key, &new))
+        return NULL;
+    if (new != Py_None && !IS_INTEGER(new) && !IS_REAL(new))
+        return PyErr_Format(PyExc_TypeError, "_put() takes an Int, a Float or None, got %R", new);
+    Py_BEGIN_CRITICAL_SECTION(counts);
+    before = find(counts, key);
+    if (new != Py_None)
+        failed = PyDict_SetItem(counts->cells, key, new);
+    else if (before != NULL)
+        failed = PyDict_DelItem(counts->cells, key);
+    if (!failed && !is_other(key))
+        counts->free += (before != NULL) - (new != Py_None);
+    Py_END_CRITICAL_SECTION();
+    Py_XDECREF(before); /* its end may run code */
+    if (failed || PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+counts__clear(Counts *counts, PyObject *arguments)
+{
+    Py_ssize_t free;
+    PyObject *before, *empty;
+    if (!PyArg_ParseTuple(arguments, "n", &free) || (empty = PyDict_New()) == NULL)
+        return NULL;
+    Py_BEGIN_CRITICAL_SECTION(counts);
+    before = counts->cells;
+    counts->cells = empty;
+    counts->free = free;
+    Py_END_CRITICAL_SECTION();
+    return before;
+}
+
+static PyObject *
+counts_new(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *Py_UNUSED(named))
+{
+    Counts *counts = (Counts *)type->tp_alloc(type, 0);
+    if (counts != NULL && (counts->cells = PyDict_New()) == NULL)
+        Py_CLEAR(counts);
+    return (PyObject *)counts;
+}
+
+static int
+counts_init(Counts *counts, PyObject *arguments, PyObject *Py_UNUSED(named))
+{
+    return PyArg_ParseTuple(arguments, "n", &counts->free) ? 0 : -1;
+}
+
+static int
+counts_traverse(Counts *counts, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(counts));
+    Py_VISIT(counts->cells);
+    return 0;
+}
+
+static int
+counts_clear(Counts *counts) /* a dict is cleared by itself; there is always one */
+{
+    PyDict_Clear(counts->cells);
+    return 0;
+}
+
+static void
+counts_dealloc(Counts *counts)
+{
+    PyTypeObject *type = Py_TYPE(counts);
+    PyObject_GC_UnTrack(counts);
+    Py_XDECREF(counts->cells);
+    type->tp_free(counts);
+    Py_DECREF(type);
+}
+
+static PyMemberDef counts_members[] = {
+    {"_cells", T_OBJECT, offsetof(Counts, cells), READONLY, NULL},
+    {NULL},
+};
+static PyMethodDef counts_methods[] = {
+    {"add", (PyCFunction)(void (*)(void))counts_add, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("add($self, /, key, delta=1)\n--\n\nAdd `delta` to the number under `key`, as in cells.py.")},
+    {"_place", (PyCFunction)counts__place, METH_VARARGS, NULL},
+    {"_put", (PyCFunction)counts__put, METH_VARARGS, NULL},
+    {"_clear", (PyCFunction)counts__clear, METH_VARARGS, NULL},
+    {NULL},
+};
+static PyType_Slot counts_slots[] = {
+    {Py_tp_doc, "Numbers by key."},
+    {Py_tp_new, counts_new},
+    {Py_tp_init, counts_init},
+    {Py_tp_traverse, counts_traverse},
+    {Py_tp_clear, counts_clear},
+    {Py_tp_dealloc, counts_dealloc},
+    {Py_tp_methods, counts_methods},
+    {Py_tp_members, counts_members},
+    {0, NULL},
+};
+static PyType_Spec counts_spec = {"pyvars._cells.Counts", sizeof(Counts), 0,
+                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, counts_slots};
+
+/* The module */
+
+static PyObject *
+fill(PyObject *Py_UNUSED(self), PyObject *const *arguments, Py_ssize_t number)
+{
+    if (number != 3 || !PyDict_CheckExact(arguments[0]) || !PyList_CheckExact(arguments[1]) ||
+        !PyList_CheckExact(arguments[2]) || PyList_GET_SIZE(arguments[1]) != PyList_GET_SIZE(arguments[2])) {
+        PyErr_SetString(PyExc_TypeError, "fill() takes a dict, and lists of names and cells of the same length");
+        return NULL;
+    }
+    PyObject *page = arguments[0], *names = arguments[1], *cells = arguments[2];
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(names) && i < PyList_GET_SIZE(cells); i++) {
+        PyObject *cell = PyList_GET_ITEM(cells, i), *value;
+        if (IS_INTEGER(cell))
+            value = PyLong_FromLongLong(load((Cell *)cell));
+        else if (IS_REAL(cell))
+            value = PyFloat_FromDouble(real_of(load((Cell *)cell)));
+        else
+            value = PyObject_GetAttrString(cell, "_value");
+        if (value == NULL)
+            return NULL;
+        int failed = PyDict_SetItem(page, PyList_GET_ITEM(names, i), value);
+        Py_DECREF(value);
+        if (failed)
+            return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* CPython calls a C method at full speed only where it is of the class of the object itself, not of a base of that: `add`
+   takes 24 instead of 32 ns. So the classes that programs count with have methods of their own. Cells are also not
+   followed by the collector, as the instances of a class statement are, at 16 bytes each: they refer to nothing. */
+static PyObject *
+leaf(PyObject *Py_UNUSED(self), PyObject *class)
+{
+    PyTypeObject *type = (PyTypeObject *)class;
+    if (!PyType_Check(class) ||
+        (type->tp_new != integer_new && type->tp_new != real_new && type->tp_new != counts_new)) {
+        PyErr_SetString(PyExc_TypeError, "leaf() takes a class of cells or counts");
+        return NULL;
+    }
+    if (type->tp_new == counts_new) {
+        PyObject *add = PyDescr_NewMethod(type, &counts_methods[0]);
+        int failed = add == NULL || PyObject_SetAttrString(class, "add", add) < 0;
+        Py_XDECREF(add);
+        return failed ? NULL : Py_NewRef(class);
+    }
+    PyObject *module = PyObject_GetAttrString(class, "__module__"), *same = NULL, *members = NULL, *key, *value;
+    PyObject *name = module == NULL ? NULL : PyUnicode_FromFormat("%U.%s", module, type->tp_name);
+    if (name != NULL) {
+        PyType_Slot slots[] = {{Py_tp_methods, type->tp_new == integer_new ? integer_methods : real_methods}, {0, NULL}};
+        PyType_Spec spec = {PyUnicode_AsUTF8(name), sizeof(Cell), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+        same = PyType_FromSpecWithBases(&spec, type->tp_bases);
+    }
+    if (same != NULL)
+        members = PyObject_CallFunction((PyObject *)&PyDict_Type, "N", PyObject_GetAttrString(class, "__dict__"));
+    for (Py_ssize_t position = 0; members != NULL && PyDict_Next(members, &position, &key, &value);) {
+        if (PyObject_SetAttr(same, key, value) < 0)
+            Py_CLEAR(members);
+    }
+    if (members == NULL)
+        Py_CLEAR(same);
+    Py_XDECREF(members);
+    Py_XDECREF(name);
+    Py_XDECREF(module);
+    return same;
+}
+
+static int
+module_exec(PyObject *module)
+{
+    PyType_Spec *specs[] = {&integer_spec, &real_spec, &counts_spec};
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        PyObject *type = PyType_FromModuleAndSpec(module, specs[i], NULL);
+        if (type == NULL || PyModule_AddType(module, (PyTypeObject *)type) < 0) {
+            Py_XDECREF(type);
+            return -1;
+        }
+        Py_DECREF(type);
+    }
+    return 0;
+}
+
+static PyMethodDef module_methods[] = {
+    {"leaf", leaf, METH_O, PyDoc_STR("leaf($module, class, /)\n--\n\nThe class as it is called the fastest.")},
+    {"fill", (PyCFunction)(void (*)(void))fill, METH_FASTCALL,
+     PyDoc_STR("fill($module, page, names, cells, /)\n--\n\nWrite the value of each cell into `page`.")},
+    {NULL},
+};
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+#ifdef Py_MOD_PER_INTERPRETER_GIL_SUPPORTED
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#ifdef Py_MOD_GIL_NOT_USED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "pyvars._cells", PyDoc_STR("The cells of cells.py in C."), 0,
+    module_methods,        module_slots,    NULL,
+    NULL,                  NULL,
+};
+
+PyMODINIT_FUNC
+PyInit__cells(void)
+{
+    return PyModuleDef_Init(&module);
+}

@@ -1,21 +1,24 @@
 """Where a number lives: private memory of this process, and a word of memory shared with its sibling workers if bound.
 
-A bound cell writes each new value through to its word; the value here stays the truth, and nobody else writes the word.
-A store of 8 aligned bytes through a memoryview is one machine store: a reader in another process sees the old number
-or the new one.
+There are two kinds of cells, which say and do the same. Those in C (_cells.c) are five times as fast, and are what this
+module exports where that was built; those in Python are here. PYVARS_NATIVE=0 in the environment takes these.
 
-The rule of this file: nothing is called while the lock is held. CPython runs signal handlers, hands the GIL to another
-thread and (before 3.12) collects garbage only at calls, backward jumps and allocations of containers, never between
-the plain loads, additions, comparisons and stores used here. So no code of the program's can run in the middle of an
-update, and a signal handler, a gc callback or a finalizer may itself count without deadlock. Not covered: a trace or
-profile function (sys.settrace, sys.setprofile) that counts while it is tracing this file.
+A bound cell in Python writes each new value through to its word; the value here stays the truth, and nobody else writes
+the word. A store of 8 aligned bytes through a memoryview is one machine store: a reader in another process sees the old
+number or the new one.
+
+The rule of the cells in Python: nothing is called while the lock is held. CPython runs signal handlers, hands the GIL
+to another thread and (before 3.12) collects garbage only at calls, backward jumps and allocations of containers, never
+between the plain loads, additions, comparisons and stores used here. So no code of the program's can run in the middle
+of an update, and a signal handler, a gc callback or a finalizer may itself count without deadlock. Not covered: a trace
+or profile function (sys.settrace, sys.setprofile) that counts while it is tracing this file.
 """
 
 import os
 from collections.abc import Callable, Iterable
 from operator import index
 from threading import RLock
-from typing import Any, ClassVar, Literal, SupportsFloat, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
 __all__ = (
     "INT64_MAX",
@@ -31,6 +34,8 @@ __all__ = (
     "fill",
     "in_child",
     "lock",
+    "native",
+    "leaf",
 )
 
 Words: TypeAlias = "memoryview[Any]"
@@ -67,7 +72,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Wind
 class Cell:
     """One value that is plain JSON data at every moment, so that a page reads it without a check."""
 
-    __slots__ = ("_value",)
+    __slots__ = ()
 
     _value: Any
 
@@ -79,14 +84,29 @@ class Cell:
 class NumberCell(Cell):
     """A number of 8 bytes, which can be bound to a word of shared memory."""
 
-    __slots__ = ("_index", "_words")
+    if not TYPE_CHECKING:  # each has a place for these
+        __slots__ = ()
 
     code: ClassVar[Literal["q", "d"]]
     """What the word holds, in the letters of the struct module."""
-    gauge: bool = False
+    gauge: bool
     """Whether it is a level, not a count."""
     _words: "memoryview[Any] | None"
     _index: int
+
+    if TYPE_CHECKING:
+
+        def bind(self, words: Words, index: int) -> None: ...  # noqa: D102
+
+        def unbind(self) -> None: ...  # noqa: D102
+
+        def restart(self) -> None: ...  # noqa: D102
+
+
+class PythonCell(NumberCell):
+    """What the numbers in Python have in common."""
+
+    __slots__ = ("_index", "_value", "_words", "gauge")
 
     def bind(self, words: Words, index: int) -> None:
         """From now on `words[index]` is what the value is. The word must be this cell's alone."""
@@ -106,16 +126,17 @@ class NumberCell(Cell):
             self._value = zero
 
 
-class IntCell(NumberCell):
+class IntCell(PythonCell):
     """A signed 64-bit integer."""
 
     __slots__ = ()
 
     code: ClassVar[Literal["q", "d"]] = "q"
 
-    def __init__(self, value: SupportsIndex = 0) -> None:
+    def __init__(self, value: SupportsIndex = 0, *, gauge: bool = False) -> None:
         self._words = None
         self._value = exact_int(value)
+        self.gauge = gauge
 
     @property
     def value(self) -> int:
@@ -157,16 +178,17 @@ class IntCell(NumberCell):
                 self._words[self._index] = number
 
 
-class FloatCell(NumberCell):
+class FloatCell(PythonCell):
     """A 64-bit floating point number."""
 
     __slots__ = ()
 
     code: ClassVar[Literal["q", "d"]] = "d"
 
-    def __init__(self, value: SupportsFloat | SupportsIndex = 0.0) -> None:
+    def __init__(self, value: SupportsFloat | SupportsIndex = 0.0, *, gauge: bool = False) -> None:
         self._words = None
         self._value = exact_float(value)
+        self.gauge = gauge
 
     @property
     def value(self) -> float:
@@ -233,3 +255,40 @@ def fill(page: dict[str, object], names: Iterable[str], cells: Iterable[Cell]) -
     """Write the value of each cell into `page` under its name: the inner loop of every page."""
     for name, cell in zip(names, cells, strict=True):
         page[name] = cell._value
+
+
+C = TypeVar("C")
+
+
+def leaf(kind: C) -> C:
+    """Decorates the classes that programs count with: those in C are given what makes them the fastest."""
+    return kind
+
+
+native: bool = False
+"""Whether the cells are those in C."""
+
+if not TYPE_CHECKING and os.environ.get("PYVARS_NATIVE") != "0":
+    try:
+        from pyvars import _cells
+    except ImportError:  # it was installed without a compiler
+        pass
+    else:
+        native = True
+        fill, leaf = _cells.fill, _cells.leaf
+
+        @leaf
+        class IntCell(_cells.IntCell, NumberCell):
+            """A signed 64-bit integer."""
+
+            __slots__ = ()
+
+            code = "q"
+
+        @leaf
+        class FloatCell(_cells.FloatCell, NumberCell):
+            """A 64-bit floating point number."""
+
+            __slots__ = ()
+
+            code = "d"

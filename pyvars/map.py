@@ -1,20 +1,21 @@
 """Map: variables by key. Numbers appear as they are counted; any other variable can be set under a key."""
 
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
-from typing import SupportsFloat, SupportsIndex
+from typing import SupportsFloat, SupportsIndex, cast
 
-from pyvars.cells import Cell, exact_float, exact_int, lock
+from pyvars.cells import Cell, exact_float, exact_int, leaf
+from pyvars.counts import OTHER, Counts
 from pyvars.errors import UnknownNameError
 from pyvars.functions import variable
 from pyvars.variables import Container, Float, Int, Var
 
 __all__ = ("OTHER", "Map")
 
-OTHER = "__other__"
 MAX_KEY_BYTES = 255
 
 
-class Map(Container, Mapping[str, object]):
+@leaf
+class Map(Counts, Container, Mapping[str, object]):
     """Variables by key, such as orders by state. A read-only Mapping of plain values that is changed by its own verbs.
 
     It holds at most `max_keys` counted keys. What is counted under further ones, and under a key that no reader could
@@ -26,7 +27,7 @@ class Map(Container, Mapping[str, object]):
         ValueError: `max_keys` is less than 1.
     """
 
-    __slots__ = ("_cells", "_free", "_vars", "max_keys")
+    __slots__ = ("_vars", "max_keys", "watcher")
 
     kind = "map"
 
@@ -36,70 +37,23 @@ class Map(Container, Mapping[str, object]):
     def __init__(self, *, max_keys: int = 1000) -> None:
         if max_keys < 1:
             raise ValueError(f"max_keys must be at least 1, got {max_keys}")
-        super().__init__()
+        Counts.__init__(self, max_keys)
+        Container.__init__(self)
         self.max_keys = max_keys
-        self._free = max_keys
-        self._cells: dict[str, Int | Float] = {}  # numbers, changed and replaced only under the lock
-        self._vars: dict[str, Var] = {}  # whatever else was set
+        self._vars: dict[str, Var] = {}  # what was set and is no number
 
-    def add(self, key: str, delta: SupportsFloat | SupportsIndex = 1) -> None:
-        """Add `delta` to the number under `key`, which starts at 0.
-
-        An integer that meets a float becomes a float; nothing is lost. Under a key that was `set` to another variable
-        with an `add` method, that method is called.
-
-        Raises:
-            TypeError: `key` is no str, `delta` is no number, or the variable under `key` does not count.
-            OverflowError: an integer sum does not fit into 64 bits. The value is unchanged.
-        """
-        if type(key) is str and type(delta) is int:  # exact types: their hash, == and + run no code of the program's
-            with lock:
-                cells = self._cells
-                if key in cells:
-                    cell = cells[key]
-                    value = cell._value + delta
-                    if -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:
-                        cell._value = value
-                        if cell._words is not None:
-                            cell._words[cell._index] = value
-                        return
-        self._add(key, delta)
-
-    def _add(self, key: str, delta: SupportsFloat | SupportsIndex) -> None:
+    def _add(self, key: str, delta: SupportsFloat | SupportsIndex = 1) -> None:
         key = _key(key)
         number = self._number(key, delta)
         if key in self._vars:
             return self._add_to_variable(key, number)
         if not _fits(key):
             key = OTHER
-        # New cells are made before the lock is taken: an allocation may collect garbage, and that runs finalizers.
-        new: Int | Float = Int(number) if isinstance(number, int) else Float(number)
-        promoted = Float()
-        with lock:
-            cells = self._cells
-            if key not in cells and self._free <= 0:
-                key = OTHER
-            if key not in cells:
-                cells[key] = new
-                if key != OTHER:
-                    self._free -= 1
-                value, changed, cell = number, True, None
-            else:
-                cell = cells[key]
-                value = cell._value + number
-                changed = cell.__class__ is Int and new.__class__ is Float
-                if changed:
-                    promoted._value = value
-                    promoted.gauge = cell.gauge
-                    cells[key] = promoted
-                elif cell.__class__ is Float or -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:
-                    cell._value = value
-                    if cell._words is not None:
-                        cell._words[cell._index] = value
-                    return
-        if not changed:
-            raise OverflowError(f"{key!r}: {value} does not fit into 64 bits with a sign; the value is unchanged")
-        self.changed(key, cell)
+        # Made before the cells change: an allocation may collect garbage, and that runs finalizers.
+        put = self._place(key, Int(number) if isinstance(number, int) else Float(number))
+        if put is not None:
+            key, before = put
+            self.changed(key, cast("Int | None", before))
 
     def _number(self, key: str, delta: SupportsFloat | SupportsIndex) -> int | float:
         # What counts as a float already takes an integer of any size that a float takes.
@@ -126,41 +80,24 @@ class Map(Container, Mapping[str, object]):
             raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes of UTF-8, got {key[:40]!r}")
         held, before = variable(var, f"set({key!r}, "), self.child(key)
         if type(held) is Int or type(held) is Float:  # a subclass may have another `add` or `snapshot`
-            self._replace(key, held)
+            self._put(key, held)
             self._vars.pop(key, None)
         else:
             self._vars[key] = held
-            self._replace(key, None)
+            self._put(key, None)
         self.changed(key, before)
 
     def delete(self, key: str) -> None:
         """Take `key` away with what it holds. An unknown key is no error."""
         key = _key(key)
         before = self.child(key)
-        self._replace(key, None)
+        self._put(key, None)
         self._vars.pop(key, None)
         self.changed(key, before)
 
-    def _replace(self, key: str, new: Int | Float | None) -> None:
-        old = None
-        with lock:
-            if key in self._cells:
-                old = self._cells[key]
-                del self._cells[key]
-                if key != OTHER:
-                    self._free += 1
-            if new is not None:
-                self._cells[key] = new
-                if key != OTHER:
-                    self._free -= 1
-        del old  # not under the lock: its end may run code
-
     def clear(self) -> None:
         """Take every key away."""
-        cells: dict[str, Int | Float] = {}
-        with lock:
-            cells, self._cells = self._cells, cells
-            self._free = self.max_keys
+        cells = self._clear(self.max_keys)
         held, self._vars = self._vars, {}
         self.changed(None, {**cells, **held})
 

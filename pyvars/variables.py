@@ -9,12 +9,10 @@ from typing import (
     TYPE_CHECKING,
     ClassVar,
     Protocol,
-    SupportsFloat,
-    SupportsIndex,
     TypeAlias,
 )
 
-from pyvars.cells import Cell, FloatCell, IntCell, lock
+from pyvars.cells import Cell, FloatCell, IntCell, leaf, lock
 
 __all__ = ("Container", "Float", "Int", "String", "Var", "Variable", "Watcher", "is_own", "printable")
 
@@ -74,7 +72,8 @@ Watcher: TypeAlias = Callable[[str | None, Var | Mapping[str, Var] | None], None
 class Container(Variable):
     """A variable that holds others by key, and says so when one is put, replaced or taken away."""
 
-    __slots__ = ("watcher",)
+    if not TYPE_CHECKING:  # each has a place for `watcher`
+        __slots__ = ()
 
     watcher: Watcher | None
     """Called after each such change with the key and what stood there before, or with None and all there was before.
@@ -107,6 +106,7 @@ def is_own(kind: type) -> bool:
 _SAID = ("snapshot", "inline", "children", "shared", "combined")
 
 
+@leaf
 class Int(IntCell, Variable):
     """A signed 64-bit integer: a count, or with `gauge=True` a level that rises and falls.
 
@@ -122,21 +122,15 @@ class Int(IntCell, Variable):
         OverflowError: `value` does not fit into 64 bits.
     """
 
-    __slots__ = ("gauge",)
+    __slots__ = ()
 
     kind = "int"
-
-    gauge: bool
-    """Whether it is a level, not a count."""
-
-    def __init__(self, value: SupportsIndex = 0, *, gauge: bool = False) -> None:
-        super().__init__(value)
-        self.gauge = gauge
 
     def __repr__(self) -> str:
         return f"Int({self._value}{', gauge=True' if self.gauge else ''})"
 
 
+@leaf
 class Float(FloatCell, Variable):
     """A 64-bit float: a sum, or with `gauge=True` a level that rises and falls. Thread-safe as Int is.
 
@@ -144,16 +138,9 @@ class Float(FloatCell, Variable):
         TypeError: `value` is no number.
     """
 
-    __slots__ = ("gauge",)
+    __slots__ = ()
 
     kind = "float"
-
-    gauge: bool
-    """Whether it is a level, not a sum."""
-
-    def __init__(self, value: SupportsFloat | SupportsIndex = 0.0, *, gauge: bool = False) -> None:
-        super().__init__(value)
-        self.gauge = gauge
 
     def __repr__(self) -> str:
         return f"Float({self._value}{', gauge=True' if self.gauge else ''})"
@@ -169,7 +156,7 @@ class String(Cell, Variable):
         TypeError: `value` is no str.
     """
 
-    __slots__ = ("_text",)
+    __slots__ = ("_text", "_value")
 
     kind = "string"
 

@@ -1,11 +1,16 @@
-"""Fixtures: a fresh registry, and a page read through the gate as a program on this machine reads it."""
+"""Fixtures: a fresh registry, a page read through the gate as a program here reads it, both kinds of cells."""
 
+import importlib
 import json
 import logging
+import os
+import pkgutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,6 +25,57 @@ Read = Callable[..., Any]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def _ours() -> dict[str, ModuleType]:
+    return {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "pyvars"}
+
+
+@pytest.fixture(scope="session", params=["native", "python"])
+def kind_of_cells(request: pytest.FixtureRequest) -> dict[str, ModuleType]:
+    """The modules of pyvars with cells in C, and once more with those in Python."""
+    names = [info.name for info in pkgutil.walk_packages(pyvars.__path__, "pyvars.") if info.name[-1] != "_"]
+    for name in names:  # all of them: none must be imported in the middle of a test of the other kind
+        importlib.import_module(name)
+    native = _ours()
+    if request.param == "native":
+        if not pyvars.native:
+            pytest.skip("the extension is not there: no compiler, or PYVARS_NATIVE=0")
+        return native
+    for name in native:
+        del sys.modules[name]
+    os.environ["PYVARS_NATIVE"] = "0"
+    try:
+        for name in names:
+            if name != "pyvars._cells":
+                importlib.import_module(name)
+        return _ours()
+    finally:
+        del os.environ["PYVARS_NATIVE"]
+        sys.modules.update(native)
+
+
+@pytest.fixture
+def both_kinds(
+    kind_of_cells: dict[str, ModuleType], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test runs twice, for it and the programs that it starts with either kind of cells.
+
+    What the modules of tests have imported from pyvars is replaced by the same of that kind.
+    """
+    monkeypatch.setenv("PYVARS_NATIVE", str(int(kind_of_cells["pyvars"].native)))
+    monkeypatch.setenv("PYVARS_SHARE", "off")  # to its siblings a process is one, not two
+    for name in _ours():
+        monkeypatch.delitem(sys.modules, name)
+    for name, module in kind_of_cells.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    for user in (sys.modules[__name__], request.module):
+        for name, value in vars(user).copy().items():
+            home = kind_of_cells.get(getattr(value, "__module__", None) or "")
+            if isinstance(value, ModuleType) and value.__name__ in kind_of_cells:
+                monkeypatch.setattr(user, name, kind_of_cells[value.__name__])
+            elif home is not None and hasattr(home, getattr(value, "__name__", "")):
+                monkeypatch.setattr(user, name, getattr(home, value.__name__))
+
+
 @pytest.fixture
 def registry() -> pyvars.Registry:
     """A registry that holds nothing."""
@@ -27,8 +83,10 @@ def registry() -> pyvars.Registry:
 
 
 @pytest.fixture(autouse=True)
-def _default_registry_as_it_was() -> Iterator[None]:
+def _default_registry_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
     """What a test publishes on the default registry is gone after it."""
+    if "both_kinds" in request.fixturenames:
+        request.getfixturevalue("both_kinds")
     before = dict(pyvars.default_registry.items())
     yield
     for name in [name for name in pyvars.default_registry if name not in before]:

@@ -116,6 +116,7 @@ def test_python_says_which(registry: Registry, page: Read) -> None:
         "implementation": "CPython",
         "platform": sys.platform,
         "pyvars": pyvars.__version__,
+        "native": pyvars.native,
     }
 
 

@@ -10,6 +10,8 @@ from pyvars import Float, Int, Map, Registry, String
 from tests.conftest import Read
 from tests.programs import output
 
+pytestmark = pytest.mark.usefixtures("both_kinds")
+
 THREADS = 4
 TIMES = 2000
 

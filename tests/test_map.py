@@ -6,6 +6,8 @@ import pytest
 
 from pyvars import Float, Int, Map, Registry, String, UnknownNameError
 
+pytestmark = pytest.mark.usefixtures("both_kinds")
+
 
 def test_a_map_counts_by_key() -> None:
     by_state = Map()

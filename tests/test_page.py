@@ -342,13 +342,13 @@ def test_a_subclass_may_say_something_else_and_may_break(registry: Registry, pag
         def snapshot(self) -> dict[str, object]:
             raise ValueError
 
-    class Careless(Int):
+    class Careless(String):
         def spoil(self) -> None:
             self._value = {1}
 
     registry.publish("doubled", Doubled(4))
     registry.publish("broken", Broken())
-    careless = registry.publish("careless", Careless(1))
+    careless = registry.publish("careless", Careless("text"))
     assert page()["doubled"] == 8
     assert page()["broken"] is None
     careless.spoil()
@@ -411,6 +411,8 @@ def test_a_subclass_that_forgot_to_initialise_costs_only_itself(registry: Regist
         registry.publish(broken.__name__, broken())
     registry.publish("fine", Int(1))
     shown = page()
+    if pyvars.native:  # numbers in C are 0 then
+        assert (shown.pop("BrokenInt"), shown.pop("BrokenFloat")) == (0, 0)
     assert set(shown.pop("pyvars.errors")) == set(shown) - {"fine"}
     assert shown.pop("fine") == 1
     assert set(shown.values()) == {None}

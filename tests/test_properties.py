@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +11,8 @@ from pyvars import Float, Int, Map, PyvarsWarning, Registry, String
 from pyvars.runtime import install
 from pyvars.site.default import debug
 from tests.conftest import local_request, strict
+
+pytestmark = pytest.mark.usefixtures("both_kinds")
 
 anything = st.recursive(
     st.none()

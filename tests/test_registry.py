@@ -20,6 +20,8 @@ from pyvars import (
 )
 from tests.programs import output
 
+pytestmark = pytest.mark.usefixtures("both_kinds")
+
 
 def test_publish_hands_back_what_it_was_given(registry: Registry) -> None:
     orders = Int()

@@ -9,6 +9,8 @@ import pytest
 
 from pyvars import Float, Func, Int, String
 
+pytestmark = pytest.mark.usefixtures("both_kinds")
+
 
 def test_an_int_counts() -> None:
     orders = Int()

@@ -21,7 +21,7 @@ CLIENTS = 4
 KILLS = 3
 
 BIN = Path(sys.executable).parent
-GUNICORN = ("gunicorn", "-w", "4", "-b", "127.0.0.1:{port}", "--log-level", "critical")
+GUNICORN = ("gunicorn", "-w", "4", "-b", "127.0.0.1:{port}", "--log-level", "critical", "--graceful-timeout", "5")
 UWSGI = (str(BIN / "uwsgi"), "--http-socket", "127.0.0.1:{port}", "--master", "--processes", "4", "--disable-logging")
 UWSGI = (*UWSGI, "--module", "tests.workers_app:wsgi", "--die-on-term")
 

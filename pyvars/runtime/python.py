@@ -21,10 +21,14 @@ class Python:
             "implementation": platform.python_implementation(),
             "platform": sys.platform,
             "pyvars": pyvars.__version__,
+            "native": pyvars.native,
         }
 
     def figures(self) -> dict[str, object]:
-        """`gil` says whether the GIL is on (sys._is_gil_enabled of CPython 3.13; always true before)."""
+        """`gil` says whether the GIL is on (sys._is_gil_enabled of CPython 3.13; always true before).
+
+        `native` says whether numbers are counted by the C extension of pyvars.
+        """
         gil = _gil_enabled()
         if gil is not self._figures["gil"]:
             self._figures = {**self._figures, "gil": gil}
