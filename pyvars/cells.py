@@ -15,7 +15,7 @@ or profile function (sys.settrace, sys.setprofile) that counts while it is traci
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from operator import index
 from threading import RLock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
@@ -31,7 +31,6 @@ __all__ = (
     "after_fork",
     "exact_float",
     "exact_int",
-    "fill",
     "in_child",
     "lock",
     "native",
@@ -251,12 +250,6 @@ def exact_float(value: SupportsFloat | SupportsIndex) -> float:
     return float.__pos__(float(value))
 
 
-def fill(page: dict[str, object], names: Iterable[str], cells: Iterable[Cell]) -> None:
-    """Write the value of each cell into `page` under its name: the inner loop of every page."""
-    for name, cell in zip(names, cells, strict=True):
-        page[name] = cell._value
-
-
 C = TypeVar("C")
 
 
@@ -275,7 +268,7 @@ if not TYPE_CHECKING and os.environ.get("PYVARS_NATIVE") != "0":
         pass
     else:
         native = True
-        fill, leaf = _cells.fill, _cells.leaf
+        leaf = _cells.leaf
 
         @leaf
         class IntCell(_cells.IntCell, NumberCell):

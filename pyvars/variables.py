@@ -51,13 +51,6 @@ class Variable:
         """The variables it holds, by key; None when it is a leaf."""
         return None
 
-    def shared(self) -> object:
-        """What `snapshot()` says as an object that nobody may change, the same one as long as it says the same.
-
-        A reader can so keep what it made of it. None where there is no such object.
-        """
-        return None
-
     def combined(self, values: Sequence[object]) -> object:
         """What the values of several workers are together; the first is the one of the worker that answers.
 
@@ -103,7 +96,7 @@ def is_own(kind: type) -> bool:
     return all(owner.__module__.partition(".")[0] == "pyvars" for owner in owners)
 
 
-_SAID = ("snapshot", "inline", "children", "shared", "combined")
+_SAID = ("snapshot", "inline", "children", "combined")
 
 
 @leaf

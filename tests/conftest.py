@@ -45,7 +45,7 @@ def kind_of_cells(request: pytest.FixtureRequest) -> dict[str, ModuleType]:
     os.environ["PYVARS_NATIVE"] = "0"
     try:
         for name in names:
-            if name != "pyvars._cells":
+            if not name.startswith("pyvars._"):
                 importlib.import_module(name)
         return _ours()
     finally:

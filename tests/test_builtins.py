@@ -61,6 +61,7 @@ def test_threads_are_counted_and_named(registry: Registry, page: Read) -> None:
     install(registry, only=["threads"])
     stop = threading.Event()
     mine = [threading.Thread(target=stop.wait, name=f"mine-{number:03}", daemon=True) for number in range(120)]
+    reading.expire()
     before = page()["threads"]
     for thread in mine:
         thread.start()

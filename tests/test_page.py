@@ -24,6 +24,7 @@ from pyvars.runtime import install
 from pyvars.site.default import debug
 from pyvars.site.http import Response
 from tests.conftest import Read, local_request, logged, strict
+from tests.programs import run
 
 DATA = Path(__file__).parent / "data"
 
@@ -356,6 +357,40 @@ def test_a_subclass_may_say_something_else_and_may_break(registry: Registry, pag
     assert set(shown.pop("pyvars.errors")) == {"broken", "careless"}
     assert shown == {"broken": None, "careless": None, "doubled": 8}
     assert page("/debug/vars/careless") is None
+
+
+def test_the_page_is_the_same_with_either_kind_of_cells() -> None:
+    code = """
+import pyvars
+from pyvars.runtime import install
+from pyvars.site.default import debug
+from pyvars.site.http import Request, deadline
+registry = pyvars.Registry()
+install(registry, only=["cmdline"])
+site = debug(registry, None, prefix="/debug")
+def show():
+    headers = (("host", "localhost"),)
+    body = site.respond(Request("GET", "/debug/vars", "", None, "", headers, "127.0.0.1", "1.1", deadline())).body
+    print(body.decode())
+show()
+for number in (0, 1, -1, 9, 10, 99, -100, 2**31, -2**31, 10**18, 2**63 - 1, -2**63):
+    registry.publish(f"int {number} <&>", pyvars.Int(number))
+for number in (0.0, -0.0, 0.1, 1e16, 1e-7, 5e-324, 1.7e308, float("nan"), float("inf"), 123456789.125):
+    registry.publish(f"float {number}", pyvars.Float(number))
+for text in ("", "text", '"<&>\\u2028', "x" * 70_000):
+    registry.publish(f"string {text[:5]!a}", pyvars.String(text))
+registry.publish("map", pyvars.Map()).add("paid", 3)
+registry.publish("function", lambda: {"a": [1]})
+show()
+registry.delete("cmdline")
+show()
+registry.publish("broken", lambda: 1 / 0)
+print(show.__name__, len(site.respond(Request("GET", "/debug/vars", "", None, "name=b", (("host", "localhost"),),
+      "127.0.0.1", "1.1", deadline())).body))
+"""
+    native, python = (run(code, "-W", "ignore", PYVARS_NATIVE=kind).stdout for kind in ("1", "0"))
+    assert native.count("\n") > 60
+    assert native == python
 
 
 def test_a_map_of_over_a_mebibyte_is_too_large(registry: Registry, page: Read) -> None:

@@ -1,27 +1,36 @@
 """JSON as Go's expvar writes it. The only user of orjson."""
 
+from array import array
 from collections.abc import Container, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, time
 from enum import Enum
-from itertools import count
-from typing import cast
+from itertools import accumulate, count
+from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 import orjson
 
+from pyvars.cells import Cell, native
+
+if TYPE_CHECKING or native:
+    from pyvars._cells import join
+
 __all__ = (
     "MAX_VALUE_BYTES",
     "Fragment",
+    "Lines",
     "NotJSONError",
     "TooLargeError",
     "distinct",
     "document",
     "encode",
     "encode_foreign",
+    "member",
     "parsed",
     "plain",
     "splice",
+    "text",
     "valid_text",
     "value",
 )
@@ -58,6 +67,43 @@ def document(members: Mapping[str, object]) -> bytes:
     """
     # With the values compact Fragments or scalars, indentation puts line breaks at the top level only.
     return _escaped(orjson.dumps(members, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+class Lines:
+    """The names of a page, valid Unicode and in its order, encoded once for all pages that have them."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+        self._heads = b""
+        self._ends = array("I")
+        if native:
+            heads = [(b",\n  " if place else b"{\n  ") + value(name)[:-1] + b": " for place, name in enumerate(names)]
+            self._heads = b"".join(heads)
+            self._ends = array("I", accumulate(map(len, heads)))
+
+    def document(self, values: list[object]) -> bytes:
+        """The same as `document`, ten times as fast for Ints.
+
+        Each value is a cell, or what `document` takes, or a `text`.
+
+        Raises:
+            Exception: a value is nothing that JSON can hold.
+        """
+        if native and values:
+            return join(self._heads, self._ends, values, text)
+        return document(dict(zip(self._names, map(member, values), strict=True)))
+
+
+def text(data: object) -> bytes:
+    """One value, compact: what `Lines.document` takes the fastest. `data` is what it takes."""
+    return _escaped(orjson.dumps(member(data)))
+
+
+def member(data: object) -> object:
+    """What `document` takes, of what `Lines.document` takes."""
+    if type(data) is bytes:
+        return Fragment(data)
+    return cast("Cell", data).snapshot() if issubclass(type(data), Cell) else data
 
 
 def value(data: object) -> bytes:

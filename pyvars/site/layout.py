@@ -1,12 +1,12 @@
 """How the variables of a registry go on a page: kept from page to page while nothing is published or deleted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 from pyvars.cells import Cell, NumberCell
-from pyvars.formats.json import Fragment, distinct, splice, valid_text
-from pyvars.variables import Var
+from pyvars.formats.json import Lines, distinct, splice, valid_text
+from pyvars.variables import Var, is_own
 from pyvars.workers import Siblings
 from pyvars.workers.plan import Plan
 from pyvars.workers.siblings import Tree, summed
@@ -19,13 +19,14 @@ class Layout(NamedTuple):
     """How the variables of a registry are read."""
 
     version: object
-    members: dict[str, object]
-    """Every name in order, each with None: a page before it is filled in."""
     names: list[str]
-    cells: list[Cell]
-    """The variables whose snapshot is what the cell holds, read all at once."""
-    others: list[tuple[str, Var]]
-    kept: dict[str, tuple[object, Fragment]]
+    """In the order of the page."""
+    lines: Lines
+    cells: list[object]
+    """A page before the others are read: the variables whose snapshot is what the cell holds, None for others."""
+    others: list[tuple[int, str, Var]]
+    """What takes more than that: its place, its name, itself."""
+    kept: dict[str, tuple[object, bytes]]
     """What was shared by a variable, and its encoding, to be used again while the variable shares the same."""
     splits: "list[Split]"
     """One at most."""
@@ -33,63 +34,68 @@ class Layout(NamedTuple):
 
 def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> Layout:
     """The layout of these variables."""
-    layout = Layout(version, {}, [], [], [], {}, [])
+    places: dict[str, int] = {}
+    cells: list[object] = []
+    others: list[tuple[int, str, Var]] = []
     for raw, var in variables:
-        name = distinct(valid_text(raw), layout.members)
-        layout.members[name] = None
+        name = distinct(valid_text(raw), places)
+        places[name] = len(cells)
         # Asked of the class: what an instance or a subclass does instead is code of the program's.
-        if issubclass(type(var), Cell) and type(var).snapshot is Cell.snapshot:
-            layout.names.append(name)
-            layout.cells.append(cast("Cell", var))
+        if issubclass(type(var), Cell) and is_own(type(var)):
+            cells.append(var)
         else:
-            layout.others.append((name, var))
-    return layout
+            others.append((len(cells), name, var))
+            cells.append(None)
+    names = list(places)
+    return Layout(version, names, Lines(names), cells, others, {}, [])
 
 
 class Split(NamedTuple):
     """How a plan of sums and a layout of a page go together."""
 
     plan: object
-    names: list[str]
+    places: list[int]
     pick: "itemgetter[Any]"
-    mixed: list[str]
-    """Names of numbers that are integers in one worker and floats in another."""
+    mixed: list[int]
+    """Places of numbers that are integers in one worker and floats in another."""
     strange: list[str]
     """Names that only siblings have."""
 
 
 def _split(plan: Plan, layout: Layout) -> Split:
-    cells = zip(layout.names, layout.cells, strict=True)
-    own = {name for name, cell in cells if issubclass(type(cell), NumberCell)}  # a String is no sibling's to change
-    found = [(name, index) for name, index in plan.scalars.items() if name in own]
-    strange = [name for name in (*plan.scalars, *plan.maps, *plan.others) if name not in layout.members]
+    known = {*layout.names}
+    places = {name: place for place, name in _numbers(layout)}
+    found = [(places[name], index) for name, index in plan.scalars.items() if name in places]
+    strange = [name for name in (*plan.scalars, *plan.maps, *plan.others) if name not in known]
     # Two more, since itemgetter gives no tuple for one and refuses none; zip leaves them out.
     pick = itemgetter(*(index for _, index in found), -1, -1)
-    mixed = [name for name in plan.others if name in own]
-    return Split(plan, [name for name, _ in found], pick, mixed, [name for name in strange if _is_free(name)])
+    mixed = [places[name] for name in plan.others if name in places]
+    return Split(plan, [place for place, _ in found], pick, mixed, [name for name in strange if _is_free(name)])
+
+
+def _numbers(layout: Layout) -> Iterator[tuple[int, str]]:
+    """Places and names of the numbers: nothing else is a sibling's to change."""
+    for place, (name, cell) in enumerate(zip(layout.names, layout.cells, strict=True)):
+        if issubclass(type(cell), NumberCell):
+            yield place, name
 
 
 def with_siblings(
-    members: dict[str, object], layout: Layout, siblings: Siblings, prefixes: tuple[str, ...]
+    values: list[object], layout: Layout, siblings: Siblings, prefixes: tuple[str, ...]
 ) -> dict[str, object]:
-    """Put the sums of all workers in; what only siblings have takes its place in the order."""
+    """Put the sums of all workers in; what only siblings have comes back."""
     if not layout.splits or layout.splits[0].plan is not siblings.plan:
         layout.splits[:] = [_split(siblings.plan, layout)]
     split = layout.splits[0]
     if siblings.partial:
-        for name in layout.names:
-            members[name] = summed(members[name], siblings.others(name))
+        for place, name in _numbers(layout):
+            values[place] = summed(cast("Cell", values[place]).snapshot(), siblings.others(name))
     else:
-        if split.names:
-            members.update(zip(split.names, split.pick(siblings.sums), strict=False))
-        for name in split.mixed:
-            members[name] = summed(members[name], siblings.others(name))
-    more = [name for name in split.strange if name.startswith(prefixes or "")]
-    if not more:
-        return members
-    for name in more:
-        members[name] = foreign(siblings.others(name))
-    return ordered(members)
+        for place, total in zip(split.places, split.pick(siblings.sums), strict=False):
+            values[place] = total
+        for place in split.mixed:
+            values[place] = summed(cast("Cell", values[place]).snapshot(), siblings.others(layout.names[place]))
+    return {name: foreign(siblings.others(name)) for name in split.strange if name.startswith(prefixes or "")}
 
 
 def _is_free(name: str) -> bool:

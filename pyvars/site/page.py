@@ -4,16 +4,18 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
-from pyvars.cells import NumberCell, fill
+from pyvars.cells import NumberCell
 from pyvars.formats.json import (
     Fragment,
     distinct,
     document,
     encode,
     encode_foreign,
+    member,
     parsed,
     plain,
     splice,
+    text,
     valid_text,
     value,
 )
@@ -40,7 +42,7 @@ class Pages:
 
     def may_block(self, registry: Registry, prefixes: tuple[str, ...]) -> bool:
         """Whether the page runs functions of the program."""
-        return any(runs_code(var) for _, var in self._layout(registry, prefixes).others)
+        return any(runs_code(var) for _, _, var in self._layout(registry, prefixes).others)
 
     def render(
         self, registry: Registry, prefixes: tuple[str, ...], deadline: float, siblings: Siblings | None = None
@@ -49,21 +51,27 @@ class Pages:
 
         It is of this process alone, or with what its siblings add.
         """
-        members, reader = self._read(registry, prefixes, deadline, siblings)
-        try:
-            return document(_with_errors(members, reader.errors))
-        except TypeError:
-            contained = {name: reader.contained(name, data) for name, data in members.items()}
-            return document(_with_errors(contained, reader.errors))
+        layout, values, more, errors = self._read(registry, prefixes, deadline, siblings)
+        if not more and not errors:
+            try:
+                return layout.lines.document(values)
+            except Exception:  # a value is more than JSON can hold, or of a subclass that forgot to initialise it
+                pass
+        members = dict(zip(layout.names, values, strict=True))
+        reader = Reader({}, None, errors)
+        contained = {name: reader.contained(name, data) for name, data in {**members, **more}.items()}
+        if errors:
+            contained[ERRORS] = splice(ordered(errors))
+        return document(ordered(contained) if more or errors else contained)
 
     def render_errors(self, registry: Registry, deadline: float, siblings: Siblings | None = None) -> bytes:
         """What `pyvars.errors` on the page holds, empty if it is not there."""
-        return value(ordered(self._read(registry, (), deadline, siblings)[1].errors))
+        return value(ordered(self._read(registry, (), deadline, siblings)[3]))
 
     def values(self, registry: Registry, labels: Collection[str], deadline: float) -> bytes:
         """The values of the functions with these labels that there are, and that return in time."""
-        reader = Reader({}, None)
-        for name, var in self._layout(registry, ()).others:
+        reader = Reader({}, None, {})
+        for _, name, var in self._layout(registry, ()).others:
             if any(label == name or label.startswith(f"{name}.") for label in labels):
                 reader.read(name, var)
         jobs = [job for job in reader.jobs if job.label in labels]
@@ -72,25 +80,23 @@ class Pages:
 
     def _read(
         self, registry: Registry, prefixes: tuple[str, ...], deadline: float, siblings: Siblings | None
-    ) -> "tuple[dict[str, object], Reader]":
+    ) -> tuple[Layout, list[object], dict[str, object], dict[str, object]]:
+        """The layout and its values, what only siblings have by name, and what went wrong."""
         layout = self._layout(registry, prefixes)
-        members = layout.members.copy()
-        reader = Reader(layout.kept, siblings)
-        try:
-            fill(members, layout.names, layout.cells)
-        except Exception:  # a cell of a subclass that forgot to initialise it
-            for name, cell in zip(layout.names, layout.cells, strict=True):
-                members[name] = reader.read(name, cell)
-        if siblings is not None:
-            members = with_siblings(members, layout, siblings, prefixes)
-        for name, var in layout.others:
-            members[name] = reader.read(name, var)
+        values = layout.cells.copy()
+        more = with_siblings(values, layout, siblings, prefixes) if siblings is not None else {}
+        reader = Reader(layout.kept, siblings, {})
+        for place, name, var in layout.others:
+            if siblings is None and type(var) is Builtin:
+                values[place] = reader.text(name, var)
+            else:
+                values[place] = reader.read(name, var)
         COLLECTOR.run(reader.jobs, deadline)
         if reader.unsettled:
             reader.combine(deadline)
-            for name, _ in layout.others:
-                members[name] = reader.settled(members[name])
-        return members, reader
+            for place, _, _ in layout.others:
+                values[place] = reader.settled(values[place])
+        return layout, values, more, reader.errors
 
     def _layout(self, registry: Registry, prefixes: tuple[str, ...]) -> Layout:
         layout = self._layouts.get(registry)
@@ -104,11 +110,14 @@ class Pages:
 
 def render_one(label: str, var: Var | None, deadline: float, siblings: Siblings | None = None) -> bytes:
     """The bare value of one variable, which may be one that only siblings have."""
-    reader = Reader({}, siblings)
+    reader = Reader({}, siblings, {})
     data = reader.read(label, var) if var is not None else foreign(siblings.others(label) if siblings else None)
     COLLECTOR.run(reader.jobs, deadline)
     reader.combine(deadline)
     return value(reader.settled(data))
+
+
+_NOTHING: tuple[object, bytes] = None, b""
 
 
 class Branch(NamedTuple):
@@ -120,14 +129,16 @@ class Branch(NamedTuple):
 class Reader:
     """Reads the variables of one page that are more than a cell, and gathers what went wrong."""
 
-    def __init__(self, kept: dict[str, tuple[object, Fragment]], siblings: Siblings | None) -> None:
+    def __init__(
+        self, kept: dict[str, tuple[object, bytes]], siblings: Siblings | None, errors: dict[str, object]
+    ) -> None:
         self._kept = kept
         self._siblings = siblings
         self._name = ""
         self.jobs: list[Job] = []
         self.unsettled: bool = False
         """Whether a Job or Branch was handed out."""
-        self.errors: dict[str, object] = {}
+        self.errors: dict[str, object] = errors
 
     def read(self, name: str, var: Var) -> object:
         """What JSON can hold at once, or a Job or Branch that is to be settled."""
@@ -140,6 +151,15 @@ class Reader:
             sums = siblings.sums
             return encode(limited({key: sums[index] for key, index in keys.items()}, var.max_keys))
         return self._read(name, var, (), siblings.others(name))
+
+    def text(self, label: str, var: Builtin) -> bytes:
+        """The figures of a built-in, as text."""
+        shared = var.shared()
+        before, kept = self._kept.get(label, _NOTHING)
+        if shared is not before:
+            kept = text(encode(shared))
+            self._kept[label] = shared, kept
+        return kept
 
     def _read(self, label: str, var: Var, within: tuple[Var, ...], others: Any) -> object:
         kind = type(var)  # isinstance would ask the object itself, which is the program's
@@ -213,7 +233,7 @@ class Reader:
         """A value that may be the one which broke the page, alone."""
         self._name = name
         try:
-            return encode(data)
+            return encode(member(data))
         except Exception as exception:
             self._failed(name, exception)
             return None
@@ -225,23 +245,10 @@ class Reader:
                 return encode(var.combined(rows))
             except Exception as exception:  # a sibling's figures may be anything
                 self._failed(label, exception)
-        shared = var.shared()
-        if shared is None:
-            return encode(var.snapshot())
-        before, fragment = self._kept.get(label, (None, None))
-        if shared is not before:
-            fragment = encode(shared)
-            self._kept[label] = (shared, fragment)
-        return fragment
+        return encode(var.snapshot())
 
     def _failed(self, label: str, exception: Exception) -> None:
         self.errors[valid_text(label)] = COLLECTOR.caught(self._name, label, exception)
-
-
-def _with_errors(members: dict[str, object], errors: dict[str, object]) -> dict[str, object]:
-    if not errors:
-        return members
-    return ordered({**members, ERRORS: splice(ordered(errors))})
 
 
 def runs_code(var: Var, depth: int = 0) -> bool:

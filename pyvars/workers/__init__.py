@@ -16,6 +16,7 @@ from pyvars.formats.json import valid_text
 from pyvars.registry import Registry
 from pyvars.runtime.proc import of_process
 from pyvars.workers.answerer import Ask, threads_run
+from pyvars.workers.family import NOBODY, Family
 from pyvars.workers.member import MEMBER
 from pyvars.workers.siblings import Siblings
 
@@ -97,6 +98,9 @@ def _row(pid: int, requests: int, answered: bool) -> dict[str, Any]:
 class Workers:
     """`pyvars.workers`: the processes whose numbers are summed on the page, as scalars."""
 
+    def __init__(self) -> None:
+        self._said: tuple[object, dict[str, object]] = None, {}
+
     def figures(self) -> dict[str, object]:
         """The figures:
 
@@ -105,16 +109,22 @@ class Workers:
         empty if all is well. threads: whether threads of pyvars run in this process (not under gevent, nor in uWSGI
         without threads), so that it answers its siblings, and deadlines hold.
         """
-        family = MEMBER.latest()
-        reasons = [MEMBER.reason] if MEMBER.reason else []
-        if MEMBER.error:
-            reasons.append(f"some numbers are private to this process: {MEMBER.error}")
-        if family is not None and family.damaged:
-            reasons += sorted(f"{name}: {why}" for name, why in family.damaged.items())[:4]
-        return {
-            "live": 1 + (len(family.live) if family is not None else 0),
-            "retired": family.dead if family is not None else 0,
-            "shared": MEMBER.shared,
-            "reason": valid_text("; ".join(reasons)),
-            "threads": threads_run(),
-        }
+        family = MEMBER.latest() or NOBODY
+        known = MEMBER.reason, MEMBER.error, MEMBER.shared, threads_run(), family is NOBODY
+        if self._said[0] != known or family is not NOBODY:
+            self._said = known, _figures(family, *known[:4])
+        return self._said[1]
+
+
+def _figures(family: Family, reason: str, error: str, shared: bool, threads: bool) -> dict[str, object]:
+    reasons = [reason] if reason else []
+    if error:
+        reasons.append(f"some numbers are private to this process: {error}")
+    reasons += sorted(f"{name}: {why}" for name, why in family.damaged.items())[:4]
+    return {
+        "live": 1 + len(family.live),
+        "retired": family.dead,
+        "shared": shared,
+        "reason": valid_text("; ".join(reasons)),
+        "threads": threads,
+    }

@@ -10,7 +10,7 @@ from pyvars.workers.peers import Peer, read
 from pyvars.workers.place import RETIRED, SEGMENT
 from pyvars.workers.retired import fold, read_retired
 
-__all__ = ("Family", "Group")
+__all__ = ("NOBODY", "Family", "Group")
 
 _SETTLED_NS = 100_000_000
 """A directory that has not changed for this long has shown its change in its time, which ticks every 4 to 10 ms."""
@@ -37,7 +37,8 @@ class Family(NamedTuple):
         return len(self.peers) - len(self.live) + (self.retired.retired if self.retired else 0)
 
 
-_NOBODY = Family([], None, {})
+NOBODY: Family = Family([], None, {})
+"""The family of a process that is, and was always, alone."""
 
 
 class Group:
@@ -75,8 +76,8 @@ class Group:
     def read(self) -> Family:
         """Read them all. What was counted is in it exactly once, however many die, and are folded, meanwhile."""
         if self.is_alone():
-            return _NOBODY
-        family, began, changed = _NOBODY, 0, 0
+            return NOBODY
+        family, began, changed = NOBODY, 0, 0
         for _ in range(_ATTEMPTS):
             began, changed, before = time.time_ns(), self._changed(), self._retired_now()
             family = self._read()

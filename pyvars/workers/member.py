@@ -13,7 +13,7 @@ from pyvars.registry import Registry
 from pyvars.runtime.reading import REUSE_SECONDS
 from pyvars.workers.answerer import Answerer, Ask
 from pyvars.workers.asking import PATIENCE_SECONDS, VITALS, Asker
-from pyvars.workers.family import Family, Group
+from pyvars.workers.family import NOBODY, Family, Group
 from pyvars.workers.forks import follow
 from pyvars.workers.group import is_running, owner_in, start_of
 from pyvars.workers.own import Own
@@ -74,7 +74,10 @@ class Member:
 
     def root(self, registry: Registry) -> str | None:
         """The name that the registry has in every worker: `default`, else its number in the order of carriers."""
-        return next((name for name, root in self._roots.items() if root() is registry), None)
+        for name, root in self._roots.copy().items():
+            if root() is registry:
+                return name
+        return None
 
     def share(self, registry: Registry, *, default: bool) -> None:
         """Share the numbers of the registry with the group; become a member of it if need be. Again is no error."""
@@ -173,11 +176,13 @@ class Member:
         group, own = self.group, self.own
         if group is None or own is None:
             return None
+        family = NOBODY
         if not group.is_alone():
             own.write_vitals()
             self._refresh(group, deadline, renew)
-        self._latest = monotonic(), group.read()
-        return self._latest[1]
+            family = group.read()
+        self._latest = monotonic(), family
+        return family
 
     def latest(self) -> Family | None:
         """The same, as a page had it that was made just now."""
