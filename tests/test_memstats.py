@@ -186,7 +186,8 @@ ctypes.CDLL.__getattr__ = lacking
 before = read()
 kept = bytearray(b"x" * 100_000_000)
 print(json.dumps([before, read()]))
-"""
+""",
+            PYVARS_NATIVE="0",
         )
     )
     for memstats in shown:
