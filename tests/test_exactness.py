@@ -216,6 +216,7 @@ print(len(handled) >= 300)
 def test_loops_may_come_and_go_while_they_are_read() -> None:
     code = """
 import asyncio, sys, threading, pyvars
+from pyvars.runtime import reading
 from pyvars.runtime.event_loop import watch
 sys.setswitchinterval(1e-6)
 done = threading.Event()
@@ -228,7 +229,7 @@ def work():
 threads = [threading.Thread(target=work) for _ in range(3)]
 for thread in threads: thread.start()
 figures = pyvars.get("asyncio")
-shown = [figures.snapshot() for _ in range(3000)]
+shown = [reading.expire() or figures.snapshot() for _ in range(3000)]
 done.set()
 for thread in threads: thread.join()
 print(max(figure["loops"] for figure in shown) >= 1)

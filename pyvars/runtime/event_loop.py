@@ -86,20 +86,12 @@ class EventLoop:
     """Tasks and lag of the known loops."""
 
     def __init__(self) -> None:
-        self._tasks = Reading(_count_tasks)
+        self._loops = Reading(_read)  # each measurement wakes the loops
 
     def figures(self) -> dict[str, object]:
         """`loops` known and open (0: the other figures mean nothing); `tasks` not done, over all of them;
         `lag_seconds`, the worst of them at the last reading; `lag_max_seconds`, the worst ever read."""
-        lags = [lag.measure(loop) for loop, lag in _open_loops()] if _known else []
-        if not lags:
-            return _NO_LOOP
-        return {
-            "loops": len(lags),
-            "tasks": self._tasks.get(),
-            "lag_seconds": max(last for last, _ in lags),
-            "lag_max_seconds": max(longest for _, longest in lags),
-        }
+        return self._loops.get() if _known else _NO_LOOP
 
     @staticmethod
     def combined(rows: Sequence[Row]) -> dict[str, object]:
@@ -113,7 +105,16 @@ def _open_loops() -> "list[tuple[AbstractEventLoop, Lag]]":
     return [(loop, lag) for loop, lag in loops if loop is not None and not loop.is_closed()]
 
 
-def _count_tasks() -> int:
+def _read() -> dict[str, object]:
     from asyncio import all_tasks
 
-    return sum(len(all_tasks(loop)) for loop, _ in _open_loops())
+    loops = _open_loops()
+    if not loops:
+        return _NO_LOOP
+    lags = [lag.measure(loop) for loop, lag in loops]
+    return {
+        "loops": len(loops),
+        "tasks": sum(len(all_tasks(loop)) for loop, _ in loops),
+        "lag_seconds": max(last for last, _ in lags),
+        "lag_max_seconds": max(longest for _, longest in lags),
+    }

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from pyvars.cells import Cell, NumberCell
 from pyvars.formats.json import Lines, distinct, splice, valid_text
+from pyvars.runtime import Builtin
 from pyvars.variables import Var, is_own
 from pyvars.workers import Siblings
 from pyvars.workers.plan import Plan
@@ -26,6 +27,8 @@ class Layout(NamedTuple):
     """A page before the others are read: the variables whose snapshot is what the cell holds, None for others."""
     others: list[tuple[int, str, Var]]
     """What takes more than that: its place, its name, itself."""
+    foreign: list[Var]
+    """Those of them that may run code of the program's."""
     kept: dict[str, tuple[object, bytes]]
     """What was shared by a variable, and its encoding, to be used again while the variable shares the same."""
     splits: "list[Split]"
@@ -47,7 +50,8 @@ def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> Layout:
             others.append((len(cells), name, var))
             cells.append(None)
     names = list(places)
-    return Layout(version, names, Lines(names), cells, others, {}, [])
+    strange = [var for _, _, var in others if type(var) is not Builtin]
+    return Layout(version, names, Lines(names), cells, others, strange, {}, [])
 
 
 class Split(NamedTuple):

@@ -42,7 +42,7 @@ class Pages:
 
     def may_block(self, registry: Registry, prefixes: tuple[str, ...]) -> bool:
         """Whether the page runs functions of the program."""
-        return any(runs_code(var) for _, _, var in self._layout(registry, prefixes).others)
+        return any(map(runs_code, self._layout(registry, prefixes).foreign))
 
     def render(
         self, registry: Registry, prefixes: tuple[str, ...], deadline: float, siblings: Siblings | None = None

@@ -1,6 +1,7 @@
 """The gate: path, access, method, view, in this order, for every request of every carrier."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from time import monotonic
 from typing import ClassVar, Protocol
 from urllib.parse import quote
@@ -104,8 +105,13 @@ class Site:
             # Other spellings of the path (%64ebug, debug%2fvars, an absolute URI) are not ours: a proxy or a firewall
             # in front may have judged them differently. What follows a view's path may be encoded.
             if request.raw_path is not None:
-                literal = quote(request.root, safe=_LITERAL) + fixed
+                literal = _quoted(request.root) + fixed
                 if not request.raw_path.startswith(f"{literal}/") and request.raw_path != literal:
                     continue
             return view, rest[1:]
         return None
+
+
+@lru_cache(maxsize=16)
+def _quoted(root: str) -> str:
+    return quote(root, safe=_LITERAL)

@@ -157,7 +157,7 @@ def main():
     rows = {"cold": [], "flood": []}
     with tempfile.TemporaryDirectory() as folder:
         program = build(folder)
-        for size, cold, flood in ((10, None, 0.5), (1_000, 1.5, 0.6), (10_000, 0.7, None), (100_000, 0.5, None)):
+        for size, cold, flood in ((10, 1.0, 0.5), (1_000, 0.7, 0.6), (10_000, 0.5, None), (100_000, 0.4, None)):
             ours = Ours(size)
             with Go(program, size) as go:
                 check(ours.body(), size)

@@ -1,4 +1,5 @@
-// The peer of page.py: Go's own expvar with N Ints, asked for pages over stdin.
+// The peer of page.py and http.py: Go's own expvar with N Ints. With a second argument it serves them over HTTP, else it
+// is asked for pages over stdin:
 //
 // A line with a number renders that many pages, and is answered with the median and the mean time of one in
 // nanoseconds. The line "page" is answered with the page itself, on one line.
@@ -41,6 +42,9 @@ func main() {
 	size := number(os.Args[1])
 	for i := range size {
 		expvar.NewInt(fmt.Sprintf("counter_%06d", i)).Set(int64(i) * 7919)
+	}
+	if len(os.Args) > 2 {
+		serve()
 	}
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		if lines.Text() == "page" {
