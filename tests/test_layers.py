@@ -64,6 +64,7 @@ ORDER = [
     "pyvars.site.page",
     "pyvars.site.site",
     "pyvars.site.views",
+    "pyvars.site.stats",
     "pyvars.site.default",
     "pyvars.asgi",
     "pyvars.wsgi",
@@ -155,7 +156,11 @@ def test_only_one_module_knows_orjson_and_one_uvicorn() -> None:
 
     assert users("orjson") == {"pyvars.formats.json"}
     assert users("uvicorn") == users("starlette") == {"pyvars.server"}
-    assert users("psutil") == {"pyvars.runtime.process", "pyvars.runtime.memstats", "pyvars.runtime.proc"}
+    assert users("psutil") == {
+        "pyvars.runtime.process",
+        "pyvars.runtime.memstats",
+        "pyvars.runtime.proc",
+    }
 
 
 def test_importing_is_cheap_and_silent() -> None:
