@@ -182,7 +182,7 @@ def serve(
 ) -> Server:
     """Serve the variables at `http://host:port/debug/vars`, from a daemon thread with an event loop of its own.
 
-    Beside them is `/api/stats`; the index at `/debug/` lists what there is.
+    Beside them are `/api/stats`, `/status/health` and `/status/hardware/`; the index at `/debug/` lists what there is.
     Who may look is said by `access`: by default programs on this machine, and who sends PYVARS_TOKEN if that is set.
     It binds before it returns; port 0 takes a free one, which `url` names. If another worker process of the program has
     the address already it stands by, and takes over within a second when that one ends. The program's signal handlers,

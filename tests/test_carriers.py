@@ -17,9 +17,13 @@ vars       every variable of the program and of its interpreter, as JSON
 workers    the worker processes whose numbers are summed, as JSON
 """
 SIDE_PORT_INDEX = """\
-/api/stats      memory and garbage collection as golang-stats-api-handler has them, as JSON
-/debug/vars     every variable of the program and of its interpreter, as JSON
-/debug/workers  the worker processes whose numbers are summed, as JSON
+/api/stats             memory and garbage collection as golang-stats-api-handler has them, as JSON
+/debug/vars            every variable of the program and of its interpreter, as JSON
+/debug/workers         the worker processes whose numbers are summed, as JSON
+/status/hardware/cpu   CPUs of the machine or container, as JSON
+/status/hardware/disk  space on the file system of /, as JSON
+/status/hardware/ram   memory of the machine or container, as JSON
+/status/health         OK, or 503 with the checks that fail
 """
 PAGE = b'{\n  "function": [1],\n  "orders": 3,\n  "states": {"paid":1}\n}\n'
 

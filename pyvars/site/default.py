@@ -1,6 +1,6 @@
 """The composition root: which views there are, and what a carrier gets when it is told nothing.
 
-`VIEWS` and `BESIDE` are the only tables. A further view is one class and one line in one of them.
+`VIEWS`, `BESIDE`, `STATUS` and `OPEN` are the only tables. A further view is one class and one line in one of them.
 """
 
 from importlib import import_module
@@ -14,7 +14,7 @@ from pyvars.site.site import Site, View
 from pyvars.site.views import Index, answer
 from pyvars.workers import share
 
-__all__ = ("BESIDE", "VIEWS", "debug", "side_port", "variables")
+__all__ = ("BESIDE", "OPEN", "STATUS", "VIEWS", "debug", "side_port", "status", "variables")
 
 VIEWS: Final = {
     "vars": "pyvars.site.views:Vars",
@@ -26,6 +26,19 @@ BESIDE: Final = {
     "api/stats": "pyvars.site.stats:Stats",
 }
 """The same for what has a path of its own on the side port, and is below the mount point elsewhere."""
+
+STATUS: Final = {
+    "hardware/cpu": "pyvars.health.views:CPU",
+    "hardware/disk": "pyvars.health.views:Disk",
+    "hardware/ram": "pyvars.health.views:RAM",
+    "health": "pyvars.health.views:Health",
+}
+"""Path below /status, and the class that answers it: made without arguments."""
+
+OPEN: Final = {
+    "health": "pyvars.health.views:Liveness",
+}
+"""What answers at one of these paths if the request may not look."""
 
 
 def debug(registry: Registry | None, access: Access | None, *, prefix: str) -> Site:
@@ -40,13 +53,21 @@ def variables(registry: Registry | None, access: Access | None) -> Site:
     return Site(_of_variables(targets, registry), prefix="/debug", access=_rule(access))
 
 
+def status(access: Access | None) -> Site:
+    """Health and hardware, and an index of them."""
+    views = _of_machine(STATUS)
+    return Site({"": _index(views, ""), **views}, prefix="", access=_rule(access), in_place=_of_machine(OPEN))
+
+
 def side_port(registry: Registry | None, access: Access | None) -> Site:
     """All there is, where its readers look for it, and an index of it at /debug."""
     views = {
         **_below("debug", _of_variables(VIEWS, registry)),
         **_of_variables(BESIDE, registry),
+        **_below("status", _of_machine(STATUS)),
     }
-    return Site({"debug": _index(views, "/"), **views}, prefix="", access=_rule(access))
+    in_place = _below("status", _of_machine(OPEN))
+    return Site({"debug": _index(views, "/"), **views}, prefix="", access=_rule(access), in_place=in_place)
 
 
 def _index(views: dict[str, View], before: str) -> Index:
@@ -67,6 +88,10 @@ def _of_variables(targets: dict[str, str], registry: Registry | None) -> dict[st
     start(registry)  # the first carrier sets the gc callbacks: from here on the pauses are recorded
     share(registry, answer)
     return {name: _class(target)(registry) for name, target in targets.items()}
+
+
+def _of_machine(targets: dict[str, str]) -> dict[str, View]:
+    return {name: _class(target)() for name, target in targets.items()}
 
 
 def _class(target: str) -> Any:
