@@ -192,7 +192,7 @@ def mackerel(body: bytes) -> dict[str, float]:
 
 
 def test_mackerels_plugin_reads_it_minute_by_minute(registry: Registry, server: Server) -> None:
-    """It was run, too: mackerel-agent-plugins 2c4b498a, `mackerel-plugin-gostats -port=...`, with and without gzip."""
+    """The plugin itself was run too: mackerel-agent-plugins 2c4b498a, against a side port and four gunicorn workers."""
     install(registry, only=["memstats", "threads"])
     before = mackerel(get(server, "/api/stats").body)
     assert len(before) == 15
