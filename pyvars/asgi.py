@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from anyio import CapacityLimiter
     from anyio.lowlevel import RunVar
 
-__all__ = ("ASGIApp", "DebugApp", "VarsMiddleware")
+__all__ = ("ASGIApp", "DebugApp", "SiteApp", "VarsMiddleware")
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -28,16 +28,11 @@ MAX_THREADS = 4
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class DebugApp:
-    """An application that answers `/vars` and an index below where it is mounted, mostly `/debug`.
+class SiteApp:
+    """An application that serves a site below where it is mounted. Thread-safe."""
 
-        app = Starlette(routes=[Mount("/debug", DebugApp())])
-
-    It serves the default registry, or exactly what `registry` holds, to programs on this machine. Thread-safe.
-    """
-
-    def __init__(self, registry: Registry | None = None, *, access: Access | None = None) -> None:
-        self._site = debug(registry, access, prefix="")
+    def __init__(self, site: Site) -> None:
+        self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. It needs nothing at startup and shutdown, and refuses WebSockets."""
@@ -50,6 +45,18 @@ class DebugApp:
             await send({"type": "websocket.close", "code": 1000})
         elif scope["type"] == "lifespan":
             await _lifespan(receive, send)
+
+
+class DebugApp(SiteApp):
+    """An application that answers `/vars`, `/workers`, `/api/stats` and an index below where it is mounted.
+
+        app = Starlette(routes=[Mount("/debug", DebugApp())])
+
+    It serves the default registry, or exactly what `registry` holds, to programs on this machine. Thread-safe.
+    """
+
+    def __init__(self, registry: Registry | None = None, *, access: Access | None = None) -> None:
+        super().__init__(debug(registry, access, prefix=""))
 
 
 class VarsMiddleware:

@@ -20,7 +20,7 @@ from pyvars.asgi import ASGIApp, Receive, Scope, Send, reply, respond
 from pyvars.errors import ConfigurationError
 from pyvars.registry import Registry
 from pyvars.runtime.event_loop import watch
-from pyvars.site.default import debug
+from pyvars.site.default import side_port
 from pyvars.site.site import Site
 from pyvars.workers import REQUESTS
 from pyvars.workers.address import claim, release
@@ -182,6 +182,7 @@ def serve(
 ) -> Server:
     """Serve the variables at `http://host:port/debug/vars`, from a daemon thread with an event loop of its own.
 
+    Beside them are `/api/stats`, `/status/health` and `/status/hardware/`; the index at `/debug/` lists what there is.
     Who may look is said by `access`: by default programs on this machine, and who sends PYVARS_TOKEN if that is set.
     It binds before it returns; port 0 takes a free one, which `url` names. If another worker process of the program has
     the address already it stands by, and takes over within a second when that one ends. The program's signal handlers,
@@ -192,7 +193,7 @@ def serve(
         ConfigurationError: `host` is not a loopback address and `access` lets in programs on this machine only; or
             `port` is none; or `access` is no rule.
     """
-    site = debug(registry, access, prefix="/debug")
+    site = side_port(registry, access)
     if site.only_local and not is_loopback(host):
         raise ConfigurationError(
             f"others can reach {host!r}, and nothing says who of them may look. Bind 127.0.0.1; or set PYVARS_TOKEN, or"

@@ -17,7 +17,7 @@ __all__ = ("DebugApp", "VarsMiddleware")
 
 
 class DebugApp:
-    """An application that answers `/vars` and an index below where it is mounted, mostly `/debug`.
+    """An application that answers `/vars`, `/workers`, `/api/stats` and an index below where it is mounted.
 
         app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/debug": wsgi.DebugApp()})       # Flask
 

@@ -11,6 +11,20 @@ ALLOW = "GET, HEAD, OPTIONS"
 JSON = "application/json; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 OURS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+INDEX = """\
+api/stats  memory and garbage collection as golang-stats-api-handler has them, as JSON
+vars       every variable of the program and of its interpreter, as JSON
+workers    the worker processes whose numbers are summed, as JSON
+"""
+SIDE_PORT_INDEX = """\
+/api/stats             memory and garbage collection as golang-stats-api-handler has them, as JSON
+/debug/vars            every variable of the program and of its interpreter, as JSON
+/debug/workers         the worker processes whose numbers are summed, as JSON
+/status/hardware/cpu   CPUs of the machine or container, as JSON
+/status/hardware/disk  space on the file system of /, as JSON
+/status/hardware/ram   memory of the machine or container, as JSON
+/status/health         OK, or 503 with the checks that fail
+"""
 PAGE = b'{\n  "function": [1],\n  "orders": 3,\n  "states": {"paid":1}\n}\n'
 
 
@@ -115,11 +129,7 @@ def test_the_index_lists_what_is_mounted(name: str, send: Send) -> None:
     if name in MOUNTED:
         assert answer.status == 200
         assert answer.headers["content-type"] == TEXT
-        prefix = "/debug/" if name == "side_port" else ""
-        assert answer.body.decode() == (
-            f"{prefix}vars     every variable of the program and of its interpreter, as JSON\n"
-            f"{prefix}workers  the worker processes whose numbers are summed, as JSON\n"
-        )
+        assert answer.body.decode() == (SIDE_PORT_INDEX if name == "side_port" else INDEX)
         assert send("HEAD", "/debug/").headers["content-length"] == answer.headers["content-length"]
     else:
         assert answer.status == 404

@@ -20,6 +20,8 @@ CORE = {
     "pyvars.registry",
 }
 
+SATELLITES = ("pyvars.health",)
+
 # What each may import of pyvars at its top level, itself and its package aside. A module may always import what stands
 # before it; the order is from the inside out.
 ORDER = [
@@ -68,12 +70,15 @@ ORDER = [
     "pyvars.site.page",
     "pyvars.site.site",
     "pyvars.site.views",
+    "pyvars.site.stats",
     "pyvars.site.default",
     "pyvars.asgi",
     "pyvars.wsgi",
     "pyvars.server",
     "pyvars.reader",
     "pyvars.cli",
+    "pyvars.health.*",
+    "pyvars.health",
     "pyvars.__main__",
 ]
 
@@ -128,6 +133,28 @@ def test_arrows_point_inward() -> None:
                 )
 
 
+def test_satellites_are_known_to_the_composition_root_alone() -> None:
+    """By import string: nobody imports one, not even inside a function."""
+    for name, tree in MODULES.items():
+        if not name.startswith(SATELLITES):
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    within = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+                    assert not any(f"{within}{alias.name}".startswith(SATELLITES) for alias in node.names), name
+
+
+def test_a_satellite_that_is_not_used_costs_nothing() -> None:
+    code = """
+import sys, pyvars
+from pyvars import asgi, wsgi
+asgi.DebugApp(), asgi.VarsMiddleware(None), wsgi.DebugApp(), wsgi.VarsMiddleware(None)
+print(any(name.startswith("pyvars.health") for name in sys.modules))
+pyvars.serve(0).close()
+print("psutil" in sys.modules)
+"""
+    assert output(code) == "False\nFalse\n"
+
+
 def test_there_is_no_cycle() -> None:
     arrows = {name: {to for to in imports(tree) if to in MODULES} for name, tree in MODULES.items()}
 
@@ -160,7 +187,12 @@ def test_only_one_module_knows_orjson_and_one_uvicorn() -> None:
 
     assert users("orjson") == {"pyvars.formats.json"}
     assert users("uvicorn") == users("starlette") == {"pyvars.server"}
-    assert users("psutil") == {"pyvars.runtime.process", "pyvars.runtime.memstats", "pyvars.runtime.proc"}
+    assert users("psutil") == {
+        "pyvars.runtime.process",
+        "pyvars.runtime.memstats",
+        "pyvars.runtime.proc",
+        "pyvars.health.hardware",
+    }
 
 
 def test_importing_is_cheap_and_silent() -> None:

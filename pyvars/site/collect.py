@@ -15,7 +15,7 @@ from pyvars.functions import Func, called
 from pyvars.site.log import warn
 from pyvars.variables import Var
 
-__all__ = ("COLLECTOR", "Collector", "Job", "failure")
+__all__ = ("COLLECTOR", "Collector", "Job", "failure", "type_name")
 
 PATIENCE_SECONDS = 0.05
 """After this a function is left to its thread, and the others go on in a fresh one."""
@@ -99,7 +99,7 @@ class Collector:
             self._log(name, "variable %r is null on the page: JSON cannot hold it: %s (said once)", label, exception)
             return failure(exception.word)
         self._log(name, "variable %r is null on the page: it raised (said once)", label, exc_info=exception)
-        return failure(_NAME(type(exception)))
+        return failure(type_name(exception))
 
     def _log(self, name: str, text: str, *about: object, exc_info: BaseException | None = None) -> None:
         if name in self._logged:
@@ -167,8 +167,12 @@ class _Runner(Thread):
         return None
 
 
-# Asked of `type` itself, since a metaclass of the program's may give a class a __name__ that is no text.
 _NAME: Callable[[type], str] = type.__dict__["__name__"].__get__
+
+
+def type_name(exception: BaseException) -> str:
+    """The name of its class. Asked of `type` itself: a metaclass of the program's may say something that is no text."""
+    return _NAME(type(exception))
 
 
 def failure(word: str) -> dict[str, str]:

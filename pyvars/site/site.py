@@ -34,10 +34,16 @@ class View(Protocol):
 
 
 class Site:
-    """Views by path below `prefix`, and who may look at them. Thread-safe."""
+    """Views by path below `prefix`, and who may look at them. Thread-safe.
 
-    def __init__(self, views: Mapping[str, View], *, prefix: str, access: Rule) -> None:
+    `in_place` has, by the same paths, what answers a request that may not look where there is something to say to it.
+    """
+
+    def __init__(
+        self, views: Mapping[str, View], *, prefix: str, access: Rule, in_place: Mapping[str, View] | None = None
+    ) -> None:
         self._views = {f"{prefix}/{name}" if name else prefix: view for name, view in views.items()}
+        self._in_place = {f"{prefix}/{name}": view for name, view in (in_place or {}).items()}
         self._access = access
         self.only_local: bool = access.only_local
         challenges = tuple(("WWW-Authenticate", challenge) for challenge in access.challenges)
@@ -47,7 +53,7 @@ class Site:
     def respond(self, request: Request) -> Response:
         """The answer: NOT_FOUND for a path that is not ours, and for a request that may not look.
 
-        If there is a credential that the latter could bring, it is 401.
+        If there is a credential that the latter could bring, it is 401. A path that is open has an answer to all.
         """
         response = self._answer(request)
         return response._replace(body=b"") if request.method == "HEAD" else response
@@ -56,15 +62,17 @@ class Site:
         found = self._find(request)
         if found is None:
             return NOT_FOUND
+        path, view, rest = found
         refusal = self._refusal(request)
         if refusal:
-            self._log(refusal)
-            return self._refused
+            if path not in self._in_place:
+                self._log(refusal)
+                return self._refused
+            view = self._in_place[path]
         if request.method == "OPTIONS":
             return no_content(more_headers=_ALLOW)
         if request.method not in ("GET", "HEAD"):
             return text(405, "method not allowed", more_headers=_ALLOW)
-        view, rest = found
         return view.respond(request, rest)
 
     def may_block(self, request: Request) -> bool:
@@ -75,7 +83,7 @@ class Site:
         found = self._find(request)
         if found is None or request.method not in ("GET", "HEAD"):
             return False
-        view, rest = found
+        _, view, rest = found
         return view.may_block(request, rest)
 
     def _refusal(self, request: Request) -> str:
@@ -95,7 +103,7 @@ class Site:
                 refusal,
             )
 
-    def _find(self, request: Request) -> tuple[View, str] | None:
+    def _find(self, request: Request) -> tuple[str, View, str] | None:
         for fixed, view in self._views.items():
             if not request.path.startswith(fixed):
                 continue
@@ -108,7 +116,7 @@ class Site:
                 literal = _quoted(request.root) + fixed
                 if not request.raw_path.startswith(f"{literal}/") and request.raw_path != literal:
                     continue
-            return view, rest[1:]
+            return fixed, view, rest[1:]
         return None
 
 

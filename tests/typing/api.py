@@ -6,6 +6,7 @@ from typing import Never, assert_type
 import pyvars
 from pyvars import Float, Func, Int, Map, Metadata, Registry, String, Var, publish
 from pyvars.asgi import DebugApp, VarsMiddleware
+from pyvars.health import HealthApp, check
 from pyvars.runtime import install
 from pyvars.server import Server
 
@@ -67,6 +68,15 @@ assert_type(pyvars.serve(0, "::1", registry=registry).url, str)
 install(registry, cmdline="redacted", only=["gc"])
 DebugApp(registry)
 VarsMiddleware(DebugApp(), registry=registry)
+HealthApp(access=lambda request: request.peer == "10.0.0.1")
+
+
+@check("db", timeout=1)
+def db() -> bool:
+    return True
+
+
+assert_type(db(), bool)
 
 assert_type(publish("in_use", lambda: 1, combine="sum"), Func)
 assert_type(pyvars.serve(6060).serving, bool)
@@ -84,5 +94,7 @@ Map()["a"] = 3  # type: ignore[index]
 registry["a"] = Int()  # type: ignore[index]
 publish("x", Int(), combine="sum")  # type: ignore[call-overload]
 publish("x", lambda: 1, combine="mean")  # type: ignore[call-overload]
+check("x")(3)  # type: ignore[type-var]
+check("x", timeout="1")  # type: ignore[arg-type]
 install(registry, cmdline="whole")  # type: ignore[arg-type]
 assert_type(publish("x", later), Never)

@@ -1,0 +1,106 @@
+"""The document of golang-stats-api-handler, from the figures of `memstats`; Mackerel, Munin and Zabbix have readers.
+
+Keys, types and order are those of its Go struct (https://github.com/fukata/golang-stats-api-handler, handler.go). There
+the three figures of recent collections are since whoever asked last, so that two readers halve each other's, and
+`gc_pause_per_second` is not divided by seconds. Here they are of one window that ends now, whoever asks and how often.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from pyvars.runtime.combine import Row, number
+from pyvars.runtime.gc import RING
+from pyvars.runtime.python import Python
+
+__all__ = ("WINDOW_SECONDS", "stats")
+
+WINDOW_SECONDS: int = 60
+"""What `gc_per_second`, `gc_pause_per_second` and `gc_pause` look back on; a minute is also how often Mackerel asks."""
+
+_UINT32 = 0xFFFFFFFF
+_INT64 = 2**63 - 1
+_NS = 1_000_000_000
+_NS_IN_MS = 1_000_000
+
+# Go's words for what Python calls otherwise, https://go.dev/doc/install/source#environment
+_GOOS = {"win32": "windows"}
+_GOARCH = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386"}
+
+_MEMORY = {
+    "memory_alloc": "Alloc",
+    "memory_total_alloc": "TotalAlloc",
+    "memory_sys": "Sys",
+    "memory_lookups": "Lookups",
+    "memory_mallocs": "Mallocs",
+    "memory_frees": "Frees",
+    "memory_stack": "StackInuse",
+    "heap_alloc": "HeapAlloc",
+    "heap_sys": "HeapSys",
+    "heap_idle": "HeapIdle",
+    "heap_inuse": "HeapInuse",
+    "heap_released": "HeapReleased",
+    "heap_objects": "HeapObjects",
+    "gc_next": "NextGC",
+    "gc_last": "LastGC",
+}
+"""The keys that stand for a figure of memstats, as it is."""
+
+_python = Python()
+_cpu_count: Callable[[], int | None] = getattr(os, "process_cpu_count", os.cpu_count)  # the former since Python 3.13
+
+
+def stats(memstats: Row, threads: Row, now_ns: int) -> dict[str, object]:
+    """The document, given the variables `memstats` and `threads`, and the time in ns since the epoch.
+
+    time: now_ns. go_version: interpreter and version, `cpython3.11.7`. go_os, go_arch: in Go's words. cpu_num: CPUs.
+    goroutine_num: `threads.count`. gomaxprocs: 1 where there is a GIL, else the CPUs. cgo_call_num: 0.
+    memory_*, heap_*, gc_next, gc_last: those of memstats, bytes, objects, ns. gc_num: NumGC modulo 2**32.
+    gc_pause: pauses in ms that ended in the last 60 s, the newest first, the last 256 at most. gc_per_second and
+        gc_pause_per_second: how many these are, and their sum in ms, divided by 60 s, or by the time since the oldest
+        of them if memstats remembers no older one.
+    Counts are whole numbers from 0 to 2**63 - 1, whatever `memstats` holds; a figure that it does not hold is 0.
+    """
+    python = _python.figures()
+    cpus = _cpu_count() or 1
+    machine = platform.machine()
+    recent = _recent(memstats, now_ns)
+    full = len(recent) == RING
+    seconds = max(1, now_ns - recent[-1][0]) / _NS if full else WINDOW_SECONDS
+    pauses = [pause / _NS_IN_MS for _, pause in recent]
+    return {
+        "time": now_ns,
+        "go_version": f"{python['implementation']}{python['version']}".lower(),
+        "go_os": _GOOS.get(sys.platform, sys.platform),
+        "go_arch": _GOARCH.get(machine, machine.lower()),
+        "cpu_num": cpus,
+        "goroutine_num": _count(threads, "count"),
+        "gomaxprocs": 1 if python["gil"] else cpus,
+        "cgo_call_num": 0,
+        **{key: _count(memstats, name) for key, name in _MEMORY.items()},
+        "gc_num": _count(memstats, "NumGC") & _UINT32,
+        "gc_per_second": len(recent) / seconds,
+        "gc_pause_per_second": sum(pauses) / seconds,
+        "gc_pause": pauses,
+    }
+
+
+def _count(row: Row, key: str) -> int:
+    """The figure as Go's decoder takes it: one that is negative, or no integer, would cost the reader all of them."""
+    return min(max(0, int(number(row, key))), _INT64)
+
+
+def _recent(memstats: Mapping[str, object], now_ns: int) -> list[tuple[int, int]]:
+    """End and length in ns of the pauses that ended in the window, the newest first."""
+    ends, pauses = memstats.get("PauseEnd"), memstats.get("PauseNs")
+    if not isinstance(ends, list) or not isinstance(pauses, list):
+        return []
+    pairs = zip(cast("list[object]", ends), cast("list[object]", pauses), strict=False)
+    found = [
+        (end, pause)
+        for end, pause in pairs
+        if isinstance(end, int) and isinstance(pause, int) and pause >= 0 and 0 <= now_ns - end < WINDOW_SECONDS * _NS
+    ]
+    return sorted(found, reverse=True)[:RING]

@@ -1,0 +1,147 @@
+"""What a container may use, and uses: the cgroups, versions 1 and 2, that this process is in.
+
+Limits hold for a cgroup and all that are within it, so each from this process's own up to the mount point counts, and
+the lowest limit binds. https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/, cgroups(7)
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+__all__ = ("CPUs", "Memory", "cpus", "memory")
+
+
+class Memory(NamedTuple):
+    """The cgroup whose limit is lowest. Bytes."""
+
+    limit: int
+    """memory.max; memory.limit_in_bytes. A version 1 without limit has one above what any machine has."""
+    used: int
+    """memory.current less inactive_file of memory.stat; memory.usage_in_bytes less total_inactive_file.
+
+    The kernel counts files that it has read to the cgroup, and gives those not used lately away before it kills
+    anybody: what is left is what kubelet calls the working set.
+    """
+
+
+class CPUs(NamedTuple):
+    """The cgroup whose limit is lowest."""
+
+    limit: float
+    """CPUs: the quota of cpu.max, or cpu.cfs_quota_us, by its period; or how many the cpuset has."""
+    seconds: float
+    """CPU time that the cgroup has used: usage_usec of cpu.stat; cpuacct.usage."""
+    name: str
+    """Its path below the mount point."""
+
+
+def memory(root: str = "") -> Memory | None:
+    """The limit on memory; None where there is none. `root` is the folder that /proc is in."""
+    found: list[Memory] = []
+    for folder in _folders(root, "memory").values():
+        limit = _number(folder, "memory.max", "memory.limit_in_bytes")
+        used = _number(folder, "memory.current", "memory.usage_in_bytes")
+        if limit and used is not None:
+            stat = _figures(folder, "memory.stat")
+            # Version 1 has both keys, and only the former is of all that are within.
+            files = stat.get("total_inactive_file", stat.get("inactive_file", 0))
+            found.append(Memory(limit, max(0, used - files)))
+    return min(found, default=None)
+
+
+def cpus(root: str = "") -> CPUs | None:
+    """The limit on CPUs; None where there is none, or the time used is not told. `root` is the folder /proc is in."""
+    accounts = _folders(root, "cpuacct")
+    limits = [(quota, name) for name, folder in _folders(root, "cpu").items() if (quota := _quota(folder))]
+    for name, folder in _folders(root, "cpuset").items():
+        listed = _text(folder, "cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus")
+        if listed:
+            limits.append((float(_listed(listed)), name))
+            break  # what an inner one has, the outer ones have too
+    found = [
+        CPUs(limit, seconds, name)
+        for limit, name in limits
+        if name in accounts and (seconds := _seconds(accounts[name])) is not None
+    ]
+    return min(found, default=None)
+
+
+def _folders(root: str, controller: str) -> dict[str, str]:
+    """The folders of the cgroups that this process is in, by name, its own first; none where there is no such thing."""
+    own = dict(_memberships(root))
+    version1 = controller in own
+    for line in _lines(f"{root}/proc/self/mountinfo"):
+        mount, _, kind = line.partition(" - ")
+        kinds = kind.split(" ")  # file system, source, options
+        if kinds[0] != ("cgroup" if version1 else "cgroup2") or (version1 and controller not in kinds[-1].split(",")):
+            continue
+        within, point = map(_unescaped, mount.split(" ")[3:5])
+        path = own.get(controller if version1 else "", "")
+        # In a container the mount often begins at its own cgroup, and the path is told as the machine sees it, or the
+        # other way round; what then does not match is the mount point itself.
+        inside = path.removeprefix(within.rstrip("/")) if f"{path}/".startswith(f"{within.rstrip('/')}/") else ""
+        names = [inside.rstrip("/")]
+        while names[-1]:
+            names.append(names[-1].rpartition("/")[0])
+        return {name: f"{root}{point}{name}" for name in names}
+    return {}
+
+
+def _memberships(root: str) -> Iterator[tuple[str, str]]:
+    """Path of this process by controller, as version 1 has them; that of version 2 is under the empty name."""
+    for line in _lines(f"{root}/proc/self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            yield controller, path
+
+
+def _quota(folder: str) -> float:
+    """How many CPUs' time; 0 if there is no limit."""
+    quota, _, period = _text(folder, "cpu.max").partition(" ")
+    if not period:
+        quota, period = _text(folder, "cpu.cfs_quota_us"), _text(folder, "cpu.cfs_period_us")
+    return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() and int(period) else 0.0
+
+
+def _seconds(folder: str) -> float | None:
+    used = _number(folder, "cpuacct.usage")
+    if used is not None:
+        return used / 1e9
+    used = _figures(folder, "cpu.stat").get("usage_usec")
+    return None if used is None else used / 1e6
+
+
+def _listed(text: str) -> int:
+    """How many there are in a list such as `0-3,7`."""
+    ranges = [part.partition("-") for part in text.split(",")]
+    return sum(int(last or first) - int(first) + 1 for first, _, last in ranges)
+
+
+def _number(folder: str, *names: str) -> int | None:
+    """The number in the first of the files that there is; None for `max`, and where there is none."""
+    text = _text(folder, *names)
+    return int(text) if text.isdecimal() else None
+
+
+def _figures(folder: str, name: str) -> dict[str, int]:
+    """The numbers in a file that has a key and a number on each line; empty where there is none."""
+    words = (line.split(" ") for line in _lines(f"{folder}/{name}"))
+    return {key: int(number) for key, number in words}
+
+
+def _text(folder: str, *names: str) -> str:
+    """The first of the files that there is, in one line; empty where there is none."""
+    return next((" ".join(lines) for name in names if (lines := _lines(f"{folder}/{name}"))), "")
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
+
+
+def _unescaped(text: str) -> str:
+    r"""A space in mountinfo is \040 (proc_pid_mountinfo(5))."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

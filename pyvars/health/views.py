@@ -1,0 +1,91 @@
+"""The views below /status."""
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+from pyvars.formats.json import document
+from pyvars.health.checks import CHECKS
+from pyvars.health.hardware import CPUs, disk, ram
+from pyvars.runtime.reading import Reading
+from pyvars.site.collect import type_name
+from pyvars.site.http import Request, Response, respond_with, text
+
+__all__ = ("CPU", "RAM", "Disk", "Health", "Liveness")
+
+_OK = text(200, "OK")
+_UNAVAILABLE = "UNAVAILABLE"
+
+
+class Health:
+    """Whether all checks pass, and for those that do not their names and why: the answer to who may look."""
+
+    description: ClassVar[str] = "OK, or 503 with the checks that fail"
+    exact: ClassVar[bool] = True
+
+    def may_block(self, request: Request, rest: str) -> bool:
+        """Whether there are checks: they are waited for."""
+        return bool(CHECKS)
+
+    def respond(self, request: Request, rest: str) -> Response:
+        """200 and OK; or 503 and below the word a line `name: reason` for each check that fails.
+
+        The reason is the type of an exception, `returned False`, `timeout`, or `no thread` if none could be started.
+        It takes as long as the checks may, whatever the deadline of a page.
+        """
+        failing = CHECKS.run()
+        lines = [_UNAVAILABLE, *(f"{name}: {reason}" for name, reason in sorted(failing.items()))]
+        return text(503, "\n".join(lines)) if failing else _OK
+
+
+class Liveness(Health):
+    """The same for everybody: status and word alone, at most a second old."""
+
+    def respond(self, request: Request, rest: str) -> Response:
+        """200 and OK, or 503 and UNAVAILABLE."""
+        return text(503, _UNAVAILABLE) if CHECKS.recent() else _OK
+
+
+class _Figures:
+    exact: ClassVar[bool] = True
+
+    def __init__(self, read: Callable[[], Mapping[str, object]]) -> None:
+        self._reading = Reading(read)
+
+    def may_block(self, request: Request, rest: str) -> bool:
+        """Always: psutil is imported, and the disk may be that of another machine."""
+        return True
+
+    def respond(self, request: Request, rest: str) -> Response:
+        """200 with JSON, whatever the figures say, so that who records them has them; 503 if there are none."""
+        try:
+            figures = self._reading.get()
+        except Exception as error:  # of psutil, where files of /proc are kept from the program
+            return text(503, f"the system does not tell: {type_name(error)}")
+        return respond_with(200, document(figures), "application/json; charset=utf-8")
+
+
+class Disk(_Figures):
+    """The file system of /: see `hardware.disk`."""
+
+    description: ClassVar[str] = "space on the file system of /, as JSON"
+
+    def __init__(self) -> None:
+        super().__init__(disk)
+
+
+class RAM(_Figures):
+    """Memory of the machine or container: see `hardware.ram`."""
+
+    description: ClassVar[str] = "memory of the machine or container, as JSON"
+
+    def __init__(self) -> None:
+        super().__init__(ram)
+
+
+class CPU(_Figures):
+    """CPUs of the machine or container: see `hardware.CPUs`."""
+
+    description: ClassVar[str] = "CPUs of the machine or container, as JSON"
+
+    def __init__(self) -> None:
+        super().__init__(CPUs().figures)
