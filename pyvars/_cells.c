@@ -10,6 +10,7 @@ What the GIL does guard is which memory the pointer names (bind, unbind, restart
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -682,6 +683,186 @@ static PyType_Slot counts_slots[] = {
 static PyType_Spec counts_spec = {"pyvars._cells.Counts", sizeof(Counts), 0,
                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, counts_slots};
 
+/* Distributions: see buckets.py */
+
+#define LOWEST (-20)
+#define OCTAVES 64
+#define PARTS 8
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *sum;                   /* a Float */
+    PyObject **octaves[OCTAVES]; /* PARTS Ints each, or NULL; bucket n stands at n / PARTS, n % PARTS */
+    PyObject *last[2];               /* those of the last two buckets: 2**44, and over that */
+} Buckets;
+
+static PyObject **
+place_of(Buckets *buckets, Py_ssize_t n, int make) /* where the cell of the bucket is, or NULL */
+{
+    if (n >= OCTAVES * PARTS)
+        return &buckets->last[n - OCTAVES * PARTS];
+    PyObject ***octave = &buckets->octaves[n / PARTS];
+    if (*octave == NULL && make)
+        *octave = PyMem_Calloc(PARTS, sizeof(PyObject *));
+    return *octave == NULL ? NULL : *octave + n % PARTS;
+}
+
+static Py_ssize_t
+bucket_of(double value)
+{
+    /* 2 ** (part / 8 - 1), as frexp gives fractions */
+    static const double within[PARTS] = {0.5,
+                                         0.5452538663326288,
+                                         0.5946035575013605,
+                                         0.6484197773255048,
+                                         0.7071067811865476,
+                                         0.7711054127039704,
+                                         0.8408964152537145,
+                                         0.9170040432046712};
+    int exponent, part = 0;
+    double fraction = frexp(value, &exponent);
+    if (value <= ldexp(1.0, LOWEST))
+        return 0;
+    if (value > ldexp(1.0, LOWEST + OCTAVES))
+        return OCTAVES * PARTS + 1;
+    for (int step = PARTS / 2; step; step /= 2)
+        part += step * (fraction > within[part + step]);
+    return (Py_ssize_t)(exponent - 1 - LOWEST) * PARTS + part + (fraction > within[0]);
+}
+
+static PyObject *
+buckets_observe(Buckets *buckets, PyObject *value)
+{
+    double number;
+    if (real_from(value, &number))
+        return NULL;
+    if (!(number >= 0.0) || isinf(number)) {
+        PyObject *shown = PyFloat_FromDouble(number);
+        PyErr_Format(PyExc_ValueError, "a Histogram takes finite numbers from 0 on, got %R", shown);
+        Py_XDECREF(shown);
+        return NULL;
+    }
+    Py_ssize_t n = bucket_of(number);
+    PyObject **place, *cell = NULL, *done;
+    Py_BEGIN_CRITICAL_SECTION(buckets);
+    place = place_of(buckets, n, 0);
+    cell = place == NULL ? NULL : Py_XNewRef(*place);
+    Py_END_CRITICAL_SECTION();
+    if (cell == NULL && (cell = PyObject_CallMethod((PyObject *)buckets, "_first", "n", n)) == NULL)
+        return NULL;
+    if (!IS_INTEGER(cell) || buckets->sum == NULL) {
+        PyErr_SetString(PyExc_TypeError, "the buckets of a Histogram are Ints, and its sum is a Float");
+        Py_DECREF(cell);
+        return NULL;
+    }
+    done = add_integer((Cell *)cell, 1);
+    Py_DECREF(cell);
+    if (done == NULL)
+        return NULL;
+    Py_DECREF(done);
+    return add_real((Cell *)buckets->sum, number);
+}
+
+static PyObject *
+buckets_put(Buckets *buckets, PyObject *arguments)
+{
+    Py_ssize_t n;
+    PyObject *cell, **place;
+    if (!PyArg_ParseTuple(arguments, "nO", &n, &cell))
+        return NULL;
+    if (n < 0 || n > OCTAVES * PARTS + 1 || !IS_INTEGER(cell)) {
+        PyErr_SetString(PyExc_TypeError, "_put() takes the number of a bucket, and an Int");
+        return NULL;
+    }
+    Py_BEGIN_CRITICAL_SECTION(buckets);
+    if ((place = place_of(buckets, n, 1)) != NULL) {
+        if (*place == NULL)
+            *place = Py_NewRef(cell);
+        cell = Py_NewRef(*place);
+    }
+    Py_END_CRITICAL_SECTION();
+    return place == NULL ? PyErr_NoMemory() : cell;
+}
+
+static PyObject *
+buckets_known(Buckets *buckets, PyObject *Py_UNUSED(none))
+{
+    PyObject *known = PyDict_New();
+    for (Py_ssize_t n = 0; known != NULL && n < OCTAVES * PARTS + 2; n++) {
+        PyObject **place = place_of(buckets, n, 0), *key;
+        if (place == NULL || *place == NULL)
+            continue;
+        key = PyLong_FromSsize_t(n);
+        if (key == NULL || PyDict_SetItem(known, key, *place) < 0)
+            Py_CLEAR(known);
+        Py_XDECREF(key);
+    }
+    return known;
+}
+
+static int
+buckets_init(Buckets *buckets, PyObject *arguments, PyObject *Py_UNUSED(named))
+{
+    PyObject *sum;
+    if (!PyArg_ParseTuple(arguments, "O", &sum))
+        return -1;
+    if (!IS_REAL(sum)) {
+        PyErr_SetString(PyExc_TypeError, "the sum of a Histogram is a Float");
+        return -1;
+    }
+    Py_XSETREF(buckets->sum, Py_NewRef(sum));
+    return 0;
+}
+
+static void
+buckets_dealloc(Buckets *buckets)
+{
+    PyTypeObject *type = Py_TYPE(buckets);
+    PyObject_GC_UnTrack(buckets);
+    for (Py_ssize_t n = 0; n < OCTAVES * PARTS + 2; n++) {
+        PyObject **place = place_of(buckets, n, 0);
+        if (place != NULL)
+            Py_CLEAR(*place);
+    }
+    for (Py_ssize_t octave = 0; octave < OCTAVES; octave++)
+        PyMem_Free(buckets->octaves[octave]);
+    Py_CLEAR(buckets->sum);
+    type->tp_free(buckets);
+    Py_DECREF(type);
+}
+
+static int
+buckets_traverse(Buckets *buckets, visitproc visit, void *arg) /* cells refer to nothing */
+{
+    Py_VISIT(Py_TYPE(buckets));
+    return 0;
+}
+
+static PyObject *
+buckets_new(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *Py_UNUSED(named))
+{
+    return type->tp_alloc(type, 0);
+}
+
+static PyMethodDef buckets_methods[] = {
+    {"observe", (PyCFunction)buckets_observe, METH_O,
+     PyDoc_STR("observe($self, value, /)\n--\n\nCount a value, and add it to the sum, as in buckets.py.")},
+    {"_put", (PyCFunction)buckets_put, METH_VARARGS, NULL},
+    {"_known", (PyCFunction)buckets_known, METH_NOARGS, NULL},
+    {NULL},
+};
+static PyType_Slot buckets_slots[] = {
+    {Py_tp_doc, "The cells of a distribution."},
+    {Py_tp_new, buckets_new},
+    {Py_tp_init, buckets_init},
+    {Py_tp_traverse, buckets_traverse},
+    {Py_tp_dealloc, buckets_dealloc},
+    {Py_tp_methods, buckets_methods},
+    {0, NULL},
+};
+static PyType_Spec buckets_spec = {"pyvars._cells.Buckets", sizeof(Buckets), 0,
+                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, buckets_slots};
+
 /* The module */
 
 static int
@@ -780,14 +961,16 @@ leaf(PyObject *Py_UNUSED(self), PyObject *class)
 {
     PyTypeObject *type = (PyTypeObject *)class;
     if (!PyType_Check(class) ||
-        (type->tp_new != integer_new && type->tp_new != real_new && type->tp_new != counts_new)) {
-        PyErr_SetString(PyExc_TypeError, "leaf() takes a class of cells or counts");
+        (type->tp_new != integer_new && type->tp_new != real_new && type->tp_new != counts_new &&
+         type->tp_new != buckets_new)) {
+        PyErr_SetString(PyExc_TypeError, "leaf() takes a class of cells, counts or buckets");
         return NULL;
     }
-    if (type->tp_new == counts_new) {
-        PyObject *add = PyDescr_NewMethod(type, &counts_methods[0]);
-        int failed = add == NULL || PyObject_SetAttrString(class, "add", add) < 0;
-        Py_XDECREF(add);
+    if (type->tp_new == counts_new || type->tp_new == buckets_new) {
+        PyMethodDef *hot = type->tp_new == counts_new ? counts_methods : buckets_methods;
+        PyObject *method = PyDescr_NewMethod(type, hot);
+        int failed = method == NULL || PyObject_SetAttrString(class, hot->ml_name, method) < 0;
+        Py_XDECREF(method);
         return failed ? NULL : Py_NewRef(class);
     }
     PyObject *module = PyObject_GetAttrString(class, "__module__"), *same = NULL, *members = NULL, *key, *value;
@@ -814,7 +997,7 @@ leaf(PyObject *Py_UNUSED(self), PyObject *class)
 static int
 module_exec(PyObject *module)
 {
-    PyType_Spec *specs[] = {&integer_spec, &real_spec, &counts_spec};
+    PyType_Spec *specs[] = {&integer_spec, &real_spec, &counts_spec, &buckets_spec};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         PyObject *type = PyType_FromModuleAndSpec(module, specs[i], NULL);
         if (type == NULL || PyModule_AddType(module, (PyTypeObject *)type) < 0) {

@@ -15,10 +15,9 @@ from typing import TypeAlias, cast
 from weakref import ref
 
 from pyvars.cells import NumberCell
-from pyvars.map import Map
 from pyvars.registry import Registry
 from pyvars.variables import Container, Var, is_own
-from pyvars.workers.segment import CONTAINER, FIRST_WORD, FLOAT, INT, MAP, WORDS, Segment
+from pyvars.workers.segment import CONTAINER, FIRST_WORD, FLOAT, HISTOGRAM, INT, MAP, WORDS, Segment
 
 __all__ = ("Tree",)
 
@@ -253,6 +252,9 @@ class Tree:
                     self._unlink(child, place)
 
 
+_CONTAINERS = {"map": MAP, "histogram": HISTOGRAM}
+
+
 def _code(cell: NumberCell) -> int:
     return FLOAT if cell.code == "d" else INT
 
@@ -264,5 +266,5 @@ def _kind(var: Var) -> int:
     if isinstance(var, NumberCell):
         return _code(var) if hasattr(var, "_value") else 0  # a subclass may have forgotten to initialise it
     if isinstance(var, Container) and hasattr(var, "watcher"):
-        return MAP if isinstance(var, Map) else CONTAINER
+        return _CONTAINERS.get(var.kind, CONTAINER)
     return 0
