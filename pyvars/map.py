@@ -23,23 +23,35 @@ class Map(Counts, Container, Mapping[str, object]):
     neither fail nor grow without bound. Thread-safe, and exact also from signal handlers, gc callbacks and finalizers.
     Iteration is over the keys of that moment, sorted. Two Maps are equal only if they are the same one.
 
+    `label` is what readers that know labels, such as Prometheus, call the keys: `Map(label="state")` is there
+    `orders_by_state_total{state="paid"}`. Without, the label is `key`, but in a Map that holds Maps, Histograms or
+    registries the keys are parts of names, such as `http_requests_total`.
+
     Raises:
-        ValueError: `max_keys` is less than 1.
+        TypeError: `label` is no str.
+        ValueError: `max_keys` is less than 1, or `label` is no letter or underscore followed by letters, digits and
+            underscores, or one that readers keep for themselves: `le`, `quantile`, and what begins with `__`.
     """
 
-    __slots__ = ("_vars", "max_keys", "watcher")
+    __slots__ = ("_vars", "label", "max_keys", "watcher")
 
     kind = "map"
 
     max_keys: int
     """How many different keys are counted before `"__other__"` takes the rest."""
 
-    def __init__(self, *, max_keys: int = 1000) -> None:
+    label: str
+    """What the keys are called by readers that know labels; empty if nothing was said."""
+
+    def __init__(self, *, max_keys: int = 1000, label: str = "") -> None:
         if max_keys < 1:
             raise ValueError(f"max_keys must be at least 1, got {max_keys}")
+        if label != "":
+            _check_label(label)
         Counts.__init__(self, max_keys)
         Container.__init__(self)
         self.max_keys = max_keys
+        self.label = label
         self._vars: dict[str, Var] = {}  # what was set and is no number
 
     def _add(self, key: str, delta: SupportsFloat | SupportsIndex = 1) -> None:
@@ -175,6 +187,16 @@ class Map(Counts, Container, Mapping[str, object]):
 
 def _plain(var: Var) -> object:
     return var._value if isinstance(var, Cell) else var.snapshot()
+
+
+def _check_label(label: str) -> None:
+    if not isinstance(label, str):
+        raise TypeError(f"a label is a str, got {label!r}")
+    if not (label.isascii() and label.isidentifier()) or label.startswith("__") or label in ("le", "quantile"):
+        raise ValueError(
+            f"{label!r} is no label: give a letter or underscore, then letters, digits and underscores; le, quantile"
+            " and what begins with __ are kept for Prometheus itself"
+        )
 
 
 def _key(key: str) -> str:

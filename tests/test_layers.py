@@ -23,7 +23,7 @@ CORE = {
     "pyvars.registry",
 }
 
-SATELLITES = ("pyvars.health",)
+SATELLITES = ("pyvars.health", "pyvars.prometheus")
 
 # What each may import of pyvars at its top level, itself and its package aside. A module may always import what stands
 # before it; the order is from the inside out.
@@ -77,6 +77,8 @@ ORDER = [
     "pyvars.site.site",
     "pyvars.site.views",
     "pyvars.site.stats",
+    "pyvars.site.series",
+    "pyvars.site.metrics",
     "pyvars.site.default",
     "pyvars.asgi",
     "pyvars.wsgi",
@@ -85,6 +87,7 @@ ORDER = [
     "pyvars.cli",
     "pyvars.health.*",
     "pyvars.health",
+    "pyvars.prometheus",
     "pyvars.__main__",
 ]
 
@@ -154,9 +157,9 @@ def test_a_satellite_that_is_not_used_costs_nothing() -> None:
 import sys, pyvars
 from pyvars import asgi, wsgi
 asgi.DebugApp(), asgi.VarsMiddleware(None), wsgi.DebugApp(), wsgi.VarsMiddleware(None)
-print(any(name.startswith("pyvars.health") for name in sys.modules))
+print(any(name.startswith(("pyvars.health", "prometheus_client")) for name in sys.modules))
 pyvars.serve(0).close()
-print("psutil" in sys.modules)
+print("psutil" in sys.modules or "prometheus_client" in sys.modules)
 """
     assert output(code) == "False\nFalse\n"
 
@@ -181,7 +184,7 @@ def test_the_core_needs_the_standard_library_only() -> None:
             assert imported in {*CORE, *IN_C} or imported.partition(".")[0] in sys.stdlib_module_names
 
 
-def test_only_one_module_knows_orjson_and_one_uvicorn() -> None:
+def test_only_one_module_knows_orjson_and_one_prometheus_client_and_one_uvicorn() -> None:
     def users(package: str) -> set[str]:
         return {
             name
@@ -191,6 +194,7 @@ def test_only_one_module_knows_orjson_and_one_uvicorn() -> None:
             or (isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == package)
         }
 
+    assert users("prometheus_client") == {"pyvars.formats.prometheus"}
     assert users("orjson") == {"pyvars.formats.json"}
     assert users("uvicorn") == users("starlette") == {"pyvars.server"}
     assert users("psutil") == {

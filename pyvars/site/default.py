@@ -14,7 +14,7 @@ from pyvars.site.site import Site, View
 from pyvars.site.views import Index, answer
 from pyvars.workers import share
 
-__all__ = ("BESIDE", "OPEN", "STATUS", "VIEWS", "debug", "side_port", "status", "variables")
+__all__ = ("BESIDE", "OPEN", "STATUS", "VIEWS", "debug", "served", "side_port", "status", "variables")
 
 VIEWS: Final = {
     "vars": "pyvars.site.views:Vars",
@@ -24,6 +24,7 @@ VIEWS: Final = {
 
 BESIDE: Final = {
     "api/stats": "pyvars.site.stats:Stats",
+    "metrics": "pyvars.site.metrics:Metrics",
 }
 """The same for what has a path of its own on the side port, and is below the mount point elsewhere."""
 
@@ -70,6 +71,15 @@ def side_port(registry: Registry | None, access: Access | None) -> Site:
     return Site({"debug": _index(views, "/"), **views}, prefix="", access=_rule(access), in_place=in_place)
 
 
+def served(registry: Registry | None) -> Registry:
+    """The registry, or the default one, ready to be shown: by any worker with the numbers of all."""
+    if registry is None:
+        registry = pyvars.default_registry
+    start(registry)  # the first carrier sets the gc callbacks: from here on the pauses are recorded
+    share(registry, answer)
+    return registry
+
+
 def _index(views: dict[str, View], before: str) -> Index:
     return Index({f"{before}{name}": view.description for name, view in views.items()})
 
@@ -83,10 +93,7 @@ def _rule(access: Access | None) -> Rule:
 
 
 def _of_variables(targets: dict[str, str], registry: Registry | None) -> dict[str, View]:
-    if registry is None:
-        registry = pyvars.default_registry
-    start(registry)  # the first carrier sets the gc callbacks: from here on the pauses are recorded
-    share(registry, answer)
+    registry = served(registry)
     return {name: _class(target)(registry) for name, target in targets.items()}
 
 

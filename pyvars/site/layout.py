@@ -14,7 +14,7 @@ from pyvars.workers.plan import Plan
 from pyvars.workers.siblings import Distribution, Tree, summed
 from pyvars.workers.sums import number
 
-__all__ = ("Layout", "foreign", "lay_out", "ordered", "with_siblings")
+__all__ = ("Layout", "foreign", "is_free", "lay_out", "ordered", "with_siblings")
 
 
 class Layout(NamedTuple):
@@ -75,7 +75,7 @@ def _split(plan: Plan, layout: Layout) -> Split:
     # Two more, since itemgetter gives no tuple for one and refuses none; zip leaves them out.
     pick = itemgetter(*(index for _, index in found), -1, -1)
     mixed = [places[name] for name in plan.others if name in places]
-    return Split(plan, [place for place, _ in found], pick, mixed, [name for name in strange if _is_free(name)])
+    return Split(plan, [place for place, _ in found], pick, mixed, [name for name in strange if is_free(name)])
 
 
 def _numbers(layout: Layout) -> Iterator[tuple[int, str]]:
@@ -103,8 +103,11 @@ def with_siblings(
     return {name: foreign(siblings.others(name)) for name in split.strange if name.startswith(prefixes or "")}
 
 
-def _is_free(name: str) -> bool:
-    """A sibling's file may be damaged: its numbers never stand where readers look for something else."""
+def is_free(name: str) -> bool:
+    """Whether what only siblings have may stand under the name.
+
+    A sibling's file may be damaged: its numbers never stand where readers look for something else.
+    """
     folded = name.casefold()
     return bool(name) and folded not in ("memstats", "cmdline") and not folded.startswith("pyvars")
 

@@ -1,7 +1,7 @@
 """The views: what answers GET below /debug."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import ClassVar, cast
@@ -14,7 +14,7 @@ from pyvars.site.page import ERRORS, Pages, render_one, runs_code
 from pyvars.workers import ask, has_siblings, live_pids, siblings, workers
 from pyvars.workers.siblings import seconds_until
 
-__all__ = ("Index", "Vars", "Workers", "answer")
+__all__ = ("Index", "Vars", "Workers", "answer", "in_a_place", "prefixes_in")
 
 _JSON = "application/json; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
@@ -37,6 +37,27 @@ def _renew_places() -> None:
 _renew_places()
 if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
     os.register_at_fork(after_in_child=_renew_places)
+
+
+def in_a_place(request: Request, render: Callable[[], Response]) -> Response:
+    """What `render` makes, once there is a place to do so; 503 if there is none in time."""
+    places = _places
+    try:
+        place = places.get(timeout=max(0.0, request.deadline - monotonic()))
+    except Empty:
+        return text(503, "busy with other pages", more_headers=(("Retry-After", "1"),))
+    try:
+        return render()
+    finally:
+        places.put(place)
+
+
+def prefixes_in(query: str) -> tuple[str, ...] | Response:
+    """What `?name=` selects; 400 for a query out of bounds."""
+    if len(query) > MAX_QUERY_BYTES:
+        return text(400, f"the query has over {MAX_QUERY_BYTES} bytes")
+    prefixes = _prefixes(query)
+    return prefixes if len(prefixes) <= MAX_NAMES else text(400, f"the query has over {MAX_NAMES} names")
 
 
 class Vars:
@@ -64,25 +85,15 @@ class Vars:
 
     def respond(self, request: Request, rest: str) -> Response:
         """200 with JSON; 404 for the name of no variable; 400 for a query out of bounds; 503 if there is no place."""
-        if len(request.query) > MAX_QUERY_BYTES:
-            return text(400, f"the query has over {MAX_QUERY_BYTES} bytes")
-        prefixes = _prefixes(request.query)
-        if len(prefixes) > MAX_NAMES:
-            return text(400, f"the query has over {MAX_NAMES} names")
+        prefixes = prefixes_in(request.query)
+        if isinstance(prefixes, Response):
+            return prefixes
         worker = _worker(request.query)
         if worker and rest:
             return text(400, "?worker= goes with the whole page or ?name=, not with one variable")
-        places = _places
-        try:
-            place = places.get(timeout=max(0.0, request.deadline - monotonic()))
-        except Empty:
-            return text(503, "busy with other pages", more_headers=(("Retry-After", "1"),))
-        try:
-            if worker:
-                return self._of_worker(worker, prefixes, request.deadline)
-            return self._of_all(rest, prefixes, request.deadline)
-        finally:
-            places.put(place)
+        if worker:
+            return in_a_place(request, lambda: self._of_worker(worker, prefixes, request.deadline))
+        return in_a_place(request, lambda: self._of_all(rest, prefixes, request.deadline))
 
     def _of_all(self, rest: str, prefixes: tuple[str, ...], until: float) -> Response:
         var = self._registry.get(rest) if rest else None

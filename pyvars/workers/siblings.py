@@ -60,6 +60,27 @@ class Siblings:
         """Whether any worker has numbers under the name."""
         return name in self.plan.scalars or name in self.plan.maps or name in self.plan.others
 
+    @cached_property
+    def _levels(self) -> set[Path]:
+        found: set[Path] = set()
+        for peer in self._family.live:
+            numbers = zip((peer.layout.ints, peer.layout.floats), peer.layout.counts, strict=True)
+            found.update(*({*each.paths}.difference(counts.paths) for each, counts in numbers))
+        return found
+
+    def is_level(self, path: Path) -> bool:
+        """Whether a sibling has a level (`gauge=True`) at the path: its name, and the keys below."""
+        return (self._root, *path) in self._levels
+
+    def is_map(self, path: Path) -> bool:
+        """Whether a sibling has a Map there."""
+        return any((self._root, *path) in peer.layout.maps for peer in self._family.live)
+
+    @property
+    def names(self) -> set[str]:
+        """The names under which any worker has numbers."""
+        return {*self.plan.scalars, *self.plan.maps, *self.plan.others}
+
     def rows(self, target: str) -> list[object]:
         """The figures that this process, each of them, and those that have ended, have for a built-in."""
         own = self._member.own.vitals(target) if self._member.own is not None else None

@@ -1,0 +1,194 @@
+"""Families: the numbers of a program as Prometheus and OpenMetrics have them, by name, kind and labels.
+
+Names follow https://prometheus.io/docs/practices/naming/, what may stand beside what follows OpenMetrics
+(https://prometheus.io/docs/specs/om/open_metrics_spec/), which the older text format takes too.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple, TypeAlias
+
+from pyvars.buckets import BOUNDS, SUM, buckets_in
+from pyvars.formats.json import valid_text
+
+__all__ = ("LEFT_OUT", "Collision", "Families", "Family", "Kind", "Labels", "Numbers", "Point", "Sample")
+
+LEFT_OUT: str = "pyvars_left_out"
+"""The name of the family that says what is left out; no variable can have it."""
+
+Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
+Labels: TypeAlias = Mapping[str, str]
+Numbers: TypeAlias = Mapping[str, float]
+"""A distribution: counts by the numbers of their buckets, and the sum (pyvars.buckets)."""
+
+
+class Sample(NamedTuple):
+    """One line."""
+
+    suffix: str
+    """What follows the name of the family: `_total` of a counter, `_bucket`, `_sum` and `_count` of a histogram."""
+    labels: Labels
+    value: float
+
+
+class Family(NamedTuple):
+    """What has one name, one help and one kind."""
+
+    name: str
+    """With its unit, without `_total`."""
+    kind: Kind
+    help: str
+    unit: str
+    """As the name ends; empty if there is none."""
+    samples: list[Sample]
+
+
+class Collision(NamedTuple):
+    """A variable that is left out, since another has its name."""
+
+    variable: str
+    other: str
+    name: str
+
+
+# What else is taken by a family of this kind, as OpenMetrics has it; counts come first.
+_SUFFIXES: dict[Kind, tuple[str, ...]] = {
+    "counter": ("", "_total", "_created"),
+    "histogram": ("", "_bucket", "_count", "_sum", "_created"),
+    "gauge": ("",),
+}
+# Where a Map holds counts, and beside them Histograms or levels, these need a name of their own.
+_BESIDE: dict[Kind, str] = {"counter": "", "histogram": "_distribution", "gauge": "_level"}
+
+
+class Point(NamedTuple):
+    """A number, or the numbers of a distribution."""
+
+    labels: Labels
+    value: float | Numbers
+    help: str
+    unit: str
+
+
+class Families:
+    """Gathers numbers into families. Of two families that would have one name the first stays."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+        self._points: dict[tuple[str, ...], dict[Kind, list[Point]]] = {}
+        self._owners: dict[str, tuple[str, ...]] = {prefix + LEFT_OUT: ("pyvars",)}
+        self._ready: list[Family] = []
+
+    def put(self, variable: str, family: Family) -> None:
+        """Add a family whose name is a convention; it comes before all others."""
+        family = family._replace(name=f"{self._prefix}{family.name}")
+        if family.samples and self._take(family, (variable,)) is None:
+            self._ready.append(family)
+
+    def add(self, path: tuple[str, ...], kind: Kind, point: Point) -> None:
+        """Add to what there is of the variable at the path: its name, and what is below."""
+        self._points.setdefault(path, {}).setdefault(kind, []).append(point)
+
+    def named(self) -> tuple[list[Family], list[Collision]]:
+        """All families, those of variables in the order in which these came; and what is left out."""
+        families, collisions = self._ready.copy(), list[Collision]()
+        for path, kinds in self._points.items():
+            for kind in _SUFFIXES:
+                if kind not in kinds:
+                    continue
+                points = kinds[kind]
+                found = self._named(path, kind, points[0])
+                if isinstance(found, Collision):
+                    collisions.append(found)
+                    continue
+                families.append(found)
+                for point in points:
+                    found.samples.extend(_samples(found, point))
+        return families, collisions
+
+    def _named(self, path: tuple[str, ...], kind: Kind, about: Point) -> Family | Collision:
+        unit = _WRONG.sub("_", about.unit).strip("_")
+        base = _valid(self._prefix + "_".join(path))
+        if kind == "counter":
+            base = base.removesuffix("_total") or "_"
+        shown = valid_text(".".join(path))
+        help = valid_text(about.help) or f"{shown}, published without a help text"
+        family = Family(_with_unit(base, unit), kind, help, unit, [])
+        taken = self._take(family, path)
+        if taken == path:
+            family = family._replace(name=_with_unit(base + _BESIDE[kind], unit))
+            taken = self._take(family, path)
+        return family if taken is None else Collision(shown, valid_text(".".join(taken)), family.name)
+
+    def _take(self, family: Family, owner: tuple[str, ...]) -> tuple[str, ...] | None:
+        """Take the names of a family; if one of them is taken, who has it comes back."""
+        names = [family.name + suffix for suffix in _SUFFIXES[family.kind]]
+        for name in names:
+            if name in self._owners:
+                return self._owners[name]
+        self._owners.update(dict.fromkeys(names, owner))
+        return None
+
+
+def _samples(family: Family, point: Point) -> list[Sample]:
+    if isinstance(point.value, Mapping):
+        return _thinned(point.value, point.labels, _ladder(family))
+    return [Sample("_total" if family.kind == "counter" else "", point.labels, point.value)]
+
+
+_WRONG = re.compile("[^a-zA-Z0-9_]")  # a colon is allowed too, but kept for recording rules
+
+
+def _valid(name: str) -> str:
+    name = _WRONG.sub("_", name)
+    return f"_{name}" if name[:1].isdigit() else name
+
+
+def _with_unit(name: str, unit: str) -> str:
+    return name if not unit or name == unit or name.endswith(f"_{unit}") else f"{name}_{unit}"
+
+
+# Powers of 2 at which the buckets of a page end, 19 of them; the twentieth has no end. They do not depend on what was
+# observed: rate() and histogram_quantile() need the same `le` in each scrape and in each process of a service. All are
+# among BOUNDS, so the counts are exact.
+_LADDERS = {
+    "seconds": range(-12, 7),  # 0.24 ms to 64 s, each twice the one before
+    "milliseconds": range(-2, 17),
+    "microseconds": range(8, 27),
+    "nanoseconds": range(18, 37),
+    "bytes": range(6, 44, 2),  # 64 bytes to 4 TiB, each four times the one before
+}
+_ANY = range(-10, 28, 2)  # 0.001 to 67 million, each four times the one before
+_PER_OCTAVE = BOUNDS.index(2.0) - BOUNDS.index(1.0)
+_ONE = BOUNDS.index(1.0)
+
+
+def _ladder(family: Family) -> range:
+    words = [family.unit, *reversed(family.name.split("_"))]
+    return next((_LADDERS[word] for word in words if word in _LADDERS), _ANY)
+
+
+def _thinned(numbers: Numbers, labels: Labels, powers: Iterable[int]) -> list[Sample]:
+    """The lines of a distribution: buckets that end at these powers of 2, each with those before it; one has no end."""
+    buckets = buckets_in(numbers)
+    samples: list[Sample] = []
+    seen = place = 0
+    for power in powers:
+        last = _ONE + power * _PER_OCTAVE
+        while place < len(buckets) and buckets[place][0] <= last:
+            seen += buckets[place][1]
+            place += 1
+        samples.append(Sample("_bucket", {**labels, "le": _le(2.0**power)}, seen))
+    total = sum(number for _, number in buckets)
+    samples.append(Sample("_bucket", {**labels, "le": "+Inf"}, total))
+    samples.append(Sample("_sum", labels, float(numbers.get(SUM, 0.0))))
+    samples.append(Sample("_count", labels, total))
+    return samples
+
+
+def _le(bound: float) -> str:
+    """As Go prints floats, which is a rule of OpenMetrics for this label."""
+    if bound < 1e6:
+        return repr(bound)
+    mantissa, _, exponent = f"{bound:.15e}".partition("e")
+    return f"{mantissa.rstrip('0')}e{exponent}"

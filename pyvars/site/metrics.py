@@ -1,0 +1,49 @@
+"""The view of /metrics."""
+
+from typing import ClassVar
+
+from pyvars.registry import Registry
+from pyvars.site.http import Request, Response, respond_with, text
+from pyvars.site.series import read
+from pyvars.site.views import in_a_place, prefixes_in
+from pyvars.workers import siblings
+
+__all__ = ("Metrics",)
+
+
+class Metrics:
+    """The numbers of a registry for Prometheus: of all workers together, in the text format that is asked for."""
+
+    description: ClassVar[str] = "the numbers among them for Prometheus, as text or OpenMetrics"
+    exact: ClassVar[bool] = True
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def may_block(self, request: Request, rest: str) -> bool:
+        """Always: formatting takes milliseconds, even where no function and no sibling is waited for."""
+        return True
+
+    def respond(self, request: Request, rest: str) -> Response:
+        """200, text or OpenMetrics as `Accept` says, of the variables that `?name=` selects, or of all.
+
+        400 for a query out of bounds; 501 where prometheus_client is missing; 503 if there is no place.
+        """
+        prefixes = prefixes_in(request.query)
+        if isinstance(prefixes, Response):
+            return prefixes
+        try:
+            from pyvars.formats.prometheus import exposition
+        except ImportError:
+            return text(501, "prometheus_client is not installed: pip install 'pyvars[prometheus]'")
+
+        def render() -> Response:
+            until = request.deadline
+            families = read(self._registry, prefixes, until, siblings(self._registry, until))
+            return respond_with(200, *exposition(families, _accept(request)))
+
+        return in_a_place(request, render)
+
+
+def _accept(request: Request) -> str:
+    return ",".join(value for name, value in request.headers if name == "accept")

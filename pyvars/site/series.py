@@ -1,0 +1,220 @@
+"""Reads a registry for Prometheus: the numbers of all workers, by name, kind and labels.
+
+A count (Int, Float, what a Map counts) is a counter, with `gauge=True` a gauge, a Histogram a histogram; a number that
+a function returns is a gauge, so are the numbers in a dict that it returns. What is no number is left out.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+from pyvars.cells import NumberCell
+from pyvars.formats.conventions import conventional
+from pyvars.formats.families import LEFT_OUT, Collision, Families, Family, Kind, Labels, Point, Sample
+from pyvars.formats.json import distinct, parsed, plain, valid_text
+from pyvars.registry import Metadata, Registry
+from pyvars.runtime import Builtin
+from pyvars.site.collect import COLLECTOR, Job
+from pyvars.site.layout import is_free
+from pyvars.site.log import warn
+from pyvars.site.page import Reader
+from pyvars.variables import Container, Float, Int, Var, Variable, is_own
+from pyvars.workers import Siblings
+from pyvars.workers.siblings import Distribution, Tree, summed
+from pyvars.workers.sums import number
+
+__all__ = ("read",)
+
+KEY = "key"
+"""The label of keys of which nobody said what they are."""
+_MAX_DEPTH = 32
+_MAX_SAID = 1000
+
+
+def read(
+    registry: Registry,
+    prefixes: tuple[str, ...],
+    deadline: float,
+    siblings: Siblings | None,
+    *,
+    prefix: str = "",
+    builtins: bool = True,
+) -> list[Family]:
+    """The families of the variables whose names begin with one of `prefixes`, or of all if there are none.
+
+    Their own names begin with `prefix`. What a variable cannot give, or another's name keeps out, is missing alone; the
+    family `pyvars_left_out` names it.
+    """
+    reading = _Reading(Families(prefix), siblings)
+    held = registry.children()
+    names = {*held, *(filter(is_free, siblings.names) if siblings is not None else ())}
+    for name in sorted(names):
+        var = held.get(name)
+        if not name.startswith(prefixes or ""):
+            continue
+        if type(var) is Builtin:
+            if builtins:
+                reading.builtin(name, var)
+            continue
+        about = registry._metadata.get(name, Metadata())
+        others = siblings.others(name) if siblings is not None else None
+        reading.variable(_Place((name,), (valid_text(name),), {}, about), var, others)
+    return reading.families(deadline, prefix)
+
+
+class _Place(NamedTuple):
+    """Where a variable stands in the registry, and where its series do."""
+
+    keys: tuple[str, ...]
+    path: tuple[str, ...]
+    """The keys without those that are values of labels."""
+    labels: Labels
+    about: Metadata
+
+    def below(self, key: str, text: str, label: str) -> "_Place":
+        """The place under a key, shown as `text`: the value of a label, or where there is none part of the name."""
+        keys = (*self.keys, key)
+        if label and label not in self.labels:
+            return self._replace(keys=keys, labels={**self.labels, label: text})
+        return self._replace(keys=keys, path=(*self.path, text), about=self.about._replace(unit=""))
+
+
+class _Reading:
+    """What was found so far, and which functions are to be called."""
+
+    def __init__(self, families: Families, siblings: Siblings | None) -> None:
+        self._families = families
+        self._siblings = siblings
+        self._reader = Reader({}, siblings, {})
+        self._found: list[tuple[_Place, Kind, float | Mapping[str, float] | Job]] = []
+
+    def builtin(self, name: str, var: Builtin) -> None:
+        for family in conventional(var.target, parsed(plain(self._reader.read(name, var)))):
+            self._families.put(name, family)
+
+    def variable(self, place: _Place, var: Var | None, others: Any, within: tuple[Var, ...] = ()) -> None:
+        """Find the series of a variable with what its siblings have; of None what only these have."""
+        if var is None:
+            if isinstance(others, dict):
+                return self._container(place, None, {}, cast("Tree", others), within)
+            return self._add(place, self._kind(place, None), number(others))
+        if not is_own(type(var)):
+            return self._call(place, var)
+        try:
+            self._own(place, cast("Variable", var), others, within)
+        except Exception as exception:  # of a subclass that forgot to initialise it
+            label = ".".join(place.keys)
+            self._reader.errors[label] = COLLECTOR.caught(place.keys[0], label, exception)
+
+    def _own(self, place: _Place, var: Variable, others: Any, within: tuple[Var, ...]) -> None:
+        if isinstance(var, NumberCell):
+            return self._add(place, self._kind(place, var), cast("float", summed(var.snapshot(), others)))
+        children = var.children()
+        if children is not None:
+            if len(within) >= _MAX_DEPTH or any(var is outer for outer in within):
+                raise RecursionError(f"a registry that holds itself, or over {_MAX_DEPTH} levels")
+            below = cast("Tree", others if isinstance(others, dict) else {})
+            return self._container(place, cast("Container", var), children, below, (*within, var))
+        if not var.inline:
+            self._call(place, var)
+
+    def _container(
+        self,
+        place: _Place,
+        own: Container | None,
+        children: Mapping[str, Var],
+        below: Tree,
+        within: tuple[Var, ...],
+    ) -> None:
+        keys = sorted({*children, *below})
+        members: Mapping[str, object] = {key: _number(children.get(key), below.get(key)) for key in keys}
+        if isinstance(below, Distribution) or (own is not None and own.kind == "histogram"):
+            numbers = {key: each for key, each in members.items() if isinstance(each, int | float)}
+            return self._add(place, "histogram", numbers)
+        if own is not None and below:
+            members = own.merged(members)
+        label = self._label(place, own, children, below)
+        taken: dict[str, None] = {}
+        for key, each in members.items():
+            text = distinct(valid_text(key), taken)
+            taken[text] = None
+            inner, var = place.below(key, text, label), children.get(key)
+            if isinstance(own, Registry):
+                inner = inner._replace(about=own._metadata.get(key, Metadata()))
+            if isinstance(each, int | float):
+                self._add(inner, self._kind(inner, var), each)
+            else:
+                self.variable(inner, var, below.get(key), within)
+
+    def _label(self, place: _Place, own: Container | None, children: Mapping[str, Var], below: Tree) -> str:
+        """What the keys are values of; empty if they are parts of names."""
+        known = self._siblings is not None and self._siblings.is_map(place.keys)
+        if isinstance(own, Registry) or (own is None and not known):
+            return ""
+        label: str = getattr(own, "label", "")
+        if label:
+            return label
+        containers = any(issubclass(type(each), Container) for each in children.values())
+        return "" if containers or any(isinstance(each, dict) for each in below.values()) else KEY
+
+    def _kind(self, place: _Place, var: object) -> Kind:
+        level = getattr(var, "gauge", None)
+        if level is None:
+            level = self._siblings is not None and self._siblings.is_level(place.keys)
+        return "gauge" if level else "counter"
+
+    def _call(self, place: _Place, var: Var) -> None:
+        job = Job(place.keys[0], ".".join(place.keys), var)
+        self._reader.jobs.append(job)
+        self._found.append((place, "gauge", job))
+
+    def _add(self, place: _Place, kind: Kind, value: float | Mapping[str, float]) -> None:
+        self._found.append((place, kind, value))
+
+    def families(self, deadline: float, prefix: str) -> list[Family]:
+        """All of them, with what the functions return."""
+        COLLECTOR.run(self._reader.jobs, deadline)
+        self._reader.combine(deadline)
+        errors = self._reader.errors
+        for place, kind, value in self._found:
+            if isinstance(value, Job):
+                self._reader.settled(value)
+                self._returned(place, None if value.value is None else parsed(plain(value.value)))
+            else:
+                self._families.add(place.path, kind, Point(place.labels, value, *place.about))
+        families, collisions = self._families.named()
+        reasons = [(valid_text(label), str(cast("Mapping[str, str]", each)["type"])) for label, each in errors.items()]
+        reasons += [(each.variable, "collision") for each in collisions]
+        _say(collisions)
+        samples = [Sample("", {"variable": name, "reason": reason}, 1) for name, reason in sorted({*reasons})]
+        help = "Variables that are not here, or not whole, and why."
+        return [*families, Family(prefix + LEFT_OUT, "gauge", help, "", samples)] if samples else families
+
+    def _returned(self, place: _Place, data: object) -> None:
+        """What a function returned, of which numbers are shown, and dicts as Maps are."""
+        if isinstance(data, dict):
+            members = cast("dict[str, object]", data)
+            label = "" if any(isinstance(each, dict) for each in members.values()) else KEY
+            for key, each in members.items():
+                self._returned(place.below(key, key, label), each)
+        elif isinstance(data, int | float):
+            self._families.add(place.path, "gauge", Point(place.labels, data, *place.about))
+
+
+def _number(var: Var | None, others: Any) -> float | None:
+    """The number under a key, of this process and its siblings; None for anything else."""
+    if var is None:
+        return None if isinstance(others, dict) else number(others)
+    return cast("float", summed(var.snapshot(), others)) if type(var) in (Int, Float) else None
+
+
+_said: dict[str, None] = {}  # an ordered set
+
+
+def _say(collisions: list[Collision]) -> None:
+    """Log each of them once."""
+    for each in collisions:
+        if each.variable not in _said:
+            _said[each.variable] = None
+            if len(_said) > _MAX_SAID:
+                _said.pop(next(iter(_said)), None)
+            warn("variable %r is left out for Prometheus: %r has the name %s there (said once)", *each)
