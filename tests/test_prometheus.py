@@ -616,7 +616,9 @@ def test_the_default_registry_within_that_of_prometheus_client() -> None:
 def test_numbers_are_of_all_workers(deployment: Deployment) -> None:
     for accept in (TEXT, OPENMETRICS):
         for worker in range(WORKERS):
-            page = scrape(deployment, worker, accept)
+            until = time.monotonic() + 20
+            while "pyvars_left_out" in (page := scrape(deployment, worker, accept)):
+                assert time.monotonic() < until  # on a busy machine a function may be late
             assert page["orders_total"] == 36
             assert page["revenue_total"] == 0.6
             assert page["open_orders"] == 3
@@ -631,7 +633,51 @@ def test_numbers_are_of_all_workers(deployment: Deployment) -> None:
             assert (page["pyvars_workers_live"], page["pyvars_workers_retired_total"]) == (3, 0)
             assert page["process_resident_memory_bytes"] > 3 * 10_000_000
             assert page["pyvars_threads"] >= 2 * WORKERS
-            assert "pyvars_left_out" not in page
+
+
+def test_what_only_a_sibling_has() -> None:
+    code = """
+import os, sys, urllib.request
+import pyvars
+from pyvars import Histogram, Int, Map, Registry
+
+pyvars.publish("busy", Map(label="worker")).set("parent", Int(1, gauge=True))
+with pyvars.serve(0) as server:
+    told, tell = os.pipe()
+    end, ended = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(ended)
+        inner = pyvars.serve(0)
+        pyvars.get("busy").set("child", Int(2, gauge=True))
+        pyvars.publish("level", Int(3, gauge=True))
+        pyvars.publish("count", Int(4))
+        pyvars.publish("mine", Map()).add("a", 5)
+        pyvars.publish("sizes", Histogram()).observe(1)
+        pyvars.publish("structure", Map()).set("inside", Map())
+        pyvars.get("structure").var("inside").add("x", 6)
+        registry = pyvars.publish("registry", Registry())
+        registry.publish("queries", Int(7))
+        registry.publish("open", Int(8, gauge=True))
+        pyvars.publish("in_use", lambda: 9, combine="sum")
+        os.write(tell, b"!")
+        os.read(end, 1)
+        os._exit(0)
+    os.close(end)
+    os.read(told, 1)
+    with urllib.request.urlopen(server.url + "/metrics") as answer:
+        print(answer.read().decode())
+    os.close(ended)
+    os.waitpid(child, 0)
+"""
+    page = Page(output(code).strip().encode() + b"\n", strictly=False)
+    assert page["busy", "worker", "parent"] == 1
+    assert page["busy", "worker", "child"] == 2
+    assert (page["level"], page["count_total"], page["mine_total", "key", "a"]) == (3, 4, 5)
+    assert page["sizes_count"] == 1
+    assert page["structure_inside_total", "key", "x"] == 6
+    assert (page["registry_queries_total"], page["registry_open"]) == (7, 8)
+    assert page["pyvars_workers_live"] == 2
 
 
 def scrape(deployment: Deployment, worker: int, accept: str) -> Page:

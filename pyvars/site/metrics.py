@@ -32,17 +32,16 @@ class Metrics:
         prefixes = prefixes_in(request.query)
         if isinstance(prefixes, Response):
             return prefixes
-        try:
+        return in_a_place(request, lambda: self._render(request, prefixes))
+
+    def _render(self, request: Request, prefixes: tuple[str, ...]) -> Response:
+        until = request.deadline
+        families = read(self._registry, prefixes, until, siblings(self._registry, until))
+        try:  # after reading: the first time it is imported, which takes the time that functions have
             from pyvars.formats.prometheus import exposition
         except ImportError:
             return text(501, "prometheus_client is not installed: pip install 'pyvars[prometheus]'")
-
-        def render() -> Response:
-            until = request.deadline
-            families = read(self._registry, prefixes, until, siblings(self._registry, until))
-            return respond_with(200, *exposition(families, _accept(request)))
-
-        return in_a_place(request, render)
+        return respond_with(200, *exposition(families, _accept(request)))
 
 
 def _accept(request: Request) -> str:
