@@ -14,7 +14,8 @@ General layout, for the reader. The core knows variables and names and does no I
     workers/                                     the numbers of all worker processes on the page of each
     access, site/                                a Request comes in, passes one gate, and leaves as a Response
     asgi, wsgi -> server -> cli                  the carriers of requests, the side port, `python -m pyvars`
-    health/                                      views of their own, which site/default.py knows by import string
+    health/, prometheus                          satellites: views that site/default.py knows by import string, and
+                                                 what puts a registry into one of prometheus_client
 
 Arrows point inward: nothing on a line knows of the lines below it. Carriers are imported by name: `from pyvars.asgi
 import VarsMiddleware`, `from pyvars import wsgi`. Importing pyvars starts nothing and opens nothing.

@@ -1,4 +1,4 @@
-"""A program that Prometheus scrapes: `python -m tests.prometheus_program <port> <orders a second>`, until it is killed."""
+"""A program that Prometheus scrapes: `python -m tests.prometheus_program <port> <orders a second>`. It has no end."""
 
 import sys
 import time

@@ -30,6 +30,7 @@ assert_type(publish("a", Int()), Int)
 assert_type(publish("b", Float(), unit="eur", help="Revenue"), Float)
 assert_type(publish("c", String("1.4"), exist_ok=True), String)
 assert_type(publish("d", Map()), Map)
+assert_type(Map(label="state").label, str)
 assert_type(publish("e", registry), Registry)
 assert_type(publish("f", Pool()), Pool)
 assert_type(publish("g", depth), Func)
@@ -89,6 +90,7 @@ Int().add(1.5)  # type: ignore[arg-type]
 Int().add("1")  # type: ignore[arg-type]
 Float().add("1")  # type: ignore[arg-type]
 String(3)  # type: ignore[arg-type]
+Map(label=3)  # type: ignore[arg-type]
 Map().add(3)  # type: ignore[arg-type]
 Map()["a"] = 3  # type: ignore[index]
 registry["a"] = Int()  # type: ignore[index]
