@@ -50,7 +50,7 @@ class Tree:
         """Why some number is private to this process; empty if none is."""
         self._segment = segment
         self._held: list[NumberCell | _Watch | None] = [None] * FIRST_WORD  # by word
-        self._places = array("Q", bytes(8 * FIRST_WORD))  # of the record of each word
+        self._places = array("I", bytes(4 * FIRST_WORD))  # of the record of each word
         self._more: dict[int, list[int]] = {}  # further places, of variables that have several names
         self._waiting: deque[tuple[_Watch, str | None, Before]] = deque()
         self._busy = Lock()

@@ -149,6 +149,17 @@ def rested_row(what, ours, go):
     return ratio_row(what, "Go's expvar.Handler", take_turns(of_ours, of_go, RESTED_ROUNDS), nanoseconds)
 
 
+def growth_row(many, few):
+    """How much more a variable of a large page costs than one of a small page."""
+
+    def of_each(ours, pages):
+        return lambda: median(ours.times(pages, expire)) / len(ours.ints)
+
+    pairs = take_turns(of_each(many, 5), of_each(few, 200), ROUNDS)
+    what, against = f"a variable on a cold page, N = {len(many.ints):,}", f"the same, N = {len(few.ints):,}"
+    return ratio_row(what, against, pairs, nanoseconds, at_most=1.6)
+
+
 def pages_in_a_round(ns):
     return max(5, int(ROUND_NS / ns))
 
@@ -168,6 +179,8 @@ def main():
                     rows["cold"].append(rested_row(f"cold page, N = {size:,}, rested", ours, go))
                     rows["flood"].append(row(f"flood, N = {size:,}, mean", ours, go, mean=True))
                     rows["flood"].append(row(f"flood, N = {size:,}, counting", ours, go, ours.count_all))
+                if size == 100_000:
+                    rows["cold"].append(growth_row(ours, Ours(1_000)))
             del ours
             gc.collect()
     print_table("A page of N Ints with all built-ins", RATIOS, rows["cold"] + rows["flood"])
