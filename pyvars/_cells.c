@@ -74,15 +74,19 @@ unpin(Cell *cell)
     atomic_fetch_sub(&cell->users, 1);
 }
 
+/* Nobody counts until the cell is put down; who comes second to move it waits for the first. A fork may have left a
+   thread behind that counted or moved it, so there is an end to waiting: what is waited for takes nanoseconds. */
 static word_t *
-lift(Cell *cell) /* nobody counts until the cell is put down; who comes second to move it waits for the first */
+lift(Cell *cell)
 {
-    word_t *word;
-    while ((word = atomic_exchange(&cell->word, NULL)) == NULL)
+    word_t *word = NULL;
+    for (int turn = 0; turn < 100000 && (word = atomic_exchange(&cell->word, NULL)) == NULL; turn++)
         sched_yield();
-    while (atomic_load(&cell->users))
+    for (int turn = 0; turn < 100000 && atomic_load(&cell->users) > 0; turn++)
         sched_yield();
-    return word;
+    if (atomic_load(&cell->users) > 0)
+        atomic_store(&cell->users, 0);
+    return word == NULL ? &cell->own : word;
 }
 #else
 #define pin(cell) atomic_load_explicit(&(cell)->word, memory_order_relaxed)
@@ -321,32 +325,20 @@ static PyMemberDef cell_members[] = {
     {NULL},
 };
 
-#define INTEGER_ADD                                                                                                    \
-    "add($self, /, delta=1)\n--\n\nAdd `delta`, which may be negative. Exact from any thread, signal handler, gc callback "  \
-    "or finalizer.\n\nRaises:\n    TypeError: `delta` is no integer. The value is unchanged.\n    OverflowError: the sum "     \
-    "does not fit into 64 bits. The value is unchanged."
-#define REAL_ADD                                                                                                       \
-    "add($self, /, delta=1.0)\n--\n\nAdd `delta`, which may be negative. Safe from any thread, signal handler, gc "   \
-    "callback or finalizer.\n\nRaises:\n    TypeError: `delta` is no number. The value is unchanged."
+#define CALL(function) ((PyCFunction)(void (*)(void))(function))
 
-#define CELL_METHODS(kind, text)                                                                                             \
-    {"add", (PyCFunction)(void (*)(void))kind##_add, METH_FASTCALL | METH_KEYWORDS,                                    \
-     PyDoc_STR(text)},                                                                                                 \
-        {"set", (PyCFunction)kind##_set, METH_O, PyDoc_STR("set($self, value, /)\n--\n\nReplace the number. Raises what add() raises; the old one stays then.")},        \
-        {"snapshot", (PyCFunction)kind##_snapshot, METH_NOARGS, PyDoc_STR("The number, as plain JSON data.")},         \
-        {"bind", (PyCFunction)(void (*)(void))cell_bind, METH_FASTCALL, PyDoc_STR("Count in `words[index]`.")},        \
-        {"unbind", (PyCFunction)cell_unbind, METH_NOARGS, PyDoc_STR("Private again, with the value that it has.")},    \
-    {                                                                                                                  \
-        "restart", (PyCFunction)cell_restart, METH_NOARGS, PyDoc_STR("Private again, from zero.")                      \
-    }
-
-#define CELL_GETTERS(kind)                                                                                             \
-    {"value", (getter)kind##_value, NULL,                                                                              \
-     PyDoc_STR("The number now. Read-only: count with `add`, or `set` it."), NULL},                                    \
-        {"_value", (getter)kind##_value, NULL, NULL, NULL}, {"_words", (getter)cell_words, NULL, NULL, NULL},          \
-    {                                                                                                                  \
-        "_index", (getter)cell_index, NULL, NULL, NULL                                                                 \
-    }
+/* What both kinds have, beside `add`, `set` and `value` of their own */
+#define CELL_METHODS \
+    {"bind", CALL(cell_bind), METH_FASTCALL, PyDoc_STR("Count in `words[index]` from now on.")}, \
+    {"unbind", CALL(cell_unbind), METH_NOARGS, PyDoc_STR("Private again, with the value that it has.")}, \
+    {"restart", CALL(cell_restart), METH_NOARGS, PyDoc_STR("Private again, from zero.")}, \
+    {NULL}
+#define CELL_GETTERS(value) \
+    {"value", (getter)(value), NULL, PyDoc_STR("The number now. Read-only: count with `add`, or `set` it."), NULL}, \
+    {"_value", (getter)(value), NULL, NULL, NULL}, \
+    {"_words", (getter)cell_words, NULL, NULL, NULL}, \
+    {"_index", (getter)cell_index, NULL, NULL, NULL}, \
+    {NULL}
 
 static int
 cell_init(PyObject *arguments, PyObject *named, PyObject **value, Cell *cell)
@@ -406,8 +398,18 @@ integer_init(Cell *cell, PyObject *arguments, PyObject *named)
     return 0;
 }
 
-static PyMethodDef integer_methods[] = {CELL_METHODS(integer, INTEGER_ADD), {NULL}};
-static PyGetSetDef integer_getters[] = {CELL_GETTERS(integer), {NULL}};
+static PyMethodDef integer_methods[] = {
+    {"add", CALL(integer_add), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("add($self, /, delta=1)\n--\n\nAdd `delta`, which may be negative. Exact from any thread, signal handler, gc\n"
+               "callback or finalizer.\n\nRaises:\n    TypeError: `delta` is no integer. The value is unchanged.\n"
+               "    OverflowError: the sum does not fit into 64 bits. The value is unchanged.")},
+    {"set", CALL(integer_set), METH_O,
+     PyDoc_STR("set($self, value, /)\n--\n\nReplace the number.\n\nRaises:\n    TypeError: `value` is no integer.\n"
+               "    OverflowError: `value` does not fit into 64 bits. The old value stays.")},
+    {"snapshot", CALL(integer_snapshot), METH_NOARGS, PyDoc_STR("The number, as plain JSON data.")},
+    CELL_METHODS,
+};
+static PyGetSetDef integer_getters[] = {CELL_GETTERS(integer_value)};
 static PyType_Slot integer_slots[] = {
     {Py_tp_doc, "A signed 64-bit integer."},
     {Py_tp_new, integer_new},
@@ -466,8 +468,17 @@ real_init(Cell *cell, PyObject *arguments, PyObject *named)
     return 0;
 }
 
-static PyMethodDef real_methods[] = {CELL_METHODS(real, REAL_ADD), {NULL}};
-static PyGetSetDef real_getters[] = {CELL_GETTERS(real), {NULL}};
+static PyMethodDef real_methods[] = {
+    {"add", CALL(real_add), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("add($self, /, delta=1.0)\n--\n\nAdd `delta`, which may be negative. Safe from any thread, signal handler, gc\n"
+               "callback or finalizer.\n\nRaises:\n    TypeError: `delta` is no number. The value is unchanged.")},
+    {"set", CALL(real_set), METH_O,
+     PyDoc_STR("set($self, value, /)\n--\n\nReplace the number. NaN and the infinities are kept, and are `null` on the page.\n\n"
+               "Raises:\n    TypeError: `value` is no number.")},
+    {"snapshot", CALL(real_snapshot), METH_NOARGS, PyDoc_STR("The number, as plain JSON data.")},
+    CELL_METHODS,
+};
+static PyGetSetDef real_getters[] = {CELL_GETTERS(real_value)};
 static PyType_Slot real_slots[] = {
     {Py_tp_doc, "A 64-bit floating point number."},
     {Py_tp_new, real_new},
@@ -679,7 +690,7 @@ static PyMemberDef counts_members[] = {
     {NULL},
 };
 static PyMethodDef counts_methods[] = {
-    {"add", (PyCFunction)(void (*)(void))counts_add, METH_FASTCALL | METH_KEYWORDS,
+    {"add", CALL(counts_add), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("add($self, /, key, delta=1)\n--\n\nAdd `delta` to the number under `key`, which starts at 0.\n\n"
                "An integer that meets a float becomes a float; nothing is lost. Under a key that was `set` to another\n"
                "variable with an `add` method, that method is called.\n\nRaises:\n"
