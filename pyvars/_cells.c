@@ -400,8 +400,8 @@ integer_init(Cell *cell, PyObject *arguments, PyObject *named)
 
 static PyMethodDef integer_methods[] = {
     {"add", CALL(integer_add), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("add($self, /, delta=1)\n--\n\nAdd `delta`, which may be negative. Exact from any thread, signal handler,\n"
-               "gc callback or finalizer.\n\nRaises:\n    TypeError: `delta` is no integer. The value is unchanged.\n"
+     PyDoc_STR("add($self, /, delta=1)\n--\n\nAdd `delta`, which may be negative. Exact from any thread, signal \n"
+               "handler, gc callback or finalizer.\n\nRaises:\n    TypeError: `delta` is no integer. The value is unchanged.\n"
                "    OverflowError: the sum does not fit into 64 bits. The value is unchanged.")},
     {"set", CALL(integer_set), METH_O,
      PyDoc_STR("set($self, value, /)\n--\n\nReplace the number.\n\nRaises:\n    TypeError: `value` is no integer.\n"
@@ -470,11 +470,11 @@ real_init(Cell *cell, PyObject *arguments, PyObject *named)
 
 static PyMethodDef real_methods[] = {
     {"add", CALL(real_add), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("add($self, /, delta=1.0)\n--\n\nAdd `delta`, which may be negative. Safe from any thread, signal handler,\n"
-               "gc callback or finalizer.\n\nRaises:\n    TypeError: `delta` is no number. The value is unchanged.")},
+     PyDoc_STR("add($self, /, delta=1.0)\n--\n\nAdd `delta`, which may be negative. Safe from any thread, signal \n"
+               "handler, gc callback or finalizer.\n\nRaises:\n    TypeError: `delta` is no number. The value is unchanged.")},
     {"set", CALL(real_set), METH_O,
-     PyDoc_STR("set($self, value, /)\n--\n\nReplace the number. NaN and the infinities are kept, and are `null` on the page.\n"
-               "\nRaises:\n    TypeError: `value` is no number.")},
+     PyDoc_STR("set($self, value, /)\n--\n\nReplace the number. NaN and the infinities are kept, and are `null` on the\n"
+               "page.\n\nRaises:\n    TypeError: `value` is no number.")},
     {"snapshot", CALL(real_snapshot), METH_NOARGS, PyDoc_STR("The number, as plain JSON data.")},
     CELL_METHODS,
 };
@@ -987,8 +987,8 @@ done:
 }
 
 /* CPython calls a C method at full speed only where it is of the class of the object itself, not of a base of that:
-   `add` takes 24 instead of 32 ns. So the classes that programs count with have methods of their own. Cells are also not
-   followed by the collector, as the instances of a class statement are, at 16 bytes each: they refer to nothing. */
+   `add` takes 24 instead of 32 ns. So the classes that programs count with have methods of their own. Cells are also
+   not followed by the collector, as the instances of a class statement are, at 16 bytes each: they refer to nothing. */
 static PyObject *
 leaf(PyObject *Py_UNUSED(self), PyObject *class)
 {
