@@ -128,13 +128,14 @@ parent = os.getpid()
 reader, writer = os.pipe()
 if os.fork() == 0:
     {title or "pass"}
-    os.setgid(65534)
-    os.setuid(65534)
+    os.setegid(65534)
+    os.seteuid(65534)
     try:
         text = "the parent" if find()[-1].pid == parent else "nobody"
     except UnknownOwnerError as error:
         text = str(error).replace(str(parent), "<pid>")
     os.write(writer, text.encode())
+    os.seteuid(0)
     os._exit(0)
 os.wait()
 print(os.read(reader, 1000).decode())

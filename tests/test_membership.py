@@ -104,14 +104,17 @@ def test_a_long_path_is_no_hindrance(tmp_path: Path) -> None:
     lines = said(
         f"""
 {CARRIER}
-if (pid := os.fork()) == 0:
+ended, end = os.pipe()
+if os.fork() == 0:
+    os.close(end)
     n.add(5)
-    time.sleep(30)
+    os.read(ended, 1)
     os._exit(0)
 while (found := page())["n"] < 5: pass
 answered = [each["answered"] for each in page("/debug/workers")["workers"]]
 print(json.dumps([answered, sorted(os.listdir({str(place)!r}))]))
-os.kill(pid, 9)
+os.close(end)
+os.wait()
 """,
         PYVARS_SHARE=str(place),
     )
@@ -179,10 +182,13 @@ both = pyvars.publish("both", pyvars.Map())
 one.publish("both", both)
 sites = [debug(one, None, prefix="/debug"), debug(two, None, prefix="/debug"), debug(None, None, prefix="/debug")]
 reader, writer = os.pipe()
-if (pid := os.fork()) == 0:
+ended, end = os.pipe()
+if os.fork() == 0:
+    os.close(end)
     a.add(1); b.add(2); both.add("x", 5); both.add("x", 0.5)
     os.write(writer, b".")
-    time.sleep(30)
+    os.read(ended, 1)
+    os._exit(0)
 os.read(reader, 1)
 both.add("x", 1)
 for site in sites: print(json.dumps(page(query="name=a&name=both")))
@@ -193,8 +199,8 @@ site = sites[-1]
 print(json.dumps(page("/debug/vars/both")))
 pyvars.delete("both")
 print(json.dumps(page("/debug/vars/both")))
-os.kill(pid, 9)
-os.waitpid(pid, 0)
+os.close(end)
+os.wait()
 print(json.dumps("both" in page()))
 """
     )
@@ -216,13 +222,17 @@ parent = os.getpid()
 import logging; logging.disable()
 {CARRIER}
 reader, writer = os.pipe()
-if (pid := os.fork()) == 0:
+ended, end = os.pipe()
+if os.fork() == 0:
+    os.close(end)
     os.write(writer, b".")
-    time.sleep(30)
+    os.read(ended, 1)
+    os._exit(0)
 os.read(reader, 1)
 found = page()
 print(json.dumps([found["text"], sorted(found["nested"]["level"].values(), key=str), found["raises"]]))
-os.kill(pid, 9)
+os.close(end)
+os.wait()
 """
     )
     assert lines == [["mine", [1, 2, 2, "text"], 4]]

@@ -23,6 +23,7 @@ port, workers, forks = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 n = pyvars.publish("n", pyvars.Int())
 for number in range(workers):
     if os.fork() == 0:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         server = pyvars.serve(port)
         n.add()
         if forks and (server.serving or forks == ["all"]) and os.fork() == 0:
@@ -32,7 +33,8 @@ for number in range(workers):
         sys.stdout.flush()
         while True: signal.pause()
 sys.stdin.read()
-os.killpg(0, signal.SIGKILL)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.killpg(0, signal.SIGTERM)
 """
 
 
