@@ -119,7 +119,7 @@ class Program:
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", code, *arguments],
             cwd=ROOT,
-            env={**os.environ, **UNMEASURED, **environment},
+            env={**os.environ, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -142,12 +142,25 @@ class Program:
 
 @contextmanager
 def program(code: str, *arguments: object, **environment: object) -> Iterator[Program]:
-    started = Program(code, *map(str, arguments), **{name: str(value) for name, value in environment.items()})
+    """One that is killed at the end, and so not measured."""
+    variables = {name: str(value) for name, value in {**UNMEASURED, **environment}.items()}
+    started = Program(code, *map(str, arguments), **variables)
     with started.process:
         try:
             yield started
         finally:
             started.process.kill()
+
+
+@contextmanager
+def measured(code: str, *arguments: object, **environment: object) -> Iterator[Program]:
+    """One that ends by itself when its standard input does, without an error."""
+    started = Program(code, *map(str, arguments), **{name: str(value) for name, value in environment.items()})
+    with started.process:
+        yield started
+        assert started.process.stdin
+        started.process.stdin.close()
+        assert started.process.wait(30) == 0
 
 
 @cache
@@ -159,7 +172,7 @@ def real_files() -> tuple[bytes, bytes, bytes]:
             with program(SIBLING, numbers, PYVARS_SHARE=directory) as sibling:
                 name = sibling.line()
             files.append((Path(directory) / name).read_bytes())
-        with program(READER, PYVARS_SHARE=directory) as reader:
+        with measured(READER, PYVARS_SHARE=directory) as reader:
             assert reader.page()["orders"] == 2005
         files.append((Path(directory) / "retired").read_bytes())
     small, large, retired = files
@@ -333,7 +346,7 @@ def test_a_damaged_file_costs_itself(damage: str, tmp_path: Path) -> None:
 
 def test_a_header_that_changes_after_it_was_read(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    with program(READER, PYVARS_SHARE=tmp_path) as reader:
+    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
         alone = reader.page()
         with file(tmp_path / "w-1-1-a", real_files()[1], lives=True) as opened:
             assert reader.page()["orders"] == 1005
@@ -348,7 +361,7 @@ def test_a_header_that_changes_after_it_was_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("word", range(H_REQUESTS, FIRST_WORD))
 def test_a_word_of_the_header_is_in_no_sum(word: int, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    with program(READER, PYVARS_SHARE=tmp_path) as reader:
+    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
         alone = reader.page()
         with file(tmp_path / "w-1-1-a", real_files()[0], lives=True) as opened:
             sums = reader.page()
@@ -364,7 +377,7 @@ def test_a_number_of_a_sibling_is_no_text_of_ours(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     names = [(CONTAINER, b"default", 0, 32), (INT, b"text", 32, 33), (FLOAT, b"cmdline", 32, 34)]
     data = with_records(real_files()[0], [(parent, key, kind, word) for kind, key, parent, word in names])
-    with program(READER, PYVARS_SHARE=tmp_path) as reader:
+    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
         alone = reader.page()
         with file(tmp_path / "w-1-1-a", data, lives=True):
             page = reader.page()
@@ -394,7 +407,7 @@ def test_a_reader_sees_every_fold(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     expected = {"orders": 5, "halves": 0.25, "states": {"k1": 2}}
     collections = 0
-    with program(READER, PYVARS_SHARE=tmp_path) as reader, program(ONE_NAME, PYVARS_SHARE=tmp_path) as other:
+    with measured(READER, PYVARS_SHARE=tmp_path) as reader, program(ONE_NAME, PYVARS_SHARE=tmp_path) as other:
         other.line()
         for deaths, names in enumerate(["halves", "orders", "states", "states orders halves", "orders", "states"], 1):
             with program(ONE_NAME, *names.split(), PYVARS_SHARE=tmp_path) as worker:
@@ -418,7 +431,7 @@ def test_what_is_no_file_costs_itself(kind: str, tmp_path: Path) -> None:
     """And those that died are kept all the same."""
     tmp_path.chmod(0o700)
     path = tmp_path / "w-1-1-a"
-    with program(READER, PYVARS_SHARE=tmp_path) as reader:
+    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
         alone = reader.page()
         if kind == "directory":
             path.mkdir()
@@ -444,7 +457,7 @@ def test_a_sibling_of_another_version_is_left_alone(lives: bool, tmp_path: Path)
     small = real_files()[0]
     other = with_word(small, H_MAGIC, MAGIC + (1 << 56))
     assert other[7] == small[7] + 1
-    with program(READER, PYVARS_SHARE=tmp_path) as reader:
+    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
         alone = reader.page()
         with file(tmp_path / "w-1-1-a", other, lives=lives):
             page = reader.page()
@@ -490,7 +503,7 @@ def test_a_strange_directory_is_not_used(kind: str, tmp_path: Path) -> None:
     else:
         path, reason = Path("off"), "PYVARS_SHARE is off"
     before = sorted(map(str, tmp_path.rglob("*")))
-    with program(READER, PYVARS_SHARE=path) as reader, program(READER, PYVARS_SHARE=path) as other:
+    with measured(READER, PYVARS_SHARE=path) as reader, measured(READER, PYVARS_SHARE=path) as other:
         for page in (reader.page(), other.page(), reader.page()):
             assert is_alone(page)
             status = page["pyvars.workers"]
@@ -734,7 +747,7 @@ def test_what_interrupts_counting_may_count_and_publish(kind: str, tmp_path: Pat
     for mark, text in INTERRUPTS[kind].items():
         code = code.replace(f"{{{mark}}}", text)
     with (
-        program(READER, PYVARS_SHARE=tmp_path) as reader,
+        measured(READER, PYVARS_SHARE=tmp_path) as reader,
         program(code, PYVARS_SHARE=tmp_path) as counting,
     ):
         main, inside, values = json.loads(counting.line())
