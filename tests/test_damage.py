@@ -18,6 +18,7 @@ from zlib import crc32
 
 import pytest
 
+from pyvars.workers.group import start_of
 from pyvars.workers.segment import (
     CHUNK,
     CONTAINER,
@@ -305,6 +306,42 @@ def test_an_owner_that_stands_in_the_middle_of_a_change(tmp_path: Path) -> None:
                 page = reader.page()
                 assert page["orders"] == 1005
                 assert page["pyvars.workers"]["reason"] == ""
+
+
+def test_what_those_left_who_were_killed_at_birth_or_while_they_moved_the_dead(tmp_path: Path) -> None:
+    """It goes with the next death; what may be a newborn's stays."""
+    tmp_path.chmod(0o700)
+    left = [f".w-{2**22 + 1}-1-a", ".w-0-0-a", "s-1-1-gone"]
+    kept = [f".w-{os.getpid()}-{start_of(os.getpid())}-a", ".w-x-y-z", "other"]
+    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
+        for name in (*left, *kept):
+            (tmp_path / name).touch()
+        (tmp_path / "w-1-1-a").write_bytes(segment(ROOT, ORDERS))
+        (tmp_path / "s-1-1-a").touch()
+        assert reader.page()["orders"] == 1005
+        names = os.listdir(tmp_path)
+        assert set(names) > {*kept, "retired"}
+        assert not {*left, "w-1-1-a", "s-1-1-a"} & set(names)
+
+
+VANISHING = f"""
+import sys, os
+def vanish(event, about):
+    if event == "open" and str(about[0]).endswith("w-1-1-a"):
+        os.unlink(about[0])
+sys.addaudithook(vanish)
+{READER}
+"""
+
+
+def test_a_file_that_goes_while_the_directory_is_read(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with measured(VANISHING, PYVARS_SHARE=tmp_path) as reader:
+        (tmp_path / "w-1-1-a").write_bytes(segment(ROOT, ORDERS))
+        page = reader.page()
+        assert is_alone(page)
+        assert page["pyvars.workers"]["reason"] == ""
+        assert not (tmp_path / "w-1-1-a").exists()
 
 
 def test_a_directory_that_goes(tmp_path: Path) -> None:

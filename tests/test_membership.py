@@ -45,13 +45,13 @@ def test_children_that_become_another_user_find_each_other() -> None:
 page()
 n.add(1000)
 pipes = []
-for _ in range(3):
+for for_good in (True, False, True):
     reader, writer = os.pipe()
     orders, order = os.pipe()
     if os.fork() == 0:
         n.add()
-        os.setgid(65534)
-        os.setuid(65534)
+        (os.setgid if for_good else os.setegid)(65534)
+        (os.setuid if for_good else os.seteuid)(65534)
         n.add(10)
         os.write(writer, b"ready\\n")
         os.read(orders, 1)
@@ -59,6 +59,7 @@ for _ in range(3):
         while found["pyvars.workers"]["live"] < 3: found = page()
         os.write(writer, (json.dumps([found["n"], found["pyvars.workers"], n.value]) + "\\n").encode())
         os.read(orders, 1)
+        if not for_good: os.seteuid(0)
         os._exit(0)
     pipes.append((open(reader), order))
 for pipe, _ in pipes: pipe.readline()

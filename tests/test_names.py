@@ -15,9 +15,13 @@ from tests.test_segments import PRELUDE, READER, Program, file, measured, progra
 TOLD = f"""{PRELUDE}
 from pyvars.variables import Container
 from pyvars.workers.segment import Segment
+from pyvars.workers.tree import Tree
 def at_each(function, do):
     # As a signal or a finalizer that comes when the function is called.
     sys.setprofile(lambda frame, event, _: event == "call" and frame.f_code is function.__code__ and do())
+def at_next(function, do):
+    todo = [do]
+    at_each(function, lambda: todo and todo.pop()())
 carrier()
 for line in sys.stdin:
     exec(line)
@@ -77,12 +81,20 @@ def test_a_number_that_has_many_names(pair: Pair) -> None:
     assert pair.do("pyvars.delete('c'); pyvars.delete('d'); n.add()") == {}
 
 
+def test_a_registry_that_is_taken_away_with_what_is_no_number(pair: Pair) -> None:
+    pair.do("db = pyvars.Registry(); db.publish('queries', pyvars.Int(9)); db.publish('name', pyvars.String('text'))")
+    pair.do("pyvars.publish('db', db); db.publish('text', type('Text', (), {'snapshot': str})()); pyvars.delete('db')")
+    assert pair.do("db.delete('text'); db.delete('name'); pyvars.publish('db', db)") == {"db": {"queries": 9}}
+
+
 def test_a_key_that_is_replaced_while_it_is_replaced(pair: Pair) -> None:
     """By what interrupts: the last one stands there, for all to see."""
     pair.do("by = pyvars.publish('by', pyvars.Map()); by.add('b')")
     pair.do("by.set('a', pyvars.Int(1))")
-    pair.do("at_each(Container.changed, lambda: by.set('a', pyvars.Int(30))); by.set('a', pyvars.Int(2))")
+    pair.do("at_next(Container.changed, lambda: by.set('a', pyvars.Int(30))); by.set('a', pyvars.Int(2))")
     assert pair.do("sys.setprofile(None); by.var('a').add()")["by"] == {"a": 31, "b": 1}
+    pair.do("at_next(Tree._update, lambda: by.set('a', pyvars.Int(50))); by.set('a', pyvars.Int(4))")
+    assert pair.do("sys.setprofile(None); by.var('a').add()")["by"] == {"a": 51, "b": 1}
     assert pair.do("by.delete('a')")["by"] == {"b": 1}
 
 

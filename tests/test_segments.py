@@ -56,8 +56,8 @@ import pyvars
 from pyvars.site.default import debug
 from pyvars.site.http import Request, deadline
 
-def ask():
-    request = Request("GET", "/debug/vars", "", None, "", (("host", "localhost"),), "127.0.0.1", "1.1", deadline())
+def ask(path="/debug/vars"):
+    request = Request("GET", path, "", None, "", (("host", "localhost"),), "127.0.0.1", "1.1", deadline())
     answer = site.respond(request)
     return [answer.status, answer.body.decode()]
 
