@@ -25,14 +25,17 @@ from pyvars.workers.segment import (
     FIRST_RECORD,
     FLOAT,
     H_GENERATION,
+    H_MAGIC,
+    H_RETIRED,
     H_USED,
     H_VITALS,
     INT,
+    MAGIC,
     RECORD,
     VITALS,
     VITALS_SIZE,
 )
-from tests.test_segments import READER, SIBLING, file, is_alone, measured, program, real_files, with_word
+from tests.test_segments import READER, SIBLING, Program, file, is_alone, measured, program, real_files, with_word
 
 ROOT_WORD, ORDERS_WORD, HALVES_WORD = 32, 40, 41
 MEMSTATS = "pyvars.runtime.memstats:MemStats"
@@ -80,6 +83,10 @@ def of_words(*words: int) -> list[bytes]:
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "nothing": (lambda: b"", "it is cut short"),
     "half of a file": (lambda: segment(ROOT, ORDERS)[:-100], "it is cut short"),
+    "a file of another version": (
+        lambda: with_word(segment(ROOT, ORDERS), H_MAGIC, MAGIC + (1 << 56)),
+        "it is no segment of this version of pyvars",
+    ),
     "fewer words than a header has": (
         lambda: with_word(segment(ROOT, ORDERS), H_USED, 5),
         "its header is damaged",
@@ -133,53 +140,74 @@ READ: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Program]]:
+    place = tmp_path_factory.mktemp("shared")  # pytest makes it with mode 0700
+    with measured(READER, PYVARS_SHARE=place) as reader:
+        reader.page()
+        yield place, reader
+
+
+@pytest.fixture
+def place(programs: tuple[Path, Program]) -> Iterator[Path]:
+    """Where the reader looks; it is alone there before and after the test."""
+    place, reader = programs
+    own = set(os.listdir(place))
+    yield place
+    for name in set(os.listdir(place)) - own:
+        (place / name).unlink()
+    page = reader.page()
+    assert is_alone(page)
+    assert (page["pyvars.workers"]["live"], page["pyvars.workers"]["retired"]) == (1, 0)
+    assert page["pyvars.workers"]["reason"] == ""
+
+
+@pytest.fixture
+def reader(programs: tuple[Path, Program]) -> Program:
+    return programs[1]
+
+
 @pytest.mark.parametrize("lives", [True, False])
-def test_what_cannot_be_read_is_named(lives: bool, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_named(lives: bool, reader: Program, place: Path) -> None:
     """And nothing of it is on the page."""
-    tmp_path.chmod(0o700)
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
-        for number, (case, (make, reason)) in enumerate(REFUSED.items()):
-            name = f"w-1-1-{number}"
-            with file(tmp_path / name, make(), lives=lives):
-                page = reader.page()
-                assert page["pyvars.workers"]["reason"] == f"{name}: {reason}", case
-                assert is_alone(page), case
-            (tmp_path / name).unlink()
-        assert reader.page()["pyvars.workers"]["reason"] == ""
+    for number, (case, (make, reason)) in enumerate(REFUSED.items()):
+        name = f"w-1-1-{number}"
+        with file(place / name, make(), lives=lives):
+            page = reader.page()
+            assert page["pyvars.workers"]["reason"] == f"{name}: {reason}", case
+            assert is_alone(page), case
+        (place / name).unlink()
+    assert reader.page()["pyvars.workers"]["reason"] == ""
 
 
 @pytest.mark.parametrize("lives", [True, False])
-def test_what_can_be_read_counts(lives: bool, tmp_path: Path) -> None:
+def test_what_can_be_read_counts(lives: bool, reader: Program, place: Path) -> None:
     """Whatever else is in the file."""
-    tmp_path.chmod(0o700)
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
-        for number, (case, make) in enumerate(READ.items(), 1):
-            with file(tmp_path / f"w-1-1-{number}", make(), lives=lives):
-                for page in (reader.page(), reader.page()):
-                    assert page["pyvars.workers"]["reason"] == "", case
-                    assert page["orders"] == 5 + 1000 * (1 if lives else number), case
-                    assert "pyvars.errors" not in page, case
-            if lives:
-                (tmp_path / f"w-1-1-{number}").unlink()
+    for number, (case, make) in enumerate(READ.items(), 1):
+        with file(place / f"w-1-1-{number}", make(), lives=lives):
+            for page in (reader.page(), reader.page()):
+                assert page["pyvars.workers"]["reason"] == "", case
+                assert page["orders"] == 5 + 1000 * (1 if lives else number), case
+                assert "pyvars.errors" not in page, case
+        if lives:
+            (place / f"w-1-1-{number}").unlink()
 
 
-def test_figures_that_cannot_be_put_together(tmp_path: Path) -> None:
+def test_figures_that_cannot_be_put_together(reader: Program, place: Path) -> None:
     """This process's own are on the page, and what went wrong."""
-    tmp_path.chmod(0o700)
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
-        with file(tmp_path / "w-1-1-a", with_figures(PauseNs=[1, 2], PauseEnd=["text", 1], NumGC=2), lives=True):
-            page = reader.page()
-            assert page["orders"] == 1005
-            assert page["pyvars.errors"].keys() == {"memstats"}
-            assert page["pyvars.errors"]["memstats"]["type"] == "TypeError"
-            assert page["memstats"]["Sys"] > 1_000_000
-        with locked(tmp_path):  # of one that is dead, and stays where it is, none of them is added
-            page = reader.page()
-            assert (page["orders"], page["pyvars.workers"]["retired"]) == (1005, 1)
-            assert "pyvars.errors" not in page
-            assert not (tmp_path / "retired").exists()
-        assert reader.page()["orders"] == 1005
-        assert (tmp_path / "retired").exists()
+    with file(place / "w-1-1-a", with_figures(PauseNs=[1, 2], PauseEnd=["text", 1], NumGC=2), lives=True):
+        page = reader.page()
+        assert page["orders"] == 1005
+        assert page["pyvars.errors"].keys() == {"memstats"}
+        assert page["pyvars.errors"]["memstats"]["type"] == "TypeError"
+        assert page["memstats"]["Sys"] > 1_000_000
+    with locked(place):  # of one that is dead, and stays where it is, none of them is added
+        page = reader.page()
+        assert (page["orders"], page["pyvars.workers"]["retired"]) == (1005, 1)
+        assert "pyvars.errors" not in page
+        assert not (place / "retired").exists()
+    assert reader.page()["orders"] == 1005
+    assert (place / "retired").exists()
 
 
 @contextmanager
@@ -193,76 +221,66 @@ def locked(directory: Path) -> Iterator[None]:
         os.close(opened)
 
 
-def test_figures_that_are_too_long_to_be_kept(tmp_path: Path) -> None:
+def test_figures_that_are_too_long_to_be_kept(reader: Program, place: Path) -> None:
     """Pauses of as many digits as there are: what was counted is kept without them."""
-    tmp_path.chmod(0o700)
     longest = [1.7976931348623157e308] * 256
     data = with_figures(PauseNs=longest, PauseEnd=longest, NumGC=2**31, Mallocs=2**62)
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
-        with file(tmp_path / "w-1-1-a", data, lives=True):
-            assert reader.page()["memstats"]["NumGC"] >= 2**31
-        for _ in range(2):
-            page = reader.page()
-            assert page["orders"] == 1005
-            assert page["memstats"]["NumGC"] < 2**31
-            assert page["pyvars.workers"]["retired"] == 1
-
-
-def test_numbers_beyond_their_kind(tmp_path: Path) -> None:
-    """Integers end at 64 bits; a float beyond the largest is null, and the sum of both infinities, too."""
-    tmp_path.chmod(0o700)
-    far = segment(ROOT, ORDERS, HALVES, orders=2**63 - 1, halves=1.7e308)
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
-        with file(tmp_path / "w-1-1-a", far, lives=True), file(tmp_path / "w-1-1-b", far, lives=True):
-            page = reader.page()
-            assert (page["orders"], page["halves"]) == (2**63 - 1, None)
-        for _ in range(2):  # the dead are kept
-            page = reader.page()
-            assert (page["orders"], page["halves"], page["level"]) == (2**63 - 1, None, 7)
-        assert page["pyvars.workers"] == {"live": 1, "retired": 2, "shared": True, "reason": "", "threads": True}
-
-
-def test_what_a_sum_of_the_dead_was_rounded_by_is_kept(tmp_path: Path) -> None:
-    """So that the sum does not fall, nor depend on who is added first."""
-    tmp_path.chmod(0o700)
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
-        for dead in range(1, 11):
-            (tmp_path / f"w-1-1-{dead}").write_bytes(segment(ROOT, HALVES, halves=0.1))
-            for _ in range(2):
-                assert reader.page()["halves"] == fsum([0.25] + [0.1] * dead)
-
-
-def test_the_file_of_one_that_was_counted_is_there_again(tmp_path: Path) -> None:
-    """As when who moved its numbers was killed before it had removed the file."""
-    tmp_path.chmod(0o700)
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
-        path, other = tmp_path / "w-1-1-a", tmp_path / "w-1-1-b"
-        path.write_bytes(segment(ROOT, ORDERS))
-        assert reader.page()["orders"] == 1005
-        path.write_bytes(segment(ROOT, ORDERS))
-        assert reader.page()["orders"] == 1005
-        other.write_bytes(segment(ROOT, ORDERS, orders=300))
+    with file(place / "w-1-1-a", data, lives=True):
+        assert reader.page()["memstats"]["NumGC"] >= 2**31
+    for _ in range(2):
         page = reader.page()
-        assert (page["orders"], page["pyvars.workers"]["retired"]) == (1305, 2)
-        assert not path.exists()
-        assert not other.exists()
+        assert page["orders"] == 1005
+        assert page["memstats"]["NumGC"] < 2**31
+        assert page["pyvars.workers"]["retired"] == 1
 
 
-def test_figures_that_are_damaged_after_they_were_read(tmp_path: Path) -> None:
-    """The numbers count, and stay where they are, since nobody who comes now could read the file."""
-    tmp_path.chmod(0o700)
-    good = with_vitals(segment(ROOT, ORDERS), b"{}")
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
-        with file(tmp_path / "w-1-1-a", good, lives=True) as opened:
-            assert reader.page()["orders"] == 1005
-            opened.write(with_vitals(segment(ROOT, ORDERS), b"{"))
-            opened.flush()
-            assert reader.page()["orders"] == 1005
+def test_numbers_beyond_their_kind(reader: Program, place: Path) -> None:
+    """Integers end at 64 bits; a float beyond the largest is null, and the sum of both infinities, too."""
+    far = segment(ROOT, ORDERS, HALVES, orders=2**63 - 1, halves=1.7e308)
+    with file(place / "w-1-1-a", far, lives=True), file(place / "w-1-1-b", far, lives=True):
+        page = reader.page()
+        assert (page["orders"], page["halves"]) == (2**63 - 1, None)
+    for _ in range(2):  # the dead are kept
+        page = reader.page()
+        assert (page["orders"], page["halves"], page["level"]) == (2**63 - 1, None, 7)
+    assert page["pyvars.workers"] == {"live": 1, "retired": 2, "shared": True, "reason": "", "threads": True}
+
+
+def test_what_a_sum_of_the_dead_was_rounded_by_is_kept(reader: Program, place: Path) -> None:
+    """So that the sum does not fall, nor depend on who is added first."""
+    for dead in range(1, 11):
+        (place / f"w-1-1-{dead}").write_bytes(segment(ROOT, HALVES, halves=0.1))
         for _ in range(2):
-            page = reader.page()
-            assert page["orders"] == 1005
-            assert page["pyvars.workers"] == {"live": 1, "retired": 1, "shared": True, "reason": "", "threads": True}
-        assert (tmp_path / "w-1-1-a").exists()
+            assert reader.page()["halves"] == fsum([0.25] + [0.1] * dead)
+
+
+def test_the_file_of_one_that_was_counted_is_there_again(reader: Program, place: Path) -> None:
+    """As when who moved its numbers was killed before it had removed the file."""
+    path, other = place / "w-1-1-a", place / "w-1-1-b"
+    path.write_bytes(segment(ROOT, ORDERS))
+    assert reader.page()["orders"] == 1005
+    path.write_bytes(segment(ROOT, ORDERS))
+    assert reader.page()["orders"] == 1005
+    other.write_bytes(segment(ROOT, ORDERS, orders=300))
+    page = reader.page()
+    assert (page["orders"], page["pyvars.workers"]["retired"]) == (1305, 2)
+    assert not path.exists()
+    assert not other.exists()
+
+
+def test_figures_that_are_damaged_after_they_were_read(reader: Program, place: Path) -> None:
+    """The numbers count, and stay where they are, since nobody who comes now could read the file."""
+    good = with_vitals(segment(ROOT, ORDERS), b"{}")
+    with file(place / "w-1-1-a", good, lives=True) as opened:
+        assert reader.page()["orders"] == 1005
+        opened.write(with_vitals(segment(ROOT, ORDERS), b"{"))
+        opened.flush()
+        assert reader.page()["orders"] == 1005
+    for _ in range(2):
+        page = reader.page()
+        assert page["orders"] == 1005
+        assert page["pyvars.workers"] == {"live": 1, "retired": 1, "shared": True, "reason": "", "threads": True}
+    assert (place / "w-1-1-a").exists()
 
 
 CHANGING = f"""
@@ -297,31 +315,27 @@ def test_a_file_that_changes_faster_than_it_can_be_read(tmp_path: Path) -> None:
                 assert page["pyvars.workers"]["reason"] == ""
 
 
-def test_an_owner_that_stands_in_the_middle_of_a_change(tmp_path: Path) -> None:
+def test_an_owner_that_stands_in_the_middle_of_a_change(reader: Program, place: Path) -> None:
     """It is waited for, for a moment, and then read as it is."""
-    tmp_path.chmod(0o700)
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
-        with file(tmp_path / "w-1-1-a", segment(ROOT, ORDERS, generation=3), lives=True):
-            for _ in range(2):
-                page = reader.page()
-                assert page["orders"] == 1005
-                assert page["pyvars.workers"]["reason"] == ""
+    with file(place / "w-1-1-a", segment(ROOT, ORDERS, generation=3), lives=True):
+        for _ in range(2):
+            page = reader.page()
+            assert page["orders"] == 1005
+            assert page["pyvars.workers"]["reason"] == ""
 
 
-def test_what_those_left_who_were_killed_at_birth_or_while_they_moved_the_dead(tmp_path: Path) -> None:
+def test_what_those_left_who_were_killed_at_birth_or_while_they_moved_the_dead(reader: Program, place: Path) -> None:
     """It goes with the next death; what may be a newborn's stays."""
-    tmp_path.chmod(0o700)
     left = [f".w-{2**22 + 1}-1-a", ".w-0-0-a", "s-1-1-gone"]
     kept = [f".w-{os.getpid()}-{start_of(os.getpid())}-a", ".w-x-y-z", "other"]
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
-        for name in (*left, *kept):
-            (tmp_path / name).touch()
-        (tmp_path / "w-1-1-a").write_bytes(segment(ROOT, ORDERS))
-        (tmp_path / "s-1-1-a").touch()
-        assert reader.page()["orders"] == 1005
-        names = os.listdir(tmp_path)
-        assert set(names) > {*kept, "retired"}
-        assert not {*left, "w-1-1-a", "s-1-1-a"} & set(names)
+    for name in (*left, *kept):
+        (place / name).touch()
+    (place / "w-1-1-a").write_bytes(segment(ROOT, ORDERS))
+    (place / "s-1-1-a").touch()
+    assert reader.page()["orders"] == 1005
+    names = os.listdir(place)
+    assert set(names) > {*kept, "retired"}
+    assert not {*left, "w-1-1-a", "s-1-1-a"} & set(names)
 
 
 VANISHING = f"""
@@ -358,37 +372,43 @@ def test_a_directory_that_goes(tmp_path: Path) -> None:
             assert page["pyvars.workers"]["reason"] == f"{shared}: No such file or directory"
 
 
-def test_a_directory_in_place_of_what_is_kept_of_the_dead(tmp_path: Path) -> None:
+def test_a_directory_in_place_of_what_is_kept_of_the_dead(reader: Program, place: Path) -> None:
     """They count where they are, until there is a place for them."""
-    tmp_path.chmod(0o700)
-    (tmp_path / "retired").mkdir()
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
-        (tmp_path / "w-1-1-a").write_bytes(segment(ROOT, ORDERS))
-        for _ in range(2):
-            page = reader.page()
-            assert page["orders"] == 1005
-            assert page["pyvars.workers"]["reason"] == "retired: Is a directory"
-        assert len([name for name in os.listdir(tmp_path) if name.startswith(".")]) == 0
-        (tmp_path / "retired").rmdir()
-        for _ in range(2):
-            page = reader.page()
-            assert (page["orders"], page["pyvars.workers"]["reason"]) == (1005, "")
-        assert (tmp_path / "retired").is_file()
-        assert not (tmp_path / "w-1-1-a").exists()
-
-
-def test_what_is_kept_of_the_dead_is_damaged(tmp_path: Path) -> None:
-    """With the next death it begins again."""
-    tmp_path.chmod(0o700)
-    (tmp_path / "retired").write_bytes(segment(ROOT, ORDERS)[:-100])
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
+    (place / "retired").mkdir()
+    (place / "w-1-1-a").write_bytes(segment(ROOT, ORDERS))
+    for _ in range(2):
         page = reader.page()
-        assert page["pyvars.workers"]["reason"] == "retired: it is cut short"
-        assert is_alone(page)
-        (tmp_path / "w-1-1-a").write_bytes(segment(ROOT, ORDERS))
-        for _ in range(2):
-            page = reader.page()
-            assert (page["orders"], page["pyvars.workers"]["reason"]) == (1005, "")
+        assert page["orders"] == 1005
+        assert page["pyvars.workers"]["reason"] == "retired: Is a directory"
+    assert len([name for name in os.listdir(place) if name.startswith(".")]) == 0
+    (place / "retired").rmdir()
+    for _ in range(2):
+        page = reader.page()
+        assert (page["orders"], page["pyvars.workers"]["reason"]) == (1005, "")
+    assert (place / "retired").is_file()
+    assert not (place / "w-1-1-a").exists()
+
+
+def test_what_is_kept_of_the_dead_is_another_file_in_the_same_place(reader: Program, place: Path) -> None:
+    """As a new file may have the inode of the last but one, with as many changes in it."""
+    path = place / "retired"
+    path.write_bytes(with_word(segment(ROOT, ORDERS), H_RETIRED, 1))
+    assert reader.page()["orders"] == 1005
+    path.write_bytes(with_word(segment(ROOT, HALVES, ORDERS, halves=0.5, orders=1300), H_RETIRED, 2))
+    page = reader.page()
+    assert (page["orders"], page["halves"], page["pyvars.workers"]["retired"]) == (1305, 0.75, 2)
+
+
+def test_what_is_kept_of_the_dead_is_damaged(reader: Program, place: Path) -> None:
+    """With the next death it begins again."""
+    (place / "retired").write_bytes(segment(ROOT, ORDERS)[:-100])
+    page = reader.page()
+    assert page["pyvars.workers"]["reason"] == "retired: it is cut short"
+    assert is_alone(page)
+    (place / "w-1-1-a").write_bytes(segment(ROOT, ORDERS))
+    for _ in range(2):
+        page = reader.page()
+        assert (page["orders"], page["pyvars.workers"]["reason"]) == (1005, "")
 
 
 LIMITED = f"""
@@ -417,15 +437,15 @@ def test_a_disk_that_becomes_full_while_the_dead_are_moved(tmp_path: Path) -> No
 
 
 def test_of_too_many_names_that_nobody_shows_the_last_are_kept(tmp_path: Path) -> None:
+    """A twentieth here of how many there are."""
     tmp_path.chmod(0o700)
-    numbers = 20_100
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
-        with program(SIBLING, numbers, PYVARS_SHARE=tmp_path) as sibling:
-            path = tmp_path / sibling.line()
-        data = path.read_bytes()
+    code = f"import pyvars.workers.retired; pyvars.workers.retired.MAX_UNSEEN = 1000{READER}"
+    many = real_files()[1]
+    with measured(code, PYVARS_SHARE=tmp_path) as reader:
+        (tmp_path / "w-1-1-a").write_bytes(many)
         assert reader.page()["orders"] == 1005
-        with file(tmp_path / "w-1-1-a", data, lives=True):
+        with file(tmp_path / "w-1-1-b", many, lives=True):
             page = reader.page()
             assert (page["orders"], page["pyvars.workers"]["retired"]) == (2005, 1)
             assert page["number_50"] == 50
-            assert page["number_20099"] == 2 * 20_099
+            assert page["number_1499"] == 2 * 1499

@@ -52,11 +52,17 @@ class Pair:
         return shown
 
 
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
-    tmp_path.chmod(0o700)
-    with measured(TOLD, PYVARS_SHARE=tmp_path) as told, program(OBSERVER, PYVARS_SHARE=tmp_path) as observer:
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    place = tmp_path_factory.mktemp("shared")  # pytest makes it with mode 0700
+    with measured(TOLD, PYVARS_SHARE=place) as told, program(OBSERVER, PYVARS_SHARE=place) as observer:
         yield Pair(told, observer)
+
+
+@pytest.fixture
+def pair(programs: Pair) -> Iterator[Pair]:
+    yield programs
+    assert programs.do(f"[pyvars.delete(name) for name in pyvars.default_registry if name not in {BUILTINS}]") == {}
 
 
 def test_numbers_that_are_set_and_become_floats(pair: Pair) -> None:

@@ -172,7 +172,7 @@ def real_files() -> tuple[bytes, bytes, bytes]:
             with program(SIBLING, numbers, PYVARS_SHARE=directory) as sibling:
                 name = sibling.line()
             files.append((Path(directory) / name).read_bytes())
-        with measured(READER, PYVARS_SHARE=directory) as reader:
+        with program(READER, PYVARS_SHARE=directory) as reader:
             assert reader.page()["orders"] == 2005
         files.append((Path(directory) / "retired").read_bytes())
     small, large, retired = files
@@ -346,7 +346,7 @@ def test_a_damaged_file_costs_itself(damage: str, tmp_path: Path) -> None:
 
 def test_a_header_that_changes_after_it_was_read(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
+    with program(READER, PYVARS_SHARE=tmp_path) as reader:
         alone = reader.page()
         with file(tmp_path / "w-1-1-a", real_files()[1], lives=True) as opened:
             assert reader.page()["orders"] == 1005
@@ -361,7 +361,7 @@ def test_a_header_that_changes_after_it_was_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("word", range(H_REQUESTS, FIRST_WORD))
 def test_a_word_of_the_header_is_in_no_sum(word: int, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
+    with program(READER, PYVARS_SHARE=tmp_path) as reader:
         alone = reader.page()
         with file(tmp_path / "w-1-1-a", real_files()[0], lives=True) as opened:
             sums = reader.page()
@@ -377,7 +377,7 @@ def test_a_number_of_a_sibling_is_no_text_of_ours(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     names = [(CONTAINER, b"default", 0, 32), (INT, b"text", 32, 33), (FLOAT, b"cmdline", 32, 34)]
     data = with_records(real_files()[0], [(parent, key, kind, word) for kind, key, parent, word in names])
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
+    with program(READER, PYVARS_SHARE=tmp_path) as reader:
         alone = reader.page()
         with file(tmp_path / "w-1-1-a", data, lives=True):
             page = reader.page()
@@ -407,7 +407,7 @@ def test_a_reader_sees_every_fold(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     expected = {"orders": 5, "halves": 0.25, "states": {"k1": 2}}
     collections = 0
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader, program(ONE_NAME, PYVARS_SHARE=tmp_path) as other:
+    with program(READER, PYVARS_SHARE=tmp_path) as reader, program(ONE_NAME, PYVARS_SHARE=tmp_path) as other:
         other.line()
         for deaths, names in enumerate(["halves", "orders", "states", "states orders halves", "orders", "states"], 1):
             with program(ONE_NAME, *names.split(), PYVARS_SHARE=tmp_path) as worker:
@@ -457,7 +457,7 @@ def test_a_sibling_of_another_version_is_left_alone(lives: bool, tmp_path: Path)
     small = real_files()[0]
     other = with_word(small, H_MAGIC, MAGIC + (1 << 56))
     assert other[7] == small[7] + 1
-    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
+    with program(READER, PYVARS_SHARE=tmp_path) as reader:
         alone = reader.page()
         with file(tmp_path / "w-1-1-a", other, lives=lives):
             page = reader.page()
@@ -808,7 +808,7 @@ def test_what_interrupts_counting_may_count_and_publish(kind: str, tmp_path: Pat
     for mark, text in INTERRUPTS[kind].items():
         code = code.replace(f"{{{mark}}}", text)
     with (
-        measured(READER, PYVARS_SHARE=tmp_path) as reader,
+        program(READER, PYVARS_SHARE=tmp_path) as reader,
         program(code, PYVARS_SHARE=tmp_path) as counting,
     ):
         main, inside, values = json.loads(counting.line())
