@@ -212,6 +212,25 @@ print(json.dumps("both" in page()))
     assert rest == [{"x": 6.5}, {"x": 6.5}, {"x": 5.5}, False]
 
 
+def test_a_registry_that_goes_while_there_is_a_page_of_another() -> None:
+    """As when garbage is collected just then: here with each step in which the page finds its own registry."""
+    lines = said(
+        f"""
+others = [pyvars.Registry() for _ in range(3)]
+sites = [debug(other, None, prefix="/debug") for other in others]
+{CARRIER}
+def collect(frame, event, _):
+    if event == "call" and frame.f_back and frame.f_back.f_code is MEMBER.root.__func__.__code__:
+        del sites[:], others[:]
+sys.setprofile(collect)
+found = page()["n"]
+sys.setprofile(None)
+print(json.dumps([found, others]))
+"""
+    )
+    assert lines == [[0, []]]
+
+
 def test_a_function_that_returns_no_number_combines_to_its_own() -> None:
     lines = said(
         f"""

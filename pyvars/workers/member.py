@@ -74,7 +74,7 @@ class Member:
 
     def root(self, registry: Registry) -> str | None:
         """The name that the registry has in every worker: `default`, else its number in the order of carriers."""
-        return next((name for name, root in self._roots.items() if root() is registry), None)
+        return next((name for name, root in self._roots.copy().items() if root() is registry), None)
 
     def share(self, registry: Registry, *, default: bool) -> None:
         """Share the numbers of the registry with the group; become a member of it if need be. Again is no error."""
