@@ -232,16 +232,14 @@ class Tree:
         self._more.pop(word, None)
         if isinstance(held, NumberCell):
             held.unbind()
-        elif held is not None:
-            container = held.get()
-            if container is not None:
-                container.watcher = None
-                for key, var in (container.children() or {}).items():
-                    child, place = self._find(word, key, var)
-                    if place:
-                        self._unlink(child, place)
-            else:
-                self._unlink_children(word)
+        elif held is not None and (container := held.get()) is not None:
+            container.watcher = None
+            for key, var in (container.children() or {}).items():
+                child, place = self._find(word, key, var)
+                if place:
+                    self._unlink(child, place)
+        else:
+            self._unlink_children(word)
         self._segment.free(word)
 
     def _unlink_children(self, parent: int) -> None:
