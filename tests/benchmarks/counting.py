@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 import pyvars
 
-from .table import RATIOS, nanoseconds, print_table, ratio_row, take_turns
+from .table import nanoseconds, ratio_row, take_turns
 
 PROCESSES = 8
 ROUNDS = 6  # of a process
@@ -92,11 +92,3 @@ def rows():
     threads = f"{THREADS} threads, one Int", "the same total in 1 thread", 1.5
     for (ours, peer, target), rounds in zip((*COMPARED, threads), zip(*processes, strict=True), strict=True):
         yield ratio_row(ours, peer, list(chain.from_iterable(rounds)), nanoseconds, at_most=target)
-
-
-def main():
-    print_table("Counting", RATIOS, list(rows()))
-
-
-if __name__ == "__main__":
-    main()
