@@ -148,17 +148,51 @@ except OSError as error: print(error.errno, error.__notes__)
 
 def test_the_same_process_cannot_serve_an_address_twice() -> None:
     code = """
+import os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
 import pyvars
 from tests.services import free_port
 first = pyvars.serve(free_port())
 with pyvars.serve(0): pass
-try: pyvars.serve(first.port)
-except OSError as error: print(error.errno)
+for _ in range(2):
+    try: pyvars.serve(first.port)
+    except OSError as error: print(error.errno)
+    pid = os.fork()  # another worker of the group stands by all the same
+    if not pid:
+        with pyvars.serve(first.port) as other: print(other.serving, flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
 first.close()
 with pyvars.serve(first.port) as again: print(again.serving)
 print(again.serving)
 """
-    assert output(code) == "98\nTrue\nFalse\n"
+    assert output(code) == "98\nFalse\n98\nFalse\nTrue\nFalse\n"
+
+
+def test_of_two_that_stand_by_in_one_process_one_takes_over() -> None:
+    code = """
+import os, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
+import pyvars
+from tests.services import free_port
+first = pyvars.serve(free_port())
+told = os.pipe()
+pid = os.fork()
+if not pid:
+    both = [pyvars.serve(first.port), pyvars.serve(first.port)]
+    os.write(told[1], b"x")
+    until = time.monotonic() + 10
+    while not any(each.serving for each in both) and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.5)  # the other one has asked meanwhile
+    print(sorted(each.serving for each in both), flush=True)
+    for each in both: each.close()
+    os._exit(0)
+os.read(told[0], 1)
+first.close()
+os.waitpid(pid, 0)
+"""
+    assert output(code) == "[False, True]\n"
 
 
 def test_an_address_that_is_free_of_workers_but_not_of_others(tmp_path: Path) -> None:

@@ -126,8 +126,9 @@ def test_the_sum_is_exact_while_workers_are_killed(name: str) -> None:
         assert len(totals) == 1
         # A request whose worker was killed may have been counted before it was.
         assert len(answered) <= totals.pop() <= len(answered) + len(broken)
-        assert {each["by_state"]["paid"] for each in pages} == {each["orders"] for each in pages}
-        assert {each["revenue"] for each in pages} == {pages[0]["orders"] / 4}
+        orders, paid, revenue = pages[0]["orders"], pages[0]["by_state"]["paid"], 4 * pages[0]["revenue"]
+        assert orders - len(killed) <= revenue <= paid <= orders  # each may have been killed between two of them
+        assert {(each["by_state"]["paid"], 4 * each["revenue"]) for each in pages} == {(paid, revenue)}
         status = pages[-1]["pyvars.workers"]
         assert (status["shared"], status["reason"]) == (True, "")
         assert status["retired"] >= len(killed)
