@@ -609,6 +609,9 @@ def test_the_known_limits(limit: str, registry: Registry) -> None:
     assert [issubclass(each.category, PyvarsWarning) for each in caught] == [True] * warns
     with pyvars.serve(0, registry=registry) as side_port:
         page = fetch(side_port.port)
+        until = time.monotonic() + 20
+        while "pyvars.errors" in page.data and time.monotonic() < until:  # the machine was too busy for a function
+            page = fetch(side_port.port)
     with pytest.raises(AssertionError):
         rule(page)
     for other in EVERY:
