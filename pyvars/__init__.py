@@ -7,7 +7,8 @@
 
 General layout, for the reader. The core knows variables and names and does no I/O:
 
-    cells, counts -> variables, map -> registry  where a number lives; what can be published; under which name
+    cells, counts, buckets -> variables, map, histogram -> registry
+                                                 where numbers live; what can be published; under which name
     runtime/                                     the built-in variables, one file each
     formats/                                     bytes from data
     workers/                                     the numbers of all worker processes on the page of each
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 from pyvars.cells import native
 from pyvars.errors import ConfigurationError, DuplicateNameError, PyvarsError, PyvarsWarning, UnknownNameError
 from pyvars.functions import Combine, Func
+from pyvars.histogram import Histogram
 from pyvars.map import Map
 from pyvars.registry import MISSING, Metadata, Registry
 from pyvars.variables import Float, Int, String, Var
@@ -42,6 +44,7 @@ __all__ = (
     "DuplicateNameError",
     "Float",
     "Func",
+    "Histogram",
     "Int",
     "Map",
     "Metadata",

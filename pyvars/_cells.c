@@ -6,15 +6,21 @@ exact without the GIL, and nothing can be interrupted: no lock is held, no Pytho
 between reading a number and writing the next. Readers in other processes see the old number or the new one.
 
 What the GIL does guard is which memory the pointer names (bind, unbind, restart) and the keys of a Map. Without it
-(Py_GIL_DISABLED) a cell is pinned while it is counted, and a Map takes its critical section. */
+(Py_GIL_DISABLED) a cell is pinned while it is counted, and a Map takes its critical section. PYVARS_PIN pins with the
+GIL, too, so that pinning can be tested there. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include "structmember.h"
+
+#if defined(Py_GIL_DISABLED) && !defined(PYVARS_PIN)
+#define PYVARS_PIN
+#endif
 
 #if ATOMIC_LLONG_LOCK_FREE != 2
 #error "counting in memory that processes share needs 64-bit atomics without a lock"
@@ -27,7 +33,7 @@ typedef struct {
     word_t *_Atomic word; /* where the number is: `own`, or in the memory of `words`; NULL while it moves */
     word_t own;
     PyObject *words; /* the memoryview that `word` is in, or NULL */
-#ifdef Py_GIL_DISABLED
+#ifdef PYVARS_PIN
     _Atomic int users;
 #endif
     char gauge;
@@ -41,7 +47,12 @@ typedef struct {
 
 /* The number: where it is, and changing it */
 
-#ifdef Py_GIL_DISABLED
+#ifndef Py_BEGIN_CRITICAL_SECTION /* CPython 3.13 has it */
+#define Py_BEGIN_CRITICAL_SECTION(op) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
+
+#ifdef PYVARS_PIN
 #include <sched.h>
 
 static word_t *
@@ -63,22 +74,24 @@ unpin(Cell *cell)
     atomic_fetch_sub(&cell->users, 1);
 }
 
+/* Nobody counts until the cell is put down; who comes second to move it waits for the first. A fork may have left a
+   thread behind that counted or moved it, so there is an end to waiting: what is waited for takes nanoseconds. */
 static word_t *
-lift(Cell *cell) /* nobody counts until the cell is put down; who comes second to move it waits for the first */
+lift(Cell *cell)
 {
-    word_t *word;
-    while ((word = atomic_exchange(&cell->word, NULL)) == NULL)
+    word_t *word = NULL;
+    for (int turn = 0; turn < 100000 && (word = atomic_exchange(&cell->word, NULL)) == NULL; turn++)
         sched_yield();
-    while (atomic_load(&cell->users))
+    for (int turn = 0; turn < 100000 && atomic_load(&cell->users) > 0; turn++)
         sched_yield();
-    return word;
+    if (atomic_load(&cell->users) > 0)
+        atomic_store(&cell->users, 0);
+    return word == NULL ? &cell->own : word;
 }
 #else
 #define pin(cell) atomic_load_explicit(&(cell)->word, memory_order_relaxed)
 #define unpin(cell) ((void)0)
 #define lift(cell) pin(cell)
-#define Py_BEGIN_CRITICAL_SECTION(op) {
-#define Py_END_CRITICAL_SECTION() }
 #endif
 
 static void
@@ -312,23 +325,20 @@ static PyMemberDef cell_members[] = {
     {NULL},
 };
 
-#define CELL_METHODS(kind)                                                                                             \
-    {"add", (PyCFunction)(void (*)(void))kind##_add, METH_FASTCALL | METH_KEYWORDS,                                    \
-     PyDoc_STR("add($self, /, delta=1)\n--\n\nAdd `delta`, as in cells.py.")},                                         \
-        {"set", (PyCFunction)kind##_set, METH_O, PyDoc_STR("set($self, value, /)\n--\n\nReplace the number.")},        \
-        {"snapshot", (PyCFunction)kind##_snapshot, METH_NOARGS, PyDoc_STR("The number, as plain JSON data.")},         \
-        {"bind", (PyCFunction)(void (*)(void))cell_bind, METH_FASTCALL, PyDoc_STR("Count in `words[index]`.")},        \
-        {"unbind", (PyCFunction)cell_unbind, METH_NOARGS, PyDoc_STR("Private again, with the value that it has.")},    \
-    {                                                                                                                  \
-        "restart", (PyCFunction)cell_restart, METH_NOARGS, PyDoc_STR("Private again, from zero.")                      \
-    }
+#define CALL(function) ((PyCFunction)(void (*)(void))(function))
 
-#define CELL_GETTERS(kind)                                                                                             \
-    {"value", (getter)kind##_value, NULL, PyDoc_STR("The number now."), NULL},                                         \
-        {"_value", (getter)kind##_value, NULL, NULL, NULL}, {"_words", (getter)cell_words, NULL, NULL, NULL},          \
-    {                                                                                                                  \
-        "_index", (getter)cell_index, NULL, NULL, NULL                                                                 \
-    }
+/* What both kinds have, beside `add`, `set` and `value` of their own */
+#define CELL_METHODS \
+    {"bind", CALL(cell_bind), METH_FASTCALL, PyDoc_STR("Count in `words[index]` from now on.")}, \
+    {"unbind", CALL(cell_unbind), METH_NOARGS, PyDoc_STR("Private again, with the value that it has.")}, \
+    {"restart", CALL(cell_restart), METH_NOARGS, PyDoc_STR("Private again, from zero.")}, \
+    {NULL}
+#define CELL_GETTERS(value) \
+    {"value", (getter)(value), NULL, PyDoc_STR("The number now. Read-only: count with `add`, or `set` it."), NULL}, \
+    {"_value", (getter)(value), NULL, NULL, NULL}, \
+    {"_words", (getter)cell_words, NULL, NULL, NULL}, \
+    {"_index", (getter)cell_index, NULL, NULL, NULL}, \
+    {NULL}
 
 static int
 cell_init(PyObject *arguments, PyObject *named, PyObject **value, Cell *cell)
@@ -388,8 +398,18 @@ integer_init(Cell *cell, PyObject *arguments, PyObject *named)
     return 0;
 }
 
-static PyMethodDef integer_methods[] = {CELL_METHODS(integer), {NULL}};
-static PyGetSetDef integer_getters[] = {CELL_GETTERS(integer), {NULL}};
+static PyMethodDef integer_methods[] = {
+    {"add", CALL(integer_add), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("add($self, /, delta=1)\n--\n\nAdd `delta`, which may be negative. Exact from any thread, signal \n"
+               "handler, gc callback or finalizer.\n\nRaises:\n    TypeError: `delta` is no integer. The value is unchanged.\n"
+               "    OverflowError: the sum does not fit into 64 bits. The value is unchanged.")},
+    {"set", CALL(integer_set), METH_O,
+     PyDoc_STR("set($self, value, /)\n--\n\nReplace the number.\n\nRaises:\n    TypeError: `value` is no integer.\n"
+               "    OverflowError: `value` does not fit into 64 bits. The old value stays.")},
+    {"snapshot", CALL(integer_snapshot), METH_NOARGS, PyDoc_STR("The number, as plain JSON data.")},
+    CELL_METHODS,
+};
+static PyGetSetDef integer_getters[] = {CELL_GETTERS(integer_value)};
 static PyType_Slot integer_slots[] = {
     {Py_tp_doc, "A signed 64-bit integer."},
     {Py_tp_new, integer_new},
@@ -448,8 +468,17 @@ real_init(Cell *cell, PyObject *arguments, PyObject *named)
     return 0;
 }
 
-static PyMethodDef real_methods[] = {CELL_METHODS(real), {NULL}};
-static PyGetSetDef real_getters[] = {CELL_GETTERS(real), {NULL}};
+static PyMethodDef real_methods[] = {
+    {"add", CALL(real_add), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("add($self, /, delta=1.0)\n--\n\nAdd `delta`, which may be negative. Safe from any thread, signal \n"
+               "handler, gc callback or finalizer.\n\nRaises:\n    TypeError: `delta` is no number. The value is unchanged.")},
+    {"set", CALL(real_set), METH_O,
+     PyDoc_STR("set($self, value, /)\n--\n\nReplace the number. NaN and the infinities are kept, and are `null` on the\n"
+               "page.\n\nRaises:\n    TypeError: `value` is no number.")},
+    {"snapshot", CALL(real_snapshot), METH_NOARGS, PyDoc_STR("The number, as plain JSON data.")},
+    CELL_METHODS,
+};
+static PyGetSetDef real_getters[] = {CELL_GETTERS(real_value)};
 static PyType_Slot real_slots[] = {
     {Py_tp_doc, "A 64-bit floating point number."},
     {Py_tp_new, real_new},
@@ -661,8 +690,12 @@ static PyMemberDef counts_members[] = {
     {NULL},
 };
 static PyMethodDef counts_methods[] = {
-    {"add", (PyCFunction)(void (*)(void))counts_add, METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("add($self, /, key, delta=1)\n--\n\nAdd `delta` to the number under `key`, as in cells.py.")},
+    {"add", CALL(counts_add), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("add($self, /, key, delta=1)\n--\n\nAdd `delta` to the number under `key`, which starts at 0.\n\n"
+               "An integer that meets a float becomes a float; nothing is lost. Under a key that was `set` to another\n"
+               "variable with an `add` method, that method is called.\n\nRaises:\n"
+               "    TypeError: `key` is no str, `delta` is no number, or the variable under `key` does not count.\n"
+               "    OverflowError: an integer sum does not fit into 64 bits. The value is unchanged.")},
     {"_place", (PyCFunction)counts__place, METH_VARARGS, NULL},
     {"_put", (PyCFunction)counts__put, METH_VARARGS, NULL},
     {"_clear", (PyCFunction)counts__clear, METH_VARARGS, NULL},
@@ -681,6 +714,187 @@ static PyType_Slot counts_slots[] = {
 };
 static PyType_Spec counts_spec = {"pyvars._cells.Counts", sizeof(Counts), 0,
                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, counts_slots};
+
+/* Distributions: see buckets.py */
+
+#define LOWEST (-20)
+#define OCTAVES 64
+#define PARTS 8
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *sum;                   /* a Float */
+    PyObject **octaves[OCTAVES]; /* PARTS Ints each, or NULL; bucket n stands at n / PARTS, n % PARTS */
+    PyObject *last[2];               /* those of the last two buckets: 2**44, and over that */
+} Buckets;
+
+static PyObject **
+place_of(Buckets *buckets, Py_ssize_t n, int make) /* where the cell of the bucket is, or NULL */
+{
+    if (n >= OCTAVES * PARTS)
+        return &buckets->last[n - OCTAVES * PARTS];
+    PyObject ***octave = &buckets->octaves[n / PARTS];
+    if (*octave == NULL && make)
+        *octave = PyMem_Calloc(PARTS, sizeof(PyObject *));
+    return *octave == NULL ? NULL : *octave + n % PARTS;
+}
+
+static Py_ssize_t
+bucket_of(double value)
+{
+    /* 2 ** (part / 8 - 1), as frexp gives fractions */
+    static const double within[PARTS] = {0.5,
+                                         0.5452538663326288,
+                                         0.5946035575013605,
+                                         0.6484197773255048,
+                                         0.7071067811865476,
+                                         0.7711054127039704,
+                                         0.8408964152537145,
+                                         0.9170040432046712};
+    int exponent, part = 0;
+    double fraction = frexp(value, &exponent);
+    if (value <= ldexp(1.0, LOWEST))
+        return 0;
+    if (value > ldexp(1.0, LOWEST + OCTAVES))
+        return OCTAVES * PARTS + 1;
+    for (int step = PARTS / 2; step; step /= 2)
+        part += step * (fraction > within[part + step]);
+    return (Py_ssize_t)(exponent - 1 - LOWEST) * PARTS + part + (fraction > within[0]);
+}
+
+static PyObject *
+buckets_observe(Buckets *buckets, PyObject *value)
+{
+    double number;
+    if (real_from(value, &number))
+        return NULL;
+    if (!(number >= 0.0) || isinf(number)) {
+        PyObject *shown = PyFloat_FromDouble(number);
+        PyErr_Format(PyExc_ValueError, "a Histogram takes finite numbers from 0 on, got %R", shown);
+        Py_XDECREF(shown);
+        return NULL;
+    }
+    Py_ssize_t n = bucket_of(number);
+    PyObject **place, *cell = NULL, *done;
+    Py_BEGIN_CRITICAL_SECTION(buckets);
+    place = place_of(buckets, n, 0);
+    cell = place == NULL ? NULL : Py_XNewRef(*place);
+    Py_END_CRITICAL_SECTION();
+    if (cell == NULL && (cell = PyObject_CallMethod((PyObject *)buckets, "_first", "n", n)) == NULL)
+        return NULL;
+    if (!IS_INTEGER(cell) || buckets->sum == NULL) {
+        PyErr_SetString(PyExc_TypeError, "the buckets of a Histogram are Ints, and its sum is a Float");
+        Py_DECREF(cell);
+        return NULL;
+    }
+    done = add_integer((Cell *)cell, 1);
+    Py_DECREF(cell);
+    if (done == NULL)
+        return NULL;
+    Py_DECREF(done);
+    return add_real((Cell *)buckets->sum, number);
+}
+
+static PyObject *
+buckets_put(Buckets *buckets, PyObject *arguments)
+{
+    Py_ssize_t n;
+    PyObject *cell, **place;
+    if (!PyArg_ParseTuple(arguments, "nO", &n, &cell))
+        return NULL;
+    if (n < 0 || n > OCTAVES * PARTS + 1 || !IS_INTEGER(cell)) {
+        PyErr_SetString(PyExc_TypeError, "_put() takes the number of a bucket, and an Int");
+        return NULL;
+    }
+    Py_BEGIN_CRITICAL_SECTION(buckets);
+    if ((place = place_of(buckets, n, 1)) != NULL) {
+        if (*place == NULL)
+            *place = Py_NewRef(cell);
+        cell = Py_NewRef(*place);
+    }
+    Py_END_CRITICAL_SECTION();
+    return place == NULL ? PyErr_NoMemory() : cell;
+}
+
+static PyObject *
+buckets_known(Buckets *buckets, PyObject *Py_UNUSED(none))
+{
+    PyObject *known = PyDict_New();
+    for (Py_ssize_t n = 0; known != NULL && n < OCTAVES * PARTS + 2; n++) {
+        PyObject **place = place_of(buckets, n, 0), *key;
+        if (place == NULL || *place == NULL)
+            continue;
+        key = PyLong_FromSsize_t(n);
+        if (key == NULL || PyDict_SetItem(known, key, *place) < 0)
+            Py_CLEAR(known);
+        Py_XDECREF(key);
+    }
+    return known;
+}
+
+static int
+buckets_init(Buckets *buckets, PyObject *arguments, PyObject *Py_UNUSED(named))
+{
+    PyObject *sum;
+    if (!PyArg_ParseTuple(arguments, "O", &sum))
+        return -1;
+    if (!IS_REAL(sum)) {
+        PyErr_SetString(PyExc_TypeError, "the sum of a Histogram is a Float");
+        return -1;
+    }
+    Py_XSETREF(buckets->sum, Py_NewRef(sum));
+    return 0;
+}
+
+static void
+buckets_dealloc(Buckets *buckets)
+{
+    PyTypeObject *type = Py_TYPE(buckets);
+    PyObject_GC_UnTrack(buckets);
+    for (Py_ssize_t n = 0; n < OCTAVES * PARTS + 2; n++) {
+        PyObject **place = place_of(buckets, n, 0);
+        if (place != NULL)
+            Py_CLEAR(*place);
+    }
+    for (Py_ssize_t octave = 0; octave < OCTAVES; octave++)
+        PyMem_Free(buckets->octaves[octave]);
+    Py_CLEAR(buckets->sum);
+    type->tp_free(buckets);
+    Py_DECREF(type);
+}
+
+static int
+buckets_traverse(Buckets *buckets, visitproc visit, void *arg) /* cells refer to nothing */
+{
+    Py_VISIT(Py_TYPE(buckets));
+    return 0;
+}
+
+static PyObject *
+buckets_new(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *Py_UNUSED(named))
+{
+    return type->tp_alloc(type, 0);
+}
+
+static PyMethodDef buckets_methods[] = {
+    {"observe", (PyCFunction)buckets_observe, METH_O,
+     PyDoc_STR("observe($self, value, /)\n--\n\nCount a value, and add it to the sum.\n\nRaises:\n"
+               "    TypeError: it is no number.\n    ValueError: it is negative, infinite, or not a number.")},
+    {"_put", (PyCFunction)buckets_put, METH_VARARGS, NULL},
+    {"_known", (PyCFunction)buckets_known, METH_NOARGS, NULL},
+    {NULL},
+};
+static PyType_Slot buckets_slots[] = {
+    {Py_tp_doc, "The cells of a distribution."},
+    {Py_tp_new, buckets_new},
+    {Py_tp_init, buckets_init},
+    {Py_tp_traverse, buckets_traverse},
+    {Py_tp_dealloc, buckets_dealloc},
+    {Py_tp_methods, buckets_methods},
+    {0, NULL},
+};
+static PyType_Spec buckets_spec = {"pyvars._cells.Buckets", sizeof(Buckets), 0,
+                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, buckets_slots};
 
 /* The module */
 
@@ -772,28 +986,31 @@ done:
     return text;
 }
 
-/* CPython calls a C method at full speed only where it is of the class of the object itself, not of a base of that: `add`
-   takes 24 instead of 32 ns. So the classes that programs count with have methods of their own. Cells are also not
-   followed by the collector, as the instances of a class statement are, at 16 bytes each: they refer to nothing. */
+/* CPython calls a C method at full speed only where it is of the class of the object itself, not of a base of that:
+   `add` takes 24 instead of 32 ns. So the classes that programs count with have methods of their own. Cells are also
+   not followed by the collector, as the instances of a class statement are, at 16 bytes each: they refer to nothing. */
 static PyObject *
 leaf(PyObject *Py_UNUSED(self), PyObject *class)
 {
     PyTypeObject *type = (PyTypeObject *)class;
     if (!PyType_Check(class) ||
-        (type->tp_new != integer_new && type->tp_new != real_new && type->tp_new != counts_new)) {
-        PyErr_SetString(PyExc_TypeError, "leaf() takes a class of cells or counts");
+        (type->tp_new != integer_new && type->tp_new != real_new && type->tp_new != counts_new &&
+         type->tp_new != buckets_new)) {
+        PyErr_SetString(PyExc_TypeError, "leaf() takes a class of cells, counts or buckets");
         return NULL;
     }
-    if (type->tp_new == counts_new) {
-        PyObject *add = PyDescr_NewMethod(type, &counts_methods[0]);
-        int failed = add == NULL || PyObject_SetAttrString(class, "add", add) < 0;
-        Py_XDECREF(add);
+    if (type->tp_new == counts_new || type->tp_new == buckets_new) {
+        PyMethodDef *hot = type->tp_new == counts_new ? counts_methods : buckets_methods;
+        PyObject *method = PyDescr_NewMethod(type, hot);
+        int failed = method == NULL || PyObject_SetAttrString(class, hot->ml_name, method) < 0;
+        Py_XDECREF(method);
         return failed ? NULL : Py_NewRef(class);
     }
     PyObject *module = PyObject_GetAttrString(class, "__module__"), *same = NULL, *members = NULL, *key, *value;
     PyObject *name = module == NULL ? NULL : PyUnicode_FromFormat("%U.%s", module, type->tp_name);
     if (name != NULL) {
-        PyType_Slot slots[] = {{Py_tp_methods, type->tp_new == integer_new ? integer_methods : real_methods}, {0, NULL}};
+        PyMethodDef *own = type->tp_new == integer_new ? integer_methods : real_methods;
+        PyType_Slot slots[] = {{Py_tp_methods, own}, {0, NULL}};
         PyType_Spec spec = {PyUnicode_AsUTF8(name), sizeof(Cell), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
         same = PyType_FromSpecWithBases(&spec, type->tp_bases);
     }
@@ -814,7 +1031,7 @@ leaf(PyObject *Py_UNUSED(self), PyObject *class)
 static int
 module_exec(PyObject *module)
 {
-    PyType_Spec *specs[] = {&integer_spec, &real_spec, &counts_spec};
+    PyType_Spec *specs[] = {&integer_spec, &real_spec, &counts_spec, &buckets_spec};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         PyObject *type = PyType_FromModuleAndSpec(module, specs[i], NULL);
         if (type == NULL || PyModule_AddType(module, (PyTypeObject *)type) < 0) {

@@ -3,7 +3,7 @@
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import SupportsFloat, SupportsIndex, cast
 
-from pyvars.cells import Cell, exact_float, exact_int, leaf
+from pyvars.cells import INT64_MAX, INT64_MIN, Cell, exact_float, exact_int, leaf
 from pyvars.counts import OTHER, Counts
 from pyvars.errors import UnknownNameError
 from pyvars.functions import variable
@@ -124,6 +124,17 @@ class Map(Counts, Container, Mapping[str, object]):
     def child(self, key: str) -> Var | None:
         """The variable under `key`, or None."""
         return self._vars.get(key) or self._cells.get(key)
+
+    def merged(self, members: Mapping[str, object]) -> dict[str, object]:
+        """The members within the bound: of too many keys the last ones in order count together."""
+        numbers = [key for key in sorted(members) if key != OTHER and isinstance(members[key], int | float)]
+        rest, surplus = members.get(OTHER, 0), numbers[self.max_keys :]
+        if not surplus or len(members) <= self.max_keys or not isinstance(rest, int | float):
+            return {**members}
+        for key in surplus:
+            rest += cast("float", members[key])
+        within = {key: member for key, member in members.items() if key not in {*surplus, OTHER}}
+        return {**within, OTHER: min(max(rest, INT64_MIN), INT64_MAX) if isinstance(rest, int) else rest}
 
     def snapshot(self) -> dict[str, object]:
         """The plain values by key, sorted. Raises what a function set under a key raises."""

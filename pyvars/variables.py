@@ -13,6 +13,7 @@ from typing import (
 )
 
 from pyvars.cells import Cell, FloatCell, IntCell, leaf, lock
+from pyvars.spans import Span
 
 __all__ = ("Container", "Float", "Int", "String", "Var", "Variable", "Watcher", "is_own", "printable")
 
@@ -81,6 +82,10 @@ class Container(Variable):
         """The variable under `key`, or None."""
         return (self.children() or {}).get(key)
 
+    def merged(self, members: Mapping[str, object]) -> Mapping[str, object]:
+        """What the page shows, given what is shown under each key; of several workers, that is their sum."""
+        return members
+
     def changed(self, key: str | None, before: Var | Mapping[str, Var] | None) -> None:
         """Say that `key` holds something else than before."""
         if self.watcher is not None:
@@ -92,11 +97,11 @@ def is_own(kind: type) -> bool:
     """Whether reading a variable of this class runs code of pyvars only: a subclass may say something else."""
     if not issubclass(kind, Variable):
         return False
-    owners = (next(each for each in kind.__mro__ if name in vars(each)) for name in _SAID)
+    owners = (next(each for each in kind.__mro__ if name in vars(each)) for name in _SAID if hasattr(kind, name))
     return all(owner.__module__.partition(".")[0] == "pyvars" for owner in owners)
 
 
-_SAID = ("snapshot", "inline", "children", "combined")
+_SAID = ("snapshot", "inline", "children", "combined", "merged")
 
 
 @leaf
@@ -118,6 +123,18 @@ class Int(IntCell, Variable):
     __slots__ = ()
 
     kind = "int"
+
+    def track(self) -> Span:
+        """Up by one while a block runs, or each call of a function: `with` it, or decorate with it.
+
+        Of a coroutine function that is the whole run of the coroutine, and of a generator its whole life.
+
+        Raises:
+            TypeError: it is no gauge: counts do not go down.
+        """
+        if not self.gauge:
+            raise TypeError("track() goes up and down again, so it is for Int(gauge=True); add() counts")
+        return Span(self.add, lambda _: self.add(-1))
 
     def __repr__(self) -> str:
         return f"Int({self._value}{', gauge=True' if self.gauge else ''})"

@@ -133,3 +133,14 @@ def test_the_sum_is_exact_while_workers_are_killed(name: str) -> None:
         assert status["retired"] >= len(killed)
         assert status["live"] == members or name == "gunicorn max requests"  # a page is a request
         assert pages[-1]["workers"] <= members
+
+
+def test_uwsgi_without_a_master() -> None:
+    """It does not let its hooks of forks be set as they are elsewhere; there is one process, which counts."""
+    port = free_port()
+    command = [part.format(port=port) for part in UWSGI if part not in ("--master", "--processes", "4")]
+    with service(*command, ready=port):
+        assert all(get(port, "/count") for _ in range(20))
+        shown = page(port)
+        assert shown["orders"] == 20
+        assert (shown["pyvars.workers"]["live"], shown["pyvars.workers"]["shared"]) == (1, True)

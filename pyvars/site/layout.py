@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
+from pyvars.buckets import summary
 from pyvars.cells import Cell, NumberCell
 from pyvars.formats.json import Lines, distinct, splice, valid_text
 from pyvars.runtime import Builtin
 from pyvars.variables import Var, is_own
 from pyvars.workers import Siblings
 from pyvars.workers.plan import Plan
-from pyvars.workers.siblings import Tree, summed
+from pyvars.workers.siblings import Distribution, Tree, summed
 from pyvars.workers.sums import number
 
 __all__ = ("Layout", "foreign", "lay_out", "ordered", "with_siblings")
@@ -95,8 +96,9 @@ def with_siblings(
         for place, name in _numbers(layout):
             values[place] = summed(cast("Cell", values[place]).snapshot(), siblings.others(name))
     else:
-        for place, total in zip(split.places, split.pick(siblings.sums), strict=False):
-            values[place] = total
+        if split.places:
+            for place, total in zip(split.places, split.pick(siblings.sums), strict=False):
+                values[place] = total
         for place in split.mixed:
             values[place] = summed(cast("Cell", values[place]).snapshot(), siblings.others(layout.names[place]))
     return {name: foreign(siblings.others(name)) for name in split.strange if name.startswith(prefixes or "")}
@@ -109,7 +111,9 @@ def _is_free(name: str) -> bool:
 
 
 def foreign(data: Any) -> object:
-    """What only siblings have: a number, or a Map or registry of them."""
+    """What only siblings have: a number, a Histogram, or a Map or registry of them."""
+    if isinstance(data, Distribution):
+        return splice(summary({key: number(addends) for key, addends in data.items()}))
     if not isinstance(data, dict):
         return number(data)
     tree = cast("Tree", data)

@@ -1,6 +1,7 @@
 """Reads a registry into a page. The fast path writes all plain numbers at once; the contained path goes one by one."""
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
@@ -20,14 +21,13 @@ from pyvars.formats.json import (
     value,
 )
 from pyvars.functions import Func
-from pyvars.map import Map
 from pyvars.registry import Registry
 from pyvars.runtime import Builtin
 from pyvars.site.collect import COLLECTOR, TIMEOUT, Job, failure
 from pyvars.site.layout import Layout, foreign, lay_out, ordered, with_siblings
 from pyvars.variables import Container, Float, Int, Var, Variable, is_own
 from pyvars.workers import Siblings
-from pyvars.workers.siblings import Tree, limited, summed
+from pyvars.workers.siblings import Tree, summed
 
 __all__ = ("ERRORS", "Pages", "render_one", "runs_code")
 
@@ -123,7 +123,7 @@ _NOTHING: tuple[object, bytes] = None, b""
 class Branch(NamedTuple):
     """A Map or registry that holds functions: its members are settled once these have run."""
 
-    members: dict[str, object]
+    members: Mapping[str, object]
 
 
 class Reader:
@@ -147,9 +147,10 @@ class Reader:
         if siblings is None or not issubclass(type(var), Container | NumberCell) or not siblings.has(name):
             return self._read(name, var, (), None)
         keys = siblings.plan.maps.get(name)
-        if keys is not None and type(var) is Map and var.inline and not siblings.partial:
-            sums = siblings.sums
-            return encode(limited({key: sums[index] for key, index in keys.items()}, var.max_keys))
+        if keys is not None and is_own(type(var)) and isinstance(var, Container) and not siblings.partial:
+            with suppress(AttributeError):  # of a subclass that forgot to initialise it
+                if var.inline:
+                    return encode(var.merged({key: siblings.sums[index] for key, index in keys.items()}))
         return self._read(name, var, (), siblings.others(name))
 
     def text(self, label: str, var: Builtin) -> bytes:
@@ -198,7 +199,7 @@ class Reader:
                 members[name] = summed(var.snapshot(), below.get(key))
             else:
                 members[name] = self._read(f"{label}.{key}", var, within, below.get(key))
-        return Branch(limited(members, own.max_keys) if below and isinstance(own, Map) else members)
+        return Branch(cast("Container", own).merged(members) if below else members)
 
     def combine(self, deadline: float) -> None:
         """Ask the siblings for the values of functions that say how these combine."""

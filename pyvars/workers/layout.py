@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
 from pyvars.formats.json import valid_text
-from pyvars.workers.segment import CONTAINER, FLOAT, FOLDED, FREE, INT, MAP, RECORD
+from pyvars.workers.segment import CONTAINER, FLOAT, FOLDED, FREE, HISTOGRAM, INT, MAP, RECORD
 
 __all__ = ("CorruptError", "Layout", "Path", "parse", "shown")
 
@@ -36,7 +36,9 @@ class Layout(NamedTuple):
     counts: tuple[Numbers, Numbers]
     """Of both kinds those that are no levels: what is kept of a worker when it ends."""
     maps: frozenset[Path]
-    """The Maps: what dead workers counted under a key of theirs is shown as long as there is the Map."""
+    """The Maps and Histograms: what dead workers counted under a key of theirs is shown as long as there is the Map."""
+    histograms: frozenset[Path]
+    """The Histograms among them."""
     folded: frozenset[str]
     """In what is left of dead workers: whose numbers are in it already."""
 
@@ -88,12 +90,13 @@ def _parse(areas: Sequence[bytes], used: int, lenient: bool) -> Layout:
             else:
                 children.setdefault(parent, {})[key] = record
     found: dict[int, list[tuple[Path, int, bool]]] = {INT: [], FLOAT: []}
-    containers: dict[Path, bool] = {}
+    containers: dict[Path, int] = {}
     _walk(children, (0,), (), found, containers)
     ints, floats = found[INT], found[FLOAT]
     counts = _numbers([each for each in ints if not each[2]]), _numbers([each for each in floats if not each[2]])
-    maps = frozenset(path for path, is_map in containers.items() if is_map)
-    return Layout(_numbers(ints), _numbers(floats), counts, maps, frozenset(folded))
+    maps = frozenset(path for path, kind in containers.items() if kind != CONTAINER)
+    histograms = frozenset(path for path, kind in containers.items() if kind == HISTOGRAM)
+    return Layout(_numbers(ints), _numbers(floats), counts, maps, histograms, frozenset(folded))
 
 
 def _records(area: bytes, lenient: bool) -> Iterator[tuple[int, str, _Record]]:
@@ -114,7 +117,7 @@ def _records(area: bytes, lenient: bool) -> Iterator[tuple[int, str, _Record]]:
             raise CorruptError("the checksum of a record is wrong")
         if kind == FREE:
             continue
-        if kind not in (INT, FLOAT, CONTAINER, MAP, FOLDED):
+        if kind not in (INT, FLOAT, CONTAINER, MAP, HISTOGRAM, FOLDED):
             raise CorruptError("a record is of no known kind")
         try:
             key = valid_text(text[RECORD.size - 4 :].decode(errors="surrogatepass"))
@@ -128,16 +131,16 @@ def _walk(
     within: tuple[int, ...],
     path: Path,
     found: dict[int, list[tuple[Path, int, bool]]],
-    containers: dict[Path, bool],
+    containers: dict[Path, int],
 ) -> None:
     if len(path) > _MAX_DEPTH:  # what is deeper is left out, as it is by whoever wrote it
         return
     if len(found[INT]) + len(found[FLOAT]) + len(containers) > _MAX_NUMBERS:
         raise CorruptError("its names have no end")
     for key, record in children.get(within[-1], {}).items():
-        if record.kind in (CONTAINER, MAP):
+        if record.kind in (CONTAINER, MAP, HISTOGRAM):
             if record.word not in within:  # a registry may hold itself; the page says so
-                containers[(*path, key)] = record.kind == MAP
+                containers[(*path, key)] = record.kind
                 _walk(children, (*within, record.word), (*path, key), found, containers)
         elif path:  # below a root
             found[record.kind].append(((*path, key), record.word, record.gauge))

@@ -6,10 +6,10 @@
 Every chunk has 64 KiB and 1,024 words. It is reserved when it is made, so that a full disk is an error there and never
 a SIGBUS later, and is mapped once and never moved. A record ties a key of a container to a word:
 
-    crc32, size, kind (q, d, c, m), gauge, parent's word, own word, length of the key, key in UTF-8
+    crc32, size, kind (q, d, c, m, h), gauge, parent's word, own word, length of the key, key in UTF-8
 
-A container (a registry, a Map) has a word, too, which is its identity here and holds 0. Word 0 is the parent of the
-roots. Records are written in place and their room is used again, between two steps of the header's
+A container (a registry, a Map, a Histogram) has a word, too, which is its identity here and holds 0. Word 0 is the
+parent of the roots. Records are written in place and their room is used again, between two steps of the header's
 `generation`, which is odd meanwhile; so a reader that sees an even one twice has read whole records. The file is
 locked by its owner (a POSIX record lock, which the kernel drops when the process ends, however it ends).
 """
@@ -47,7 +47,7 @@ _ALIGN = 16
 _SAME = tuple(range(WORDS))  # 100,000 variables share these integers
 _VITALS_HEAD = struct.Struct("=II")
 
-FREE, INT, FLOAT, CONTAINER, MAP, FOLDED = 0, ord("q"), ord("d"), ord("c"), ord("m"), ord("i")
+FREE, INT, FLOAT, CONTAINER, MAP, HISTOGRAM, FOLDED = 0, *map(ord, "qdcmhi")
 GAUGE = 1
 
 
@@ -88,8 +88,7 @@ class Segment:
         """
         path = f"{self.directory}/{name or self.name}"
         os.rename(self._hidden, path)
-        if os.stat(path).st_ino != os.fstat(self.file).st_ino:
-            raise FileNotFoundError(f"{path} is not the file that was put there")
+        os.stat(path)  # still there?
 
     def discard(self) -> None:
         """Close a segment that nobody has seen or shall see again. Cells that are bound to it must be unbound."""

@@ -1,25 +1,29 @@
 """What the siblings of this process add to a page."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import cached_property
 from time import monotonic
 from typing import Any, TypeAlias, cast
 
 from pyvars.formats.json import parsed
-from pyvars.map import OTHER
 from pyvars.runtime import kept
 from pyvars.workers.answerer import Ask
 from pyvars.workers.family import Family
+from pyvars.workers.layout import Path
 from pyvars.workers.member import Member
 from pyvars.workers.plan import Plan, Source, plan_for
 from pyvars.workers.sums import Addends, Sums, number, total
 
-__all__ = ("Siblings", "Tree", "limited", "seconds_until", "summed")
+__all__ = ("Distribution", "Siblings", "Tree", "seconds_until", "summed")
 
 _MARGIN_SECONDS = 0.02
 
 Tree: TypeAlias = "dict[str, Any]"
 """What is to be added by name, of a Map or registry by key: Addends, or another Tree."""
+
+
+class Distribution(dict[str, Any]):
+    """The Tree of a Histogram."""
 
 
 class Siblings:
@@ -44,7 +48,9 @@ class Siblings:
 
     @cached_property
     def _tree(self) -> Tree:
-        return _tree(total(self._family.peers, self._family.retired, self._own), self._root)
+        layouts = [self._own, *(peer.layout for peer in self._family.live)]
+        histograms = {path for layout in layouts for path in layout.histograms}
+        return _tree(total(self._family.peers, self._family.retired, self._own), self._root, histograms)
 
     def others(self, name: str) -> object:
         """What the siblings without this process have under a name: Addends, or a Tree of them; None if nothing."""
@@ -104,7 +110,7 @@ def _parsed(text: bytes) -> object:
         return None
 
 
-def _tree(sums: Sums, root: str) -> Tree:
+def _tree(sums: Sums, root: str, histograms: Container[Path]) -> Tree:
     tree: Tree = {}
     for path, addends in sums.items():
         if path[0] != root:
@@ -112,11 +118,12 @@ def _tree(sums: Sums, root: str) -> Tree:
         if len(path) == 2:
             tree[path[1]] = addends
             continue
-        branch = tree
-        for key in path[1:-1]:
+        branch: Tree = tree
+        for depth, key in enumerate(path[1:-1], 2):
             below = branch.get(key)
             if not isinstance(below, dict):  # two workers with different kinds under one name: the deeper is shown
-                below = branch[key] = {}
+                new: Tree = Distribution() if path[:depth] in histograms else {}
+                below = branch[key] = new
             branch = cast("Tree", below)
         branch[path[-1]] = addends
     return tree
@@ -127,15 +134,3 @@ def summed(own: object, others: object) -> object:
     if isinstance(own, int | float) and isinstance(others, int | tuple):
         return number(own, cast("Addends", others))
     return own
-
-
-def limited(members: Tree, max_keys: int) -> Tree:
-    """A Map of all workers within its bound: of too many keys the last ones in order count together."""
-    if len(members) <= max_keys:
-        return members
-    surplus = [key for key in sorted(members) if key != OTHER and isinstance(members[key], int | float)][max_keys:]
-    if surplus:
-        rest = members.get(OTHER, 0)
-        if isinstance(rest, int | float):  # else a worker has set something else there
-            members[OTHER] = number(rest, *(members.pop(key) for key in surplus))
-    return members

@@ -15,10 +15,9 @@ from typing import TypeAlias, cast
 from weakref import ref
 
 from pyvars.cells import NumberCell
-from pyvars.map import Map
 from pyvars.registry import Registry
 from pyvars.variables import Container, Var, is_own
-from pyvars.workers.segment import CONTAINER, FIRST_WORD, FLOAT, INT, MAP, WORDS, Segment
+from pyvars.workers.segment import CONTAINER, FIRST_WORD, FLOAT, HISTOGRAM, INT, MAP, WORDS, Segment
 
 __all__ = ("Tree",)
 
@@ -51,7 +50,7 @@ class Tree:
         """Why some number is private to this process; empty if none is."""
         self._segment = segment
         self._held: list[NumberCell | _Watch | None] = [None] * FIRST_WORD  # by word
-        self._places = array("Q", bytes(8 * FIRST_WORD))  # of the record of each word
+        self._places = array("I", bytes(4 * FIRST_WORD))  # of the record of each word
         self._more: dict[int, list[int]] = {}  # further places, of variables that have several names
         self._waiting: deque[tuple[_Watch, str | None, Before]] = deque()
         self._busy = Lock()
@@ -233,16 +232,14 @@ class Tree:
         self._more.pop(word, None)
         if isinstance(held, NumberCell):
             held.unbind()
-        elif held is not None:
-            container = held.get()
-            if container is not None:
-                container.watcher = None
-                for key, var in (container.children() or {}).items():
-                    child, place = self._find(word, key, var)
-                    if place:
-                        self._unlink(child, place)
-            else:
-                self._unlink_children(word)
+        elif held is not None and (container := held.get()) is not None:
+            container.watcher = None
+            for key, var in (container.children() or {}).items():
+                child, place = self._find(word, key, var)
+                if place:
+                    self._unlink(child, place)
+        else:
+            self._unlink_children(word)
         self._segment.free(word)
 
     def _unlink_children(self, parent: int) -> None:
@@ -251,6 +248,9 @@ class Tree:
             for place in self._all_places(child):
                 if place and self._segment.at(place)[0] == parent:
                     self._unlink(child, place)
+
+
+_CONTAINERS = {"map": MAP, "histogram": HISTOGRAM}
 
 
 def _code(cell: NumberCell) -> int:
@@ -264,5 +264,5 @@ def _kind(var: Var) -> int:
     if isinstance(var, NumberCell):
         return _code(var) if hasattr(var, "_value") else 0  # a subclass may have forgotten to initialise it
     if isinstance(var, Container) and hasattr(var, "watcher"):
-        return MAP if isinstance(var, Map) else CONTAINER
+        return _CONTAINERS.get(var.kind, CONTAINER)
     return 0

@@ -1,0 +1,116 @@
+"""Span: something that is done around a block of code, or around each call of a function, of whatever kind it is."""
+
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from functools import partial, wraps
+from time import perf_counter
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+__all__ = ("Span",)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Bits of co_flags, as in functions.py
+_GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
+
+
+class Span:
+    """A context manager, and a decorator that leaves the signature of the function as it is.
+
+    Of a function it is about each call; of a coroutine function the whole run of each coroutine, from its first step to
+    its end, not its creation; of a generator or asynchronous generator from the first value asked for to the last, or
+    until it is closed. One object can be entered by one block at a time; of a decorated function any number of calls
+    may run at once.
+    """
+
+    __slots__ = ("_begin", "_end", "_mark")
+
+    def __init__(self, begin: Callable[[], Any], end: Callable[[Any], object]) -> None:
+        self._begin = begin
+        self._end = end
+        self._mark: Any = None
+
+    @classmethod
+    def timing(cls, observe: Callable[[float], object]) -> "Span":
+        """A span that observes the seconds it took."""
+        return cls(perf_counter, lambda started: observe(perf_counter() - started))
+
+    def __enter__(self) -> None:
+        self._mark = self._begin()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end(self._mark)
+
+    def __call__(self, function: F) -> F:
+        """Decorate a function."""
+        flags = _flags(function)
+        if flags & _ASYNC_GENERATOR:
+            return cast("F", self._async_generator(function))
+        if flags & (_COROUTINE | _ITERABLE_COROUTINE):
+            return cast("F", self._coroutine(function))
+        if flags & _GENERATOR:
+            return cast("F", self._generator(function))
+        return cast("F", self._plain(function))
+
+    def _again(self) -> "Span":
+        return Span(self._begin, self._end)
+
+    def _plain(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            mark = self._begin()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._end(mark)
+
+        return wrapper
+
+    def _coroutine(self, function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+        @wraps(function)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with self._again():
+                return await function(*args, **kwargs)
+
+        return wrapper
+
+    def _generator(self, function: Callable[..., Any]) -> Callable[..., Generator[Any, Any, Any]]:
+        @wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            with self._again():
+                returned = cast("Any", (yield from function(*args, **kwargs)))
+                return returned
+
+        return wrapper
+
+    def _async_generator(self, function: Callable[..., Any]) -> Callable[..., AsyncGenerator[Any, Any]]:
+        @wraps(function)
+        async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            with self._again():
+                inner = function(*args, **kwargs)
+                try:
+                    value = await anext(inner)
+                    while True:
+                        try:
+                            sent = yield value
+                        except GeneratorExit:
+                            await inner.aclose()
+                            raise
+                        except BaseException as error:
+                            value = await inner.athrow(error)
+                        else:
+                            value = await inner.asend(sent)
+                except StopAsyncIteration:
+                    return
+
+        return wrapper
+
+
+def _flags(function: Any) -> int:
+    while isinstance(function, partial):
+        function = cast("Any", function).func
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    flags: int = getattr(code, "co_flags", 0)
+    return flags
