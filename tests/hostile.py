@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable
 
-from pyvars import Float, Int, Map, PyvarsWarning, Registry, String, default_registry
+from pyvars import Float, Histogram, Int, Map, PyvarsWarning, Registry, String, default_registry
 
 LONELY = "\ud800"
 """Half of a character: text in Python, and no text anywhere else."""
@@ -95,6 +95,10 @@ def publish_values(registry: Registry, hang: Callable[[], object]) -> None:
     numbers.set("nan", Float(math.nan))
     numbers.set("most", Int(2**63 - 1))
     numbers.set("text", String(LONELY))
+    sizes = registry.publish("sizes", Histogram())
+    for size in (0, 5e-324, 1.7e308, 10**18):
+        sizes.observe(size)
+    registry.publish("no_sizes", Histogram())
     outer, inner = Registry(), Registry()
     inner.publish("raises", raises(ValueError()))
     inner.publish("count", Int(1))

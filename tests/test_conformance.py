@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import pyvars
-from pyvars import Float, Int, Map, PyvarsWarning, Registry, String
+from pyvars import Float, Histogram, Int, Map, PyvarsWarning, Registry, String
 from pyvars.access import token
 from pyvars.runtime import install
 from tests import hostile
@@ -478,6 +478,7 @@ def publish_plain(registry: Registry) -> dict[str, Any]:
         "by_state": registry.publish("by_state", Map()),
         "revenue": registry.publish("revenue", Float()),
         "open": registry.publish("open", Int(gauge=True)),
+        "seconds": registry.publish("seconds", Histogram()),
     }
 
 
@@ -503,6 +504,7 @@ def port(request: pytest.FixtureRequest, registry: Registry) -> Iterator[int]:
                 counters["orders"].add()
                 counters["by_state"].add("paid")
                 counters["revenue"].add(0.25)
+                counters["seconds"].observe(counters["orders"].value)
                 counters["open"].set(counters["orders"].value % 3)
                 _ = [[str(place)] for place in range(1000)]  # so that there are collections
 
@@ -516,9 +518,10 @@ def port(request: pytest.FixtureRequest, registry: Registry) -> Iterator[int]:
             end.set()
 
 
-def counted(page: Page) -> tuple[int, int, Decimal]:
+def counted(page: Page) -> tuple[int, int, Decimal, int, Decimal]:
     data = page.data
-    return data["orders"], data["by_state"]["paid"], data["revenue"]
+    seconds = data["seconds"]
+    return data["orders"], data["by_state"]["paid"], data["revenue"], seconds["count"], seconds["sum"]
 
 
 def test_a_page_keeps_every_rule(port: int, request: pytest.FixtureRequest) -> None:
