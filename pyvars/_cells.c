@@ -6,7 +6,8 @@ exact without the GIL, and nothing can be interrupted: no lock is held, no Pytho
 between reading a number and writing the next. Readers in other processes see the old number or the new one.
 
 What the GIL does guard is which memory the pointer names (bind, unbind, restart) and the keys of a Map. Without it
-(Py_GIL_DISABLED) a cell is pinned while it is counted, and a Map takes its critical section. */
+(Py_GIL_DISABLED) a cell is pinned while it is counted, and a Map takes its critical section. PYVARS_PIN pins with the
+GIL, too, so that pinning can be tested there. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -16,6 +17,10 @@ What the GIL does guard is which memory the pointer names (bind, unbind, restart
 #include <stdint.h>
 #include <string.h>
 #include "structmember.h"
+
+#if defined(Py_GIL_DISABLED) && !defined(PYVARS_PIN)
+#define PYVARS_PIN
+#endif
 
 #if ATOMIC_LLONG_LOCK_FREE != 2
 #error "counting in memory that processes share needs 64-bit atomics without a lock"
@@ -28,7 +33,7 @@ typedef struct {
     word_t *_Atomic word; /* where the number is: `own`, or in the memory of `words`; NULL while it moves */
     word_t own;
     PyObject *words; /* the memoryview that `word` is in, or NULL */
-#ifdef Py_GIL_DISABLED
+#ifdef PYVARS_PIN
     _Atomic int users;
 #endif
     char gauge;
@@ -42,7 +47,12 @@ typedef struct {
 
 /* The number: where it is, and changing it */
 
-#ifdef Py_GIL_DISABLED
+#ifndef Py_BEGIN_CRITICAL_SECTION /* CPython 3.13 has it */
+#define Py_BEGIN_CRITICAL_SECTION(op) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
+
+#ifdef PYVARS_PIN
 #include <sched.h>
 
 static word_t *
@@ -64,22 +74,24 @@ unpin(Cell *cell)
     atomic_fetch_sub(&cell->users, 1);
 }
 
+/* Nobody counts until the cell is put down; who comes second to move it waits for the first. A fork may have left a
+   thread behind that counted or moved it, so there is an end to waiting: what is waited for takes nanoseconds. */
 static word_t *
-lift(Cell *cell) /* nobody counts until the cell is put down; who comes second to move it waits for the first */
+lift(Cell *cell)
 {
-    word_t *word;
-    while ((word = atomic_exchange(&cell->word, NULL)) == NULL)
+    word_t *word = NULL;
+    for (int turn = 0; turn < 100000 && (word = atomic_exchange(&cell->word, NULL)) == NULL; turn++)
         sched_yield();
-    while (atomic_load(&cell->users))
+    for (int turn = 0; turn < 100000 && atomic_load(&cell->users) > 0; turn++)
         sched_yield();
-    return word;
+    if (atomic_load(&cell->users) > 0)
+        atomic_store(&cell->users, 0);
+    return word == NULL ? &cell->own : word;
 }
 #else
 #define pin(cell) atomic_load_explicit(&(cell)->word, memory_order_relaxed)
 #define unpin(cell) ((void)0)
 #define lift(cell) pin(cell)
-#define Py_BEGIN_CRITICAL_SECTION(op) {
-#define Py_END_CRITICAL_SECTION() }
 #endif
 
 static void
@@ -313,23 +325,20 @@ static PyMemberDef cell_members[] = {
     {NULL},
 };
 
-#define CELL_METHODS(kind)                                                                                             \
-    {"add", (PyCFunction)(void (*)(void))kind##_add, METH_FASTCALL | METH_KEYWORDS,                                    \
-     PyDoc_STR("add($self, /, delta=1)\n--\n\nAdd `delta`, as in cells.py.")},                                         \
-        {"set", (PyCFunction)kind##_set, METH_O, PyDoc_STR("set($self, value, /)\n--\n\nReplace the number.")},        \
-        {"snapshot", (PyCFunction)kind##_snapshot, METH_NOARGS, PyDoc_STR("The number, as plain JSON data.")},         \
-        {"bind", (PyCFunction)(void (*)(void))cell_bind, METH_FASTCALL, PyDoc_STR("Count in `words[index]`.")},        \
-        {"unbind", (PyCFunction)cell_unbind, METH_NOARGS, PyDoc_STR("Private again, with the value that it has.")},    \
-    {                                                                                                                  \
-        "restart", (PyCFunction)cell_restart, METH_NOARGS, PyDoc_STR("Private again, from zero.")                      \
-    }
+#define CALL(function) ((PyCFunction)(void (*)(void))(function))
 
-#define CELL_GETTERS(kind)                                                                                             \
-    {"value", (getter)kind##_value, NULL, PyDoc_STR("The number now."), NULL},                                         \
-        {"_value", (getter)kind##_value, NULL, NULL, NULL}, {"_words", (getter)cell_words, NULL, NULL, NULL},          \
-    {                                                                                                                  \
-        "_index", (getter)cell_index, NULL, NULL, NULL                                                                 \
-    }
+/* What both kinds have, beside `add`, `set` and `value` of their own */
+#define CELL_METHODS \
+    {"bind", CALL(cell_bind), METH_FASTCALL, PyDoc_STR("Count in `words[index]` from now on.")}, \
+    {"unbind", CALL(cell_unbind), METH_NOARGS, PyDoc_STR("Private again, with the value that it has.")}, \
+    {"restart", CALL(cell_restart), METH_NOARGS, PyDoc_STR("Private again, from zero.")}, \
+    {NULL}
+#define CELL_GETTERS(value) \
+    {"value", (getter)(value), NULL, PyDoc_STR("The number now. Read-only: count with `add`, or `set` it."), NULL}, \
+    {"_value", (getter)(value), NULL, NULL, NULL}, \
+    {"_words", (getter)cell_words, NULL, NULL, NULL}, \
+    {"_index", (getter)cell_index, NULL, NULL, NULL}, \
+    {NULL}
 
 static int
 cell_init(PyObject *arguments, PyObject *named, PyObject **value, Cell *cell)
@@ -389,8 +398,18 @@ integer_init(Cell *cell, PyObject *arguments, PyObject *named)
     return 0;
 }
 
-static PyMethodDef integer_methods[] = {CELL_METHODS(integer), {NULL}};
-static PyGetSetDef integer_getters[] = {CELL_GETTERS(integer), {NULL}};
+static PyMethodDef integer_methods[] = {
+    {"add", CALL(integer_add), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("add($self, /, delta=1)\n--\n\nAdd `delta`, which may be negative. Exact from any thread, signal \n"
+               "handler, gc callback or finalizer.\n\nRaises:\n    TypeError: `delta` is no integer. The value is unchanged.\n"
+               "    OverflowError: the sum does not fit into 64 bits. The value is unchanged.")},
+    {"set", CALL(integer_set), METH_O,
+     PyDoc_STR("set($self, value, /)\n--\n\nReplace the number.\n\nRaises:\n    TypeError: `value` is no integer.\n"
+               "    OverflowError: `value` does not fit into 64 bits. The old value stays.")},
+    {"snapshot", CALL(integer_snapshot), METH_NOARGS, PyDoc_STR("The number, as plain JSON data.")},
+    CELL_METHODS,
+};
+static PyGetSetDef integer_getters[] = {CELL_GETTERS(integer_value)};
 static PyType_Slot integer_slots[] = {
     {Py_tp_doc, "A signed 64-bit integer."},
     {Py_tp_new, integer_new},
@@ -449,8 +468,17 @@ real_init(Cell *cell, PyObject *arguments, PyObject *named)
     return 0;
 }
 
-static PyMethodDef real_methods[] = {CELL_METHODS(real), {NULL}};
-static PyGetSetDef real_getters[] = {CELL_GETTERS(real), {NULL}};
+static PyMethodDef real_methods[] = {
+    {"add", CALL(real_add), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("add($self, /, delta=1.0)\n--\n\nAdd `delta`, which may be negative. Safe from any thread, signal \n"
+               "handler, gc callback or finalizer.\n\nRaises:\n    TypeError: `delta` is no number. The value is unchanged.")},
+    {"set", CALL(real_set), METH_O,
+     PyDoc_STR("set($self, value, /)\n--\n\nReplace the number. NaN and the infinities are kept, and are `null` on the\n"
+               "page.\n\nRaises:\n    TypeError: `value` is no number.")},
+    {"snapshot", CALL(real_snapshot), METH_NOARGS, PyDoc_STR("The number, as plain JSON data.")},
+    CELL_METHODS,
+};
+static PyGetSetDef real_getters[] = {CELL_GETTERS(real_value)};
 static PyType_Slot real_slots[] = {
     {Py_tp_doc, "A 64-bit floating point number."},
     {Py_tp_new, real_new},
@@ -662,8 +690,12 @@ static PyMemberDef counts_members[] = {
     {NULL},
 };
 static PyMethodDef counts_methods[] = {
-    {"add", (PyCFunction)(void (*)(void))counts_add, METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("add($self, /, key, delta=1)\n--\n\nAdd `delta` to the number under `key`, as in cells.py.")},
+    {"add", CALL(counts_add), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("add($self, /, key, delta=1)\n--\n\nAdd `delta` to the number under `key`, which starts at 0.\n\n"
+               "An integer that meets a float becomes a float; nothing is lost. Under a key that was `set` to another\n"
+               "variable with an `add` method, that method is called.\n\nRaises:\n"
+               "    TypeError: `key` is no str, `delta` is no number, or the variable under `key` does not count.\n"
+               "    OverflowError: an integer sum does not fit into 64 bits. The value is unchanged.")},
     {"_place", (PyCFunction)counts__place, METH_VARARGS, NULL},
     {"_put", (PyCFunction)counts__put, METH_VARARGS, NULL},
     {"_clear", (PyCFunction)counts__clear, METH_VARARGS, NULL},
@@ -846,7 +878,8 @@ buckets_new(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *Py_UNU
 
 static PyMethodDef buckets_methods[] = {
     {"observe", (PyCFunction)buckets_observe, METH_O,
-     PyDoc_STR("observe($self, value, /)\n--\n\nCount a value, and add it to the sum, as in buckets.py.")},
+     PyDoc_STR("observe($self, value, /)\n--\n\nCount a value, and add it to the sum.\n\nRaises:\n"
+               "    TypeError: it is no number.\n    ValueError: it is negative, infinite, or not a number.")},
     {"_put", (PyCFunction)buckets_put, METH_VARARGS, NULL},
     {"_known", (PyCFunction)buckets_known, METH_NOARGS, NULL},
     {NULL},
@@ -953,9 +986,9 @@ done:
     return text;
 }
 
-/* CPython calls a C method at full speed only where it is of the class of the object itself, not of a base of that: `add`
-   takes 24 instead of 32 ns. So the classes that programs count with have methods of their own. Cells are also not
-   followed by the collector, as the instances of a class statement are, at 16 bytes each: they refer to nothing. */
+/* CPython calls a C method at full speed only where it is of the class of the object itself, not of a base of that:
+   `add` takes 24 instead of 32 ns. So the classes that programs count with have methods of their own. Cells are also
+   not followed by the collector, as the instances of a class statement are, at 16 bytes each: they refer to nothing. */
 static PyObject *
 leaf(PyObject *Py_UNUSED(self), PyObject *class)
 {
@@ -976,7 +1009,8 @@ leaf(PyObject *Py_UNUSED(self), PyObject *class)
     PyObject *module = PyObject_GetAttrString(class, "__module__"), *same = NULL, *members = NULL, *key, *value;
     PyObject *name = module == NULL ? NULL : PyUnicode_FromFormat("%U.%s", module, type->tp_name);
     if (name != NULL) {
-        PyType_Slot slots[] = {{Py_tp_methods, type->tp_new == integer_new ? integer_methods : real_methods}, {0, NULL}};
+        PyMethodDef *own = type->tp_new == integer_new ? integer_methods : real_methods;
+        PyType_Slot slots[] = {{Py_tp_methods, own}, {0, NULL}};
         PyType_Spec spec = {PyUnicode_AsUTF8(name), sizeof(Cell), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
         same = PyType_FromSpecWithBases(&spec, type->tp_bases);
     }

@@ -109,14 +109,15 @@ class Server:
 
     def _stand_by(self, pause: Event) -> None:
         while not pause.wait(STAND_BY_SECONDS):
-            if claim(self._asked, self.port):
-                try:
-                    listener = _bound(self._asked, self.port)
-                except OSError:  # somebody else was quicker, or a child of the one before has it still
-                    release(self._asked, self.port)
-                    continue
-                self._serve(listener)
-                return
+            with suppress(OSError):  # another Server of this process has it
+                if claim(self._asked, self.port):
+                    try:
+                        listener = _bound(self._asked, self.port)
+                    except OSError:  # somebody else was quicker, or a child of the one before has it still
+                        release(self._asked, self.port)
+                        continue
+                    self._serve(listener)
+                    return
 
     def _resume(self) -> None:
         """Stand by, or go on to after a fork."""
@@ -228,6 +229,10 @@ class _Config(uvicorn.Config):
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(
             app,
+            # The same wherever it runs: httptools, which uvicorn takes if it is there, hands on an absolute URI as if
+            # it were its path, and refuses methods by itself.
+            http="h11",
+            loop="asyncio",
             log_config=None,
             access_log=False,
             interface="asgi3",

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 import pyvars
 from pyvars import Registry
 from pyvars.runtime import BUILTINS, install, reading
+from pyvars.runtime.proc import of_process
 from tests.conftest import Read
 from tests.programs import output
 
@@ -33,6 +35,18 @@ def test_process_says_what_the_kernel_says(registry: Registry, page: Read) -> No
     assert abs(shown["open_fds"] - process.num_fds()) <= 1
     assert shown["context_switches_voluntary"] + shown["context_switches_involuntary"] > 0
     assert shown["max_fds"] > 0
+
+
+def test_what_is_said_of_another_process() -> None:
+    """The same where there is no /proc, within what it does meanwhile; zeros of one that has gone."""
+    mine, portable = of_process(os.getpid()), of_process(os.getpid(), "/nowhere")
+    assert mine.keys() == portable.keys()
+    assert abs(mine["start_time_seconds"] - portable["start_time_seconds"]) < 1
+    assert 0 < mine["cpu_seconds"] <= portable["cpu_seconds"] + 0.1
+    assert abs(mine["rss_bytes"] - portable["rss_bytes"]) < 8 * 1024 * 1024
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    assert set(of_process(process.pid).values()) == {0}
 
 
 def test_open_files_are_counted(registry: Registry, page: Read) -> None:

@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml  # of datasette
 
 from tests.conftest import strict
 from tests.programs import ROOT, output
@@ -19,6 +22,7 @@ from tests.services import Client, fetch, free_port, port_in, service
 README = (ROOT / "README.md").read_text()
 SERVERS = ("gunicorn", "uvicorn")
 EXAMPLES = {path.stem for path in (ROOT / "examples").glob("*.py")} - {"__init__"}
+CLIENTS = ROOT / "examples" / "clients"
 
 
 @pytest.fixture
@@ -105,6 +109,95 @@ def test_each_example_has_a_test() -> None:
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     for name in EXAMPLES:
         assert f"examples.{name}" in tests or f"examples/{name}" in tests, name
+
+
+def of_collectd(text: str) -> list[str]:
+    """The keys of curl_json; collectd itself reads the file in tests/test_clients.py."""
+    lines = [line.strip() for line in text.splitlines() if line and not line.startswith("#")]
+    assert sum(line.startswith("</") for line in lines) * 2 == sum(line.startswith("<") for line in lines)
+    return re.findall(r'<Key "(.*)">', text)
+
+
+def of_zabbix(text: str) -> list[str]:
+    """The names of variables and figures."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"Alias=[a-z.]+:web\.page\.\w+\[.+\]", line) for line in lines)
+    found = [re.search(r'debug/vars/(\w+),6060,"(?:\\"(\w+))?', line) for line in lines]
+    return ["/".join(filter(None, match.groups())) for match in found if match]
+
+
+def of_expvarmon(text: str) -> list[str]:
+    """What the script hands to the program."""
+    instead = text.replace("exec expvarmon", "printf '%s\\n'")
+    printed = subprocess.run(["sh"], input=instead, capture_output=True, text=True, check=True).stdout
+    names = re.sub(r"\b(mem|duration|str):", "", printed.partition("-vars=")[2].strip()).split(",")
+    return [re.sub(r"(?<!\\)\.", "/", name).replace("\\", "") for name in names]
+
+
+def of_netdata(text: str) -> list[str]:
+    (job,) = yaml.safe_load(text).values()
+    return [line["expvar_key"].replace(".", "/") for chart in job["extra_charts"] for line in chart["lines"]]
+
+
+def of_telegraf(text: str) -> list[str]:
+    (http,) = tomllib.loads(text)["inputs"]["http"]
+    return re.findall(r"name=(\w+)", http["urls"][0])
+
+
+def of_opentelemetry(text: str) -> list[str]:
+    config = yaml.safe_load(text)
+    assert config["service"]["pipelines"]["metrics"]["receivers"] == list(config["receivers"])
+    words = [name.rpartition(".")[2].split("_") for name in config["receivers"]["expvar"]["metrics"]]
+    return ["memstats/" + "".join(word.capitalize() for word in each) for each in words]
+
+
+FIGURES: dict[str, Callable[[str], list[str]]] = {
+    "README.md": lambda text: [],
+    "collectd.conf": of_collectd,
+    "datadog.yaml": lambda text: [each["path"] for each in yaml.safe_load(text)["instances"][0]["metrics"]],
+    "expvarmon.sh": of_expvarmon,
+    "kibana.md": lambda text: [f"memstats/{name}" for name in re.findall(r"\| `([A-Z]\w+)` \|", text)],
+    "metricbeat.yml": lambda text: [
+        name.removeprefix("golang.shop.").replace(".", "/")
+        for name in yaml.safe_load(text)[0]["processors"][0]["drop_fields"]["fields"]
+    ],
+    "netdata.conf": of_netdata,
+    "opentelemetry-collector.yaml": of_opentelemetry,
+    "telegraf.conf": of_telegraf,
+    "zabbix_agent2.conf": of_zabbix,
+}
+"""For each configuration, how its figures are found: by its format's own parser where there is one."""
+
+
+def on_page(page: Any, path: str) -> bool:
+    """Whether there is such a figure. A part of the path is a name, a star or a regular expression."""
+    part, _, rest = path.partition("/")
+    if not part:
+        return True
+    if not isinstance(page, dict):
+        return False
+    return any(on_page(page[key], rest) for key in page if part in (key, "*") or re.fullmatch(part.lstrip("*"), key))
+
+
+def test_configurations_name_figures_of_the_page(shop: tuple[int, int]) -> None:
+    assert {path.name for path in CLIENTS.iterdir()} == set(FIGURES)
+    client = Client(shop[0])
+    client.ask("/orders", "POST", b"amount=-1")
+    client.close()
+    page = strict(fetch(shop[0]).body)
+    capitals = {name.upper(): name for name in page["memstats"]}
+    for name, figures in FIGURES.items():
+        found = figures((CLIENTS / name).read_text())
+        assert found or name == "README.md"
+        for path in found:
+            if path.startswith("memstats/"):  # the Collector writes num_gc
+                path = f"memstats/{capitals[path.partition('/')[2].upper()]}"
+            assert on_page(page, path), f"{name}: {path}"
+
+
+def test_the_table_of_clients_has_each() -> None:
+    table = (CLIENTS / "README.md").read_text()
+    assert set(re.findall(r"\]\(([^)]+)\) \|", table)) == set(FIGURES) - {"README.md"}
 
 
 def blocks(language: str) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from pyvars import Int, Map, Registry, String
 from pyvars.site.http import Response, deadline
 from tests.conftest import Read, logged, strict
-from tests.programs import output
+from tests.programs import UNMEASURED, output
 
 DEADLINE = 0.2
 SLACK = 1.0  # what a loaded machine may add; the claim is that a page is not held for the ten seconds of a function
@@ -164,7 +164,9 @@ def test_two_pages_at_once_never_run_one_function_twice_at_once(registry: Regist
 
     registry.publish("f", function)
     pages: list[Any] = []
-    threads = [Thread(target=lambda: pages.extend(page() for _ in range(5))) for _ in range(6)]
+    # With time enough: on a busy machine six threads may wait for a place to render longer than a request does.
+    work = lambda: pages.extend(page(deadline=time.monotonic() + 30) for _ in range(5))  # noqa: E731
+    threads = [Thread(target=work) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -267,7 +269,8 @@ pyvars.publish("forks", forks)
 with pyvars.serve(0) as server:
     print(urllib.request.urlopen(server.url + "/debug/vars/forks").read())
 """
-    assert output(code) == "b'7\\n'\n"
+    # Unmeasured: the child would save its coverage before it ends, for which a page does not wait.
+    assert output(code, **UNMEASURED) == "b'7\\n'\n"
 
 
 def test_a_dict_that_eight_threads_change_while_it_is_shown(registry: Registry, page: Read) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pyvars.workers.group import Process, UnknownOwnerError, find
+from pyvars.workers.group import Process, UnknownOwnerError, find, name_of
 from tests.programs import run
 
 ME, PARENT = os.getpid(), os.getppid()
@@ -99,6 +99,13 @@ def test_a_chain_without_end_is_cut(proc: Proc) -> None:
 
 def test_without_proc_a_process_is_alone(tmp_path: Path) -> None:
     assert find(str(tmp_path)) == [Process(ME, 0)]
+    assert name_of(Process(ME, 0), str(tmp_path)) == f"g-{ME}-0-0"
+
+
+def test_a_parent_whose_command_line_is_hidden(proc: Proc) -> None:
+    proc.add(PARENT, 70, start=800, auxv=b"mine", cmdline=None)
+    proc.add(70, 1, start=700, auxv=b"a shell's")
+    assert proc.owner() == PARENT
 
 
 def test_a_parent_that_proc_hides_is_reported(proc: Proc) -> None:
@@ -128,13 +135,14 @@ parent = os.getpid()
 reader, writer = os.pipe()
 if os.fork() == 0:
     {title or "pass"}
-    os.setgid(65534)
-    os.setuid(65534)
+    os.setegid(65534)
+    os.seteuid(65534)
     try:
         text = "the parent" if find()[-1].pid == parent else "nobody"
     except UnknownOwnerError as error:
         text = str(error).replace(str(parent), "<pid>")
     os.write(writer, text.encode())
+    os.seteuid(0)
     os._exit(0)
 os.wait()
 print(os.read(reader, 1000).decode())

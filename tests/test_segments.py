@@ -56,8 +56,8 @@ import pyvars
 from pyvars.site.default import debug
 from pyvars.site.http import Request, deadline
 
-def ask():
-    request = Request("GET", "/debug/vars", "", None, "", (("host", "localhost"),), "127.0.0.1", "1.1", deadline())
+def ask(path="/debug/vars"):
+    request = Request("GET", path, "", None, "", (("host", "localhost"),), "127.0.0.1", "1.1", deadline())
     answer = site.respond(request)
     return [answer.status, answer.body.decode()]
 
@@ -119,7 +119,7 @@ class Program:
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", code, *arguments],
             cwd=ROOT,
-            env={**os.environ, **UNMEASURED, **environment},
+            env={**os.environ, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -131,9 +131,9 @@ class Program:
         assert line, self.process.wait()
         return line.strip()
 
-    def page(self) -> Any:
+    def page(self, line: object = "") -> Any:
         assert self.process.stdin
-        self.process.stdin.write("\n")
+        self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
         status, body = json.loads(self.line())
         assert status == 200
@@ -142,12 +142,25 @@ class Program:
 
 @contextmanager
 def program(code: str, *arguments: object, **environment: object) -> Iterator[Program]:
-    started = Program(code, *map(str, arguments), **{name: str(value) for name, value in environment.items()})
+    """One that is killed at the end, and so not measured."""
+    variables = {name: str(value) for name, value in {**UNMEASURED, **environment}.items()}
+    started = Program(code, *map(str, arguments), **variables)
     with started.process:
         try:
             yield started
         finally:
             started.process.kill()
+
+
+@contextmanager
+def measured(code: str, *arguments: object, **environment: object) -> Iterator[Program]:
+    """One that ends by itself when its standard input does, without an error."""
+    started = Program(code, *map(str, arguments), **{name: str(value) for name, value in environment.items()})
+    with started.process:
+        yield started
+        assert started.process.stdin
+        started.process.stdin.close()
+        assert started.process.wait(30) == 0
 
 
 @cache
@@ -418,7 +431,7 @@ def test_what_is_no_file_costs_itself(kind: str, tmp_path: Path) -> None:
     """And those that died are kept all the same."""
     tmp_path.chmod(0o700)
     path = tmp_path / "w-1-1-a"
-    with program(READER, PYVARS_SHARE=tmp_path) as reader:
+    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
         alone = reader.page()
         if kind == "directory":
             path.mkdir()
@@ -490,7 +503,7 @@ def test_a_strange_directory_is_not_used(kind: str, tmp_path: Path) -> None:
     else:
         path, reason = Path("off"), "PYVARS_SHARE is off"
     before = sorted(map(str, tmp_path.rglob("*")))
-    with program(READER, PYVARS_SHARE=path) as reader, program(READER, PYVARS_SHARE=path) as other:
+    with measured(READER, PYVARS_SHARE=path) as reader, measured(READER, PYVARS_SHARE=path) as other:
         for page in (reader.page(), other.page(), reader.page()):
             assert is_alone(page)
             status = page["pyvars.workers"]
@@ -547,14 +560,16 @@ count()
 pyvars.publish("more", pyvars.Int()).add()
 status = page()["pyvars.workers"]
 print(json.dumps([counted(), page()["more"], status["shared"], status["reason"], sorted(os.listdir(directory))]))
+make_room()
 """
 
 FULL_LATER = f"""{FULL}
 def child():
     begin = os.environ["CODE"].rpartition("# the end")[0]
     code = f"{{begin}}late(7); carrier(); count(); print(flush=True); sys.stdin.read()"
+    environment = {{**os.environ, "COVERAGE_PROCESS_CONFIG": "", "COVERAGE_PROCESS_START": ""}}  # it is killed
     process = subprocess.Popen(
-        [sys.executable, "-c", code, limit], env=os.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", code, limit], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     process.stdout.readline()
     return process
@@ -598,9 +613,45 @@ print(json.dumps(told))
 """
 
 
+FULL_OF_NUMBERS = f"""{FULL}
+carrier()
+count()
+few = pyvars.publish("few", pyvars.Map())
+few.add("a", 40)
+many = pyvars.publish("many", pyvars.Map(max_keys=2000))
+fill()
+for number in range(1500):
+    many.add(str(number), number)
+other = pyvars.Registry()
+other.publish("number", pyvars.Int(7))
+mine, site = site, debug(other, None, prefix="/debug")
+print(json.dumps(page()))
+site = mine
+few.set("a", pyvars.Int(5))
+few.add("a")
+shown = page()
+print(json.dumps([shown["few"], shown["many"], shown["pyvars.workers"], counted()]))
+make_room()
+few.set("a", pyvars.Int(9))
+print(json.dumps([page()["few"], counted()]))
+"""
+
+FULL_OF_NAMES = f"""{FULL}
+carrier()
+count()
+fill()
+names = [f"{{number:0200}}" for number in range(200)]
+for number, name in enumerate(names):
+    pyvars.publish(name, pyvars.Map()).add("k", number)
+shown = page()
+print(json.dumps([[shown[name] for name in names], shown["pyvars.workers"], counted()]))
+make_room()
+"""
+
+
 def on_small_disk(directory: Path, code: str, limit: str) -> Any:
     """What the program prints that has little room: on a disk of its own that nobody else sees, or by a limit."""
-    environment = {"PYVARS_SHARE": str(directory), "CODE": code, **UNMEASURED}
+    environment = {"PYVARS_SHARE": str(directory), "CODE": code}
     if limit == "limit":
         done = run(code, limit, check=False, **environment)
     else:
@@ -614,7 +665,7 @@ def on_small_disk(directory: Path, code: str, limit: str) -> Any:
             timeout=60,
         )
     assert (done.returncode, done.stderr) == (0, "")
-    return json.loads(done.stdout)
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @cache
@@ -637,16 +688,39 @@ ERRORS = {"disk": "No space left on device", "limit": "File too large"}
 
 def test_a_full_disk_at_the_start(limit: str, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    counted, more, shared, reason, files = on_small_disk(tmp_path, FULL_AT_FIRST, limit)
+    ((counted, more, shared, reason, files),) = on_small_disk(tmp_path, FULL_AT_FIRST, limit)
     assert (counted, more, shared) == (2, 1, False)
     assert ERRORS[limit] in reason
     assert files == (["filler"] if limit == "disk" else [])
 
 
+def test_a_disk_without_room_for_more_numbers(limit: str, tmp_path: Path) -> None:
+    """Also not for one in place of another, nor for another registry."""
+    tmp_path.chmod(0o700)
+    other, (few, many, status, counted), *later = on_small_disk(tmp_path, FULL_OF_NUMBERS, limit)
+    assert other == {"number": 7}
+    assert few == {"a": 6}
+    assert many == {str(number): number for number in range(1500)}
+    assert status["shared"]
+    assert status["reason"].startswith("some numbers are private to this process: ")
+    assert ERRORS[limit] in status["reason"]
+    assert counted == 1
+    assert later == [[{"a": 9}, 1]]
+
+
+def test_a_disk_without_room_for_more_names(limit: str, tmp_path: Path) -> None:
+    """A number would have its place, but not its long name."""
+    tmp_path.chmod(0o700)
+    ((maps, status, counted),) = on_small_disk(tmp_path, FULL_OF_NAMES, limit)
+    assert maps == [{"k": number} for number in range(200)]
+    assert ERRORS[limit] in status["reason"]
+    assert counted == 1
+
+
 def test_a_disk_that_becomes_full(limit: str, tmp_path: Path) -> None:
     """While names are published, and while workers die: nothing is lost, and what has a place in memory keeps it."""
     tmp_path.chmod(0o700)
-    told = on_small_disk(tmp_path, FULL_LATER, limit)
+    (told,) = on_small_disk(tmp_path, FULL_LATER, limit)
     first, *dead, late, numbers, published, status = told[:7]
     assert (first, *dead) == (3, 3, 3)
     assert late == [114, {"a": 114}, 57]  # of this process, which has them to itself, of a live one and a dead one

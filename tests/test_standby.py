@@ -1,14 +1,17 @@
 """serve() in several workers of one program: the first serves, the others stand by and take over."""
 
+import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.programs import ROOT, output
@@ -23,6 +26,7 @@ port, workers, forks = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 n = pyvars.publish("n", pyvars.Int())
 for number in range(workers):
     if os.fork() == 0:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         server = pyvars.serve(port)
         n.add()
         if forks and (server.serving or forks == ["all"]) and os.fork() == 0:
@@ -32,7 +36,8 @@ for number in range(workers):
         sys.stdout.flush()
         while True: signal.pause()
 sys.stdin.read()
-os.killpg(0, signal.SIGKILL)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.killpg(0, signal.SIGTERM)
 """
 
 
@@ -62,6 +67,17 @@ def workers(port: int, count: int, *more: str) -> Iterator[dict[int, bool]]:
 def ask(port: int, path: str = "") -> Any:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/debug/vars{path}", timeout=5) as answer:
         return json.loads(answer.read())
+
+
+def answered(port: int) -> Any:
+    """The page, as soon as there is one."""
+    until = time.monotonic() + 10
+    while True:
+        try:
+            return ask(port)
+        except OSError:
+            assert time.monotonic() < until
+            time.sleep(0.01)
 
 
 def take_over(port: int, victim: int) -> tuple[float, int]:
@@ -132,16 +148,97 @@ except OSError as error: print(error.errno, error.__notes__)
 
 def test_the_same_process_cannot_serve_an_address_twice() -> None:
     code = """
+import os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
 import pyvars
-first = pyvars.serve(0)
+from tests.services import free_port
+first = pyvars.serve(free_port())
 with pyvars.serve(0): pass
-try: pyvars.serve(first.port)
-except OSError as error: print(error.errno)
+for _ in range(2):
+    try: pyvars.serve(first.port)
+    except OSError as error: print(error.errno)
+    pid = os.fork()  # another worker of the group stands by all the same
+    if not pid:
+        with pyvars.serve(first.port) as other: print(other.serving, flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
 first.close()
 with pyvars.serve(first.port) as again: print(again.serving)
 print(again.serving)
 """
-    assert output(code) == "98\nTrue\nFalse\n"
+    assert output(code) == "98\nFalse\n98\nFalse\nTrue\nFalse\n"
+
+
+def test_of_two_that_stand_by_in_one_process_one_takes_over() -> None:
+    code = """
+import os, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
+import pyvars
+from tests.services import free_port
+first = pyvars.serve(free_port())
+told = os.pipe()
+pid = os.fork()
+if not pid:
+    both = [pyvars.serve(first.port), pyvars.serve(first.port)]
+    os.write(told[1], b"x")
+    until = time.monotonic() + 10
+    while not any(each.serving for each in both) and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.5)  # the other one has asked meanwhile
+    print(sorted(each.serving for each in both), flush=True)
+    for each in both: each.close()
+    os._exit(0)
+os.read(told[0], 1)
+first.close()
+os.waitpid(pid, 0)
+"""
+    assert output(code) == "[False, True]\n"
+
+
+def test_an_address_that_is_free_of_workers_but_not_of_others(tmp_path: Path) -> None:
+    """As when a child of the one that served it, such as a program it had started, holds the port still."""
+    tmp_path.chmod(0o700)
+    code = """
+import sys, pyvars
+port = int(sys.argv[1])
+def tell(event, about):
+    if event == "socket.bind" and about[1][1:] == (port,):
+        print("tries", flush=True)
+server = pyvars.serve(port)
+print(server.serving, flush=True)
+sys.addaudithook(tell)
+sys.stdin.read()
+print(server.serving, flush=True)
+"""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with (tmp_path / f"p-{port}-127.0.0.1").open("w") as lock:
+            fcntl.lockf(lock, fcntl.LOCK_EX)  # as the worker that serves
+            with subprocess.Popen(
+                [sys.executable, "-c", code, str(port)],
+                cwd=ROOT,
+                env={**os.environ, "PYVARS_SHARE": str(tmp_path)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            ) as process:
+                assert process.stdout
+                assert process.stdout.readline() == "False\n"
+                fcntl.lockf(lock, fcntl.LOCK_UN)
+                for _ in range(2):
+                    assert process.stdout.readline() == "tries\n"
+                other.close()
+                assert answered(port)["pyvars.workers"]["live"] == 1
+                assert process.communicate("")[0].endswith("True\n")
+
+
+def test_a_directory_in_place_of_the_lock_of_an_address(tmp_path: Path) -> None:
+    """Then the system alone says who has it."""
+    tmp_path.chmod(0o700)
+    port = free_port()
+    (tmp_path / f"p-{port}-127.0.0.1").mkdir()
+    code = f"import pyvars\nwith pyvars.serve({port}) as server: print(server.serving)"
+    assert output(code, PYVARS_SHARE=str(tmp_path)) == "True\n"
 
 
 def test_one_that_stands_by_can_be_closed_and_ends_with_its_process() -> None:

@@ -7,7 +7,8 @@ import types
 
 import pytest
 
-from pyvars import Float, Func, Int, String
+from pyvars import Float, Func, Int, String, Var
+from pyvars.variables import Container
 
 pytestmark = pytest.mark.usefixtures("both_kinds")
 
@@ -187,6 +188,28 @@ def test_a_coroutine_that_comes_back_is_closed() -> None:
         Func(lambda: returned).snapshot()
     with pytest.raises(RuntimeError, match="cannot reuse"):  # it is closed; an open one would run
         asyncio.run(returned)
+
+
+def test_a_variable_says_what_the_values_of_several_workers_are_together() -> None:
+    assert String("mine").combined(["mine", "theirs"]) == "mine"
+    assert Func(lambda: 1).combined([1, 2]) == 1
+    assert Func(lambda: 1, combine="sum").combined([1, 2]) == 3
+
+
+def test_a_container_is_asked_for_a_child() -> None:
+    """What it does not say by itself follows from all of them."""
+
+    class Pair(Container):
+        def snapshot(self) -> dict[str, object]:
+            return {"one": 1, "two": 2}
+
+        def children(self) -> dict[str, Var]:
+            return {"one": Int(1), "two": Int(2)}
+
+    two = Pair().child("two")
+    assert two is not None
+    assert two.snapshot() == 2
+    assert Pair().child("three") is None
 
 
 def test_variables_show_what_they_are() -> None:

@@ -40,6 +40,7 @@ def main() -> None:
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit())
             os.close(reader)
             server = pyvars.serve(0)
             work(number)
@@ -53,7 +54,7 @@ def main() -> None:
     print(json.dumps(urls), flush=True)
     sys.stdin.read()
     for pid in urls:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGTERM)
         os.waitpid(pid, 0)
 
 

@@ -57,7 +57,7 @@ def _info(row: Row) -> Iterable[tuple[Labels, object]]:
     return [({**labels, "major": major, "minor": minor, "patchlevel": patchlevel}, 1)]
 
 
-CONVENTIONS: Final = {
+CONVENTIONS: Final[dict[str, tuple[_Named, ...]]] = {
     "pyvars.runtime.process:Process": (
         _Named("process_cpu_seconds", "counter", "seconds", _cpu_seconds, "Total user and system CPU time."),
         _Named("process_resident_memory_bytes", "gauge", "bytes", _plain("rss_bytes"), "Resident memory size."),

@@ -37,14 +37,14 @@ def status(root: str = "/proc") -> dict[str, int]:
     return {name.decode(): int(number) * (1024 if kib else 1) for name, number, kib in _LINE.findall(text, memory)}
 
 
-def of_process(pid: int) -> dict[str, float]:
+def of_process(pid: int, root: str = "/proc") -> dict[str, float]:
     """Start, CPU time and resident memory of any process (/proc/<pid>/stat; psutil off Linux); zeros if it has gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with open(f"{root}/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()  # from field 3 on; the name before may hold anything
         tick, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
         started, cpu, rss = (
-            boot_time() + int(fields[19]) / tick,
+            boot_time(root) + int(fields[19]) / tick,
             (int(fields[11]) + int(fields[12])) / tick,
             int(fields[21]) * page,
         )

@@ -96,8 +96,9 @@ def with_siblings(
         for place, name in _numbers(layout):
             values[place] = summed(cast("Cell", values[place]).snapshot(), siblings.others(name))
     else:
-        for place, total in zip(split.places, split.pick(siblings.sums), strict=False):
-            values[place] = total
+        if split.places:
+            for place, total in zip(split.places, split.pick(siblings.sums), strict=False):
+                values[place] = total
         for place in split.mixed:
             values[place] = summed(cast("Cell", values[place]).snapshot(), siblings.others(layout.names[place]))
     return {name: foreign(siblings.others(name)) for name in split.strange if name.startswith(prefixes or "")}

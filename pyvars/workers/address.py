@@ -3,6 +3,7 @@
 The lock is of the process and goes with it, however it ends; a forked child does not have it.
 """
 
+import errno
 import os
 from urllib.parse import quote
 
@@ -17,14 +18,15 @@ _held: dict[str, int] = {}  # by path: the file must not be opened a second time
 def claim(host: str, port: int) -> bool:
     """Be the one that serves the address; false if another live member of the group is.
 
-    True where there is no group: then the system alone says who has the address.
+    True where there is no group: then the system alone says who has the address. Raises OSError if this process serves
+    it already.
     """
     group = MEMBER.group
     if group is None or port == 0:
         return True
     path = _path(group.directory, host, port)
     if path in _held:
-        return True  # to bind it again is an error that the system tells best
+        raise OSError(errno.EADDRINUSE, f"this process serves port {port} already")
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError:

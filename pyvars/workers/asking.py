@@ -4,6 +4,7 @@ import os
 import select
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from time import monotonic
 
 from pyvars.formats.json import plain
@@ -63,9 +64,7 @@ class Asker:
     def forget(self) -> None:
         """Close what is open."""
         for name in list(self._silent):
-            call = self._silent.pop(name, None)
-            if call is not None:
-                call.connection.close()
+            self._drop(name)
 
     def ask(self, directory: str, siblings: Iterable[str], ask: Ask, deadline: float) -> dict[str, bytes]:
         """The answers by the name of the sibling's segment; of who has not answered by the deadline there is none.
@@ -115,9 +114,8 @@ class Asker:
         return again is not None
 
     def _drop(self, name: str) -> None:
-        call = self._silent.pop(name, None)
-        if call is not None:
-            call.connection.close()
+        with suppress(KeyError):  # another thread was quicker
+            self._silent.pop(name).connection.close()
 
 
 def _call(path: str, text: bytes) -> _Call | None:

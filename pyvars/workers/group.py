@@ -58,9 +58,9 @@ def is_running(process: Process) -> bool:
     return start_of(process.pid) == process.start != 0
 
 
-def name_of(owner: Process) -> str:
+def name_of(owner: Process, proc: str = PROC) -> str:
     """The name of the owner's group. The namespace of pids is in it: containers can share a directory."""
-    return f"g-{owner.pid}-{owner.start}-{_namespace()}"
+    return f"g-{owner.pid}-{owner.start}-{_namespace(proc)}"
 
 
 def owner_in(name: str) -> Process | None:
@@ -69,9 +69,9 @@ def owner_in(name: str) -> Process | None:
     return Process(int(match[1]), int(match[2])) if match and int(match[3]) == _namespace() else None
 
 
-def _namespace() -> int:
+def _namespace(proc: str = PROC) -> int:
     try:
-        return os.stat(f"{PROC}/self/ns/pid").st_ino
+        return os.stat(f"{proc}/self/ns/pid").st_ino
     except OSError:
         return 0
 

@@ -89,8 +89,7 @@ class Member:
                 self._roots[name] = ref(registry, partial(self._drop, name))
                 if self._tree is not None:
                     self._tree.add_root(name, registry)
-            if self._segment is None:
-                self._bind(None)
+            self._bind_once()
 
     def _drop(self, name: str, _: object) -> None:
         self._roots.pop(name, None)
@@ -115,6 +114,10 @@ class Member:
         self._hooked = True
         atexit.register(self._leave)
         follow(before=self.answerer.pause, in_parent=self._forked, first=self._abandon, then=self._after_fork)
+
+    def _bind_once(self) -> None:
+        if self._segment is None:
+            self._bind(None)
 
     def _bind(self, group: str | None) -> None:
         """Become a member of the group; if that cannot be, count in private memory, and say why."""
@@ -213,9 +216,8 @@ class Member:
         return name in self._answered
 
     def _answer(self, ask: Ask) -> bytes:
-        if ask.get("ask") == "vitals":
-            if self.own is not None:
-                self.own.write_vitals()
+        if ask.get("ask") == "vitals" and self.own is not None:
+            self.own.write_vitals()
             return b"{}"
         root = self._roots.get(str(ask.get("root")))
         registry = root() if root is not None else None
@@ -233,8 +235,7 @@ class Member:
             self._move()
         if self._segment is None and monotonic() - self._tried > RETRY_SECONDS and self._roots:
             with self._lock:
-                if self._segment is None:
-                    self._bind(None)
+                self._bind_once()
 
     def _move(self) -> None:
         """Go on in the place of the new user, which those who changed likewise can read."""

@@ -35,18 +35,18 @@ def read_retired(directory: str, before: Peer | None) -> Peer | None:
 def fold(directory: str, own: str, live: Sequence[Layout]) -> bool:
     """Move the numbers of the dead segments in the directory to the file of the retired, and remove the segments.
 
-    `own` is the name of this process's segment, `live` what live workers show. False if another process is about it,
-    or there is no room: then the dead segments stay, and count where they are.
+    `own` is the name of this process's segment, `live` what live workers show. False if nothing was moved: another
+    process is about it, or there is no room, or they are damaged; then the dead segments stay, and count where they
+    are.
     """
     try:
         with exclusive(directory):
-            _fold(directory, own, live)
+            return _fold(directory, own, live)
     except OSError:
         return False
-    return True
 
 
-def _fold(directory: str, own: str, live: Sequence[Layout]) -> None:
+def _fold(directory: str, own: str, live: Sequence[Layout]) -> bool:
     retired = None
     with suppress(ValueError):  # damaged: better to begin again than never to fold any more
         retired = read_retired(directory, None)
@@ -70,6 +70,7 @@ def _fold(directory: str, own: str, live: Sequence[Layout]) -> None:
         for path in (name, socket_of(name)):
             with suppress(OSError):
                 os.unlink(os.path.join(directory, path))
+    return bool(present)
 
 
 def _clean(directory: str, names: Sequence[str]) -> None:

@@ -9,7 +9,8 @@ Nothing is kept for a number but its variable and the place of its record, in tw
 
 from array import array
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from threading import Lock
 from typing import TypeAlias, cast
 from weakref import ref
@@ -50,14 +51,17 @@ class Tree:
         """Why some number is private to this process; empty if none is."""
         self._segment = segment
         self._held: list[NumberCell | _Watch | None] = [None] * FIRST_WORD  # by word
-        self._places = array("Q", bytes(8 * FIRST_WORD))  # of the record of each word
+        self._places = array("I", bytes(4 * FIRST_WORD))  # of the record of each word
         self._more: dict[int, list[int]] = {}  # further places, of variables that have several names
-        self._waiting: deque[tuple[_Watch, str | None, Before]] = deque()
+        self._waiting: deque[Callable[[], None]] = deque()
         self._busy = Lock()
         self._closed = False
 
     def add_root(self, name: str, registry: Registry) -> None:
         """Share a registry under a name that is its name in the siblings too, for as long as it lives."""
+        self._do(partial(self._add_root, name, registry))
+
+    def _add_root(self, name: str, registry: Registry) -> None:
         if (word := self._word(registry)) != 0:  # it stands in another one already
             self._link(0, name, CONTAINER, word, gauge=False, place=0)
             return
@@ -70,7 +74,7 @@ class Tree:
         except OSError as error:
             self.error = error.strerror or str(error)
             return
-        self.changed(watch, None, None)
+        self._waiting.append(partial(self._process, watch, None, None))
 
     def leave(self) -> None:
         """Follow no more changes: the interpreter is on its way out."""
@@ -102,11 +106,15 @@ class Tree:
 
     def changed(self, watch: _Watch, key: str | None, before: Before) -> None:
         """Something else stands under the key than `before`; under any key that `before` has, if it is None."""
-        self._waiting.append((watch, key, before))
+        self._do(partial(self._process, watch, key, before))
+
+    def _do(self, change: Callable[[], None]) -> None:
+        """Make a change of records, unless somebody is about that: then after it."""
+        self._waiting.append(change)
         while self._waiting and not self._closed and self._busy.acquire(blocking=False):
             try:
                 while self._waiting and not self._closed:
-                    self._process(*self._waiting.popleft())
+                    self._waiting.popleft()()
             finally:
                 self._busy.release()
 
@@ -184,7 +192,7 @@ class Tree:
             watch = _Watch(self, cast("Container", var), word)
             self._hold(watch, word)
             cast("Container", var).watcher = watch
-            self._waiting.append((watch, None, None))
+            self._waiting.append(partial(self._process, watch, None, None))
         return word
 
     def _hold(self, what: NumberCell | _Watch, word: int) -> None:
@@ -232,16 +240,14 @@ class Tree:
         self._more.pop(word, None)
         if isinstance(held, NumberCell):
             held.unbind()
-        elif held is not None:
-            container = held.get()
-            if container is not None:
-                container.watcher = None
-                for key, var in (container.children() or {}).items():
-                    child, place = self._find(word, key, var)
-                    if place:
-                        self._unlink(child, place)
-            else:
-                self._unlink_children(word)
+        elif held is not None and (container := held.get()) is not None:
+            container.watcher = None
+            for key, var in (container.children() or {}).items():
+                child, place = self._find(word, key, var)
+                if place:
+                    self._unlink(child, place)
+        else:
+            self._unlink_children(word)
         self._segment.free(word)
 
     def _unlink_children(self, parent: int) -> None:

@@ -15,11 +15,11 @@ from timeit import Timer
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 import pyvars
 
-from .table import RATIOS, nanoseconds, print_table, ratio_row, take_turns
+from .table import nanoseconds, ratio_row, take_turns
 
 PROCESSES = 8
 ROUNDS = 6  # of a process
@@ -34,6 +34,8 @@ COMPARED = (
     ("an_int.add()", "counter.inc()", 0.15),
     ("an_int.add()", "otel_counter.add(1)", 0.02),
     ('a_map.add("paid")', 'labelled.labels("paid").inc()', 0.08),
+    ("a_histogram.observe(0.25)", "an_int.add()", 2.5),
+    ("a_histogram.observe(0.25)", "histogram.observe(0.25)", None),
     ("an_int.add(5)", "counter.inc(5)", None),
     ("a_float.add(0.5)", "counter.inc(0.5)", None),
 )
@@ -46,10 +48,12 @@ def measure(_):
     names = {
         "an_int": pyvars.Int(),
         "a_float": pyvars.Float(),
+        "a_histogram": pyvars.Histogram(),
         "a_map": pyvars.Map(),
         "text": "",
         "counter": Counter("orders", "Orders", registry=registry),
         "labelled": Counter("orders_by_state", "Orders by state", ["state"], registry=registry),
+        "histogram": Histogram("seconds", "Seconds", registry=registry),
         "otel_counter": meter.create_counter("orders"),
     }
     names["a_map"].add("paid")  # a present key is to be measured; prometheus_client's is made in the first round
@@ -88,11 +92,3 @@ def rows():
     threads = f"{THREADS} threads, one Int", "the same total in 1 thread", 1.5
     for (ours, peer, target), rounds in zip((*COMPARED, threads), zip(*processes, strict=True), strict=True):
         yield ratio_row(ours, peer, list(chain.from_iterable(rounds)), nanoseconds, at_most=target)
-
-
-def main():
-    print_table("Counting", RATIOS, list(rows()))
-
-
-if __name__ == "__main__":
-    main()

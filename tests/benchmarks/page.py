@@ -149,28 +149,52 @@ def rested_row(what, ours, go):
     return ratio_row(what, "Go's expvar.Handler", take_turns(of_ours, of_go, RESTED_ROUNDS), nanoseconds)
 
 
+def growth_row(many, few):
+    """How much more a variable of a large page costs than one of a small page."""
+
+    def of_each(ours, pages):
+        return lambda: median(ours.times(pages, expire)) / len(ours.ints)
+
+    pairs = take_turns(of_each(many, 5), of_each(few, 200), ROUNDS)
+    what, against = f"a variable on a cold page, N = {len(many.ints):,}", f"the same, N = {len(few.ints):,}"
+    return ratio_row(what, against, pairs, nanoseconds, at_most=1.6)
+
+
 def pages_in_a_round(ns):
     return max(5, int(ROUND_NS / ns))
 
 
-def main():
-    rows = {"cold": [], "flood": []}
+def both_sides():
+    """Each size, and both sides with that many Ints, which say the same."""
     with tempfile.TemporaryDirectory() as folder:
         program = build(folder)
-        for size, cold, flood in ((10, 1.0, 0.5), (1_000, 0.7, 0.6), (10_000, 0.5, None), (100_000, 0.4, None)):
+        for size in (10, 1_000, 10_000, 100_000):
             ours = Ours(size)
             with Go(program, size) as go:
                 check(ours.body(), size)
                 check(go.body(), size)
-                rows["cold"].append(row(f"cold page, N = {size:,}", ours, go, expire, target=cold))
-                rows["flood"].append(row(f"flood, N = {size:,}", ours, go, target=flood))
-                if size == 1_000:
-                    rows["cold"].append(rested_row(f"cold page, N = {size:,}, rested", ours, go))
-                    rows["flood"].append(row(f"flood, N = {size:,}, mean", ours, go, mean=True))
-                    rows["flood"].append(row(f"flood, N = {size:,}, counting", ours, go, ours.count_all))
+                yield size, ours, go
             del ours
             gc.collect()
-    print_table("A page of N Ints with all built-ins", RATIOS, rows["cold"] + rows["flood"])
+
+
+def cold_rows():
+    for size, ours, go in both_sides():
+        target = {10: 1.0, 1_000: 0.7, 10_000: 0.5, 100_000: 0.4}[size]
+        yield row(f"cold page, N = {size:,}", ours, go, expire, target=target)
+        if size == 100_000:
+            yield growth_row(ours, Ours(1_000))
+
+
+def main():
+    rows = []
+    for size, ours, go in both_sides():
+        rows.append(row(f"flood, N = {size:,}", ours, go, target={10: 0.5, 1_000: 0.6}.get(size)))
+        if size == 1_000:
+            rows.append(row(f"flood, N = {size:,}, mean", ours, go, mean=True))
+            rows.append(row(f"flood, N = {size:,}, counting", ours, go, ours.count_all))
+            rows.append(rested_row(f"cold page, N = {size:,}, rested", ours, go))
+    print_table("A page of N Ints with all built-ins", RATIOS, rows)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from statistics import median
 
-from .table import RATIOS, print_table, ratio_row, verdict
+from .table import ratio_row, verdict
 
 ROUNDS = 60
 
@@ -84,11 +84,3 @@ def rows():
     share = median(costs)
     ours = f"{share * 1e3:.2f} ms"
     yield ("CPU of the pages of a second", "a second", ours, "1 s", f"{share:.4f}", "", *verdict(share, at_most=0.003))
-
-
-def main():
-    print_table("The side port beside a program", RATIOS, list(rows()))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,10 @@
 """What type checkers must see of the public API. Checked by mypy and pyright, never run."""
 
-from collections.abc import Callable, ItemsView
+from collections.abc import AsyncGenerator, Callable, Generator, ItemsView
 from typing import Never, assert_type
 
 import pyvars
-from pyvars import Float, Func, Int, Map, Metadata, Registry, String, Var, publish
+from pyvars import Float, Func, Histogram, Int, Map, Metadata, Registry, String, Var, publish
 from pyvars.asgi import DebugApp, VarsMiddleware
 from pyvars.health import HealthApp, check
 from pyvars.runtime import install
@@ -82,6 +82,42 @@ assert_type(db(), bool)
 assert_type(publish("in_use", lambda: 1, combine="sum"), Func)
 assert_type(pyvars.serve(6060).serving, bool)
 
+seconds = publish("seconds", Histogram(), unit="seconds")
+assert_type(seconds, Histogram)
+assert_type(seconds.buckets(), list[tuple[float, int]])
+
+
+@seconds.time()
+@Int(gauge=True).track()
+def work(number: int, *, word: str = "") -> bytes:
+    return word.encode() * number
+
+
+@seconds.time()
+async def fetch(number: int) -> str:
+    return str(number)
+
+
+@seconds.time()
+def lines(number: int) -> Generator[str, int, bool]:
+    yield str(number)
+    return True
+
+
+@seconds.time()
+async def stream(number: int) -> AsyncGenerator[str, int]:
+    yield str(number)
+
+
+async def use() -> None:
+    assert_type(work(1, word="a"), bytes)
+    assert_type(await fetch(1), str)
+    assert_type(lines(1), Generator[str, int, bool])
+    assert_type(stream(1), AsyncGenerator[str, int])
+    with seconds.time():
+        pass
+
+
 # Mistakes that a type checker must find: an unused `type: ignore` is an error itself.
 publish("x", 3)  # type: ignore[call-overload]
 publish(3, Int())  # type: ignore[call-overload]
@@ -92,6 +128,9 @@ Float().add("1")  # type: ignore[arg-type]
 String(3)  # type: ignore[arg-type]
 Map(label=3)  # type: ignore[arg-type]
 Map().add(3)  # type: ignore[arg-type]
+seconds.observe("1")  # type: ignore[arg-type]
+work("1")  # type: ignore[arg-type]
+seconds.time()(3)  # type: ignore[type-var]
 Map()["a"] = 3  # type: ignore[index]
 registry["a"] = Int()  # type: ignore[index]
 publish("x", Int(), combine="sum")  # type: ignore[call-overload]
