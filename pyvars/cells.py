@@ -16,6 +16,7 @@ or profile function (sys.settrace, sys.setprofile) that counts while it is traci
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from operator import index
 from threading import RLock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
@@ -262,11 +263,9 @@ native: bool = False
 """Whether the cells are those in C."""
 
 if not TYPE_CHECKING and os.environ.get("PYVARS_NATIVE") != "0":
-    try:
+    with suppress(ImportError):  # it was installed without a compiler
         from pyvars import _cells
-    except ImportError:  # it was installed without a compiler
-        pass
-    else:
+
         native = True
         leaf = _cells.leaf
 

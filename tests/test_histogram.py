@@ -1,6 +1,7 @@
 """Histogram: what is told of what was observed, how it is bounded, and how workers' ones come together."""
 
 import asyncio
+import functools
 import inspect
 import json
 import math
@@ -320,6 +321,14 @@ def test_a_block_is_timed_and_tracked(clock: Clock) -> None:
     with pytest.raises(ZeroDivisionError), seconds.time():
         1 / 0
     assert seconds.count == 2
+
+
+def test_a_partial_function_is_what_it_is_made_of(clock: Clock) -> None:
+    function, run = kinds_of_functions(clock)[1]
+    seconds = Histogram()
+    timed = seconds.time()(functools.partial(function, word="w"))
+    assert run(timed(7)) == "w7"
+    assert seconds.sum == 2
 
 
 def test_only_a_level_can_be_tracked() -> None:

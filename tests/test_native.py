@@ -134,6 +134,50 @@ def test_shared_memory_is_checked() -> None:
     assert (words[0], number.value) == (9, 0)
 
 
+@pytest.mark.usefixtures("both_kinds")
+def test_what_is_bound_is_written_through() -> None:
+    ints, floats = memoryview(array("q", [0] * 3)), memoryview(array("d", [0.0] * 3))
+    number, total, states = Int(1), Float(0.5), Map()
+    states.add("a")
+    states.add("half", 0.5)
+    for bound, words, index in (
+        (number, ints, 1),
+        (total, floats, 1),
+        (states.var("a"), ints, 2),
+        (states.var("half"), floats, 2),
+    ):
+        bound.bind(words, index)  # type: ignore[attr-defined]
+    assert (ints.tolist(), floats.tolist()) == ([0, 1, 1], [0.0, 0.5, 0.5])
+    number.add()
+    number.add(True)
+    total.add()
+    states.add("a")
+    states.add("a", True)
+    states.add("half", 1)
+    assert (ints.tolist(), floats.tolist()) == ([0, 3, 3], [0.0, 1.5, 1.5])
+    number.set(7)
+    total.set(7)
+    assert (ints.tolist(), floats.tolist()) == ([0, 7, 3], [0.0, 7.0, 1.5])
+    states.add("a", 0.5)  # it is a Float now, which is nowhere yet
+    assert states["a"] == 3.5
+    assert ints[2] == 3
+
+
+@pytest.mark.usefixtures("both_kinds")
+def test_two_that_come_to_a_bucket_first_share_its_cell() -> None:
+    seconds = Histogram()
+    assert seconds._first(7) is seconds._first(7)
+
+
+def test_figures_in_python() -> None:
+    code = """
+from pyvars.runtime import allocators, proc
+print(allocators.pymalloc(), proc.status("/nowhere"), proc.status()["VmRSS"] > 0)
+"""
+    for kind in ("0", "1"):
+        assert output(code, PYVARS_NATIVE=kind, PYTHONMALLOC="malloc") == "None {} True\n"
+
+
 @native
 def test_what_no_program_should_call_is_refused_and_not_a_crash() -> None:
     from pyvars import _cells

@@ -359,6 +359,20 @@ def test_a_subclass_may_say_something_else_and_may_break(registry: Registry, pag
     assert page("/debug/vars/careless") is None
 
 
+def test_a_text_that_is_none_costs_only_itself(registry: Registry, page: Read) -> None:
+    class Careless(String):
+        def spoil(self) -> None:
+            self._value = {1}
+
+    careless = registry.publish("careless", Careless("text"))
+    registry.publish("n", Int(7))
+    assert page() == {"careless": "text", "n": 7}
+    careless.spoil()
+    shown = page()
+    assert set(shown.pop("pyvars.errors")) == {"careless"}
+    assert shown == {"careless": None, "n": 7}
+
+
 def test_the_page_is_the_same_with_either_kind_of_cells() -> None:
     code = """
 import pyvars
