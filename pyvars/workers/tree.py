@@ -106,6 +106,8 @@ class Tree:
 
     def changed(self, watch: _Watch, key: str | None, before: Before) -> None:
         """Something else stands under the key than `before`; under any key that `before` has, if it is None."""
+        if self._closed:  # at the end a registry may outlive the names in this module
+            return
         self._do(partial(self._process, watch, key, before))
 
     def _do(self, change: Callable[[], None]) -> None:
