@@ -30,7 +30,7 @@ WINDOW = 8
 def program(*names: str) -> str:
     found = next((path for name in names if (path := shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin"))), None)
     if found is None:
-        package = "prometheus-alertmanager" if "alertmanager" in names[0] else "prometheus"
+        package = "prometheus" if names[0] in ("prometheus", "promtool") else "prometheus-alertmanager"
         pytest.skip(f"{names[0]} is not installed (Debian's package {package})")
     return found
 
