@@ -310,3 +310,14 @@ print(json.dumps(page()["n"]))
     # Unmeasured: coverage would take its turns with these threads when it saves what it has, which may take long.
     done = run(PAGE + CARRIER + code, check=False, **UNMEASURED)
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+
+
+def test_what_is_published_after_the_end_is_left_alone() -> None:
+    """As is a registry that goes after the names of a module have gone."""
+    code = """
+import atexit, pyvars
+atexit.register(lambda: print(len(pyvars.publish("late", pyvars.Map()))))
+from pyvars.asgi import DebugApp
+DebugApp()
+"""
+    assert output(code) == "0\n"
