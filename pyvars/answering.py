@@ -30,6 +30,7 @@ class Answering:
         self._root: str = environ.get("SCRIPT_NAME", "")  # an application may change both
         self._route = UNMATCHED
         self._headers: Any = ()
+        self._next: Callable[[], bytes] | None = None
         self._open = True
         self._status = self._size = 0
         traffic.begin()
@@ -50,7 +51,7 @@ class Answering:
 
     def with_body(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """The body to be handed to the server."""
-        if isinstance(body, list | tuple) and self._status:
+        if type(body) in (list, tuple) and self._status:
             # It is all there, so it is counted now: servers ask a list for its length, to tell Content-Length.
             self._size += sum(map(len, body))
             self._end(False)
@@ -72,15 +73,17 @@ class Answering:
         return hasattr(body, "fileno") or hasattr(body, "filelike") or type(body) is wrapper
 
     def _announced(self) -> int:
-        return next((int(value) for name, value in self._headers if name.lower() == "content-length"), 0)
+        said = (value for name, value in self._headers if name.lower() == "content-length")
+        return next((int(value) for value in said if value.isdecimal()), 0)
 
     def __iter__(self) -> Iterator[bytes]:
-        self._next = iter(self._body).__next__
-        return self
+        return self  # whoever asks twice goes on, and does not begin again
 
     def __next__(self) -> bytes:
         try:
-            part = self._next()  # type: ignore[misc]
+            if self._next is None:
+                self._next = iter(self._body).__next__
+            part = self._next()
         except StopIteration:
             self._end(False)
             raise

@@ -20,18 +20,17 @@ _REST = "/{path}"  # how the path_format of a Mount ends
 def of_scope(scope: Mapping[str, Any], root: str) -> str:
     """The template, from the scope that an application was given with `root` as its root_path, and has handled."""
     route = scope.get("route")
-    if scope.get("fastapi"):
-        route = _included(scope["fastapi"], route)
     path: Any = getattr(route, "path_format", None)
-    if path.__class__ is str and path[-7:] != _REST and scope.get("root_path", "") == root:
-        return path or "/"  # most end here: no Mount on the way
+    plain = path.__class__ is str and path and path[-7:] != _REST
+    if plain and scope.get("root_path", "") == root and not scope.get("fastapi"):
+        return str(path)  # most end here: no Mount and no included router on the way
     try:
-        return _template(scope, root, route, path) or "/"
+        return _template(scope, root, route) or "/"
     except Exception:  # whose objects these are is not known: they may not be what they look like
         return UNMATCHED
 
 
-def _included(fastapi: Any, route: object) -> object:
+def _included(fastapi: Any, route: object) -> Any:
     """What knows the whole path: a route of a router that is included under a prefix knows the part behind that."""
     context = fastapi.get("effective_route_context")
     if context is None or (route is not None and context.original_route is not route):
@@ -39,7 +38,10 @@ def _included(fastapi: Any, route: object) -> object:
     return context.starlette_route or context
 
 
-def _template(scope: Mapping[str, Any], root: str, route: Any, path: object) -> str:
+def _template(scope: Mapping[str, Any], root: str, route: Any) -> str:
+    if scope.get("fastapi"):
+        route = _included(scope["fastapi"], route)
+    path: object = getattr(route, "path_format", None)
     if not isinstance(path, str):
         return _untold(scope, root)
     mount = hasattr(route, "routes")

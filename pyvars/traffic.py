@@ -78,8 +78,12 @@ class _Observers(dict[str, Callable[[float], None]]):
         self._shown = shown
 
     def __missing__(self, route: str) -> Callable[[float], None]:
-        if len(self) >= MAX_ROUTES or not 0 < len(route.encode(errors="surrogatepass")) <= MAX_KEY_BYTES:
+        full = len(self) - (OTHER in self) >= MAX_ROUTES
+        if full or not 0 < len(route.encode(errors="surrogatepass")) <= MAX_KEY_BYTES:
             route = OTHER
+        known = self.get(route)
+        if known is not None:
+            return known
         new = Histogram()
         observe = self.setdefault(route, new.observe)
         if observe == new.observe:  # else another thread was first
