@@ -13,7 +13,7 @@ third into looking up and calling what counts, and the rest into reading message
 typedef struct {
     PyObject_HEAD
     vectorcallfunc call;
-    PyObject *parts, *scope, *receive, *send, *root;
+    PyObject *parts, *scope, *receive, *send;
     double started;
     Py_ssize_t size;
     long status;
@@ -22,11 +22,11 @@ typedef struct {
 
 /* The words looked for in scopes and messages; interned, so that finding one takes one comparison. */
 #define WORDS(word)                                                                                                    \
-    word(type) word(body) word(more_body) word(status) word(route) word(fastapi) word(path_format) word(root_path)     \
-        word(method) word(begin) word(parts) word(HEAD)
+    word(type) word(body) word(more_body) word(status) word(route) word(fastapi) word(path_format) word(app_root_path)     \
+        word(method) word(parts) word(HEAD)
 #define DECLARE(word) static PyObject *w_##word;
 WORDS(DECLARE)
-static PyObject *response_start, *response_body, *rest, *other, *empty, *one_less;
+static PyObject *response_start, *response_body, *rest, *other, *one_less;
 static PyObject *classes[6];
 
 static double
@@ -123,24 +123,23 @@ count(PyObject *Py_UNUSED(module), PyObject *arguments)
 static PyObject *
 route_of(Exchange *exchange)
 {
-    PyObject *route = NULL, *path = NULL, *root = NULL, *found = NULL;
+    PyObject *route = NULL, *path = NULL, *mounted = NULL, *found = NULL;
     int special = is_true(exchange->scope, w_fastapi);
     if (special == 0 && (route = find(exchange->scope, w_route)) != NULL &&
         (path = PyObject_GetAttr(route, w_path_format)) != NULL && PyUnicode_CheckExact(path) &&
         PyUnicode_GET_LENGTH(path) && !PyUnicode_Tailmatch(path, rest, 0, PY_SSIZE_T_MAX, 1)) {
-        root = find(exchange->scope, w_root_path);
-        if (!PyErr_Occurred() && PyUnicode_Check(exchange->root) && PyUnicode_Check(root == NULL ? empty : root) &&
-            PyUnicode_Compare(root == NULL ? empty : root, exchange->root) == 0)
+        mounted = find(exchange->scope, w_app_root_path);
+        if (mounted == NULL && !PyErr_Occurred())
             found = Py_NewRef(path);
     }
     Py_XDECREF(route);
     Py_XDECREF(path);
-    Py_XDECREF(root);
+    Py_XDECREF(mounted);
     if (found == NULL) {
         PyErr_Clear();
         PyObject *routes = PyImport_ImportModule("pyvars.routes");
         if (routes != NULL)
-            found = PyObject_CallMethod(routes, "of_scope", "OO", exchange->scope, exchange->root);
+            found = PyObject_CallMethod(routes, "of_scope", "O", exchange->scope);
         Py_XDECREF(routes);
     }
     return found;
@@ -220,12 +219,16 @@ failed:
     return NULL;
 }
 
+/* Without a tuple for the arguments, which would take as long as the rest of it. */
 static PyObject *
-exchange_new(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(names))
+exchange_make(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names)
 {
-    PyObject *traffic, *scope, *receive, *send;
-    if (!PyArg_UnpackTuple(arguments, "Exchange", 4, 4, &traffic, &scope, &receive, &send))
+    PyTypeObject *type = (PyTypeObject *)self;
+    if (PyVectorcall_NARGS(flags) != 4 || names != NULL) {
+        PyErr_SetString(PyExc_TypeError, "Exchange() takes a Traffic, scope, receive and send");
         return NULL;
+    }
+    PyObject *traffic = arguments[0], *scope = arguments[1], *receive = arguments[2], *send = arguments[3];
     PyObject *parts = PyObject_GetAttr(traffic, w_parts);
     if (parts == NULL || !is_parts(parts)) {
         Py_XDECREF(parts);
@@ -241,11 +244,8 @@ exchange_new(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(names)
     exchange->scope = Py_NewRef(scope);
     exchange->receive = Py_NewRef(receive);
     exchange->send = Py_NewRef(send);
-    exchange->root = find(scope, w_root_path);
-    if (exchange->root == NULL && !PyErr_Occurred())
-        exchange->root = Py_NewRef(empty);
     exchange->open = 1;
-    if (exchange->root == NULL || call(PyTuple_GET_ITEM(parts, IN_FLIGHT), NULL)) {
+    if (call(PyTuple_GET_ITEM(parts, IN_FLIGHT), NULL)) {
         Py_DECREF(exchange);
         return NULL;
     }
@@ -270,7 +270,6 @@ exchange_traverse(Exchange *exchange, visitproc visit, void *arg)
     Py_VISIT(exchange->scope);
     Py_VISIT(exchange->receive);
     Py_VISIT(exchange->send);
-    Py_VISIT(exchange->root);
     return 0;
 }
 
@@ -281,7 +280,6 @@ exchange_clear(Exchange *exchange)
     Py_CLEAR(exchange->scope);
     Py_CLEAR(exchange->receive);
     Py_CLEAR(exchange->send);
-    Py_CLEAR(exchange->root);
     return 0;
 }
 
@@ -310,7 +308,6 @@ static PyMemberDef exchange_members[] = {
 };
 static PyType_Slot exchange_slots[] = {
     {Py_tp_doc, "What stands in for `receive` and `send` of one request."},
-    {Py_tp_new, exchange_new},
     {Py_tp_call, PyVectorcall_Call},
     {Py_tp_traverse, exchange_traverse},
     {Py_tp_clear, exchange_clear},
@@ -320,7 +317,8 @@ static PyType_Slot exchange_slots[] = {
     {0, NULL},
 };
 static PyType_Spec exchange_spec = {"pyvars._traffic.Exchange", sizeof(Exchange), 0,
-                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
+                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
+                                        Py_TPFLAGS_DISALLOW_INSTANTIATION,
                                     exchange_slots};
 
 static int
@@ -333,13 +331,14 @@ module_exec(PyObject *module)
     response_body = PyUnicode_InternFromString("http.response.body");
     rest = PyUnicode_InternFromString("/{path}");
     other = PyUnicode_InternFromString("__other__");
-    empty = PyUnicode_InternFromString("");
     one_less = PyLong_FromLong(-1);
     for (int n = 0; n < 6; n++)
         classes[n] = PyUnicode_InternFromString(names[n]);
     if (PyErr_Occurred())
         return -1;
     PyObject *type = PyType_FromModuleAndSpec(module, &exchange_spec, NULL);
+    if (type != NULL)
+        ((PyTypeObject *)type)->tp_vectorcall = exchange_make;
     int failed = type == NULL || PyModule_AddType(module, (PyTypeObject *)type) < 0;
     Py_XDECREF(type);
     return failed ? -1 : 0;

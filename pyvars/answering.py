@@ -19,8 +19,26 @@ class Answering:
     It ends when the body is exhausted, or closed before that.
     """
 
-    __slots__ = ("_body", "_done", "_environ", "_headers", "_method", "_next", "_open", "_root", "_route", "_size")
-    __slots__ += ("_start", "_started", "_status", "_write")
+    __slots__ = (
+        "_body",
+        "_done",
+        "_environ",
+        "_headers",
+        "_method",
+        "_next",
+        "_open",
+        "_root",
+        "_route",
+        "_size",
+        "_start",
+        "_started",
+        "_status",
+        "_write",
+    )
+
+    _body: Iterable[bytes]
+    _next: Callable[[], bytes] | None
+    _write: Callable[[bytes], object]
 
     def __init__(self, traffic: Traffic, environ: "WSGIEnvironment", start_response: "StartResponse") -> None:
         self._done = traffic.done
@@ -30,7 +48,6 @@ class Answering:
         self._root: str = environ.get("SCRIPT_NAME", "")  # an application may change both
         self._route = UNMATCHED
         self._headers: Any = ()
-        self._next: Callable[[], bytes] | None = None
         self._open = True
         self._status = self._size = 0
         traffic.begin()
@@ -62,7 +79,7 @@ class Answering:
             self._end(False)
             return body
         self._body = body
-        self._next: Callable[[], bytes] | None = None
+        self._next = None
         return self
 
     def _is_file(self, body: object) -> bool:

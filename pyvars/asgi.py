@@ -29,6 +29,8 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 MAX_THREADS = 4
 """For pages with functions: two render, two wait for them; further ones wait on the loop, at no cost."""
 
+_requested = REQUESTS.add  # looked up once, not for each request
+
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -42,7 +44,7 @@ class SiteApp:
         """Serve one connection. It needs nothing at startup and shutdown, and refuses WebSockets."""
         watch()
         if scope["type"] == "http":
-            REQUESTS.add()
+            _requested()
             await reply(await respond(self._site, scope), send)
         elif scope["type"] == "websocket":
             await receive()
@@ -81,7 +83,7 @@ class Middleware:
             await self.app(scope, receive, send)
             return
         if self._site is not None:
-            REQUESTS.add()
+            _requested()
             if "/debug/" in path and scope["type"] == "http":
                 watch()
                 response = await respond(self._site, scope)

@@ -21,7 +21,7 @@ class Exchange:
     the application does after that, such as Starlette's background tasks, is not part of it.
     """
 
-    __slots__ = ("_done", "_gone", "_receive", "_root", "_scope", "_send", "_size", "_started", "_status", "open")
+    __slots__ = ("_done", "_gone", "_receive", "_scope", "_send", "_size", "_started", "_status", "open")
 
     open: bool
     """Whether the last message is yet to come."""
@@ -37,7 +37,6 @@ class Exchange:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._root: str = scope.get("root_path", "")
         self.open = True
         self._gone = False
         self._status = self._size = 0
@@ -86,7 +85,7 @@ class Exchange:
             self.open = False
             seconds = perf_counter() - self._started
             scope = self._scope
-            self._done(scope["method"], self._status, of_scope(scope, self._root), self._size, seconds, failed)
+            self._done(scope["method"], self._status, of_scope(scope), self._size, seconds, failed)
 
     def leave(self, error: BaseException | None) -> None:
         """The application has returned, or raised, perhaps without an end to the body."""

@@ -17,15 +17,15 @@ TOLD = "pyvars.route"
 _REST = "/{path}"  # how the path_format of a Mount ends
 
 
-def of_scope(scope: Mapping[str, Any], root: str) -> str:
-    """The template, from the scope that an application was given with `root` as its root_path, and has handled."""
+def of_scope(scope: Mapping[str, Any]) -> str:
+    """The template, from the scope of a request that an application has handled."""
     route = scope.get("route")
     path: Any = getattr(route, "path_format", None)
     plain = path.__class__ is str and path and path[-7:] != _REST
-    if plain and scope.get("root_path", "") == root and not scope.get("fastapi"):
+    if plain and "app_root_path" not in scope and not scope.get("fastapi"):
         return str(path)  # most end here: no Mount and no included router on the way
     try:
-        return _template(scope, root, route) or "/"
+        return _template(scope, route) or "/"
     except Exception:  # whose objects these are is not known: they may not be what they look like
         return UNMATCHED
 
@@ -38,23 +38,24 @@ def _included(fastapi: Any, route: object) -> Any:
     return context.starlette_route or context
 
 
-def _template(scope: Mapping[str, Any], root: str, route: Any) -> str:
+def _template(scope: Mapping[str, Any], route: Any) -> str:
     if scope.get("fastapi"):
         route = _included(scope["fastapi"], route)
     path: object = getattr(route, "path_format", None)
     if not isinstance(path, str):
-        return _untold(scope, root)
+        return _untold(scope)
     mount = hasattr(route, "routes")
     if mount and route.routes:
         return UNMATCHED  # nothing below it, or that would stand in its place
     parameters = scope.get("path_params", {}).keys()
     if not parameters or (not mount and parameters <= route.param_convertors.keys()):
         # The Mounts on the way are in root_path as they were asked for, which is as they are written.
-        return scope.get("root_path", "").removeprefix(root) + (_REST if mount else path)
-    return _find(scope["router"].routes, _below(scope, root), lambda each, rest: each is route) or path
+        now: str = scope.get("root_path", "")
+        return now.removeprefix(_root(scope)) + (_REST if mount else path)
+    return _find(scope["router"].routes, _below(scope), lambda each, rest: each is route) or path
 
 
-def _untold(scope: Mapping[str, Any], root: str) -> str:
+def _untold(scope: Mapping[str, Any]) -> str:
     """The template where there is no route to tell it: from the endpoint, or the application said so itself."""
     for told in (scope.get(TOLD), scope.get("path_template")):  # the latter is Litestar's
         if isinstance(told, str):
@@ -67,11 +68,18 @@ def _untold(scope: Mapping[str, Any], root: str) -> str:
     def fits(route: Any, rest: str) -> bool:
         return getattr(route, "endpoint", getattr(route, "app", None)) is endpoint and route.path_regex.match(rest)
 
-    return _find(router.routes, _below(scope, root), fits) or UNMATCHED
+    return _find(router.routes, _below(scope), fits) or UNMATCHED
 
 
-def _below(scope: Mapping[str, Any], root: str) -> str:
+def _root(scope: Mapping[str, Any]) -> str:
+    """The prefix that the deployment has given the application: the first Mount keeps it, and adds itself behind."""
+    root: str = scope.get("app_root_path", scope.get("root_path", ""))
+    return root
+
+
+def _below(scope: Mapping[str, Any]) -> str:
     path: str = scope["path"]
+    root = _root(scope)
     return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 

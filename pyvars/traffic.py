@@ -11,7 +11,7 @@ from pyvars.errors import DuplicateNameError
 from pyvars.histogram import Histogram
 from pyvars.map import MAX_KEY_BYTES, OTHER, Map
 from pyvars.registry import Registry
-from pyvars.variables import Int
+from pyvars.variables import Int, Var
 
 __all__ = ("LEFT", "MAX_ROUTES", "NAME", "UNMATCHED", "Traffic", "traffic")
 
@@ -95,9 +95,7 @@ Add: TypeAlias = Callable[..., None]
 Parts: TypeAlias = tuple[Add, Add, Add, Add, frozenset[str], Add, Add, Add, Add, _Observers]
 
 
-def count(
-    parts: Parts, method: str, status: int, route: str, size: int, seconds: float, failed: bool = False
-) -> None:
+def count(parts: Parts, method: str, status: int, route: str, size: int, seconds: float, failed: bool = False) -> None:
     """Count one request that has ended: the `done` of a Traffic."""
     in_flight, request, error, bytes_out, methods, add_method, add_status, add_route, observe, observers = parts
     in_flight(-1)
@@ -124,6 +122,7 @@ def traffic(registry: Registry) -> Traffic:
     Raises:
         DuplicateNameError: something else is published as `http`.
     """
+    present: Var | None
     try:
         present = registry.publish(NAME, Traffic(), help="HTTP requests", exist_ok=True)
     except DuplicateNameError:

@@ -545,11 +545,12 @@ class Unknown:
         ({"route": Odd()}, "unmatched"),
         ({"route": object()}, "unmatched"),
         ({"route": Unknown(), "path_params": {"a": 1}, "router": Router()}, "/unknown"),
-        ({"route": Unknown(), "root_path": "/x"}, "/x/unknown"),
+        ({"route": Unknown(), "root_path": "/x"}, "/unknown"),  # FastAPI(root_path="/x")
+        ({"route": Unknown(), "root_path": "/x/y", "app_root_path": "/x"}, "/y/unknown"),
         ({"endpoint": hello, "router": Router([Mount("/a", routes=[Route("/b", hello)])])}, "unmatched"),
         ({"fastapi": {"effective_route_context": None}, "route": Unknown()}, "/unknown"),
         ({"fastapi": 3, "route": Unknown()}, "unmatched"),
-        ({"root_path": 3, "route": Unknown()}, "unmatched"),
+        ({"root_path": 3, "app_root_path": "", "route": Unknown()}, "unmatched"),
     ],
 )
 def test_what_an_application_leaves_in_the_scope_does_no_harm(

@@ -15,7 +15,16 @@ from tests.services import fetch, free_port, service
 
 COMMANDS = {
     "uvicorn": ("uvicorn", "--port", "{port}", "--log-level", "critical", "tests.traffic_app:asgi"),
-    "uvicorn h11": ("uvicorn", "--http", "h11", "--port", "{port}", "--log-level", "critical", "tests.traffic_app:asgi"),
+    "uvicorn h11": (
+        "uvicorn",
+        "--http",
+        "h11",
+        "--port",
+        "{port}",
+        "--log-level",
+        "critical",
+        "tests.traffic_app:asgi",
+    ),
     "hypercorn": ("hypercorn", "-b", "127.0.0.1:{port}", "tests.traffic_app:asgi"),
     "gunicorn": (
         *("gunicorn", "--threads", "4", "-b", "127.0.0.1:{port}", "--log-level", "critical"),
