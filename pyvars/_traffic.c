@@ -1,8 +1,9 @@
 /* What every request pays, in C, for speed alone: Exchange of exchange.py and count() of traffic.py, which say what each
 does, and do the same in Python.
 
-A third of the time of a request that is counted in Python goes into creating and calling what stands in for `send`, a
-third into looking up and calling what counts, and the rest into reading messages and clock. */
+Counting the smallest request of Starlette adds 4.5 us to its 11 with these in Python, and 2 us with these in C. Of the
+latter 0.4 are the coroutine of the middleware, 0.1 the look at the path, 0.15 making an Exchange, 0.25 calling what
+counts, 0.1 the clock; the rest is the way between Python and C, twice for each message. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

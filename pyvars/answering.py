@@ -74,8 +74,7 @@ class Answering:
             self._end(False)
             return body
         if self._is_file(body):
-            if not self._size:
-                self._size = self._announced()
+            self._size = self._announced() or self._size
             self._end(False)
             return body
         self._body = body

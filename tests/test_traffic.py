@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -402,6 +404,25 @@ def test_routes_are_bounded(registry: Registry) -> None:
     http: Any = registry["http"]
     assert isinstance(http["seconds_by_route"], dict)
     assert isinstance(http.var("seconds"), Histogram)
+
+
+def test_two_threads_that_are_first_with_a_route(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one has put its Histogram there, while this one made its own."""
+    module = import_module("pyvars.traffic")
+    app = CountRequests(says_500, registry=registry)
+    made: list[object] = []
+
+    def make() -> object:
+        made.append(None)
+        if len(made) == 1:
+            with ThreadPoolExecutor() as pool:
+                pool.submit(ask, app).result()
+        return Histogram()
+
+    monkeypatch.setattr(module, "Histogram", make)
+    ask(app)
+    assert len(made) == 2
+    assert routes(registry) == {"unmatched": 2}
 
 
 def sub() -> Starlette:
