@@ -3,6 +3,7 @@
 make run                                         (or: python -m examples.shop)
 curl -X POST localhost:8000/orders -d amount=9.90
 curl localhost:8000/debug/vars
+curl localhost:8000/debug/vars/http              (the requests themselves)
 """
 
 import json
@@ -127,6 +128,7 @@ def main(port: int = 8000) -> None:
             f"  curl localhost:{port}/debug/vars\n"
             f"  curl localhost:{port}/debug/vars/orders\n"
             f"  curl 'localhost:{port}/debug/vars?name=orders'\n"
+            f"  curl localhost:{port}/debug/vars/http\n"
             f"  curl localhost:{twin_server.server_port}/debug/vars\n"
             f"  .venv/bin/pyvars get --human localhost:{port} orders memstats.HeapAlloc\n"
             "Ctrl-C closes it.",

@@ -9,6 +9,7 @@ General layout, for the reader. The core knows variables and names and does no I
 
     cells, counts, buckets -> variables, map, histogram -> registry
                                                  where numbers live; what can be published; under which name
+    traffic -> routes, exchange, answering       the variable `http`: what a request counts, and what one is
     runtime/                                     the built-in variables, one file each
     formats/                                     bytes from data
     workers/                                     the numbers of all worker processes on the page of each

@@ -4,19 +4,23 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import pyvars
 from pyvars.access import Access
+from pyvars.exchange import Exchange
 from pyvars.registry import Registry
+from pyvars.routes import tell
 from pyvars.runtime.event_loop import watch
 from pyvars.site.default import debug, variables
 from pyvars.site.http import Request, Response, deadline
 from pyvars.site.site import Site
+from pyvars.traffic import traffic
 from pyvars.workers import REQUESTS
 
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
     from anyio.lowlevel import RunVar
 
-__all__ = ("ASGIApp", "DebugApp", "SiteApp", "VarsMiddleware")
+__all__ = ("ASGIApp", "CountRequests", "DebugApp", "SiteApp", "VarsMiddleware")
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -24,6 +28,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 MAX_THREADS = 4
 """For pages with functions: two render, two wait for them; further ones wait on the loop, at no cost."""
+
+_requested = REQUESTS.add  # looked up once, not for each request
 
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -38,7 +44,7 @@ class SiteApp:
         """Serve one connection. It needs nothing at startup and shutdown, and refuses WebSockets."""
         watch()
         if scope["type"] == "http":
-            REQUESTS.add()
+            _requested()
             await reply(await respond(self._site, scope), send)
         elif scope["type"] == "websocket":
             await receive()
@@ -59,35 +65,78 @@ class DebugApp(SiteApp):
         super().__init__(debug(registry, access, prefix=""))
 
 
-class VarsMiddleware:
-    """A middleware that answers `/debug/vars` and `/debug/workers` itself and passes everything else on.
+class Middleware:
+    """Serves a site, or counts what passes, or both."""
 
-        app.add_middleware(VarsMiddleware)      # Starlette, FastAPI
-        app = VarsMiddleware(app)               # any ASGI application
-
-    It serves the default registry, or exactly what `registry` holds, to programs on this machine; the request of
-    anybody else goes to the application as if this were not here. Thread-safe.
-    """
-
-    def __init__(self, app: ASGIApp, *, registry: Registry | None = None, access: Access | None = None) -> None:
+    def __init__(self, app: ASGIApp, site: Site | None, counted: Registry | None) -> None:
         self.app = app
-        self._site = variables(registry, access)
+        self._site = site
+        self._traffic = None if counted is None else traffic(counted)
+        if counted is not None:
+            tell(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass on: what is not ours costs one look into the scope."""
+        """Answer, or pass on: what is not ours costs one look into the scope, and the counting of a request."""
         path = scope.get("path")
         if path is None:  # lifespan, the only kind of scope without
             watch()
             await self.app(scope, receive, send)
             return
-        REQUESTS.add()
-        if "/debug/" in path and scope["type"] == "http":
-            watch()
-            response = await respond(self._site, scope)
-            if response.ours:
-                await reply(response, send)
-                return
-        await self.app(scope, receive, send)
+        if self._site is not None:
+            _requested()
+            if "/debug/" in path and scope["type"] == "http":
+                watch()
+                response = await respond(self._site, scope)
+                if response.ours:
+                    await reply(response, send)
+                    return
+        if self._traffic is None or scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = Exchange(self._traffic, scope, receive, send)
+        try:
+            await self.app(scope, exchange.receive, exchange)
+        except BaseException as error:
+            exchange.leave(error)
+            raise
+        if exchange.open:
+            exchange.leave(None)
+
+
+class VarsMiddleware(Middleware):
+    """A middleware that answers `/debug/vars` and `/debug/workers`, passes everything else on, and counts that.
+
+        app.add_middleware(VarsMiddleware)      # Starlette, FastAPI
+        app = VarsMiddleware(app)               # any ASGI application
+
+    It serves the default registry, or exactly what `registry` holds, to programs on this machine; the request of
+    anybody else goes to the application as if this were not here. The requests that go to the application are counted
+    in the registry, as `http` (see `CountRequests`), those that are answered here are not; with `count=False` nothing
+    is counted. Thread-safe.
+
+    Raises:
+        DuplicateNameError: it is to count, and something else is published as `http`.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, registry: Registry | None = None, access: Access | None = None, count: bool = True
+    ) -> None:
+        super().__init__(app, variables(registry, access), (registry or pyvars.default_registry) if count else None)
+
+
+class CountRequests(Middleware):
+    """A middleware that counts requests in a registry, as `http`, and serves nothing.
+
+    It counts requests and errors (status 5xx, or the application raised), those in flight, bytes of bodies, requests by
+    method, class of status and template of the route, and how long they took, in all and by route. WebSockets are not
+    requests. Middlewares of one registry share what they count. Thread-safe.
+
+    Raises:
+        DuplicateNameError: something else is published as `http`.
+    """
+
+    def __init__(self, app: ASGIApp, *, registry: Registry | None = None) -> None:
+        super().__init__(app, None, registry or pyvars.default_registry)
 
 
 async def respond(site: Site, scope: Scope) -> Response:

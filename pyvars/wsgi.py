@@ -4,16 +4,21 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import pyvars
 from pyvars.access import Access
+from pyvars.answering import Answering
 from pyvars.registry import Registry
+from pyvars.routes import tell
 from pyvars.site.default import debug, variables
 from pyvars.site.http import Request, Response, deadline
+from pyvars.site.site import Site
+from pyvars.traffic import traffic
 from pyvars.workers import REQUESTS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ("DebugApp", "VarsMiddleware")
+__all__ = ("CountRequests", "DebugApp", "VarsMiddleware")
 
 
 class DebugApp:
@@ -33,30 +38,72 @@ class DebugApp:
         return _reply(self._site.respond(_request(environ)), start_response)
 
 
-class VarsMiddleware:
-    """A middleware that answers `/debug/vars` and `/debug/workers` itself and passes everything else on.
+class Middleware:
+    """Serves a site, or counts what passes, or both."""
+
+    def __init__(self, app: "WSGIApplication", site: Site | None, counted: Registry | None) -> None:
+        self.app = app
+        self._site = site
+        self._traffic = None if counted is None else traffic(counted)
+        if counted is not None:
+            tell(app)
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Answer, or pass on: what is not ours costs one look into the environ, and the counting of a request."""
+        if self._site is not None:
+            REQUESTS.add()
+            if "/debug/" in environ.get("PATH_INFO", ""):
+                response = self._site.respond(_request(environ))
+                if response.ours:
+                    return _reply(response, start_response)
+        if self._traffic is None:
+            return self.app(environ, start_response)
+        answering = Answering(self._traffic, environ, start_response)
+        try:
+            return answering.with_body(self.app(environ, answering.start))
+        except BaseException as error:
+            answering.fail(error)
+            raise
+
+
+class VarsMiddleware(Middleware):
+    """A middleware that answers `/debug/vars` and `/debug/workers`, passes everything else on, and counts that.
 
         app.wsgi_app = wsgi.VarsMiddleware(app.wsgi_app)                    # Flask
         application = wsgi.VarsMiddleware(get_wsgi_application())           # Django
 
     It serves the default registry, or exactly what `registry` holds, to programs on this machine; the request of
-    anybody else goes to the application as if this were not here. Thread-safe.
+    anybody else goes to the application as if this were not here. The requests that go to the application are counted
+    in the registry, as `http` (see `CountRequests`), those that are answered here are not; with `count=False` nothing
+    is counted. Thread-safe.
+
+    Raises:
+        DuplicateNameError: it is to count, and something else is published as `http`.
     """
 
     def __init__(
-        self, app: "WSGIApplication", *, registry: Registry | None = None, access: Access | None = None
+        self,
+        app: "WSGIApplication",
+        *,
+        registry: Registry | None = None,
+        access: Access | None = None,
+        count: bool = True,
     ) -> None:
-        self.app = app
-        self._site = variables(registry, access)
+        super().__init__(app, variables(registry, access), (registry or pyvars.default_registry) if count else None)
 
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Answer, or pass on: what is not ours costs one look into the environ."""
-        REQUESTS.add()
-        if "/debug/" in environ.get("PATH_INFO", ""):
-            response = self._site.respond(_request(environ))
-            if response.ours:
-                return _reply(response, start_response)
-        return self.app(environ, start_response)
+
+class CountRequests(Middleware):
+    """A middleware that counts requests in a registry, as `http`, and serves nothing: what `asgi.CountRequests` does.
+
+    A file that the application hands to the server (wsgi.file_wrapper) is passed on as it is, so that sendfile works;
+    its bytes are those that Content-Length says, its time ends there. Thread-safe.
+
+    Raises:
+        DuplicateNameError: something else is published as `http`.
+    """
+
+    def __init__(self, app: "WSGIApplication", *, registry: Registry | None = None) -> None:
+        super().__init__(app, None, registry or pyvars.default_registry)
 
 
 def _reply(response: Response, start_response: "StartResponse") -> Iterable[bytes]:

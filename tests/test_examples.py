@@ -62,6 +62,9 @@ def test_the_shop(shop: tuple[int, int]) -> None:
         assert page["stock"] == {"apple": 40, "pear": 12}
         assert page["memstats"]["HeapAlloc"] > 0
         assert page["asyncio"]["loops"] == 1
+        assert page["http"]["by_status"] == {"2xx": 5, "4xx": 2}  # of both
+        assert page["http"]["by_route"]["/orders"] >= 2
+        assert page["http"]["seconds"]["count"] == page["http"]["requests"] == 7
 
 
 def test_memory() -> None:

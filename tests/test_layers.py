@@ -31,6 +31,7 @@ ORDER = [
     "pyvars.errors",
     "pyvars._cells",
     "pyvars._figures",
+    "pyvars._traffic",
     "pyvars.cells",
     "pyvars.counts",
     "pyvars.buckets",
@@ -40,6 +41,10 @@ ORDER = [
     "pyvars.map",
     "pyvars.histogram",
     "pyvars.registry",
+    "pyvars.traffic",
+    "pyvars.routes",
+    "pyvars.exchange",
+    "pyvars.answering",
     "pyvars",
     "pyvars.runtime",
     "pyvars.runtime.*",
@@ -101,7 +106,7 @@ def modules() -> dict[str, ast.Module]:
     return found
 
 
-IN_C = ("pyvars._cells", "pyvars._figures")  # the first imports pyvars.cells, for its errors only
+IN_C = ("pyvars._cells", "pyvars._figures", "pyvars._traffic")  # the first imports pyvars.cells, for its errors only
 MODULES = {**modules(), **{name: ast.parse("") for name in IN_C}}
 
 

@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from pyvars.asgi import VarsMiddleware
+from pyvars.asgi import CountRequests, VarsMiddleware
 
 BODY = "Hello, world!"
 
@@ -27,11 +27,27 @@ class EmptyMiddleware:
         await self.app(scope, receive, send)
 
 
-MIDDLEWARE = {"bare": [], "wrapped": [Middleware(VarsMiddleware)], "empty": [Middleware(EmptyMiddleware)]}
+MIDDLEWARE = {
+    "bare": [],
+    "empty": [Middleware(EmptyMiddleware)],
+    "wrapped": [Middleware(VarsMiddleware)],
+    "serving": [Middleware(VarsMiddleware, count=False)],
+    "counting": [Middleware(CountRequests)],
+}
+PEERS = ("prometheus-fastapi-instrumentator", "starlette_exporter")
 
 
 def application(kind):
-    return Starlette(routes=[Route("/", hello)], middleware=MIDDLEWARE[kind])
+    app = Starlette(routes=[Route("/", hello)], middleware=MIDDLEWARE.get(kind, []))
+    if kind == "prometheus-fastapi-instrumentator":
+        from prometheus_fastapi_instrumentator import Instrumentator
+
+        Instrumentator().instrument(app)
+    elif kind == "starlette_exporter":
+        from starlette_exporter import PrometheusMiddleware
+
+        app.add_middleware(PrometheusMiddleware)
+    return app
 
 
 def main(kind):

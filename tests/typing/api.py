@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator, Callable, Generator, ItemsView
 from typing import Never, assert_type
 
 import pyvars
-from pyvars import Float, Func, Histogram, Int, Map, Metadata, Registry, String, Var, publish
-from pyvars.asgi import DebugApp, VarsMiddleware
+from pyvars import Float, Func, Histogram, Int, Map, Metadata, Registry, String, Var, publish, wsgi
+from pyvars.asgi import CountRequests, DebugApp, VarsMiddleware
 from pyvars.health import HealthApp, check
 from pyvars.runtime import install
 from pyvars.server import Server
@@ -69,6 +69,10 @@ assert_type(pyvars.serve(0, "::1", registry=registry).url, str)
 install(registry, cmdline="redacted", only=["gc"])
 DebugApp(registry)
 VarsMiddleware(DebugApp(), registry=registry)
+VarsMiddleware(DebugApp(), count=False)
+CountRequests(DebugApp(), registry=registry)
+wsgi.VarsMiddleware(wsgi.DebugApp(), count=False)
+wsgi.CountRequests(wsgi.DebugApp(), registry=registry)
 HealthApp(access=lambda request: request.peer == "10.0.0.1")
 
 
@@ -135,6 +139,8 @@ Map()["a"] = 3  # type: ignore[index]
 registry["a"] = Int()  # type: ignore[index]
 publish("x", Int(), combine="sum")  # type: ignore[call-overload]
 publish("x", lambda: 1, combine="mean")  # type: ignore[call-overload]
+CountRequests(DebugApp(), access=lambda request: True)  # type: ignore[call-arg]
+wsgi.CountRequests(DebugApp())  # type: ignore[arg-type]
 check("x")(3)  # type: ignore[type-var]
 check("x", timeout="1")  # type: ignore[arg-type]
 install(registry, cmdline="whole")  # type: ignore[arg-type]

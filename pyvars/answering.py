@@ -1,0 +1,130 @@
+"""Answering: one HTTP request under way through a WSGI application, until it is counted."""
+
+from collections.abc import Callable, Iterable, Iterator
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from pyvars.routes import of_environ
+from pyvars.traffic import LEFT, UNMATCHED, Traffic
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+__all__ = ("Answering",)
+
+
+class Answering:
+    """What stands in for `start_response`, and for the body of one request. No part of a body is held or changed.
+
+    It ends when the body is exhausted, or closed before that.
+    """
+
+    __slots__ = (
+        "_body",
+        "_done",
+        "_environ",
+        "_headers",
+        "_method",
+        "_next",
+        "_open",
+        "_root",
+        "_route",
+        "_size",
+        "_start",
+        "_started",
+        "_status",
+        "_write",
+    )
+
+    _body: Iterable[bytes]
+    _next: Callable[[], bytes] | None
+    _write: Callable[[bytes], object]
+
+    def __init__(self, traffic: Traffic, environ: "WSGIEnvironment", start_response: "StartResponse") -> None:
+        self._done = traffic.done
+        self._environ = environ
+        self._start = start_response
+        self._method: str = environ["REQUEST_METHOD"]
+        self._root: str = environ.get("SCRIPT_NAME", "")  # an application may change both
+        self._route = UNMATCHED
+        self._headers: Any = ()
+        self._open = True
+        self._status = self._size = 0
+        traffic.begin()
+        self._started = perf_counter()
+
+    def start(self, status: str, headers: Any, *exc_info: Any) -> Callable[[bytes], object]:
+        """`start_response`. A route is known by now, and Flask forgets it when it returns."""
+        self._status = int(status[:3]) if status[:3].isdecimal() else 600
+        self._headers = headers
+        self._route = of_environ(self._environ, self._root)
+        self._write = self._start(status, headers, *exc_info)
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """The function that `start_response` returns."""
+        self._size += len(data)
+        self._write(data)
+
+    def with_body(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """The body to be handed to the server."""
+        if type(body) in (list, tuple) and self._status:
+            # It is all there, so it is counted now: servers ask a list for its length, to tell Content-Length.
+            self._size += sum(map(len, body))
+            self._end(False)
+            return body
+        if self._is_file(body):
+            self._size = self._announced() or self._size
+            self._end(False)
+            return body
+        self._body = body
+        self._next = None
+        return self
+
+    def _is_file(self, body: object) -> bool:
+        """Whether servers send it without reading it here: PEP 3333, wsgi.file_wrapper. uWSGI's is a bare file."""
+        wrapper: Any = self._environ.get("wsgi.file_wrapper")
+        if wrapper is None:
+            return False
+        return hasattr(body, "fileno") or hasattr(body, "filelike") or type(body) is wrapper
+
+    def _announced(self) -> int:
+        said = (value for name, value in self._headers if name.lower() == "content-length")
+        return next((int(value) for value in said if value.isdecimal()), 0)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self  # whoever asks twice goes on, and does not begin again
+
+    def __next__(self) -> bytes:
+        try:
+            if self._next is None:
+                self._next = iter(self._body).__next__
+            part = self._next()
+        except StopIteration:
+            self._end(False)
+            raise
+        except BaseException as error:
+            self.fail(error)
+            raise
+        self._size += len(part)
+        return part
+
+    def close(self) -> None:
+        """The server needs no more of the body."""
+        self._end(False)
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            close()
+
+    def fail(self, error: BaseException) -> None:
+        """The application has raised; the server answers for it, unless a part of the body was sent."""
+        failed = isinstance(error, Exception)
+        if not self._size:
+            self._status = 500 if failed else LEFT
+        self._end(failed)
+
+    def _end(self, failed: bool) -> None:
+        if self._open:
+            self._open = False
+            seconds = perf_counter() - self._started
+            self._done(self._method, self._status, self._route, self._size, seconds, failed)

@@ -1,0 +1,104 @@
+"""An exchange: one HTTP request under way through an ASGI application, until it is counted."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from pyvars.cells import native
+from pyvars.routes import of_scope
+from pyvars.traffic import LEFT, Traffic
+
+__all__ = ("Exchange",)
+
+Message = MutableMapping[str, Any]
+
+
+class Exchange:
+    """What stands in for `receive` and `send` of one request. No message is held, changed or copied.
+
+    It ends with the last message of the body, before that is handed on: who has the whole answer finds it counted. What
+    the application does after that, such as Starlette's background tasks, is not part of it.
+    """
+
+    __slots__ = ("_done", "_gone", "_receive", "_scope", "_send", "_size", "_started", "_status", "open")
+
+    open: bool
+    """Whether the last message is yet to come."""
+
+    def __init__(
+        self,
+        traffic: Traffic,
+        scope: MutableMapping[str, Any],
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        self._done = traffic.done
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self.open = True
+        self._gone = False
+        self._status = self._size = 0
+        traffic.begin()
+        self._started = perf_counter()
+
+    def __call__(self, message: Message) -> Awaitable[None]:
+        """`send`. Not a coroutine function, since that of the server is one."""
+        kind = message["type"]
+        if kind == "http.response.body":
+            body = message.get("body")
+            if body:
+                self._size += len(body)
+            if message.get("more_body"):
+                return self._watched(message)
+            self._end(False)
+        elif kind == "http.response.start":
+            if not self._gone:
+                self._status = int(message["status"])
+        else:
+            self._extension(message)
+        return self._send(message)
+
+    def _extension(self, message: Message) -> None:
+        """The server reads a file: how many bytes that is, is not known here."""
+        kind = message["type"]
+        if kind == "http.response.pathsend" or (kind == "http.response.zerocopysend" and not message.get("more_body")):
+            self._end(False)
+
+    async def _watched(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except OSError:  # so a server says since version 2.4 of the specification that the client has left
+            self._gone = True
+            raise
+
+    async def receive(self) -> Message:
+        """`receive`."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._gone = True
+        return message
+
+    def _end(self, failed: bool) -> None:
+        if self.open:
+            self.open = False
+            seconds = perf_counter() - self._started
+            scope = self._scope
+            self._done(scope["method"], self._status, of_scope(scope), self._size, seconds, failed)
+
+    def leave(self, error: BaseException | None) -> None:
+        """The application has returned, or raised, perhaps without an end to the body."""
+        failed = not self._gone and (error is None or isinstance(error, Exception))
+        if failed and self._status == LEFT:
+            self._status = 500  # which the server sends
+        self._end(failed)
+
+
+if not TYPE_CHECKING and native:
+    with suppress(ImportError):  # it was built without
+        from pyvars._traffic import Exchange as InC
+
+        for _name in ("_extension", "_watched", "leave", "receive"):  # what most requests do not call, or must await
+            setattr(InC, _name, vars(Exchange)[_name])
+        Exchange = InC

@@ -1,0 +1,138 @@
+"""The template of the route that a request took, such as /items/{id}, from what frameworks leave in scope or environ.
+
+The path itself is no key to count under: there are as many as clients like to ask for.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pyvars.traffic import UNMATCHED
+
+__all__ = ("TOLD", "of_environ", "of_scope", "tell")
+
+TOLD = "pyvars.route"
+"""The key of scope or environ under which an application of any kind may say its route."""
+
+_REST = "/{path}"  # how the path_format of a Mount ends
+
+
+def of_scope(scope: Mapping[str, Any]) -> str:
+    """The template, from the scope of a request that an application has handled."""
+    route = scope.get("route")
+    path: Any = getattr(route, "path_format", None)
+    plain = path.__class__ is str and path and path[-7:] != _REST
+    if plain and "app_root_path" not in scope and not scope.get("fastapi"):
+        return str(path)  # most end here: no Mount and no included router on the way
+    try:
+        return _template(scope, route) or "/"
+    except Exception:  # whose objects these are is not known: they may not be what they look like
+        return UNMATCHED
+
+
+def _included(fastapi: Any, route: object) -> Any:
+    """What knows the whole path: a route of a router that is included under a prefix knows the part behind that."""
+    context = fastapi.get("effective_route_context")
+    if context is None or (route is not None and context.original_route is not route):
+        return route
+    return context.starlette_route or context
+
+
+def _template(scope: Mapping[str, Any], route: Any) -> str:
+    if scope.get("fastapi"):
+        route = _included(scope["fastapi"], route)
+    path: object = getattr(route, "path_format", None)
+    if not isinstance(path, str):
+        return _untold(scope)
+    mount = hasattr(route, "routes")
+    if mount and route.routes:
+        return UNMATCHED  # nothing below it, or that would stand in its place
+    parameters = scope.get("path_params", {}).keys()
+    if not parameters or (not mount and parameters <= route.param_convertors.keys()):
+        # The Mounts on the way are in root_path as they were asked for, which is as they are written.
+        now: str = scope.get("root_path", "")
+        return now.removeprefix(_root(scope)) + (_REST if mount else path)
+    return _find(scope["router"].routes, _below(scope), lambda each, rest: each is route) or path
+
+
+def _untold(scope: Mapping[str, Any]) -> str:
+    """The template where there is no route to tell it: from the endpoint, or the application said so itself."""
+    for told in (scope.get(TOLD), scope.get("path_template")):  # the latter is Litestar's
+        if isinstance(told, str):
+            return told
+    endpoint, router = scope.get("endpoint"), scope.get("router")
+    if endpoint is None or router is None:
+        return UNMATCHED
+
+    # Starlette before 1.1, and FastAPI with what is no route of its own, such as a Mount.
+    def fits(route: Any, rest: str) -> bool:
+        return getattr(route, "endpoint", getattr(route, "app", None)) is endpoint and route.path_regex.match(rest)
+
+    return _find(router.routes, _below(scope), fits) or UNMATCHED
+
+
+def _root(scope: Mapping[str, Any]) -> str:
+    """The prefix that the deployment has given the application: the first Mount keeps it, and adds itself behind."""
+    root: str = scope.get("app_root_path", scope.get("root_path", ""))
+    return root
+
+
+def _below(scope: Mapping[str, Any]) -> str:
+    path: str = scope["path"]
+    root = _root(scope)
+    return path.removeprefix(root) if path.startswith(f"{root}/") else path
+
+
+def _find(routes: Iterable[Any], path: str, fits: Callable[[Any, str], bool]) -> str:
+    """The template of the route that fits, with those of the Mounts on the way to it; empty if there is none."""
+    for route in routes:
+        inner = getattr(route, "routes", None)
+        if fits(route, path):
+            return UNMATCHED if inner else str(route.path_format)
+        if inner and hasattr(route, "path_regex"):
+            match = route.path_regex.match(path)
+            found = match and _find(inner, f"/{match['path']}", fits)
+            if found:
+                return UNMATCHED if found == UNMATCHED else route.path_format.removesuffix(_REST) + found
+        elif inner:  # a Host
+            found = _find(inner, path, fits)
+            if found:
+                return found
+    return ""
+
+
+def of_environ(environ: Mapping[str, Any], root: str) -> str:
+    """The template, from an environ whose SCRIPT_NAME was `root`, at the time the application calls start_response."""
+    try:
+        route = _rule(environ)
+        if not isinstance(route, str):
+            return UNMATCHED
+        path = environ.get("SCRIPT_NAME", "")
+        return (route if path == root else path.removeprefix(root) + route) or "/"
+    except Exception:  # as above
+        return UNMATCHED
+
+
+def _rule(environ: Mapping[str, Any]) -> object:
+    request = environ.get("werkzeug.request")  # Flask's; it is gone when the application has returned
+    if request is not None:
+        return getattr(getattr(request, "url_rule", None), "rule", None)
+    told = environ.get(TOLD)
+    return getattr(environ.get("bottle.route"), "rule", None) if told is None else told
+
+
+def tell(app: object) -> None:
+    """Have a Django handler say its routes: what it knows of them is in its request, which no middleware sees."""
+    base = sys.modules.get("django.core.handlers.base")
+    if base is None or not isinstance(app, base.BaseHandler) or "resolve_request" in vars(app):
+        return
+    handler: Any = app
+    resolve = handler.resolve_request
+
+    def resolve_request(request: Any) -> Any:
+        match = resolve(request)
+        # `scope` of an ASGIRequest, `META` of a WSGIRequest: the environ itself
+        getattr(request, "scope", request.META)[TOLD] = f"/{match.route}"
+        return match
+
+    handler.resolve_request = resolve_request
