@@ -47,8 +47,8 @@ class Traffic(Map):
     def __init__(self) -> None:
         super().__init__()
         requests, errors, in_flight, bytes_out = Int(), Int(), Int(gauge=True), Int()
-        by_method, by_status = Map(), Map()
-        by_route, seconds_by_route = Map(max_keys=MAX_ROUTES), Map(max_keys=MAX_ROUTES)
+        by_method, by_status = Map(label="method"), Map(label="status")
+        by_route, seconds_by_route = (Map(max_keys=MAX_ROUTES, label="route") for _ in range(2))
         seconds = Histogram()
         for key, var in {
             "requests": requests,

@@ -1,6 +1,8 @@
 """/metrics: the numbers as Prometheus and OpenMetrics have them, read with the parsers of prometheus_client."""
 
+import asyncio
 import json
+import re
 import sys
 import time
 import urllib.request
@@ -9,6 +11,7 @@ from math import inf, isnan, nan
 from queue import SimpleQueue
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,10 +20,14 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 import pyvars
 from pyvars import Float, Histogram, Int, Map, Registry, String
 from pyvars.access import token
+from pyvars.asgi import VarsMiddleware
 from pyvars.buckets import BOUNDS
 from pyvars.formats.conventions import CONVENTIONS, conventional
 from pyvars.prometheus import PyvarsCollector
@@ -28,12 +35,13 @@ from pyvars.runtime import BUILTINS, Builtin, install
 from pyvars.site.default import debug
 from tests.carriers import ALL, MOUNTED, SIDE_PORT, carrier
 from tests.conftest import local_request, log_text, strict
-from tests.programs import output
+from tests.programs import ROOT, output
 from tests.services import free_port, service
 from tests.test_several import WORKERS, Deployment, deployment
 
 __all__ = ("deployment",)  # the fixture
 
+EXAMPLES = ROOT / "examples" / "prometheus"
 TEXT = ""
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 Labels = tuple[tuple[str, str], ...]
@@ -307,6 +315,32 @@ def test_what_holds_others_gives_parts_of_names(registry: Registry, both: Callab
     assert page["http_seconds_by_route_bucket", "route", "/orders/{id}", "le", "0.5"] == 1
     assert page["http_seconds_by_route_bucket", "route", "/orders/{id}", "le", "0.25"] == 0
     assert page.families["http_requests"].documentation == "Requests"
+
+
+def test_what_the_middleware_counts(registry: Registry, both: Callable[[], Page]) -> None:
+    """As the rules and the dashboard in examples/prometheus have it."""
+    app = Starlette(routes=[Route("/orders/{id}", lambda request: PlainTextResponse("x" * 10))])
+    app.add_middleware(VarsMiddleware, registry=registry)
+
+    async def ask() -> None:
+        transport = httpx.ASGITransport(app, client=("10.0.0.1", 1234))
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop.example") as client:
+            for path in ("/orders/1", "/orders/2", "/nothing"):
+                await client.get(path)
+
+    asyncio.run(ask())
+    page = both()
+    assert (page["http_requests_total"], page["http_errors_total"], page["http_in_flight"]) == (3, 0, 0)
+    assert page["http_by_method_total", "method", "GET"] == 3
+    assert page["http_by_status_total", "status", "2xx"] == 2
+    assert page["http_by_status_total", "status", "4xx"] == 1
+    assert page["http_by_route_total", "route", "/orders/{id}"] == 2
+    assert page["http_seconds_count"] == 3
+    assert page["http_seconds_by_route_count", "route", "/orders/{id}"] == 2
+    assert page["http_bytes_out_total"] >= 20
+    rules = (EXAMPLES / "rules.yml").read_text() + (EXAMPLES / "dashboard.json").read_text()
+    series = {name for name, _ in page.samples}
+    assert set(re.findall(r"\b(?<!:)http_\w+", rules)) <= series
 
 
 def test_maps_within_maps_and_registries(registry: Registry, both: Callable[[], Page]) -> None:
