@@ -220,7 +220,7 @@ others = [pyvars.Registry() for _ in range(3)]
 sites = [debug(other, None, prefix="/debug") for other in others]
 {CARRIER}
 def collect(frame, event, _):
-    if event == "call" and frame.f_back and frame.f_back.f_code is MEMBER.root.__func__.__code__:
+    if event == "c_call" and frame.f_code is MEMBER.root.__func__.__code__:
         del sites[:], others[:]
 sys.setprofile(collect)
 found = page()["n"]
