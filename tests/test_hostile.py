@@ -57,7 +57,7 @@ def parse(request: bytes) -> tuple[str, str, str, list[tuple[str, str]]]:
 
 
 def careless_asgi(registry: Registry, access: Any) -> Send:
-    app = asgi.VarsMiddleware(own_asgi(), registry=registry, access=access)
+    app = asgi.VarsMiddleware(own_asgi(), registry=registry, access=access, count=False)
 
     def send(request: bytes, peer: str = "127.0.0.1") -> Answer:
         method, target, version, fields = parse(request)
@@ -89,7 +89,7 @@ def careless_asgi(registry: Registry, access: Any) -> Send:
 
 
 def careless_wsgi(registry: Registry, access: Any) -> Send:
-    app = wsgi.VarsMiddleware(own_wsgi, registry=registry, access=access)
+    app = wsgi.VarsMiddleware(own_wsgi, registry=registry, access=access, count=False)
 
     def send(request: bytes, peer: str = "127.0.0.1") -> Answer:
         method, target, version, fields = parse(request)
@@ -142,8 +142,9 @@ from pyvars.access import local, token
 from tests.test_hostile import own_wsgi
 registry = pyvars.Registry()
 registry.publish("secret", pyvars.Int(31337))
-application = wsgi.VarsMiddleware(own_wsgi, registry=registry, access=local())
-with_token = wsgi.VarsMiddleware(own_wsgi, registry=registry, access=local() | token("correct-horse-battery"))
+application = wsgi.VarsMiddleware(own_wsgi, registry=registry, access=local(), count=False)
+rule = local() | token("correct-horse-battery")
+with_token = wsgi.VarsMiddleware(own_wsgi, registry=registry, access=rule, count=False)
 """
 
 

@@ -22,8 +22,9 @@ from pyvars.asgi import VarsMiddleware
 from tests.test_hostile import own_asgi
 registry = pyvars.Registry()
 registry.publish("secret", pyvars.Int(31337))
-application = VarsMiddleware(own_asgi(), registry=registry)
-with_token = VarsMiddleware(own_asgi(), registry=registry, access=local() | token("correct-horse-battery"))
+application = VarsMiddleware(own_asgi(), registry=registry, count=False)
+rule = local() | token("correct-horse-battery")
+with_token = VarsMiddleware(own_asgi(), registry=registry, access=rule, count=False)
 """
 SERVERS = {
     "bare": "",
