@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from .page import FACTOR, build, check
 from .table import per_second, ratio_row
 
-ROUNDS = 20
+ROUNDS = 10
 SECONDS = 1  # of each server in a round
 CONNECTIONS = 4
 
