@@ -21,7 +21,7 @@ import pyvars
 
 from .table import nanoseconds, ratio_row, take_turns
 
-PROCESSES = 8
+PROCESSES = 4
 ROUNDS = 6  # of a process
 CALLS = 100_000  # in a round
 SLOW_CALLS = 10_000

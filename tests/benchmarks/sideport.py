@@ -13,7 +13,7 @@ from statistics import median
 
 from .table import ratio_row, verdict
 
-ROUNDS = 40
+ROUNDS = 25
 
 PROGRAM = """
 import os, sys, time

@@ -38,7 +38,7 @@ INTS = {f"int_{i:03}": i for i in range(600)}
 FLOATS = {f"float_{i:03}": i + 0.25 for i in range(200)}
 KEYS = {f"key_{i:03}": i for i in range(200)}
 
-PROCESSES = 6  # that count, one after the other
+PROCESSES = 3  # that count, one after the other
 COUNTING_ROUNDS = 8  # of a process
 CALLS = 20_000  # in a round
 WORKERS = (1, 4, 16)
