@@ -17,7 +17,7 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
-from statistics import quantiles
+from statistics import median, quantiles
 
 from .hello import BODY, PEERS, application
 from .table import RATIOS, nanoseconds, per_second, print_table, ratio_row, take_turns, verdict
@@ -123,15 +123,15 @@ def added(kind, times):
     return [(ours - bare, bare) for ours, bare in zip(times[kind], times["bare"], strict=True)]
 
 
-def undisturbed(kind, times):
-    """What it adds in the rounds that the machine disturbed least, the first decile: others can only make it slower."""
-    return quantiles(times[kind], n=10)[0] - quantiles(times["bare"], n=10)[0]
+def typical(kind, times):
+    """What it adds, the median of all rounds."""
+    return median(ours for ours, _ in added(kind, times))
 
 
 def added_row(what, kind, times, *, at_most=None):
     """As of ratios, with a target for the time itself."""
     deciles = quantiles([ours for ours, _ in added(kind, times)], n=10)
-    figure, bare = undisturbed(kind, times), quantiles(times["bare"], n=10)[0]
+    figure, bare = typical(kind, times), median(times["bare"])
     target, met = verdict(figure / 1e3, at_most=at_most)
     spread = f"{nanoseconds(deciles[0])} - {nanoseconds(deciles[-1])}"
     ratio = f"{figure / bare:.3f}"
@@ -139,7 +139,7 @@ def added_row(what, kind, times, *, at_most=None):
 
 
 def peer_row(peer, times):
-    ours, theirs = undisturbed("wrapped", times), undisturbed(peer, times)
+    ours, theirs = typical("wrapped", times), typical(peer, times)
     ratio = ours / theirs
     what = "added to a request in process"
     return (
