@@ -7,9 +7,14 @@ import json
 import logging
 import signal
 import socket
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx
@@ -43,8 +48,7 @@ def get(server: Server, path: str = "/debug/vars", method: str = "GET", **header
             connection.putheader(name.replace("_", "-"), value)
         connection.endheaders()
         answer = connection.getresponse()
-        fields = {name: value for name, value in answer.getheaders() if name != "date"}
-        return Answer(answer.status, fields, answer.read())
+        return Answer(answer.status, dict(answer.getheaders()), answer.read())
 
 
 def test_it_serves_what_it_was_given(server: Server) -> None:
@@ -68,6 +72,37 @@ def test_the_answer_names_no_server_and_has_a_length(server: Server) -> None:
     assert answer.headers.get("content-length") == "18"
     assert answer.headers.get("transfer-encoding") is None
     assert answer.headers.get("content-encoding") is None
+
+
+@pytest.mark.parametrize("path", ["/debug/vars", "/nothing"])
+def test_the_answer_is_dated_when_it_is_given(server: Server, path: str) -> None:
+    def dated() -> datetime:
+        return parsedate_to_datetime(get(server, path).headers["date"])
+
+    first = dated()
+    assert abs(first - datetime.now(UTC)) < timedelta(seconds=10)
+    until = time.monotonic() + 10
+    while dated() == first:
+        assert time.monotonic() < until
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads how often the threads woke under /proc")
+def test_its_threads_sleep_while_nobody_reads(server: Server) -> None:
+    # A wake costs a program that holds the GIL all the time a tenth of a page, and a laptop its battery.
+    def wakes() -> int:
+        ours = [thread.native_id for thread in threading.enumerate() if thread.name.startswith("pyvars")]
+        assert ours
+        states = [Path(f"/proc/self/task/{thread}/status").read_text() for thread in ours]
+        return sum(int(state.split("voluntary_ctxt_switches:")[1].split()[0]) for state in states)
+
+    get(server)
+    until = time.monotonic() + 30  # they have something to finish first
+    while time.monotonic() < until:
+        before = wakes()
+        time.sleep(1)
+        if wakes() == before:
+            return
+    pytest.fail("they woke in each second")
 
 
 @pytest.mark.parametrize("accept", ["gzip", "gzip, deflate", "deflate, gzip;q=0.5", "GZIP", "br;q=1, gzip ; q=1.0"])
