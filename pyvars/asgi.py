@@ -1,7 +1,7 @@
 """The ASGI carrier: translates a scope to a Request, and a Response back to messages."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyvars
@@ -171,9 +171,15 @@ def _limiters() -> "RunVar[CapacityLimiter]":
 
 async def reply(response: Response, send: Send) -> None:
     """Send the whole answer."""
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    headers = [_encoded(header) for header in response.headers]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
+
+
+@lru_cache(maxsize=256)  # most are on every answer
+def _encoded(header: tuple[str, str]) -> tuple[bytes, bytes]:
+    name, value = header
+    return name.lower().encode("latin-1"), value.encode("latin-1")
 
 
 def _request(scope: Scope) -> Request:
@@ -190,7 +196,7 @@ def _request(scope: Scope) -> Request:
         root=root,
         raw_path=None if raw_path is None else raw_path.decode("latin-1"),
         query=scope["query_string"].decode("latin-1"),
-        headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
+        headers=tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]),
         peer=_peer(scope),
         http_version=scope["http_version"],
         deadline=deadline(),

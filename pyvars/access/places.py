@@ -22,6 +22,8 @@ _FORWARDING = frozenset(
 )
 """Headers that only a proxy adds, beside all that begin with x-forwarded."""
 
+_MAX_HOST = 253 + 6  # a name has at most 253 bytes (RFC 1035, section 2.3.4), a port at most five and its colon
+
 
 class Local(Rule):
     """See `pyvars.access.local`."""
@@ -104,6 +106,11 @@ def _hosts(request: "Request") -> list[str] | None:
 
 def _name(host: str) -> str:
     """The name or address in a Host, without brackets and port; empty if it is malformed."""
+    return _name_in(host) if len(host) <= _MAX_HOST else ""
+
+
+@lru_cache(maxsize=256)
+def _name_in(host: str) -> str:
     name, bracket, port = host.lower().rpartition("]")
     if bracket:
         return name[1:] if name.startswith("[") and ":" in name and _is_port(port) else ""

@@ -49,7 +49,10 @@ _HELP: Final = {
 class Builtin(Func):
     """A built-in variable: our own bounded code, so it is read inline; imported when it is first needed."""
 
-    __slots__ = ("_target",)
+    __slots__ = ("_target", "shared")
+
+    shared: Callable[[], object]
+    """The figures; the same object for up to 100 ms, or for as long as they are the same."""
 
     builtin = True
     """So that it may have a name that is reserved."""
@@ -57,6 +60,7 @@ class Builtin(Func):
     def __init__(self, target: str) -> None:
         self._target = target
         super().__init__(self._load)
+        self.shared = self._load
 
     @property
     def inline(self) -> bool:
@@ -65,14 +69,10 @@ class Builtin(Func):
 
     def start(self) -> None:
         """Import the variable, and with it set the hooks that it needs."""
-        self._function = _figures(self._target)
+        self._function = self.shared = _figures(self._target)
 
     def _load(self) -> object:
         self.start()
-        return self._function()
-
-    def shared(self) -> object:
-        """The figures; the same object for up to 100 ms, or for as long as they are the same."""
         return self._function()
 
     def snapshot(self) -> object:

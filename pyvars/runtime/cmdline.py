@@ -19,13 +19,14 @@ class Cmdline:
     """The basename of argv[0], alone."""
 
     def __init__(self) -> None:
+        self._program = ""
         self._figures = [""]
 
     def figures(self) -> list[str]:
         """One string, empty when there is no argv[0]."""
-        name = basename(sys.argv[0] if sys.argv else "")
-        if name != self._figures[0]:  # a program may set sys.argv
-            self._figures = [name]
+        program = sys.argv[0] if sys.argv else ""
+        if program != self._program:  # a program may set sys.argv
+            self._program, self._figures = program, [basename(program)]
         return self._figures
 
 

@@ -5,8 +5,9 @@ here before that.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING
 from weakref import ReferenceType, ref
@@ -55,14 +56,21 @@ _known: tuple[Lag, ...] = ()  # replaced as a whole
 def watch() -> None:
     """Know the asyncio loop that runs in this thread, if one does. Cheap enough for each request of ours."""
     global _known
-    from asyncio import get_running_loop
-
     try:
-        loop = get_running_loop()
+        loop = _of_asyncio()()
     except RuntimeError:  # another library's, such as trio's
         return
-    if not any(lag.loop() is loop for lag in _known):
-        _known = (*(lag for lag in _known if _open(lag)), Lag(loop))
+    for lag in _known:
+        if lag.loop() is loop:
+            return
+    _known = (*(lag for lag in _known if _open(lag)), Lag(loop))
+
+
+@cache
+def _of_asyncio() -> "Callable[[], AbstractEventLoop]":
+    from asyncio import get_running_loop
+
+    return get_running_loop
 
 
 def _open(lag: Lag) -> bool:

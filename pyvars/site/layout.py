@@ -28,8 +28,9 @@ class Layout(NamedTuple):
     """A page before the others are read: the variables whose snapshot is what the cell holds, None for others."""
     others: list[tuple[int, str, Var]]
     """What takes more than that: its place, its name, itself."""
-    foreign: list[Var]
-    """Those of them that may run code of the program's."""
+    builtins: list[tuple[int, str, Builtin]]
+    foreign: list[tuple[int, str, Var]]
+    """The rest of them, which may run code of the program's."""
     kept: dict[str, tuple[object, bytes]]
     """What was shared by a variable, and its encoding, to be used again while the variable shares the same."""
     splits: "list[Split]"
@@ -51,8 +52,9 @@ def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> Layout:
             others.append((len(cells), name, var))
             cells.append(None)
     names = list(places)
-    strange = [var for _, _, var in others if type(var) is not Builtin]
-    return Layout(version, names, Lines(names), cells, others, strange, {}, [])
+    builtins = [(place, name, cast("Any", var)) for place, name, var in others if type(var) is Builtin]
+    strange = [other for other in others if type(other[2]) is not Builtin]
+    return Layout(version, names, Lines(names), cells, others, builtins, strange, {}, [])
 
 
 class Split(NamedTuple):

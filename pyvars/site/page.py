@@ -42,7 +42,7 @@ class Pages:
 
     def may_block(self, registry: Registry, prefixes: tuple[str, ...]) -> bool:
         """Whether the page runs functions of the program."""
-        return any(map(runs_code, self._layout(registry, prefixes).foreign))
+        return any(runs_code(var) for _, _, var in self._layout(registry, prefixes).foreign)
 
     def render(
         self, registry: Registry, prefixes: tuple[str, ...], deadline: float, siblings: Siblings | None = None
@@ -58,7 +58,7 @@ class Pages:
             except Exception:  # a value is more than JSON can hold, or of a subclass that forgot to initialise it
                 pass
         members = dict(zip(layout.names, values, strict=True))
-        reader = Reader({}, None, errors)
+        reader = Reader(None, errors)
         contained = {name: reader.contained(name, data) for name, data in {**members, **more}.items()}
         if errors:
             contained[ERRORS] = splice(ordered(errors))
@@ -70,7 +70,7 @@ class Pages:
 
     def values(self, registry: Registry, labels: Collection[str], deadline: float) -> bytes:
         """The values of the functions with these labels that there are, and that return in time."""
-        reader = Reader({}, None, {})
+        reader = Reader(None, {})
         for _, name, var in self._layout(registry, ()).others:
             if any(label == name or label.startswith(f"{name}.") for label in labels):
                 reader.read(name, var)
@@ -84,17 +84,18 @@ class Pages:
         """The layout and its values, what only siblings have by name, and what went wrong."""
         layout = self._layout(registry, prefixes)
         values = layout.cells.copy()
-        more = with_siblings(values, layout, siblings, prefixes) if siblings is not None else {}
-        reader = Reader(layout.kept, siblings, {})
-        for place, name, var in layout.others:
-            if siblings is None and type(var) is Builtin:
-                values[place] = reader.text(name, var)
-            else:
-                values[place] = reader.read(name, var)
+        reader = Reader(siblings, {})
+        if siblings is None:
+            more, others = {}, layout.foreign
+            _put_builtins(values, layout)
+        else:
+            more, others = with_siblings(values, layout, siblings, prefixes), layout.others
+        for place, name, var in others:
+            values[place] = reader.read(name, var)
         COLLECTOR.run(reader.jobs, deadline)
         if reader.unsettled:
             reader.combine(deadline)
-            for place, _, _ in layout.others:
+            for place, _, _ in others:
                 values[place] = reader.settled(values[place])
         return layout, values, more, reader.errors
 
@@ -110,7 +111,7 @@ class Pages:
 
 def render_one(label: str, var: Var | None, deadline: float, siblings: Siblings | None = None) -> bytes:
     """The bare value of one variable, which may be one that only siblings have."""
-    reader = Reader({}, siblings, {})
+    reader = Reader(siblings, {})
     data = reader.read(label, var) if var is not None else foreign(siblings.others(label) if siblings else None)
     COLLECTOR.run(reader.jobs, deadline)
     reader.combine(deadline)
@@ -118,6 +119,17 @@ def render_one(label: str, var: Var | None, deadline: float, siblings: Siblings 
 
 
 _NOTHING: tuple[object, bytes] = None, b""
+
+
+def _put_builtins(values: list[object], layout: Layout) -> None:
+    """Put the figures of the built-ins in, as text."""
+    kept = layout.kept
+    for place, name, var in layout.builtins:
+        shared = var.shared()
+        known = kept.get(name, _NOTHING)
+        if shared is not known[0]:
+            known = kept[name] = shared, text(encode(shared))
+        values[place] = known[1]
 
 
 class Branch(NamedTuple):
@@ -129,10 +141,7 @@ class Branch(NamedTuple):
 class Reader:
     """Reads the variables of one page that are more than a cell, and gathers what went wrong."""
 
-    def __init__(
-        self, kept: dict[str, tuple[object, bytes]], siblings: Siblings | None, errors: dict[str, object]
-    ) -> None:
-        self._kept = kept
+    def __init__(self, siblings: Siblings | None, errors: dict[str, object]) -> None:
         self._siblings = siblings
         self._name = ""
         self.jobs: list[Job] = []
@@ -152,15 +161,6 @@ class Reader:
                 if var.inline:
                     return encode(var.merged({key: siblings.sums[index] for key, index in keys.items()}))
         return self._read(name, var, (), siblings.others(name))
-
-    def text(self, label: str, var: Builtin) -> bytes:
-        """The figures of a built-in, as text."""
-        shared = var.shared()
-        before, kept = self._kept.get(label, _NOTHING)
-        if shared is not before:
-            kept = text(encode(shared))
-            self._kept[label] = shared, kept
-        return kept
 
     def _read(self, label: str, var: Var, within: tuple[Var, ...], others: Any) -> object:
         kind = type(var)  # isinstance would ask the object itself, which is the program's

@@ -84,7 +84,7 @@ class _Reading:
     def __init__(self, families: Families, siblings: Siblings | None) -> None:
         self._families = families
         self._siblings = siblings
-        self._reader = Reader({}, siblings, {})
+        self._reader = Reader(siblings, {})
         self._found: list[tuple[_Place, Kind, float | Mapping[str, float] | Job]] = []
 
     def builtin(self, name: str, var: Builtin) -> None:

@@ -25,16 +25,15 @@ OURS = """
 import os, socket, sys
 import uvicorn
 import pyvars
-from pyvars.asgi import DebugApp
+from pyvars.asgi import VarsMiddleware
 from pyvars.runtime import install
 from starlette.applications import Starlette
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 registry = pyvars.Registry()
 install(registry)
 for i in range(int(sys.argv[1])):
     registry.publish(f"counter_{i:06}", pyvars.Int(i * int(sys.argv[3])))
-application = pages = DebugApp(registry)
 if sys.argv[2] == "static":
     from pyvars.site.default import debug
     from pyvars.site.http import Request, deadline
@@ -44,8 +43,7 @@ if sys.argv[2] == "static":
         return Response(answer.body, headers=dict(answer.headers))
     application = Starlette(routes=[Route("/debug/vars", page)])
 else:
-    async def application(scope, receive, send):
-        await pages({**scope, "root_path": "/debug"}, receive, send)
+    application = VarsMiddleware(Starlette(), registry=registry, count=False)
 listener = socket.create_server(("127.0.0.1", 0))
 print(listener.getsockname()[1], flush=True)
 kinds = {"http": "httptools", "loop": "uvloop", "lifespan": "off"}
