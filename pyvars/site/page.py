@@ -195,7 +195,7 @@ class Reader:
             var, name = children.get(key), distinct(valid_text(key), members)
             if var is None:
                 members[name] = foreign(below[key])
-            elif below and type(var) in (Int, Float):
+            elif type(var) in (Int, Float):
                 members[name] = summed(var.snapshot(), below.get(key))
             else:
                 members[name] = self._read(f"{label}.{key}", var, within, below.get(key))
