@@ -8,6 +8,7 @@ import pkgutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from types import ModuleType
@@ -17,7 +18,7 @@ import pytest
 
 import pyvars
 from pyvars.site.default import debug
-from pyvars.site.http import Request, Response, deadline
+from pyvars.site.http import Request, Response
 
 Read = Callable[..., Any]
 
@@ -113,7 +114,7 @@ def log_text(caplog: pytest.LogCaptureFixture) -> str:
 
 
 def local_request(path: str = "/debug/vars", *, query: str = "", method: str = "GET", **changes: Any) -> Request:
-    """A request such as curl on this machine sends."""
+    """A request such as curl on this machine sends, answered late if need be: the machine of a test may be busy."""
     raw_path = path.encode("utf-8", "surrogateescape").decode("latin-1")
     fields: dict[str, Any] = {
         "method": method,
@@ -124,7 +125,7 @@ def local_request(path: str = "/debug/vars", *, query: str = "", method: str = "
         "headers": (("host", "localhost"),),
         "peer": "127.0.0.1",
         "http_version": "1.1",
-        "deadline": deadline(),
+        "deadline": time.monotonic() + 30,
     }
     return Request(**{**fields, **changes})
 

@@ -19,6 +19,12 @@ SLACK = 1.0  # what a loaded machine may add; the claim is that a page is not he
 
 
 @pytest.fixture
+def page(page: Read) -> Read:
+    """A page under the deadline that it has in production."""
+    return lambda *args, **kwargs: page(*args, **{"deadline": deadline(), **kwargs})
+
+
+@pytest.fixture
 def release() -> Iterator[Event]:
     """What a stuck function waits for; set at the end, and the threads that waited are gone."""
     event = Event()

@@ -27,13 +27,6 @@ from pyvars.site.http import Response
 from tests.conftest import Read, local_request, logged, strict
 from tests.programs import run
 
-
-@pytest.fixture
-def page(page: Read) -> Read:
-    """No function here is slow: a page that comes late is one of a busy machine."""
-    return lambda *args, **kwargs: page(*args, **{"deadline": time.monotonic() + 30, **kwargs})
-
-
 DATA = Path(__file__).parent / "data"
 
 
