@@ -233,21 +233,23 @@ class _Uvicorn(uvicorn.Server):
     Beside a program that holds the GIL all the time that took 2.4 ms of CPU each second, more than a page does.
     """
 
-    _wake: "Callable[[], object] | None" = None
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._wakes: list[Callable[[], object]] = []  # none before its loop runs
 
     async def main_loop(self) -> None:
         """Wait for `stop()`."""
         stopped = asyncio.Event()
-        self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe, stopped.set)
-        if not self.should_exit:  # looked at after _wake is set, which stop() does the other way around: one sees it
+        self._wakes.append(partial(asyncio.get_running_loop().call_soon_threadsafe, stopped.set))
+        while not self.should_exit:  # stop() does the two in the other order, so one of them sees the other
             await stopped.wait()
 
     def stop(self) -> None:
         """Have it finish; from any thread."""
         self.should_exit = True
-        if self._wake is not None:
+        for wake in self._wakes:
             with suppress(RuntimeError):  # its loop was closed a moment ago
-                self._wake()
+                wake()
 
 
 class _Config(uvicorn.Config):
