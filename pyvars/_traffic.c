@@ -24,7 +24,7 @@ typedef struct {
 /* The words looked for in scopes and messages; interned, so that finding one takes one comparison. */
 #define WORDS(word)                                                                                                    \
     word(type) word(body) word(more_body) word(status) word(route) word(fastapi) word(path_format) word(app_root_path)     \
-        word(method) word(parts) word(HEAD)
+        word(method) word(HEAD)
 #define DECLARE(word) static PyObject *w_##word;
 WORDS(DECLARE)
 static PyObject *response_start, *response_body, *rest, *other, *one_less;
@@ -38,12 +38,31 @@ now(void) /* the clock of time.perf_counter */
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
+/* Cells in C are called without the way that calls take through the interpreter, which is as long as what they do. */
 static int
 call(PyObject *function, PyObject *argument)
 {
-    PyObject *result = argument == NULL ? PyObject_CallNoArgs(function) : PyObject_CallOneArg(function, argument);
+    typedef PyObject *(*Fast)(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
+    PyObject *result;
+    int flags = PyCFunction_CheckExact(function) ? PyCFunction_GET_FLAGS(function) : 0;
+    if (flags == (METH_FASTCALL | METH_KEYWORDS)) {
+        Fast fast = (Fast)(void (*)(void))PyCFunction_GET_FUNCTION(function);
+        result = fast(PyCFunction_GET_SELF(function), &argument, argument != NULL, NULL);
+    }
+    else if (flags == METH_O && argument != NULL)
+        result = PyCFunction_GET_FUNCTION(function)(PyCFunction_GET_SELF(function), argument);
+    else
+        result = argument == NULL ? PyObject_CallNoArgs(function) : PyObject_CallOneArg(function, argument);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
+}
+
+/* Of two str. Those of others are not interned, mostly, but of different lengths. */
+static int
+same(PyObject *one, PyObject *other)
+{
+    return one == other ||
+           (PyUnicode_GET_LENGTH(one) == PyUnicode_GET_LENGTH(other) && PyUnicode_Compare(one, other) == 0);
 }
 
 /* Of a mapping: a new reference; NULL with an error if it raised, and without one if there is none. */
@@ -79,7 +98,7 @@ count_request(PyObject *parts, PyObject *method, long status, PyObject *route, P
         call(part[ADD_STATUS], status >= 0 && status < 600 ? classes[status / 100] : other) ||
         ((status >= 500 || failed) && call(part[ERRORS], NULL)))
         return -1;
-    if (size && PyUnicode_Compare(method, w_HEAD)) {
+    if (size && !same(method, w_HEAD)) {
         if ((number = PyLong_FromSsize_t(size)) == NULL || call(part[BYTES_OUT], number))
             goto done;
         Py_CLEAR(number);
@@ -174,12 +193,15 @@ exchange_call(PyObject *self, PyObject *const *arguments, size_t flags, PyObject
         PyErr_SetString(PyExc_TypeError, "send() takes a message");
         return NULL;
     }
-    PyObject *message = arguments[0], *kind = PyObject_GetItem(message, w_type), *value = NULL;
-    if (kind == NULL)
+    PyObject *message = arguments[0], *kind = find(message, w_type), *value = NULL;
+    if (kind == NULL) {
+        if (!PyErr_Occurred())
+            PyErr_SetObject(PyExc_KeyError, w_type);
         return NULL;
+    }
     if (!PyUnicode_Check(kind))
         goto on;
-    if (kind == response_body || PyUnicode_Compare(kind, response_body) == 0) {
+    if (same(kind, response_body)) {
         if ((value = find(message, w_body)) != NULL && value != Py_None) {
             Py_ssize_t size = PyObject_Size(value);
             if (size < 0)
@@ -195,7 +217,7 @@ exchange_call(PyObject *self, PyObject *const *arguments, size_t flags, PyObject
         if (more < 0 || end(exchange, 0))
             goto failed;
     }
-    else if (kind == response_start || PyUnicode_Compare(kind, response_start) == 0) {
+    else if (same(kind, response_start)) {
         if (!exchange->gone) {
             if ((value = PyObject_GetItem(message, w_status)) == NULL)
                 goto failed;
@@ -226,22 +248,15 @@ exchange_make(PyObject *self, PyObject *const *arguments, size_t flags, PyObject
 {
     PyTypeObject *type = (PyTypeObject *)self;
     if (PyVectorcall_NARGS(flags) != 4 || names != NULL) {
-        PyErr_SetString(PyExc_TypeError, "Exchange() takes a Traffic, scope, receive and send");
+        PyErr_SetString(PyExc_TypeError, "Exchange() takes the parts of a Traffic, scope, receive and send");
         return NULL;
     }
-    PyObject *traffic = arguments[0], *scope = arguments[1], *receive = arguments[2], *send = arguments[3];
-    PyObject *parts = PyObject_GetAttr(traffic, w_parts);
-    if (parts == NULL || !is_parts(parts)) {
-        Py_XDECREF(parts);
+    PyObject *parts = arguments[0], *scope = arguments[1], *receive = arguments[2], *send = arguments[3];
+    Exchange *exchange = is_parts(parts) ? (Exchange *)type->tp_alloc(type, 0) : NULL;
+    if (exchange == NULL)
         return NULL;
-    }
-    Exchange *exchange = (Exchange *)type->tp_alloc(type, 0);
-    if (exchange == NULL) {
-        Py_DECREF(parts);
-        return NULL;
-    }
     exchange->call = exchange_call;
-    exchange->parts = parts;
+    exchange->parts = Py_NewRef(parts);
     exchange->scope = Py_NewRef(scope);
     exchange->receive = Py_NewRef(receive);
     exchange->send = Py_NewRef(send);

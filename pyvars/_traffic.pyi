@@ -7,7 +7,7 @@ class Exchange:
     open: bool
     def __init__(
         self,
-        traffic: object,
+        parts: object,
         scope: MutableMapping[str, Any],
         receive: Callable[[], Awaitable[_Message]],
         send: Callable[[_Message], Awaitable[None]],

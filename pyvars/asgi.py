@@ -71,7 +71,7 @@ class Middleware:
     def __init__(self, app: ASGIApp, site: Site | None, counted: Registry | None) -> None:
         self.app = app
         self._site = site
-        self._traffic = None if counted is None else traffic(counted)
+        self._parts = None if counted is None else traffic(counted).parts
         if counted is not None:
             tell(app)
 
@@ -90,10 +90,10 @@ class Middleware:
                 if response.ours:
                     await reply(response, send)
                     return
-        if self._traffic is None or scope["type"] != "http":
+        if self._parts is None or scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(self._traffic, scope, receive, send)
+        exchange = Exchange(self._parts, scope, receive, send)
         try:
             await self.app(scope, exchange.receive, exchange)
         except BaseException as error:

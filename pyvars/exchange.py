@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyvars.cells import native
 from pyvars.routes import of_scope
-from pyvars.traffic import LEFT, Traffic
+from pyvars.traffic import LEFT, Parts, begin, count
 
 __all__ = ("Exchange",)
 
@@ -21,26 +21,26 @@ class Exchange:
     the application does after that, such as Starlette's background tasks, is not part of it.
     """
 
-    __slots__ = ("_done", "_gone", "_receive", "_scope", "_send", "_size", "_started", "_status", "open")
+    __slots__ = ("_gone", "_parts", "_receive", "_scope", "_send", "_size", "_started", "_status", "open")
 
     open: bool
     """Whether the last message is yet to come."""
 
     def __init__(
         self,
-        traffic: Traffic,
+        parts: Parts,
         scope: MutableMapping[str, Any],
         receive: Callable[[], Awaitable[Message]],
         send: Callable[[Message], Awaitable[None]],
     ) -> None:
-        self._done = traffic.done
+        self._parts = parts
         self._scope = scope
         self._receive = receive
         self._send = send
         self.open = True
         self._gone = False
         self._status = self._size = 0
-        traffic.begin()
+        begin(parts)
         self._started = perf_counter()
 
     def __call__(self, message: Message) -> Awaitable[None]:
@@ -85,7 +85,7 @@ class Exchange:
             self.open = False
             seconds = perf_counter() - self._started
             scope = self._scope
-            self._done(scope["method"], self._status, of_scope(scope), self._size, seconds, failed)
+            count(self._parts, scope["method"], self._status, of_scope(scope), self._size, seconds, failed)
 
     def leave(self, error: BaseException | None) -> None:
         """The application has returned, or raised, perhaps without an end to the body."""

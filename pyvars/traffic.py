@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from http import HTTPMethod
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,7 +12,7 @@ from pyvars.map import MAX_KEY_BYTES, OTHER, Map
 from pyvars.registry import Registry
 from pyvars.variables import Int, Var
 
-__all__ = ("LEFT", "MAX_ROUTES", "NAME", "UNMATCHED", "Traffic", "traffic")
+__all__ = ("LEFT", "MAX_ROUTES", "NAME", "UNMATCHED", "Parts", "Traffic", "begin", "count", "traffic")
 
 NAME = "http"
 """What it is published as."""
@@ -33,14 +32,11 @@ class Traffic(Map):
     Its keys: `requests`, `errors`, `in_flight`, `bytes_out`; the Maps `by_method`, `by_status` and `by_route`; the
     Histogram `seconds`, and the Map of Histograms `seconds_by_route`. Thread-safe.
 
-    `begin()` and one `done(...)` are one request. `done` is given the method, the status (LEFT if nobody was answered),
-    the template of the route, bytes of the body, seconds since it came, and whether the program failed at it.
+    `begin(parts)` and one `count(parts, ...)` are one request.
     """
 
-    __slots__ = ("begin", "done", "parts")
+    __slots__ = ("parts",)
 
-    begin: Callable[[], None]
-    done: Callable[[str, int, str, int, float, bool], None]
     parts: "Parts"
     """What is called for each request, bound once: to look it up would cost as much as to call it."""
 
@@ -62,13 +58,11 @@ class Traffic(Map):
             "seconds_by_route": seconds_by_route,
         }.items():
             self.set(key, var)
-        self.begin = in_flight.add
         self.parts = (
             *(in_flight.add, requests.add, errors.add, bytes_out.add),
             *(_METHODS, by_method.add, by_status.add, by_route.add),
             *(seconds.observe, _Observers(seconds_by_route)),
         )
-        self.done = partial(count, self.parts)
 
 
 class _Observers(dict[str, Callable[[float], None]]):
@@ -95,8 +89,17 @@ Add: TypeAlias = Callable[..., None]
 Parts: TypeAlias = tuple[Add, Add, Add, Add, frozenset[str], Add, Add, Add, Add, _Observers]
 
 
+def begin(parts: Parts) -> None:
+    """Count one request that has come."""
+    parts[0]()
+
+
 def count(parts: Parts, method: str, status: int, route: str, size: int, seconds: float, failed: bool = False) -> None:
-    """Count one request that has ended: the `done` of a Traffic."""
+    """Count one request that has ended.
+
+    Given are its method; the status, LEFT if nobody was answered; the template of its route; the bytes of the body; the
+    seconds since it came; and whether the program failed at it.
+    """
     in_flight, request, error, bytes_out, methods, add_method, add_status, add_route, observe, observers = parts
     in_flight(-1)
     request()
