@@ -100,10 +100,17 @@ def test_workers(server: str) -> None:
         while strict(fetch(port, "/debug/workers").body)["live"] < 4:
             assert time.monotonic() < until
         assert all(fetch(port, "/").body.startswith(b"accepted by worker") for _ in range(20))
-        for _ in range(10):
+        whole = 0
+        while whole < 10:
+            assert time.monotonic() < until
             page = strict(fetch(port).body)
             assert page["orders"] == page["orders_by_state"]["accepted"] == 20
-            assert (page["orders_in_flight"], page["connections"]) == (0, 20)
+            assert page["orders_in_flight"] == 0
+            if page["connections"] is None:  # on a busy machine a worker may not call its function in time
+                assert page["pyvars.errors"]["connections"]["type"] == "timeout"
+            else:
+                assert page["connections"] == 20
+                whole += 1
         pages = strict(fetch(port, "/debug/vars?worker=all&name=orders").body)
         assert sum(each["orders"] for each in pages.values()) == 20
 
