@@ -18,6 +18,7 @@ from multiprocessing import get_context
 from statistics import fmean
 from tempfile import TemporaryDirectory
 from timeit import Timer
+from unittest.mock import patch
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -204,8 +205,8 @@ def bytes_in(directory):
 def alone(measure):
     """What `measure()` says in a new process, whose workers meet in new directories."""
     with TemporaryDirectory(dir="/dev/shm") as ours, TemporaryDirectory(dir="/dev/shm") as peer:
-        os.environ.update(PYVARS_SHARE=ours, PROMETHEUS_MULTIPROC_DIR=peer)
-        with ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
+        places = patch.dict(os.environ, PYVARS_SHARE=ours, PROMETHEUS_MULTIPROC_DIR=peer)
+        with places, ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
             return pool.submit(measure).result()
 
 
