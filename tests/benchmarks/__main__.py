@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 
-SCRIPTS = ("speed", "page", "workers", "middleware", "security", "footprint")
+SCRIPTS = ("speed", "page", "workers", "middleware", "security", "footprint", "profiles")
 
 
 def main(names):

@@ -68,10 +68,10 @@ def served(command, size):
         process.stdout.close()
 
 
-def rate(url):
+def rate(url, seconds=SECONDS):
     """Requests per second, all of which were answered with 200."""
     cpu = str(min(os.sched_getaffinity(0)))
-    command = ["taskset", "-c", cpu, "wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{SECONDS}s", url]
+    command = ["taskset", "-c", cpu, "wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", url]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "Non-2xx" not in said, said
     assert "Socket errors" not in said, said
