@@ -321,3 +321,19 @@ from pyvars.asgi import DebugApp
 DebugApp()
 """
     assert output(code) == "0\n"
+
+
+def test_the_figures_of_the_group_are_there_without_a_page(tmp_path: Path) -> None:
+    """For a program that logs them, say: of this moment, though no page was made for a while."""
+    tmp_path.chmod(0o700)
+    code = f"""
+{CARRIER}
+until = time.monotonic() + 30
+while not MEMBER.group.is_alone():  # which is sure once nothing has changed for a tenth of a second
+    assert time.monotonic() < until
+    page()
+time.sleep(0.2)  # longer than what a page has read is used again
+print(json.dumps(pyvars.get("pyvars.workers").snapshot()))
+"""
+    expected = {"live": 1, "retired": 0, "shared": True, "reason": "", "threads": True}
+    assert said(code, PYVARS_SHARE=str(tmp_path)) == [expected]
