@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -378,8 +379,10 @@ def test_functions(registry: Registry, both: Callable[[], Page], caplog: pytest.
     registry.publish("list", lambda: [1, 2])
     registry.publish("nan", lambda: nan)
     registry.publish("bad", lambda: 1 / 0)
-    registry.publish("late", lambda: time.sleep(0.3))
+    release = threading.Event()
+    registry.publish("late", lambda: release.wait(30))
     page = both()
+    release.set()
     assert page["depth_jobs"] == 3
     assert page["on"] == 1
     assert page["own"] == 2.5
