@@ -1,6 +1,7 @@
 # Everything runs in .venv inside the checkout, which the targets make themselves. Needed: Python 3.11+ with venv, make.
 PYTHON ?= python3
 BIN := .venv/bin
+BUILT_FROM := .venv/python pyproject.toml $(wildcard pyvars/*.c pyvars/*.h)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
@@ -44,14 +45,14 @@ clean: ## remove what the targets made
 	$(PYTHON) -m venv .venv
 	touch $@
 
-.venv/installed: .venv/python pyproject.toml
+.venv/installed: $(BUILT_FROM)
 	$(PIP) install --config-settings editable_mode=compat -e .
 	touch $@
 
-.venv/installed-test: .venv/python pyproject.toml
+.venv/installed-test: $(BUILT_FROM)
 	$(PIP) install --config-settings editable_mode=compat -e '.[test]'
 	touch $@ .venv/installed
 
-.venv/installed-bench: .venv/python pyproject.toml
+.venv/installed-bench: $(BUILT_FROM)
 	$(PIP) install --config-settings editable_mode=compat -e '.[bench]'
 	touch $@ .venv/installed

@@ -1,79 +1,9 @@
-/* The cells of cells.py in C, for speed alone: it says there what each does, and does the same in Python.
+/* The cells of cells.py in C, for speed alone: it says there what each does, and does the same in Python. What a cell is, is in
+_cells.h. */
 
-A number is 8 bytes, in the cell itself or in a word of memory that is shared with sibling processes: the cell holds a
-pointer to it, and counts where that points. It is changed by C11 atomics alone, with a compare-and-swap loop, so it is
-exact without the GIL, and nothing can be interrupted: no lock is held, no Python code runs and nothing is allocated
-between reading a number and writing the next. Readers in other processes see the old number or the new one.
-
-What the GIL does guard is which memory the pointer names (bind, unbind, restart) and the keys of a Map. Without it
-(Py_GIL_DISABLED) a cell is pinned while it is counted, and a Map takes its critical section. PYVARS_PIN pins with the
-GIL, too, so that pinning can be tested there. */
-
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <math.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-#include "structmember.h"
-
-#if defined(Py_GIL_DISABLED) && !defined(PYVARS_PIN)
-#define PYVARS_PIN
-#endif
-
-#if ATOMIC_LLONG_LOCK_FREE != 2
-#error "counting in memory that processes share needs 64-bit atomics without a lock"
-#endif
-
-typedef _Atomic int64_t word_t; /* an integer, or the bits of a double */
-
-typedef struct {
-    PyObject_HEAD
-    word_t *_Atomic word; /* where the number is: `own`, or in the memory of `words`; NULL while it moves */
-    word_t own;
-    PyObject *words; /* the memoryview that `word` is in, or NULL */
-#ifdef PYVARS_PIN
-    _Atomic int users;
-#endif
-    char gauge;
-} Cell;
-
-typedef struct {
-    PyObject_HEAD
-    PyObject *cells; /* str -> Int or Float */
-    Py_ssize_t free; /* how many more keys it takes; `__other__` takes none */
-} Counts;
-
-/* The number: where it is, and changing it */
-
-#ifndef Py_BEGIN_CRITICAL_SECTION /* CPython 3.13 has it */
-#define Py_BEGIN_CRITICAL_SECTION(op) {
-#define Py_END_CRITICAL_SECTION() }
-#endif
+#include "_cells.h"
 
 #ifdef PYVARS_PIN
-#include <sched.h>
-
-static word_t *
-pin(Cell *cell)
-{
-    for (;;) {
-        atomic_fetch_add(&cell->users, 1);
-        word_t *word = atomic_load(&cell->word);
-        if (word != NULL)
-            return word;
-        atomic_fetch_sub(&cell->users, 1);
-        sched_yield();
-    }
-}
-
-static void
-unpin(Cell *cell)
-{
-    atomic_fetch_sub(&cell->users, 1);
-}
-
 /* Nobody counts until the cell is put down; who comes second to move it waits for the first. A fork may have left a
    thread behind that counted or moved it, so there is an end to waiting: what is waited for takes nanoseconds. */
 static word_t *
@@ -89,8 +19,6 @@ lift(Cell *cell)
     return word == NULL ? &cell->own : word;
 }
 #else
-#define pin(cell) atomic_load_explicit(&(cell)->word, memory_order_relaxed)
-#define unpin(cell) ((void)0)
 #define lift(cell) pin(cell)
 #endif
 
@@ -104,70 +32,10 @@ put(Cell *cell, word_t *word, int64_t value, PyObject *words) /* takes the refer
     Py_XDECREF(before);
 }
 
-static inline int64_t
-load(Cell *cell)
-{
-    int64_t value = atomic_load_explicit(pin(cell), memory_order_relaxed);
-    unpin(cell);
-    return value;
-}
-
-static inline void
-store(Cell *cell, int64_t value)
-{
-    atomic_store_explicit(pin(cell), value, memory_order_relaxed);
-    unpin(cell);
-}
-
-static inline double
-real_of(int64_t bits)
-{
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static inline int64_t
-bits_of(double value)
-{
-    int64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
 static PyObject *
-too_large(Cell *cell)
+none(int failed) /* what a method returns that is called for its effect */
 {
-    return PyErr_Format(PyExc_OverflowError,
-                        "%lld and what was added do not fit into 64 bits with a sign; the value is unchanged",
-                        (long long)load(cell));
-}
-
-static inline PyObject *
-add_integer(Cell *cell, int64_t delta)
-{
-    word_t *word = pin(cell);
-    int64_t value = atomic_load_explicit(word, memory_order_relaxed), sum;
-    do {
-        if (__builtin_add_overflow(value, delta, &sum)) {
-            unpin(cell);
-            return too_large(cell);
-        }
-    } while (!atomic_compare_exchange_weak_explicit(word, &value, sum, memory_order_relaxed, memory_order_relaxed));
-    unpin(cell);
-    Py_RETURN_NONE;
-}
-
-static inline PyObject *
-add_real(Cell *cell, double delta)
-{
-    word_t *word = pin(cell);
-    int64_t bits = atomic_load_explicit(word, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(word, &bits, bits_of(real_of(bits) + delta), memory_order_relaxed,
-                                                  memory_order_relaxed))
-        ;
-    unpin(cell);
-    Py_RETURN_NONE;
+    return failed ? NULL : Py_NewRef(Py_None);
 }
 
 /* Arguments */
@@ -254,11 +122,6 @@ real_new(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *Py_UNUSED
 {
     return cell_new(type);
 }
-
-/* A class inherits this pointer with the layout of its instances. Looking at it takes one comparison; asking whether
-   the class is a subclass takes a walk over its bases. */
-#define IS_INTEGER(object) (Py_TYPE(object)->tp_new == integer_new)
-#define IS_REAL(object) (Py_TYPE(object)->tp_new == real_new)
 
 static void
 cell_dealloc(Cell *cell)
@@ -357,12 +220,12 @@ static PyObject *
 integer_add(Cell *cell, PyObject *const *arguments, Py_ssize_t number, PyObject *names)
 {
     if (number == 0 && names == NULL)
-        return add_integer(cell, 1);
+        return none(add_integer(cell, 1));
     PyObject *given = NULL;
     int64_t delta = 1;
     if (delta_of(arguments, number, names, &given) || (given && integer_from(given, &delta)))
         return NULL;
-    return add_integer(cell, delta);
+    return none(add_integer(cell, delta));
 }
 
 static PyObject *
@@ -432,7 +295,7 @@ real_add(Cell *cell, PyObject *const *arguments, Py_ssize_t number, PyObject *na
     double delta = 1.0;
     if (delta_of(arguments, number, names, &given) || (given && real_from(given, &delta)))
         return NULL;
-    return add_real(cell, delta);
+    return none(add_real(cell, delta));
 }
 
 static PyObject *
@@ -494,12 +357,6 @@ static PyType_Spec real_spec = {
 
 /* Numbers by key */
 
-static PyObject *
-find(Counts *counts, PyObject *key) /* a new reference, or NULL, without an error if there is none */
-{
-    return Py_XNewRef(PyDict_GetItemWithError(counts->cells, key)); /* nobody takes it away meanwhile */
-}
-
 static int
 is_other(PyObject *key)
 {
@@ -516,17 +373,17 @@ counts_try(Counts *counts, PyObject *key, PyObject *delta, int *done)
         number = PyLong_AsLongLongAndOverflow(delta, &overflow);
     else if (delta != NULL && !PyFloat_CheckExact(delta))
         return NULL;
-    PyObject *result = NULL, *cell = overflow ? NULL : find(counts, key);
+    PyObject *result = NULL, *cell = overflow ? NULL : find_cell(counts, key);
     if (cell == NULL)
         return NULL;
     if (delta != NULL && PyFloat_CheckExact(delta)) {
         if ((*done = IS_REAL(cell)))
-            result = add_real((Cell *)cell, PyFloat_AS_DOUBLE(delta));
+            result = none(add_real((Cell *)cell, PyFloat_AS_DOUBLE(delta)));
     }
     else if ((*done = IS_INTEGER(cell)))
-        result = add_integer((Cell *)cell, number);
+        result = none(add_integer((Cell *)cell, number));
     else if ((*done = IS_REAL(cell)))
-        result = add_real((Cell *)cell, (double)number);
+        result = none(add_real((Cell *)cell, (double)number));
     Py_DECREF(cell);
     return result;
 }
@@ -559,18 +416,18 @@ counts_place(Counts *counts, PyObject *key, PyObject *new)
     if (pair == NULL)
         return NULL;
     Py_INCREF(key);
-    if ((before = find(counts, key)) == NULL && !PyErr_Occurred() && counts->free <= 0) {
+    if ((before = find_cell(counts, key)) == NULL && !PyErr_Occurred() && counts->free <= 0) {
         Py_SETREF(key, PyUnicode_InternFromString("__other__"));
-        before = key == NULL ? NULL : find(counts, key);
+        before = key == NULL ? NULL : find_cell(counts, key);
     }
     if (PyErr_Occurred())
         goto done;
     if (before != NULL && !(IS_INTEGER(before) && IS_REAL(new))) {
         int64_t number = load((Cell *)new);
         if (IS_INTEGER(before))
-            result = add_integer((Cell *)before, number);
+            result = none(add_integer((Cell *)before, number));
         else if (IS_REAL(before))
-            result = add_real((Cell *)before, IS_REAL(new) ? real_of(number) : (double)number);
+            result = none(add_real((Cell *)before, IS_REAL(new) ? real_of(number) : (double)number));
         else
             PyErr_SetString(PyExc_TypeError, "what stands under the key does not count");
         goto done;
@@ -616,7 +473,7 @@ counts__put(Counts *counts, PyObject *arguments)
     if (new != Py_None && !IS_INTEGER(new) && !IS_REAL(new))
         return PyErr_Format(PyExc_TypeError, "_put() takes an Int, a Float or None, got %R", new);
     Py_BEGIN_CRITICAL_SECTION(counts);
-    before = find(counts, key);
+    before = find_cell(counts, key);
     if (new != Py_None)
         failed = PyDict_SetItem(counts->cells, key, new);
     else if (before != NULL)
@@ -717,51 +574,6 @@ static PyType_Spec counts_spec = {"pyvars._cells.Counts", sizeof(Counts), 0,
 
 /* Distributions: see buckets.py */
 
-#define LOWEST (-20)
-#define OCTAVES 64
-#define PARTS 8
-
-typedef struct {
-    PyObject_HEAD
-    PyObject *sum;                   /* a Float */
-    PyObject **octaves[OCTAVES]; /* PARTS Ints each, or NULL; bucket n stands at n / PARTS, n % PARTS */
-    PyObject *last[2];               /* those of the last two buckets: 2**44, and over that */
-} Buckets;
-
-static PyObject **
-place_of(Buckets *buckets, Py_ssize_t n, int make) /* where the cell of the bucket is, or NULL */
-{
-    if (n >= OCTAVES * PARTS)
-        return &buckets->last[n - OCTAVES * PARTS];
-    PyObject ***octave = &buckets->octaves[n / PARTS];
-    if (*octave == NULL && make)
-        *octave = PyMem_Calloc(PARTS, sizeof(PyObject *));
-    return *octave == NULL ? NULL : *octave + n % PARTS;
-}
-
-static Py_ssize_t
-bucket_of(double value)
-{
-    /* 2 ** (part / 8 - 1), as frexp gives fractions */
-    static const double within[PARTS] = {0.5,
-                                         0.5452538663326288,
-                                         0.5946035575013605,
-                                         0.6484197773255048,
-                                         0.7071067811865476,
-                                         0.7711054127039704,
-                                         0.8408964152537145,
-                                         0.9170040432046712};
-    int exponent, part = 0;
-    double fraction = frexp(value, &exponent);
-    if (value <= ldexp(1.0, LOWEST))
-        return 0;
-    if (value > ldexp(1.0, LOWEST + OCTAVES))
-        return OCTAVES * PARTS + 1;
-    for (int step = PARTS / 2; step; step /= 2)
-        part += step * (fraction > within[part + step]);
-    return (Py_ssize_t)(exponent - 1 - LOWEST) * PARTS + part + (fraction > within[0]);
-}
-
 static PyObject *
 buckets_observe(Buckets *buckets, PyObject *value)
 {
@@ -774,25 +586,7 @@ buckets_observe(Buckets *buckets, PyObject *value)
         Py_XDECREF(shown);
         return NULL;
     }
-    Py_ssize_t n = bucket_of(number);
-    PyObject **place, *cell = NULL, *done;
-    Py_BEGIN_CRITICAL_SECTION(buckets);
-    place = place_of(buckets, n, 0);
-    cell = place == NULL ? NULL : Py_XNewRef(*place);
-    Py_END_CRITICAL_SECTION();
-    if (cell == NULL && (cell = PyObject_CallMethod((PyObject *)buckets, "_first", "n", n)) == NULL)
-        return NULL;
-    if (!IS_INTEGER(cell) || buckets->sum == NULL) {
-        PyErr_SetString(PyExc_TypeError, "the buckets of a Histogram are Ints, and its sum is a Float");
-        Py_DECREF(cell);
-        return NULL;
-    }
-    done = add_integer((Cell *)cell, 1);
-    Py_DECREF(cell);
-    if (done == NULL)
-        return NULL;
-    Py_DECREF(done);
-    return add_real((Cell *)buckets->sum, number);
+    return none(observe_in(buckets, bucket_of(number), number));
 }
 
 static PyObject *
@@ -807,7 +601,9 @@ buckets_put(Buckets *buckets, PyObject *arguments)
         return NULL;
     }
     Py_BEGIN_CRITICAL_SECTION(buckets);
-    if ((place = place_of(buckets, n, 1)) != NULL) {
+    if (n < OCTAVES * PARTS && buckets->octaves[n / PARTS] == NULL)
+        buckets->octaves[n / PARTS] = PyMem_Calloc(PARTS, sizeof(PyObject *));
+    if ((place = place_of(buckets, n)) != NULL) {
         if (*place == NULL)
             *place = Py_NewRef(cell);
         cell = Py_NewRef(*place);
@@ -821,7 +617,7 @@ buckets_known(Buckets *buckets, PyObject *Py_UNUSED(none))
 {
     PyObject *known = PyDict_New();
     for (Py_ssize_t n = 0; known != NULL && n < OCTAVES * PARTS + 2; n++) {
-        PyObject **place = place_of(buckets, n, 0), *key;
+        PyObject **place = place_of(buckets, n), *key;
         if (place == NULL || *place == NULL)
             continue;
         key = PyLong_FromSsize_t(n);
@@ -852,7 +648,7 @@ buckets_dealloc(Buckets *buckets)
     PyTypeObject *type = Py_TYPE(buckets);
     PyObject_GC_UnTrack(buckets);
     for (Py_ssize_t n = 0; n < OCTAVES * PARTS + 2; n++) {
-        PyObject **place = place_of(buckets, n, 0);
+        PyObject **place = place_of(buckets, n);
         if (place != NULL)
             Py_CLEAR(*place);
     }
@@ -1031,6 +827,10 @@ leaf(PyObject *Py_UNUSED(self), PyObject *class)
 static int
 module_exec(PyObject *module)
 {
+    makers.integer = integer_new;
+    makers.real = real_new;
+    makers.counts = counts_new;
+    makers.buckets = buckets_new;
     PyType_Spec *specs[] = {&integer_spec, &real_spec, &counts_spec, &buckets_spec};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         PyObject *type = PyType_FromModuleAndSpec(module, specs[i], NULL);

@@ -5,7 +5,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from pyvars.routes import of_environ
-from pyvars.traffic import LEFT, UNMATCHED, Parts, begin, count
+from pyvars.traffic import LEFT, UNMATCHED, Tally
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -26,13 +26,13 @@ class Answering:
         "_method",
         "_next",
         "_open",
-        "_parts",
         "_root",
         "_route",
         "_size",
         "_start",
         "_started",
         "_status",
+        "_tally",
         "_write",
     )
 
@@ -40,8 +40,8 @@ class Answering:
     _next: Callable[[], bytes] | None
     _write: Callable[[bytes], object]
 
-    def __init__(self, parts: Parts, environ: "WSGIEnvironment", start_response: "StartResponse") -> None:
-        self._parts = parts
+    def __init__(self, tally: Tally, environ: "WSGIEnvironment", start_response: "StartResponse") -> None:
+        self._tally = tally
         self._environ = environ
         self._start = start_response
         self._method: str = environ["REQUEST_METHOD"]
@@ -50,7 +50,7 @@ class Answering:
         self._headers: Any = ()
         self._open = True
         self._status = self._size = 0
-        begin(parts)
+        tally.begin()
         self._started = perf_counter()
 
     def start(self, status: str, headers: Any, *exc_info: Any) -> Callable[[bytes], object]:
@@ -127,4 +127,4 @@ class Answering:
         if self._open:
             self._open = False
             seconds = perf_counter() - self._started
-            count(self._parts, self._method, self._status, self._route, self._size, seconds, failed)
+            self._tally.count(self._method, self._status, self._route, self._size, seconds, failed)

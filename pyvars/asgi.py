@@ -1,12 +1,13 @@
 """The ASGI carrier: translates a scope to a Request, and a Response back to messages."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import pyvars
 from pyvars.access import Access
-from pyvars.exchange import Exchange
+from pyvars.cells import native
+from pyvars.exchange import ASGIApp, Receive, Scope, Send, counted
 from pyvars.registry import Registry
 from pyvars.routes import tell
 from pyvars.runtime.event_loop import watch
@@ -22,16 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ("ASGIApp", "CountRequests", "DebugApp", "SiteApp", "VarsMiddleware")
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
 MAX_THREADS = 4
 """For pages with functions: two render, two wait for them; further ones wait on the loop, at no cost."""
 
 _requested = REQUESTS.add  # looked up once, not for each request
-
-ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class SiteApp:
@@ -68,10 +63,15 @@ class DebugApp(SiteApp):
 class Middleware:
     """Serves a site, or counts what passes, or both."""
 
+    __slots__ = ("_site", "_tally", "app")
+
+    app: ASGIApp
+    """What everything else is passed on to."""
+
     def __init__(self, app: ASGIApp, site: Site | None, counted: Registry | None) -> None:
         self.app = app
         self._site = site
-        self._parts = None if counted is None else traffic(counted).parts
+        self._tally = None if counted is None else traffic(counted).tally
         if counted is not None:
             tell(app)
 
@@ -90,17 +90,18 @@ class Middleware:
                 if response.ours:
                     await reply(response, send)
                     return
-        if self._parts is None or scope["type"] != "http":
+        if self._tally is None or scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(self._parts, scope, receive, send)
-        try:
-            await self.app(scope, exchange.receive, exchange)
-        except BaseException as error:
-            exchange.leave(error)
-            raise
-        if exchange.open:
-            exchange.leave(None)
+        await counted(self._tally, self.app, scope, receive, send)
+
+
+if not TYPE_CHECKING and native:
+    with suppress(ImportError):  # it was built without
+        from pyvars._traffic import Shortcut
+
+        _slots = Middleware.app, Middleware._site, Middleware._tally
+        Middleware.__call__ = Shortcut(Middleware.__call__, REQUESTS, *_slots)
 
 
 class VarsMiddleware(Middleware):

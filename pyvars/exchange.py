@@ -3,15 +3,19 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pyvars.cells import native
 from pyvars.routes import of_scope
-from pyvars.traffic import LEFT, Parts, begin, count
+from pyvars.traffic import LEFT, Tally
 
-__all__ = ("Exchange",)
+__all__ = ("ASGIApp", "Message", "Receive", "Scope", "Send", "counted")
 
-Message = MutableMapping[str, Any]
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Exchange:
@@ -21,27 +25,28 @@ class Exchange:
     the application does after that, such as Starlette's background tasks, is not part of it.
     """
 
-    __slots__ = ("_gone", "_parts", "_receive", "_scope", "_send", "_size", "_started", "_status", "open")
+    __slots__ = ("_gone", "_open", "_receive", "_scope", "_send", "_size", "_started", "_status", "_tally")
 
-    open: bool
-    """Whether the last message is yet to come."""
-
-    def __init__(
-        self,
-        parts: Parts,
-        scope: MutableMapping[str, Any],
-        receive: Callable[[], Awaitable[Message]],
-        send: Callable[[Message], Awaitable[None]],
-    ) -> None:
-        self._parts = parts
+    def __init__(self, tally: Tally, scope: Scope, receive: Receive, send: Send) -> None:
+        self._tally = tally
         self._scope = scope
         self._receive = receive
         self._send = send
-        self.open = True
+        self._open = True
         self._gone = False
         self._status = self._size = 0
-        begin(parts)
+
+    async def run(self, app: ASGIApp) -> None:
+        """Run the application."""
+        self._tally.begin()
         self._started = perf_counter()
+        try:
+            await app(self._scope, self._received, self)
+        except BaseException as error:
+            self._leave(error)
+            raise
+        if self._open:
+            self._leave(None)
 
     def __call__(self, message: Message) -> Awaitable[None]:
         """`send`. Not a coroutine function, since that of the server is one."""
@@ -73,7 +78,7 @@ class Exchange:
             self._gone = True
             raise
 
-    async def receive(self) -> Message:
+    async def _received(self) -> Message:
         """`receive`."""
         message = await self._receive()
         if message["type"] == "http.disconnect":
@@ -81,13 +86,13 @@ class Exchange:
         return message
 
     def _end(self, failed: bool) -> None:
-        if self.open:
-            self.open = False
+        if self._open:
+            self._open = False
             seconds = perf_counter() - self._started
             scope = self._scope
-            count(self._parts, scope["method"], self._status, of_scope(scope), self._size, seconds, failed)
+            self._tally.count(scope["method"], self._status, of_scope(scope), self._size, seconds, failed)
 
-    def leave(self, error: BaseException | None) -> None:
+    def _leave(self, error: BaseException | None) -> None:
         """The application has returned, or raised, perhaps without an end to the body."""
         failed = not self._gone and (error is None or isinstance(error, Exception))
         if failed and self._status == LEFT:
@@ -95,10 +100,18 @@ class Exchange:
         self._end(failed)
 
 
+def counted(tally: Tally, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    """Run an application for one request, and count that, when it is awaited."""
+    return Exchange(tally, scope, receive, send).run(app)
+
+
 if not TYPE_CHECKING and native:
     with suppress(ImportError):  # it was built without
-        from pyvars._traffic import Exchange as InC
+        from pyvars._traffic import Exchange as counted
 
-        for _name in ("_extension", "_watched", "leave", "receive"):  # what most requests do not call, or must await
-            setattr(InC, _name, vars(Exchange)[_name])
-        Exchange = InC
+        async def _awaited(_: Exchange, running: Awaitable[None]) -> None:
+            await running
+
+        counted._awaited = _awaited  # of an application that is no coroutine function
+        for _name in ("_extension", "_leave", "_received", "_watched"):  # what else most requests do not call
+            setattr(counted, _name, vars(Exchange)[_name])

@@ -18,8 +18,9 @@ from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
 
 from pyvars.access import Access, is_loopback
-from pyvars.asgi import ASGIApp, Receive, Scope, Send, reply, respond
+from pyvars.asgi import ASGIApp, reply, respond
 from pyvars.errors import ConfigurationError
+from pyvars.exchange import Receive, Scope, Send
 from pyvars.registry import Registry
 from pyvars.runtime.event_loop import watch
 from pyvars.site.default import side_port

@@ -44,7 +44,7 @@ class Middleware:
     def __init__(self, app: "WSGIApplication", site: Site | None, counted: Registry | None) -> None:
         self.app = app
         self._site = site
-        self._parts = None if counted is None else traffic(counted).parts
+        self._tally = None if counted is None else traffic(counted).tally
         if counted is not None:
             tell(app)
 
@@ -56,9 +56,9 @@ class Middleware:
                 response = self._site.respond(_request(environ))
                 if response.ours:
                     return _reply(response, start_response)
-        if self._parts is None:
+        if self._tally is None:
             return self.app(environ, start_response)
-        answering = Answering(self._parts, environ, start_response)
+        answering = Answering(self._tally, environ, start_response)
         try:
             return answering.with_body(self.app(environ, answering.start))
         except BaseException as error:

@@ -1,5 +1,6 @@
-"""Starlette's hello, world: bare, or behind a middleware. `python -m tests.benchmarks.hello wrapped` serves it."""
+"""Starlette's hello, world: bare, or behind a middleware. `python -m tests.benchmarks.hello bare wrapped` serves both."""
 
+import asyncio
 import os
 import socket
 import sys
@@ -50,16 +51,20 @@ def application(kind):
     return app
 
 
-def main(kind):
-    """Serve on a free port, say which, and end when told to."""
-    if hasattr(os, "sched_setaffinity"):  # all servers on one CPU: another one may be slower at the moment
+async def main(*kinds):
+    """Serve each on a free port, say which, and end when told to."""
+    if hasattr(os, "sched_setaffinity"):  # the client, on the other CPU, is not to take turns with it
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    listener = socket.create_server(("127.0.0.1", 0))
-    # asyncio would set it on sockets that it opens itself; without it head and body of an answer wait for each other.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    print(listener.getsockname()[1], flush=True)
-    uvicorn.Server(uvicorn.Config(application(kind), log_level="warning", access_log=False)).run(sockets=[listener])
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in kinds]
+    for listener in listeners:
+        # asyncio would set it on sockets that it opens itself; without, head and body of an answer wait for each other.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    print(*(listener.getsockname()[1] for listener in listeners), flush=True)
+    servers = [
+        uvicorn.Server(uvicorn.Config(application(kind), log_level="warning", access_log=False)) for kind in kinds
+    ]
+    await asyncio.gather(*(server.serve([listener]) for server, listener in zip(servers, listeners, strict=True)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,16 +1,15 @@
 """The middleware in front of a hello, world, against the same application without it: what every request pays.
 
-The requests here are not for the page; they pass through. Over HTTP, the two applications are served by uvicorn in two
-processes, and the target is for that: what a service would see. In process, the applications are called directly with
-nothing between, so that the cost itself can be seen; there is no smaller request to be had than this one, and the share
-of the middleware is the largest that it can be. The middleware that does nothing is the floor: one more coroutine.
+The requests here are not for the page; they pass through. Over HTTP, the two applications are served by uvicorn, and the
+target is for that: what a service would see. In process, the applications are called directly with nothing between, so
+that the cost itself can be seen; there is no smaller request to be had than this one, and the share of the middleware is
+the largest that it can be. The middleware that does nothing is the floor: one more coroutine.
 
 The peers count requests for Prometheus: by method, status and route, with their seconds. The cells of `wrapped` are in
 memory shared with sibling workers; those of the peers are in memory of their own, the faster of the two ways they have.
 """
 
 import asyncio
-import os
 import random
 import socket
 import subprocess
@@ -21,12 +20,13 @@ from importlib.util import find_spec
 from statistics import median, quantiles
 
 from .hello import BODY, PEERS, application
-from .table import RATIOS, nanoseconds, per_second, print_table, ratio_row, take_turns, verdict
+from .table import RATIOS, nanoseconds, per_second, print_table, ratio_row, verdict
 
-# Two processes of the very same program can differ by some percent for all their life, and a machine from one moment to
-# the next: so there are many processes and many short rounds.
-PAIRS = 20
-ROUNDS_OF_A_PAIR = 40
+# Two processes of the very same program differ by some percent for all their life, and a machine from one moment to the
+# next: so one process serves both, there are several such, and many short rounds. The bare application against itself is
+# in the table to show what is left of that.
+PROCESSES = 12
+ROUNDS_OF_A_PROCESS = 60
 BATCHES = 10  # in a round, of a request on each connection
 CONNECTIONS = 8
 
@@ -55,15 +55,17 @@ SCOPE = {
 
 
 @contextmanager
-def served(kind):
-    """The application in a process of its own, and connections to it that are kept alive."""
-    command = [sys.executable, "-m", "tests.benchmarks.hello", kind]
-    environment = {**os.environ, "PYTHONHASHSEED": "0"}  # or the dicts of the two would be laid out differently
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+def served(kinds):
+    """The applications in a process of their own: by kind, connections that are kept alive."""
+    command = [sys.executable, "-m", "tests.benchmarks.hello", *kinds]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        address = "127.0.0.1", int(process.stdout.readline())
+        ports = [int(port) for port in process.stdout.readline().split()]
         with ExitStack() as stack:
-            yield [stack.enter_context(socket.create_connection(address)) for _ in range(CONNECTIONS)]
+            yield [
+                [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(CONNECTIONS)]
+                for port in ports
+            ]
     finally:
         process.terminate()
         process.wait()
@@ -84,11 +86,15 @@ def rate_over_http(connections):
 
 
 def over_http():
-    pairs = []
-    for _ in range(PAIRS):
-        with served("wrapped") as wrapped, served("bare") as bare:
-            pairs += take_turns(lambda: rate_over_http(wrapped), lambda: rate_over_http(bare), ROUNDS_OF_A_PAIR)
-    return pairs
+    """Rates with the middleware and without, and of the bare application twice."""
+    rounds = []
+    for _ in range(PROCESSES):
+        with served(["wrapped", "bare", "bare"]) as served_now:
+            for number in range(ROUNDS_OF_A_PROCESS + 1):
+                rates = {kind: rate_over_http(served_now[kind]) for kind in random.sample(range(3), 3)}
+                if number:  # the first round warms up
+                    rounds.append(rates)
+    return [(each[0], each[1]) for each in rounds], [(each[2], each[1]) for each in rounds]
 
 
 async def receive():
@@ -156,12 +162,13 @@ def peer_row(peer, times):
 
 
 def main():
-    http = over_http()
+    http, control = over_http()
     peers = [peer for peer in PEERS if find_spec(peer.replace("-", "_"))]
     times = in_process(["bare", "empty", "serving", "counting", "wrapped", *peers])
     rates = [(1e9 / ours, 1e9 / bare) for ours, bare in zip(times["wrapped"], times["bare"], strict=True)]
     rows = [
         ratio_row("requests over HTTP", "the bare application", http, per_second, at_least=0.97),
+        ratio_row("control: the bare application", "the bare application", control, per_second),
         ratio_row("requests in process", "the bare application", rates, per_second),
         added_row("added to a request in process", "wrapped", times, at_most=MICROSECONDS_ADDED),
         added_row("the same with count=False", "serving", times),

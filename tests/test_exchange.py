@@ -1,0 +1,287 @@
+"""What a middleware that counts is to those who call it, await it, and look at it: a coroutine function of ASGI."""
+
+import asyncio
+import gc
+import inspect
+import sys
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from types import MappingProxyType
+from typing import Any
+
+import anyio
+import pytest
+import trio
+from asgiref.compatibility import is_double_callable
+from hypercorn.utils import is_asgi
+from starlette.applications import Starlette
+from starlette.routing import Route
+from uvicorn import Config
+
+from pyvars import Registry
+from pyvars.asgi import CountRequests, VarsMiddleware
+from tests.test_asgi import http_scope
+from tests.test_traffic import DISCONNECT, START, ask, hello, routes, shown
+
+pytestmark = pytest.mark.usefixtures("both_kinds")
+
+BODY = {"type": "http.response.body", "body": b"hello"}
+
+
+async def says(scope: Any, receive: Any, send: Any) -> None:
+    await send(START)
+    await send(BODY)
+
+
+async def waits(scope: Any, receive: Any, send: Any) -> None:
+    await asyncio.sleep(60)
+
+
+async def receive() -> Any:
+    return DISCONNECT
+
+
+async def send(message: Any) -> None:
+    pass
+
+
+class Suspended:
+    """An awaitable that hands a word to who runs the coroutine, and takes one from there."""
+
+    def __await__(self) -> Generator[str, str, str]:
+        return (yield "word")
+
+
+def started(app: Any) -> Any:
+    """The coroutine of a request."""
+    return app(http_scope("/"), receive, send)
+
+
+@pytest.mark.parametrize("middleware", [CountRequests, VarsMiddleware])
+def test_servers_take_it_for_an_application(registry: Registry, middleware: Callable[..., Any]) -> None:
+    app = middleware(says, registry=registry)
+    assert inspect.iscoroutinefunction(app.__call__)
+    assert not is_double_callable(app)
+    assert is_asgi(app)
+    config = Config(app)
+    config.load()
+    assert config.interface == "asgi3"
+    assert list(inspect.signature(app).parameters) == ["scope", "receive", "send"]
+    assert "Answer, or pass on" in (type(app).__call__.__doc__ or "")
+
+
+def test_it_can_be_a_task(registry: Registry) -> None:
+    app = CountRequests(says, registry=registry)
+
+    async def main() -> None:
+        await asyncio.create_task(started(app))
+        await asyncio.wait_for(started(app), 10)
+        async with anyio.create_task_group() as group:
+            group.start_soon(app, http_scope("/"), receive, send)
+
+    asyncio.run(main())
+    trio.run(app, http_scope("/"), receive, send)
+    assert shown(registry)["by_status"] == {"2xx": 4}
+
+
+def test_arguments_by_name(registry: Registry) -> None:
+    asyncio.run(CountRequests(says, registry=registry)(scope=http_scope("/"), receive=receive, send=send))
+    assert shown(registry)["requests"] == 1
+
+
+def test_a_subclass(registry: Registry) -> None:
+    seen = []
+
+    class Noting(VarsMiddleware):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            seen.append(scope["path"])
+            await super().__call__(scope, receive, send)
+
+    class Plain(CountRequests):
+        pass
+
+    ask(Noting(says, registry=registry), "/a")
+    ask(Plain(says, registry=registry), "/b")
+    assert (seen, shown(registry)["requests"]) == (["/a"], 2)
+
+
+def test_the_application_can_be_replaced(registry: Registry) -> None:
+    app = CountRequests(waits, registry=registry)
+    app.app = says
+    ask(app)
+    assert shown(registry)["by_status"] == {"2xx": 1}
+
+
+class Iterable:
+    """An application that is no coroutine function, and whose awaitable is none either."""
+
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        return self.Awaitable(says(scope, receive, send))
+
+    class Awaitable:
+        def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
+            self.coroutine = coroutine
+
+        def __await__(self) -> Generator[Any, None, None]:
+            yield from self.coroutine.__await__()
+
+
+def test_an_application_that_is_no_coroutine_function(registry: Registry) -> None:
+    assert ask(CountRequests(Iterable(), registry=registry)) == [START, BODY]
+    assert shown(registry)["by_status"] == {"2xx": 1}
+
+
+def test_an_application_that_raises_before_it_is_awaited(registry: Registry) -> None:
+    def raises(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        raise LookupError
+
+    for app in (raises, lambda *args: None):
+        with pytest.raises((LookupError, TypeError)):
+            ask(CountRequests(app, registry=registry))  # type: ignore[arg-type]
+    assert (shown(registry)["errors"], shown(registry)["in_flight"]) == (2, 0)
+
+
+def test_what_is_yielded_and_sent_goes_through(registry: Registry) -> None:
+    """As other event loops do it: asyncio sends nothing but None."""
+    got = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        got.append(await Suspended())
+        got.append(await Suspended())
+        await says(scope, receive, send)
+
+    coroutine = started(CountRequests(app, registry=registry))
+    assert coroutine.send(None) == "word"
+    assert shown(registry)["in_flight"] == 1
+    assert coroutine.send("first") == "word"
+    with pytest.raises(StopIteration):
+        coroutine.send("second")
+    assert (got, shown(registry)["in_flight"]) == (["first", "second"], 0)
+    with pytest.raises(RuntimeError):
+        coroutine.send(None)
+
+
+def test_what_is_thrown_goes_through(registry: Registry) -> None:
+    caught = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for _ in range(2):
+            try:
+                await Suspended()
+            except LookupError as error:
+                caught.append(error)
+        await says(scope, receive, send)
+
+    coroutine, error = started(CountRequests(app, registry=registry)), LookupError()
+    coroutine.send(None)
+    assert coroutine.throw(error) == "word"
+    with pytest.raises(StopIteration):
+        coroutine.throw(error)
+    assert caught == [error, error]
+    assert (shown(registry)["by_status"], shown(registry)["errors"]) == ({"2xx": 1}, 0)
+    coroutine = started(CountRequests(app, registry=registry))
+    coroutine.send(None)
+    with pytest.raises(ZeroDivisionError):
+        coroutine.throw(ZeroDivisionError())
+    assert (shown(registry)["by_status"], shown(registry)["errors"]) == ({"2xx": 1, "5xx": 1}, 1)
+    with pytest.raises(ZeroDivisionError):
+        started(CountRequests(app, registry=registry)).throw(ZeroDivisionError())
+    assert shown(registry)["in_flight"] == 0
+
+
+def test_a_coroutine_that_is_closed_or_dropped(registry: Registry) -> None:
+    ended = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await Suspended()
+        finally:
+            ended.append(scope["path"])
+
+    coroutine = started(CountRequests(app, registry=registry))
+    coroutine.send(None)
+    coroutine.close()
+    coroutine.close()
+    assert (shown(registry)["by_status"], shown(registry)["in_flight"], ended) == ({"499": 1}, 0, ["/"])
+    coroutine = started(CountRequests(app, registry=registry))
+    coroutine.send(None)
+    del coroutine
+    gc.collect()
+    assert (shown(registry)["by_status"], shown(registry)["in_flight"], ended) == ({"499": 2}, 0, ["/", "/"])
+
+    async def stays(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await Suspended()
+        except GeneratorExit:
+            await Suspended()
+
+    coroutine = started(CountRequests(stays, registry=registry))
+    coroutine.send(None)
+    with pytest.raises(RuntimeError, match="ignored GeneratorExit"):
+        coroutine.close()
+    unused = started(CountRequests(app, registry=registry))
+    unused.close()
+    with pytest.raises(RuntimeError):
+        unused.send(None)
+    assert shown(registry)["in_flight"] == 0
+
+
+def test_tools_find_where_a_task_is(registry: Registry) -> None:
+    """They follow the chain of what awaits what, such as `python -m asyncio pstree`."""
+    names = []
+
+    async def outer() -> None:
+        await started(CountRequests(waits, registry=registry))
+
+    async def main() -> None:
+        task = asyncio.create_task(outer())
+        await asyncio.sleep(0)
+        awaited: Any = task.get_coro()
+        while awaited is not None:
+            code = getattr(awaited, "cr_code", None) or getattr(awaited, "gi_code", None)
+            names.append(code and code.co_name)
+            awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert names[0] == "outer"
+    assert {"waits", "sleep"} < set(names)
+
+
+def test_messages_of_any_mapping(registry: Registry) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert await receive() == DISCONNECT
+        await send(MappingProxyType({"".join(("ty", "pe")): "http.response.start", "".join(("sta", "tus")): 201}))
+        await send({"".join(("more", "_body")): True, "".join(("bo", "dy")): b"one", "type": "http.response.body"})
+        await send(MappingProxyType({**BODY, 5: "five", "other": 5}))
+
+    sent = ask(CountRequests(app, registry=registry), messages=[DISCONNECT])
+    assert [type(message) for message in sent] == [MappingProxyType, dict, MappingProxyType]
+    assert (shown(registry)["bytes_out"], shown(registry)["by_status"]) == (8, {"499": 1})
+
+
+def test_a_request_leaves_nothing_behind(registry: Registry) -> None:
+    class Scope(dict[str, Any]):
+        pass
+
+    app = CountRequests(Starlette(routes=[Route("/", hello)]), registry=registry)
+    scope: Any = Scope(http_scope("/"))
+    seen = weakref.ref(scope)
+    asyncio.run(app(scope, receive, send))
+    del scope
+    gc.collect()
+    assert seen() is None
+
+    async def many(number: int) -> int:
+        for _ in range(number):
+            await app(http_scope("/"), receive, send)
+        return sys.getallocatedblocks()
+
+    async def main() -> int:
+        await many(100)
+        return -await many(100) + await many(1000)
+
+    assert asyncio.run(main()) < 100
+    assert routes(registry) == {"/": 1201}
