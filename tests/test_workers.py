@@ -141,6 +141,17 @@ def test_the_sum_is_exact_while_workers_are_killed(name: str) -> None:
         assert pages[-1]["workers"] <= members
 
 
+@pytest.mark.parametrize("option", ["--enable-threads", "--threads"])
+def test_the_master_of_uwsgi_has_no_thread_of_ours(option: str) -> None:
+    """It lets go of the GIL and forks: a thread that has the GIL at that moment has it for ever in the new worker."""
+    port = free_port()
+    command = [part.format(port=port) for part in UWSGI] + [option, *(["2"] if option == "--threads" else [])]
+    with service(*command, ready=port) as master:
+        wait_for_members(port, 5, imports=1)
+        assert [page(port)["pyvars.workers"]["threads"] for _ in range(5)] == [True] * 5
+        assert len(list(Path(f"/proc/{master.pid}/task").iterdir())) == 1
+
+
 def test_uwsgi_without_a_master() -> None:
     """It does not let its hooks of forks be set as they are elsewhere; there is one process, which counts."""
     port = free_port()

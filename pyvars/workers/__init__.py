@@ -106,8 +106,8 @@ class Workers:
 
         live: processes of the group that run, this one with them. retired: those that have ended, whose counts are
         kept. shared: whether the numbers of this process are among the sums. reason: why not, or what is left out;
-        empty if all is well. threads: whether threads of pyvars run in this process (not under gevent, nor in uWSGI
-        without threads), so that it answers its siblings, and deadlines hold.
+        empty if all is well. threads: whether threads of pyvars run in this process (not under gevent, nor in
+        uWSGI without threads or in its master), so that it answers its siblings, and deadlines hold.
         """
         family = MEMBER.latest() or NOBODY
         known = MEMBER.reason, MEMBER.error, MEMBER.shared, threads_run(), family is NOBODY
