@@ -33,8 +33,8 @@ _MAX_PATH = 100  # a socket's path has at most 107 bytes, man 7 unix
 def threads_run() -> bool:
     """Whether threads of ours run by themselves: not under gevent or eventlet, nor in uWSGI without enable-threads.
 
-    Nor in the master of uWSGI: it forks without the GIL, and if a thread has that at the moment, the new worker waits for
-    it for ever (https://github.com/unbit/uwsgi/issues/2387).
+    Nor in the master of uWSGI: it forks without the GIL, and if a thread has that at the moment, the new worker waits
+    for it for ever (https://github.com/unbit/uwsgi/issues/2387).
     """
     for module, question in (("gevent.monkey", "is_module_patched"), ("eventlet.patcher", "is_monkey_patched")):
         patched = getattr(sys.modules.get(module), question, None)

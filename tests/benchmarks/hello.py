@@ -1,4 +1,4 @@
-"""Starlette's hello, world: bare, or behind a middleware. `python -m tests.benchmarks.hello bare wrapped` serves both."""
+"""Starlette's hello, world: bare, or behind a middleware. `python -m tests.benchmarks.hello wrapped` serves it."""
 
 import asyncio
 import os
@@ -60,9 +60,8 @@ async def main(*kinds):
         # asyncio would set it on sockets that it opens itself; without, head and body of an answer wait for each other.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     print(*(listener.getsockname()[1] for listener in listeners), flush=True)
-    servers = [
-        uvicorn.Server(uvicorn.Config(application(kind), log_level="warning", access_log=False)) for kind in kinds
-    ]
+    configs = [uvicorn.Config(application(kind), log_level="warning", access_log=False) for kind in kinds]
+    servers = map(uvicorn.Server, configs)
     await asyncio.gather(*(server.serve([listener]) for server, listener in zip(servers, listeners, strict=True)))
 
 

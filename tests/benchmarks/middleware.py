@@ -1,9 +1,9 @@
 """The middleware in front of a hello, world, against the same application without it: what every request pays.
 
-The requests here are not for the page; they pass through. Over HTTP, the two applications are served by uvicorn, and the
+The requests here are not for the page; they pass through. Over HTTP, the two applications are served by uvicorn, and a
 target is for that: what a service would see. In process, the applications are called directly with nothing between, so
-that the cost itself can be seen; there is no smaller request to be had than this one, and the share of the middleware is
-the largest that it can be. The middleware that does nothing is the floor: one more coroutine.
+that the cost itself can be seen; there is no smaller request to be had than this one, and the share of the middleware
+is the largest that it can be. The middleware that does nothing is the floor: one more coroutine.
 
 The peers count requests for Prometheus: by method, status and route, with their seconds. The cells of `wrapped` are in
 memory shared with sibling workers; those of the peers are in memory of their own, the faster of the two ways they have.
@@ -23,8 +23,8 @@ from .hello import BODY, PEERS, application
 from .table import RATIOS, nanoseconds, per_second, print_table, ratio_row, verdict
 
 # Two processes of the very same program differ by some percent for all their life, and a machine from one moment to the
-# next: so one process serves both, there are several such, and many short rounds. The bare application against itself is
-# in the table to show what is left of that.
+# next: so one process serves both, there are several such, and many short rounds. The bare application against itself
+# shows what is left of that.
 PROCESSES = 12
 ROUNDS_OF_A_PROCESS = 60
 BATCHES = 10  # in a round, of a request on each connection
