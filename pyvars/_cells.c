@@ -1,5 +1,5 @@
-/* The cells of cells.py in C, for speed alone: it says there what each does, and does the same in Python. What a cell is, is in
-_cells.h. */
+/* The cells of cells.py in C, for speed alone: it says there what each does, and does the same in Python. Here is what
+Python sees of them; how they count, is in _cells.h. */
 
 #include "_cells.h"
 

@@ -1,4 +1,4 @@
-/* What a cell is and how it is counted: for the methods of cells (_cells.c), and for what counts a request (_traffic.c).
+/* What a cell is and how it counts: for the methods of cells (_cells.c), and for what counts a request (_traffic.c).
 
 A number is 8 bytes, in the cell itself or in a word of memory that is shared with sibling processes: the cell holds a
 pointer to it, and counts where that points. It is changed by C11 atomics alone, with a compare-and-swap loop, so it is
@@ -150,8 +150,8 @@ add_real(Cell *cell, double delta)
     return 0;
 }
 
-/* What makes an object of each class: a class inherits it together with the layout of its instances. Looking at it takes
-   one comparison; asking whether the class is a subclass takes a walk over its bases. */
+/* What makes the objects of a class: it is inherited together with their layout. To look at it takes one comparison; to
+   ask whether the class is a subclass takes a walk over its bases. */
 static struct {
     newfunc integer, real, counts, buckets;
 } makers;

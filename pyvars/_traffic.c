@@ -1,9 +1,9 @@
 /* What every request pays, in C, for speed alone: Tally of traffic.py, Exchange of exchange.py, and the way of most
 requests through a middleware of asgi.py. They say there what each does, and do the same in Python.
 
-The smallest request of Starlette takes 82 thousand instructions; behind VarsMiddleware it takes 24 thousand more with all
-this in Python, and 4.7 with this, where a middleware in Python that does nothing takes 2.1 (callgrind, CPython 3.11).
-Time goes for what is touched rather than for instructions: each line of code or data comes from the second cache. */
+The smallest request of Starlette takes 82 thousand instructions; behind VarsMiddleware it takes 24 thousand more with
+all this in Python, and 4.7 with this, where a middleware in Python that does nothing takes 2.1 (callgrind, CPython
+3.11). Time goes for what is touched rather than for instructions: nothing of it is in the first cache any more. */
 
 #include "_cells.h"
 #include <time.h>
@@ -108,7 +108,8 @@ static int
 count(Tally *tally, PyObject *method, long status, PyObject *route, Py_ssize_t size, double seconds, int failed)
 {
     PyObject *self = (PyObject *)tally, *class = status >= 0 && status < 600 ? classes[status / 100] : other;
-    if (add(tally, IN_FLIGHT, -1) || add(tally, REQUESTS, 1) || add_key(tally, BY_METHOD, method, self, w__add_method) ||
+    if (add(tally, IN_FLIGHT, -1) || add(tally, REQUESTS, 1) ||
+        add_key(tally, BY_METHOD, method, self, w__add_method) ||
         add_key(tally, BY_STATUS, class, tally->of[BY_STATUS], w_add) ||
         ((status >= 500 || failed) && add(tally, ERRORS, 1)) ||
         (size && !same(method, w_HEAD) && add(tally, BYTES_OUT, size)) ||
@@ -146,7 +147,10 @@ tally_new(PyTypeObject *type, PyObject *given, PyObject *Py_UNUSED(names))
     int fit = PyTuple_GET_SIZE(given) == VARIABLES;
     for (int n = 0; fit && n < VARIABLES; n++) {
         PyObject *var = PyTuple_GET_ITEM(given, n);
-        fit = n < BY_METHOD ? IS_INTEGER(var) : n < SECONDS ? IS_COUNTS(var) : n == SECONDS ? IS_BUCKETS(var) : PyDict_Check(var);
+        fit = n < BY_METHOD    ? IS_INTEGER(var)
+              : n < SECONDS    ? IS_COUNTS(var)
+              : n < HISTOGRAMS ? IS_BUCKETS(var)
+                               : PyDict_Check(var);
     }
     if (!fit) {
         PyErr_SetString(PyExc_TypeError, "Tally() takes four Ints, three Maps, a Histogram, and a dict of Histograms");
@@ -179,7 +183,8 @@ tally_dealloc(Tally *tally)
 }
 
 static PyMethodDef tally_methods[] = {
-    {"begin", (PyCFunction)tally_begin, METH_NOARGS, PyDoc_STR("begin($self, /)\n--\n\nCount one request that has come.")},
+    {"begin", (PyCFunction)tally_begin, METH_NOARGS,
+     PyDoc_STR("begin($self, /)\n--\n\nCount one request that has come.")},
     {"count", (PyCFunction)tally_count, METH_VARARGS,
      PyDoc_STR("count($self, method, status, route, size, seconds, failed=False, /)\n--\n\nSee traffic.py.")},
     {NULL},
@@ -209,7 +214,7 @@ typedef struct {
     char begun, open, gone;
 } Exchange;
 
-/* The template of the route, as routes.of_scope has it: here where there was no Mount on the way, there for the rest. */
+/* The template of the route, as routes.of_scope has it: here where no Mount was on the way, there for the rest. */
 static PyObject *
 route_of(PyObject *scope)
 {
@@ -256,15 +261,17 @@ end(Exchange *exchange, int failed)
     return result;
 }
 
-/* What there is to know of a message; borrowed from it. One walk over its two or three keys takes half as long as a look
-   for each of the words. */
+/* What there is to know of a message. A walk over its two or three keys takes less than a look for each word. */
 typedef struct {
     PyObject *type, *status, *body, *more_body;
 } Message;
 
-#define PLACE_OF(word, IS)                                                                                              \
-    (IS(word, w_type) ? &read.type : IS(word, w_status) ? &read.status : IS(word, w_body) ? &read.body : \
-     IS(word, w_more_body) ? &read.more_body : NULL)
+#define PLACE_OF(word, IS)                                                                                             \
+    (IS(word, w_type)        ? &read.type                                                                              \
+     : IS(word, w_status)    ? &read.status                                                                            \
+     : IS(word, w_body)      ? &read.body                                                                              \
+     : IS(word, w_more_body) ? &read.more_body                                                                         \
+                             : NULL)
 #define IDENTICAL(one, other) ((one) == (other))
 
 static Message
@@ -308,8 +315,10 @@ look(Exchange *exchange, const Message *read) /* what is to be done with the mes
         PyErr_SetObject(PyExc_KeyError, w_status);
     else {
         long status = PyLong_AsLong(read->status);
+        if (status == -1 && PyErr_Occurred())
+            return FAILED;
         exchange->status = status;
-        return status == -1 && PyErr_Occurred() ? FAILED : PASS;
+        return PASS;
     }
     return FAILED;
 }
@@ -413,8 +422,11 @@ exchange_proceed(PyObject *self, PyObject *value, PyObject **result)
     Exchange *exchange = (Exchange *)self;
     PySendResult how = PYGEN_ERROR;
     *result = NULL;
-    if (exchange->running != NULL || run(exchange) == 0)
-        how = PyIter_Send(exchange->running, value, result);
+    if (exchange->running != NULL || run(exchange) == 0) {
+        PyObject *running = Py_NewRef(exchange->running); /* it may end the exchange itself */
+        how = PyIter_Send(running, value, result);
+        Py_DECREF(running);
+    }
     if (how == PYGEN_NEXT || leave(exchange) == 0)
         return how;
     Py_CLEAR(*result);
@@ -461,9 +473,11 @@ exchange_throw(Exchange *exchange, PyObject *arguments)
 static PyObject *
 exchange_close(Exchange *exchange, PyObject *Py_UNUSED(none))
 {
-    if (exchange->running != NULL) {
-        if (done(PyObject_CallMethodNoArgs(exchange->running, w_close)) == 0)
+    PyObject *running = Py_XNewRef(exchange->running);
+    if (running != NULL) {
+        if (done(PyObject_CallMethodNoArgs(running, w_close)) == 0)
             PyErr_SetNone(PyExc_GeneratorExit);
+        Py_DECREF(running);
         leave(exchange);
         if (!PyErr_ExceptionMatches(PyExc_GeneratorExit))
             return NULL;
@@ -611,8 +625,8 @@ typedef struct {
     PyObject_HEAD
     vectorcallfunc call;
     PyObject *function, *requested;
-    PyTypeObject *owner;          /* of the slots that these are the offsets of */
-    Py_ssize_t app, site, tally;
+    PyTypeObject *owner;
+    Py_ssize_t app, site, tally; /* the offsets of its slots */
 } Shortcut;
 
 #define SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
@@ -625,13 +639,14 @@ shortcut_call(PyObject *self, PyObject *const *arguments, size_t flags, PyObject
         !PyDict_CheckExact(arguments[1]))
         goto longer;
     PyObject *site = SLOT(arguments[0], shortcut->site), *tally = SLOT(arguments[0], shortcut->tally);
-    PyObject *app = SLOT(arguments[0], shortcut->app), *path = PyDict_GetItemWithError(arguments[1], w_path), *type, *result;
+    PyObject *app = SLOT(arguments[0], shortcut->app), *scope = arguments[1], *type, *result;
+    PyObject *path = PyDict_GetItemWithError(scope, w_path);
     if (site == NULL || tally == NULL || app == NULL || path == NULL || !PyUnicode_Check(path) ||
         (site != Py_None && PyUnicode_Contains(path, debug)))
         goto longer;
     int counted = Py_IS_TYPE(tally, tally_type);
     if (counted) {
-        if ((type = PyDict_GetItemWithError(arguments[1], w_type)) == NULL || !PyUnicode_Check(type))
+        if ((type = PyDict_GetItemWithError(scope, w_type)) == NULL || !PyUnicode_Check(type))
             goto longer;
         counted = same(type, w_http);
     }
@@ -639,7 +654,7 @@ shortcut_call(PyObject *self, PyObject *const *arguments, size_t flags, PyObject
         return NULL;
     Py_INCREF(app);
     if (counted) {
-        PyObject *given[] = {tally, app, arguments[1], arguments[2], arguments[3]};
+        PyObject *given[] = {tally, app, scope, arguments[2], arguments[3]};
         result = exchange_of(given);
     }
     else
@@ -789,7 +804,9 @@ static PyModuleDef_Slot module_slots[] = {
     {0, NULL},
 };
 static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "pyvars._traffic", PyDoc_STR("What every request pays, in C."), 0, NULL, module_slots, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "pyvars._traffic", PyDoc_STR("What every request pays, in C."), 0,
+    NULL,                  module_slots,      NULL,
+    NULL,                  NULL,
 };
 
 PyMODINIT_FUNC

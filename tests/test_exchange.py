@@ -262,6 +262,31 @@ def test_messages_of_any_mapping(registry: Registry) -> None:
     assert (shown(registry)["bytes_out"], shown(registry)["by_status"]) == (8, {"499": 1})
 
 
+def test_a_status_that_is_no_number(registry: Registry) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({**START, "status": "x"})
+
+    with pytest.raises((TypeError, ValueError)):
+        ask(CountRequests(app, registry=registry))
+    assert (shown(registry)["by_status"], shown(registry)["errors"]) == ({"5xx": 1}, 1)
+
+
+def test_an_application_that_runs_itself(registry: Registry) -> None:
+    coroutine: Any
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await Suspended()
+        for call in (coroutine.close, lambda: coroutine.send(None), lambda: coroutine.throw(LookupError())):
+            with pytest.raises((RuntimeError, ValueError), match="already|once"):
+                call()
+
+    coroutine = started(CountRequests(app, registry=registry))
+    coroutine.send(None)
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
+    assert shown(registry)["in_flight"] == 0
+
+
 def test_a_request_leaves_nothing_behind(registry: Registry) -> None:
     class Scope(dict[str, Any]):
         pass
