@@ -277,7 +277,7 @@ def test_an_application_that_runs_itself(registry: Registry) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await Suspended()
         for call in (coroutine.close, lambda: coroutine.send(None), lambda: coroutine.throw(LookupError())):
-            with pytest.raises((RuntimeError, ValueError), match="already|once"):
+            with pytest.raises((RuntimeError, ValueError), match=r"already|once"):
                 call()
 
     coroutine = started(CountRequests(app, registry=registry))
