@@ -7,13 +7,15 @@ added up. The idea is that of DDSketch (https://arxiv.org/abs/1908.10693) and of
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import accumulate
 from math import frexp, isfinite, ldexp
 from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex
 
 from pyvars.cells import FloatCell, IntCell, exact_float, native
 
-__all__ = ("BOUNDS", "SUM", "Buckets", "bucket_of", "buckets_in", "summary")
+__all__ = ("BOUNDS", "SUM", "Buckets", "bucket_of", "buckets_in", "summary", "summary_of")
 
 _LOWEST, _HIGHEST = -20, 44
 _PARTS = 8
@@ -52,25 +54,29 @@ def buckets_in(numbers: Mapping[str, float]) -> list[tuple[int, int]]:
     return [(n, int(keys[n])) for n in sorted(keys) if n <= len(BOUNDS) and keys[n] > 0]
 
 
-def summary(numbers: Mapping[str, float]) -> dict[str, object]:
-    """What the page shows of the numbers under keys; what there is nothing to tell of is None."""
-    buckets = buckets_in(numbers)
-    count = sum(number for _, number in buckets)
-    wanted = {"min": 1, **{name: -int(-share * count // 1) for name, share in _QUANTILES.items()}, "max": count}
-    found: dict[str, object] = {}
-    seen = 0
-    for n, number in buckets:
-        for name, rank in wanted.items():
-            if seen < rank <= seen + number:
-                found[name] = _middle(n)
-        seen += number
-    return {
+def summary(buckets: Sequence[tuple[int, int]], total: float) -> dict[str, object]:
+    """What the page shows of buckets, in order, and of their sum; what there is nothing to tell of is None."""
+    if not buckets:
+        return {"count": 0, "sum": total, **dict.fromkeys(("min", "max", *_QUANTILES))}
+    reached = list(accumulate(number for _, number in buckets))
+    count = reached[-1]
+    shown: dict[str, object] = {
         "count": count,
-        "sum": float(numbers.get(SUM, 0.0)),
-        **{name: found.get(name) for name in ("min", "max", *_QUANTILES)},
+        "sum": total,
+        "min": _middle(buckets[0][0]),
+        "max": _middle(buckets[-1][0]),
     }
+    for name, share in _QUANTILES.items():
+        shown[name] = _middle(buckets[bisect_left(reached, -int(-share * count // 1))][0])
+    return shown
 
 
+def summary_of(numbers: Mapping[str, float]) -> dict[str, object]:
+    """The same of numbers under keys."""
+    return summary(buckets_in(numbers), float(numbers.get(SUM, 0.0)))
+
+
+@cache
 def _middle(n: int) -> float:
     """What stands for the values of a bucket: as far from its lower end as from its upper, as ratios go."""
     if n == 0:

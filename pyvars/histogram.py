@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import cast
 
-from pyvars.buckets import BOUNDS, SUM, Buckets, buckets_in, summary
+from pyvars.buckets import BOUNDS, SUM, Buckets, summary, summary_of
 from pyvars.cells import IntCell, leaf
 from pyvars.spans import Span
 from pyvars.variables import Container, Float, Int, Var
@@ -49,7 +49,7 @@ class Histogram(Buckets, Container):
     @property
     def count(self) -> int:
         """How many values were observed in this process."""
-        return sum(number for _, number in self.buckets())
+        return sum(number for _, number in self._counted())
 
     @property
     def sum(self) -> float:
@@ -61,10 +61,10 @@ class Histogram(Buckets, Container):
 
         A bucket holds values over the bound before it, up to and with its own, which may be inf for the last one.
         """
-        return [(BOUNDS[n] if n < len(BOUNDS) else float("inf"), number) for n, number in buckets_in(self._numbers())]
+        return [(BOUNDS[n] if n < len(BOUNDS) else float("inf"), number) for n, number in self._counted()]
 
-    def _numbers(self) -> dict[str, float]:
-        return {str(n): cell.value for n, cell in self._known().items()}
+    def _counted(self) -> list[tuple[int, int]]:
+        return [(n, number) for n, cell in sorted(self._known().items()) if (number := cell.value) > 0]
 
     def _first(self, n: int) -> IntCell:
         new = Int()
@@ -79,11 +79,11 @@ class Histogram(Buckets, Container):
 
     def merged(self, members: Mapping[str, object]) -> dict[str, object]:
         """What the page shows of the numbers under these keys."""
-        return summary({key: number for key, number in members.items() if isinstance(number, int | float)})
+        return summary_of({key: number for key, number in members.items() if isinstance(number, int | float)})
 
     def snapshot(self) -> dict[str, object]:
         """Count, sum, and what is told of the distribution, of this process."""
-        return summary({SUM: self._total.value, **self._numbers()})
+        return summary(self._counted(), self._total.value)
 
     def __repr__(self) -> str:
         return f"<Histogram of {self.count} values>"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
-from pyvars.buckets import summary
+from pyvars.buckets import summary_of
 from pyvars.cells import Cell, NumberCell
 from pyvars.formats.json import Lines, distinct, splice, valid_text
 from pyvars.runtime import Builtin
@@ -119,7 +119,7 @@ def is_free(name: str) -> bool:
 def foreign(data: Any) -> object:
     """What only siblings have: a number, a Histogram, or a Map or registry of them."""
     if isinstance(data, Distribution):
-        return splice(summary({key: number(addends) for key, addends in data.items()}))
+        return splice(summary_of({key: number(addends) for key, addends in data.items()}))
     if not isinstance(data, dict):
         return number(data)
     tree = cast("Tree", data)
