@@ -11,13 +11,13 @@ all this in Python, and 4.7 with this, where a middleware in Python that does no
 /* The words looked for in scopes and messages, and names of methods; interned: finding one takes one comparison. */
 #define WORDS(word)                                                                                                    \
     word(type) word(http) word(path) word(method) word(HEAD) word(route) word(path_format) word(app_root_path)         \
-        word(fastapi) word(status) word(body) word(more_body) word(add) word(close) word(throw) word(_add_method)      \
-            word(_awaited) word(_extension) word(_leave) word(_received) word(_watched)
+        word(fastapi) word(status) word(body) word(more_body) word(add) word(close) word(throw) word(unmatched)        \
+            word(_add_method) word(_awaited) word(_extension) word(_leave) word(_received) word(_route) word(_watched)
 #define DECLARE(word) static PyObject *w_##word;
 WORDS(DECLARE)
 static PyObject *response_start, *response_body, *debug, *rest, *other, *classes[6];
 
-static PyTypeObject *tally_type, *exchange_type;
+static PyTypeObject *tally_type, *exchange_type, *run_type;
 
 static double
 now(void) /* the clock of time.perf_counter */
@@ -77,7 +77,7 @@ add_key(Tally *tally, int which, PyObject *key, PyObject *self, PyObject *method
     PyObject *cell;
     int result = 0, known;
     Py_BEGIN_CRITICAL_SECTION(counts);
-    cell = find_cell(counts, key);
+    cell = PyUnicode_CheckExact(key) ? find_cell(counts, key) : NULL; /* that of another class may run code */
     known = cell != NULL && IS_INTEGER(cell);
     if (known)
         result = add_integer((Cell *)cell, 1);
@@ -206,12 +206,11 @@ static PyType_Spec tally_spec = {"pyvars._traffic.Tally", sizeof(Tally), 0, Py_T
 typedef struct {
     PyObject_HEAD
     vectorcallfunc call;
-    PyObject *tally, *app, *scope, *receive, *send;
-    PyObject *running; /* the coroutine of the application: NULL before and after */
+    PyObject *tally, *scope, *receive, *send;
     double started;
     Py_ssize_t size;
     long status;
-    char begun, open, gone;
+    char open, gone;
 } Exchange;
 
 /* The template of the route, as routes.of_scope has it: here where no Mount was on the way, there for the rest. */
@@ -233,12 +232,14 @@ route_of(PyObject *scope)
     Py_XDECREF(mounted);
     if (found == NULL) {
         PyErr_Clear();
-        PyObject *routes = PyImport_ImportModule("pyvars.routes");
-        if (routes != NULL)
-            found = PyObject_CallMethod(routes, "of_scope", "O", scope);
-        Py_XDECREF(routes);
+        PyObject *of_scope = PyObject_GetAttr((PyObject *)exchange_type, w__route);
+        found = of_scope == NULL ? NULL : PyObject_CallOneArg(of_scope, scope);
+        Py_XDECREF(of_scope);
     }
-    return found;
+    if (found != NULL)
+        return found;
+    PyErr_Clear();
+    return Py_NewRef(w_unmatched);
 }
 
 static int
@@ -248,16 +249,14 @@ end(Exchange *exchange, int failed)
         return 0;
     exchange->open = 0;
     double seconds = now() - exchange->started;
-    PyObject *method = find(exchange->scope, w_method), *route = NULL;
-    int result = -1;
-    if (method == NULL || !PyUnicode_Check(method)) {
-        if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_TypeError, "the method of a request is a str");
+    PyObject *method = find(exchange->scope, w_method), *route = route_of(exchange->scope);
+    if (method == NULL || !PyUnicode_CheckExact(method)) {
+        PyErr_Clear();
+        Py_XSETREF(method, Py_NewRef(other));
     }
-    else if ((route = route_of(exchange->scope)) != NULL)
-        result = count((Tally *)exchange->tally, method, exchange->status, route, exchange->size, seconds, failed);
-    Py_XDECREF(method);
-    Py_XDECREF(route);
+    int result = count((Tally *)exchange->tally, method, exchange->status, route, exchange->size, seconds, failed);
+    Py_DECREF(method);
+    Py_DECREF(route);
     return result;
 }
 
@@ -274,22 +273,57 @@ typedef struct {
                              : NULL)
 #define IDENTICAL(one, other) ((one) == (other))
 
-static Message
-read_message(PyObject *message)
+/* 0, or -1 with an error. What is in it, is the caller's. */
+static int
+read_message(PyObject *message, Message *all)
 {
     Message read = {NULL, NULL, NULL, NULL};
     PyObject *key, *value, **place;
-    for (Py_ssize_t at = 0; PyDict_Next(message, &at, &key, &value);) {
-        if ((place = PLACE_OF(key, IDENTICAL)) == NULL && PyUnicode_CheckExact(key))
+    int plain = PyDict_CheckExact(message);
+    for (Py_ssize_t at = 0; plain && PyDict_Next(message, &at, &key, &value);) {
+        if ((place = PLACE_OF(key, IDENTICAL)) == NULL && (plain = PyUnicode_CheckExact(key)))
             place = PLACE_OF(key, same);
         if (place != NULL)
             *place = value;
     }
-    Py_XINCREF(read.type);
-    Py_XINCREF(read.status);
-    Py_XINCREF(read.body);
-    Py_XINCREF(read.more_body);
-    return read;
+    if (plain) {
+        Py_XINCREF(read.type);
+        Py_XINCREF(read.status);
+        Py_XINCREF(read.body);
+        Py_XINCREF(read.more_body);
+        *all = read;
+        return 0;
+    }
+    PyObject *const words[] = {w_type, w_status, w_body, w_more_body};
+    PyObject **const places[] = {&all->type, &all->status, &all->body, &all->more_body};
+    for (int n = 0; n < 4; n++) {
+        if ((*places[n] = find(message, words[n])) == NULL && PyErr_Occurred())
+            return -1;
+    }
+    return 0;
+}
+
+static Py_ssize_t
+size_of(PyObject *body)
+{
+    if (body == NULL || PyBytes_CheckExact(body))
+        return body == NULL ? 0 : PyBytes_GET_SIZE(body);
+    int some = PyObject_IsTrue(body);
+    return some > 0 ? PyObject_Size(body) : some;
+}
+
+static int
+status_of(PyObject *given, long *status) /* as int() has it; what is too large for a long is too large for a status */
+{
+    int overflow;
+    PyObject *integer = PyNumber_Long(given);
+    if (integer == NULL)
+        return -1;
+    *status = PyLong_AsLongAndOverflow(integer, &overflow);
+    if (overflow)
+        *status = overflow > 0 ? 600 : -1;
+    Py_DECREF(integer);
+    return 0;
 }
 
 enum { FAILED = -1, PASS, WATCH, EXTENSION };
@@ -302,7 +336,7 @@ look(Exchange *exchange, const Message *read) /* what is to be done with the mes
     else if (!PyUnicode_Check(read->type))
         return PASS;
     else if (same(read->type, response_body)) {
-        Py_ssize_t size = read->body == NULL || read->body == Py_None ? 0 : PyObject_Size(read->body);
+        Py_ssize_t size = size_of(read->body);
         int more = size < 0 ? -1 : read->more_body == NULL ? 0 : PyObject_IsTrue(read->more_body);
         exchange->size += more < 0 ? 0 : size;
         return more < 0 || (more == 0 && end(exchange, 0)) ? FAILED : more ? WATCH : PASS;
@@ -311,19 +345,14 @@ look(Exchange *exchange, const Message *read) /* what is to be done with the mes
         return EXTENSION;
     else if (exchange->gone)
         return PASS;
-    else if (read->status == NULL)
+    else if (read->status != NULL)
+        return status_of(read->status, &exchange->status) ? FAILED : PASS;
+    else
         PyErr_SetObject(PyExc_KeyError, w_status);
-    else {
-        long status = PyLong_AsLong(read->status);
-        if (status == -1 && PyErr_Occurred())
-            return FAILED;
-        exchange->status = status;
-        return PASS;
-    }
     return FAILED;
 }
 
-/* `send`, and without a message `receive`: one object for both is one less to make for each request. */
+/* `send`, and without a message `receive`: one object for both is one less to make. */
 static PyObject *
 exchange_call(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names)
 {
@@ -335,18 +364,13 @@ exchange_call(PyObject *self, PyObject *const *arguments, size_t flags, PyObject
     }
     if (number == 0)
         return PyObject_CallMethodNoArgs(self, w__received);
-    PyObject *message = arguments[0], *dict = PyDict_CheckExact(message) ? Py_NewRef(message) : PyDict_New();
-    if (dict == NULL || (dict != message && PyDict_Update(dict, message))) {
-        Py_XDECREF(dict);
-        return NULL;
-    }
-    Message read = read_message(dict);
-    int what = look(exchange, &read);
+    PyObject *message = arguments[0];
+    Message read = {NULL, NULL, NULL, NULL};
+    int what = read_message(message, &read) ? FAILED : look(exchange, &read);
     Py_XDECREF(read.type);
     Py_XDECREF(read.status);
     Py_XDECREF(read.body);
     Py_XDECREF(read.more_body);
-    Py_DECREF(dict);
     if (what == WATCH)
         return PyObject_CallMethodOneArg(self, w__watched, message);
     if (what == FAILED || (what == EXTENSION && done(PyObject_CallMethodOneArg(self, w__extension, message))))
@@ -354,7 +378,71 @@ exchange_call(PyObject *self, PyObject *const *arguments, size_t flags, PyObject
     return PyObject_CallOneArg(exchange->send, message);
 }
 
-/* What `await` calls: the exchange is the coroutine that runs the application, without a frame of its own. */
+static PyObject *
+exchange_end(Exchange *exchange, PyObject *failed)
+{
+    int truth = PyObject_IsTrue(failed);
+    return truth < 0 || end(exchange, truth) ? NULL : Py_NewRef(Py_None);
+}
+
+static int
+exchange_traverse(Exchange *exchange, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(exchange));
+    Py_VISIT(exchange->tally);
+    Py_VISIT(exchange->scope);
+    Py_VISIT(exchange->receive);
+    Py_VISIT(exchange->send);
+    return 0;
+}
+
+static void
+exchange_dealloc(Exchange *exchange)
+{
+    PyTypeObject *type = Py_TYPE(exchange);
+    PyObject_GC_UnTrack(exchange);
+    Py_XDECREF(exchange->tally);
+    Py_XDECREF(exchange->scope);
+    Py_XDECREF(exchange->receive);
+    Py_XDECREF(exchange->send);
+    type->tp_free(exchange);
+    Py_DECREF(type);
+}
+
+static PyMethodDef exchange_methods[] = {
+    {"_end", (PyCFunction)exchange_end, METH_O, NULL},
+    {NULL},
+};
+static PyMemberDef exchange_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(Exchange, call), READONLY, NULL},
+    {"_receive", T_OBJECT_EX, offsetof(Exchange, receive), READONLY, NULL},
+    {"_send", T_OBJECT_EX, offsetof(Exchange, send), READONLY, NULL},
+    {"_status", T_LONG, offsetof(Exchange, status), 0, NULL},
+    {"_gone", T_BOOL, offsetof(Exchange, gone), 0, NULL},
+    {NULL},
+};
+static PyType_Slot exchange_slots[] = {
+    {Py_tp_doc, "What stands in for `receive` and `send` of one request."},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_traverse, exchange_traverse},
+    {Py_tp_dealloc, exchange_dealloc},
+    {Py_tp_methods, exchange_methods},
+    {Py_tp_members, exchange_members},
+    {0, NULL},
+};
+static PyType_Spec exchange_spec = {"pyvars._traffic.Exchange", sizeof(Exchange), 0,
+                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
+                                        Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                                    exchange_slots};
+
+/* Run: the coroutine of Exchange.run, without a frame of its own. */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *exchange, *app;
+    PyObject *running; /* the coroutine of the application: NULL before and after */
+    char begun, executing;
+} Run;
 
 #if PY_VERSION_HEX < 0x030C0000
 static PyObject *
@@ -382,71 +470,110 @@ raise_again(PyObject *error)
 #define raise_again PyErr_SetRaisedException
 #endif
 
-static int
-run(Exchange *exchange)
+static PyObject *
+awaited(PyObject *awaitable) /* a coroutine that awaits it; a new reference, as what is given is one */
 {
-    PyObject *self = (PyObject *)exchange, *arguments[] = {exchange->scope, self, self}, *running;
-    if (exchange->begun) {
-        PyErr_SetString(PyExc_RuntimeError, "an exchange can be awaited once");
-        return -1;
-    }
-    exchange->begun = 1;
+    PyObject *function = PyObject_GetAttr((PyObject *)run_type, w__awaited);
+    PyObject *coroutine = function == NULL ? NULL : PyObject_CallOneArg(function, awaitable);
+    Py_XDECREF(function);
+    Py_DECREF(awaitable);
+    return coroutine;
+}
+
+/* Call the application: -1 with an error if there is no coroutine of it, or if this cannot be begun. */
+static int
+begin(Run *run)
+{
+    Exchange *exchange = (Exchange *)run->exchange;
+    PyObject *self = run->exchange, *arguments[] = {exchange->scope, self, self};
+    run->begun = 1;
     if (add((Tally *)exchange->tally, IN_FLIGHT, 1))
         return -1;
     exchange->open = 1;
     exchange->started = now();
-    running = PyObject_Vectorcall(exchange->app, arguments, 3, NULL);
-    if (running != NULL && !PyCoro_CheckExact(running))
-        Py_SETREF(running, PyObject_CallMethodOneArg(self, w__awaited, running));
-    exchange->running = running;
-    return running == NULL ? -1 : 0;
+    run->running = PyObject_Vectorcall(run->app, arguments, 3, NULL);
+    if (run->running != NULL && !PyCoro_CheckExact(run->running))
+        run->running = awaited(run->running);
+    if (run->running != NULL)
+        return 0;
+    if (PyErr_ExceptionMatches(PyExc_StopIteration)) { /* which would end who awaits this: PEP 479 */
+        PyObject *error = raised();
+        PyErr_SetString(PyExc_RuntimeError, "the application raised StopIteration");
+        PyObject *instead = raised();
+        PyException_SetCause(instead, error);
+        raise_again(instead);
+    }
+    return -1;
 }
 
 /* The application has returned, or raised the error that is set; -1 if there is one. */
 static int
-leave(Exchange *exchange)
+leave(Run *run)
 {
     PyObject *error = raised();
-    Py_CLEAR(exchange->running);
-    if (exchange->open && done(PyObject_CallMethodOneArg((PyObject *)exchange, w__leave, error ? error : Py_None))) {
-        Py_XDECREF(error);
+    Py_CLEAR(run->running);
+    if (((Exchange *)run->exchange)->open &&
+        done(PyObject_CallMethodOneArg(run->exchange, w__leave, error ? error : Py_None))) {
+        PyObject *another = raised();
+        PyException_SetContext(another, error); /* it takes the reference */
+        raise_again(another);
         return -1;
     }
     raise_again(error);
     return error == NULL ? 0 : -1;
 }
 
-static PySendResult
-exchange_proceed(PyObject *self, PyObject *value, PyObject **result)
+/* 0 if it may go on, else -1 with an error. */
+static int
+enter(Run *run, PyObject *value)
 {
-    Exchange *exchange = (Exchange *)self;
+    if (run->executing)
+        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
+    else if (run->begun && run->running == NULL)
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+    else if (!run->begun && value != Py_None)
+        PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
+    else {
+        run->executing = 1;
+        return 0;
+    }
+    return -1;
+}
+
+static PySendResult
+run_proceed(PyObject *self, PyObject *value, PyObject **result)
+{
+    Run *run = (Run *)self;
     PySendResult how = PYGEN_ERROR;
     *result = NULL;
-    if (exchange->running != NULL || run(exchange) == 0) {
-        PyObject *running = Py_NewRef(exchange->running); /* it may end the exchange itself */
-        how = PyIter_Send(running, value, result);
-        Py_DECREF(running);
-    }
-    if (how == PYGEN_NEXT || leave(exchange) == 0)
+    if (enter(run, value))
+        return PYGEN_ERROR;
+    if (run->begun || begin(run) == 0)
+        how = PyIter_Send(run->running, value, result);
+    run->executing = 0;
+    if (how == PYGEN_NEXT)
         return how;
-    Py_CLEAR(*result);
-    return PYGEN_ERROR;
+    Py_CLEAR(*result); /* nobody looks at what an application returns */
+    if (leave(run))
+        return PYGEN_ERROR;
+    *result = Py_NewRef(Py_None);
+    return PYGEN_RETURN;
 }
 
 static PyObject *
-exchange_next(PyObject *self)
+run_next(PyObject *self)
 {
     PyObject *result;
-    if (exchange_proceed(self, Py_None, &result) == PYGEN_RETURN)
-        Py_CLEAR(result); /* which is None */
+    if (run_proceed(self, Py_None, &result) == PYGEN_RETURN)
+        Py_CLEAR(result);
     return result;
 }
 
 static PyObject *
-exchange_send(PyObject *self, PyObject *value)
+run_send(PyObject *self, PyObject *value)
 {
     PyObject *result;
-    if (exchange_proceed(self, value, &result) == PYGEN_RETURN) {
+    if (run_proceed(self, value, &result) == PYGEN_RETURN) {
         Py_CLEAR(result);
         PyErr_SetNone(PyExc_StopIteration);
     }
@@ -454,169 +581,176 @@ exchange_send(PyObject *self, PyObject *value)
 }
 
 static PyObject *
-exchange_throw(Exchange *exchange, PyObject *arguments)
+run_throw(Run *run, PyObject *arguments)
 {
-    PyObject *throw = NULL, *result = NULL;
-    if ((exchange->running != NULL || run(exchange) == 0) &&
-        (throw = PyObject_GetAttr(exchange->running, w_throw)) != NULL)
-        result = PyObject_CallObject(throw, arguments);
+    if (enter(run, Py_None))
+        return NULL;
+    int first = !run->begun; /* then nothing is run, but what is thrown is raised: by another that has not begun */
+    run->begun = 1;
+    PyObject *inner = first ? awaited(Py_NewRef(Py_None)) : Py_NewRef(run->running);
+    PyObject *throw = inner == NULL ? NULL : PyObject_GetAttr(inner, w_throw);
+    PyObject *result = throw == NULL ? NULL : PyObject_CallObject(throw, arguments);
     Py_XDECREF(throw);
-    if (result != NULL)
+    Py_XDECREF(inner);
+    run->executing = 0;
+    if (first || result != NULL)
         return result;
     if (PyErr_ExceptionMatches(PyExc_StopIteration)) /* so a coroutine returns that is thrown into */
         PyErr_Clear();
-    if (leave(exchange) == 0)
+    if (leave(run) == 0)
         PyErr_SetNone(PyExc_StopIteration);
     return NULL;
 }
 
 static PyObject *
-exchange_close(Exchange *exchange, PyObject *Py_UNUSED(none))
+run_close(Run *run, PyObject *Py_UNUSED(none))
 {
-    PyObject *running = Py_XNewRef(exchange->running);
-    if (running != NULL) {
-        if (done(PyObject_CallMethodNoArgs(running, w_close)) == 0)
-            PyErr_SetNone(PyExc_GeneratorExit);
-        Py_DECREF(running);
-        leave(exchange);
-        if (!PyErr_ExceptionMatches(PyExc_GeneratorExit))
-            return NULL;
-        PyErr_Clear();
+    if (run->executing) {
+        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
+        return NULL;
     }
-    exchange->begun = 1;
+    run->begun = 1;
+    if (run->running == NULL)
+        Py_RETURN_NONE;
+    run->executing = 1;
+    if (done(PyObject_CallMethodNoArgs(run->running, w_close)) == 0)
+        PyErr_SetNone(PyExc_GeneratorExit);
+    run->executing = 0;
+    leave(run);
+    if (!PyErr_ExceptionMatches(PyExc_GeneratorExit))
+        return NULL;
+    PyErr_Clear();
     Py_RETURN_NONE;
 }
 
-/* One that nobody awaits to its end, as a coroutine does it. */
+/* One that nobody awaits, or not to its end, as a coroutine does it. */
 static void
-exchange_finalize(PyObject *self)
+run_finalize(PyObject *self)
 {
     PyObject *error = raised();
-    if (done(exchange_close((Exchange *)self, NULL)))
+    if (!((Run *)self)->begun &&
+        PyErr_WarnEx(PyExc_RuntimeWarning, "coroutine 'Middleware.__call__' was never awaited", 1))
+        PyErr_WriteUnraisable(self);
+    if (done(run_close((Run *)self, NULL)))
         PyErr_WriteUnraisable(self);
     raise_again(error);
 }
 
 /* Whoever follows a chain of coroutines, to show where a task is, finds that of the application in its place. */
 static PyObject *
-exchange_shown(Exchange *exchange, void *name)
+run_shown(Run *run, void *name)
 {
-    if (exchange->running != NULL)
-        return PyObject_GetAttrString(exchange->running, name);
-    PyErr_Format(PyExc_AttributeError, "%s: the application is not running", name);
+    if (run->running != NULL)
+        return PyObject_GetAttrString(run->running, name);
+    if (run->begun)
+        Py_RETURN_NONE;
+    PyErr_Format(PyExc_AttributeError, "%s: the application has not begun", name);
     return NULL;
 }
 
-/* Without a tuple for the arguments, which would take as long as the rest of it: tally, app, scope, receive, send. */
 static PyObject *
-exchange_of(PyObject *const *arguments)
+run_state(Run *run, void *suspended)
+{
+    return PyBool_FromLong(suspended == NULL ? run->executing : run->running != NULL && !run->executing);
+}
+
+static PyObject *
+run_name(PyObject *Py_UNUSED(self), void *name)
+{
+    return PyUnicode_FromString(name);
+}
+
+static PyObject *
+counted(PyObject *tally, PyObject *app, PyObject *scope, PyObject *receive, PyObject *send)
 {
     Exchange *exchange = (Exchange *)exchange_type->tp_alloc(exchange_type, 0);
-    if (exchange == NULL)
+    Run *run = exchange == NULL ? NULL : (Run *)run_type->tp_alloc(run_type, 0);
+    if (run == NULL) {
+        Py_XDECREF(exchange);
         return NULL;
+    }
     exchange->call = exchange_call;
-    exchange->tally = Py_NewRef(arguments[0]);
-    exchange->app = Py_NewRef(arguments[1]);
-    exchange->scope = Py_NewRef(arguments[2]);
-    exchange->receive = Py_NewRef(arguments[3]);
-    exchange->send = Py_NewRef(arguments[4]);
-    return (PyObject *)exchange;
+    exchange->tally = Py_NewRef(tally);
+    exchange->scope = Py_NewRef(scope);
+    exchange->receive = Py_NewRef(receive);
+    exchange->send = Py_NewRef(send);
+    run->exchange = (PyObject *)exchange;
+    run->app = Py_NewRef(app);
+    return (PyObject *)run;
 }
 
 static PyObject *
-exchange_make(PyObject *Py_UNUSED(type), PyObject *const *arguments, size_t flags, PyObject *names)
+module_counted(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t number)
 {
-    if (PyVectorcall_NARGS(flags) == 5 && names == NULL && Py_IS_TYPE(arguments[0], tally_type))
-        return exchange_of(arguments);
-    PyErr_SetString(PyExc_TypeError, "Exchange() takes a Tally, app, scope, receive and send");
+    if (number == 5 && Py_IS_TYPE(given[0], tally_type))
+        return counted(given[0], given[1], given[2], given[3], given[4]);
+    PyErr_SetString(PyExc_TypeError, "counted() takes a Tally, app, scope, receive and send");
     return NULL;
-}
-
-static PyObject *
-exchange_end(Exchange *exchange, PyObject *failed)
-{
-    int truth = PyObject_IsTrue(failed);
-    return truth < 0 || end(exchange, truth) ? NULL : Py_NewRef(Py_None);
 }
 
 static int
-exchange_traverse(Exchange *exchange, visitproc visit, void *arg)
+run_traverse(Run *run, visitproc visit, void *arg)
 {
-    Py_VISIT(Py_TYPE(exchange));
-    Py_VISIT(exchange->tally);
-    Py_VISIT(exchange->app);
-    Py_VISIT(exchange->scope);
-    Py_VISIT(exchange->receive);
-    Py_VISIT(exchange->send);
-    Py_VISIT(exchange->running);
+    Py_VISIT(Py_TYPE(run));
+    Py_VISIT(run->exchange);
+    Py_VISIT(run->app);
+    Py_VISIT(run->running);
     return 0;
 }
 
 static int
-exchange_clear(Exchange *exchange) /* the rest may still be asked for, by the end of the coroutine */
+run_clear(Run *run) /* the rest may still be asked for, by the end of the coroutine */
 {
-    Py_CLEAR(exchange->running);
+    Py_CLEAR(run->running);
     return 0;
 }
 
 static void
-exchange_dealloc(Exchange *exchange)
+run_dealloc(Run *run)
 {
-    PyTypeObject *type = Py_TYPE(exchange);
-    if (exchange->running != NULL && PyObject_CallFinalizerFromDealloc((PyObject *)exchange) < 0)
+    PyTypeObject *type = Py_TYPE(run);
+    if ((run->running != NULL || !run->begun) && PyObject_CallFinalizerFromDealloc((PyObject *)run) < 0)
         return; /* somebody has it again */
-    PyObject_GC_UnTrack(exchange);
-    Py_XDECREF(exchange->running);
-    Py_XDECREF(exchange->tally);
-    Py_XDECREF(exchange->app);
-    Py_XDECREF(exchange->scope);
-    Py_XDECREF(exchange->receive);
-    Py_XDECREF(exchange->send);
-    type->tp_free(exchange);
+    PyObject_GC_UnTrack(run);
+    Py_XDECREF(run->running);
+    Py_XDECREF(run->exchange);
+    Py_XDECREF(run->app);
+    type->tp_free(run);
     Py_DECREF(type);
 }
 
-static PyMethodDef exchange_methods[] = {
-    {"send", exchange_send, METH_O, NULL},
-    {"throw", (PyCFunction)exchange_throw, METH_VARARGS, NULL},
-    {"close", (PyCFunction)exchange_close, METH_NOARGS, NULL},
-    {"_end", (PyCFunction)exchange_end, METH_O, NULL},
+static PyMethodDef run_methods[] = {
+    {"send", run_send, METH_O, NULL},
+    {"throw", (PyCFunction)run_throw, METH_VARARGS, NULL},
+    {"close", (PyCFunction)run_close, METH_NOARGS, NULL},
     {NULL},
 };
-static PyGetSetDef exchange_getters[] = {
-    {"cr_await", (getter)exchange_shown, NULL, NULL, "cr_await"},
-    {"cr_frame", (getter)exchange_shown, NULL, NULL, "cr_frame"},
-    {"cr_code", (getter)exchange_shown, NULL, NULL, "cr_code"},
+static PyGetSetDef run_getters[] = {
+    {"__name__", run_name, NULL, NULL, "__call__"},
+    {"__qualname__", run_name, NULL, NULL, "Middleware.__call__"},
+    {"cr_await", (getter)run_shown, NULL, NULL, "cr_await"},
+    {"cr_frame", (getter)run_shown, NULL, NULL, "cr_frame"},
+    {"cr_code", (getter)run_shown, NULL, NULL, "cr_code"},
+    {"cr_running", (getter)run_state, NULL, NULL, NULL},
+    {"cr_suspended", (getter)run_state, NULL, NULL, "suspended"},
     {NULL},
 };
-static PyMemberDef exchange_members[] = {
-    {"__vectorcalloffset__", T_PYSSIZET, offsetof(Exchange, call), READONLY, NULL},
-    {"_receive", T_OBJECT_EX, offsetof(Exchange, receive), READONLY, NULL},
-    {"_send", T_OBJECT_EX, offsetof(Exchange, send), READONLY, NULL},
-    {"_status", T_LONG, offsetof(Exchange, status), 0, NULL},
-    {"_gone", T_BOOL, offsetof(Exchange, gone), 0, NULL},
-    {NULL},
-};
-static PyType_Slot exchange_slots[] = {
+static PyType_Slot run_slots[] = {
     {Py_tp_doc, "One request under way through an application."},
-    {Py_tp_call, PyVectorcall_Call},
     {Py_am_await, PyObject_SelfIter},
-    {Py_am_send, exchange_proceed},
+    {Py_am_send, run_proceed},
     {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, exchange_next},
-    {Py_tp_traverse, exchange_traverse},
-    {Py_tp_clear, exchange_clear},
-    {Py_tp_finalize, exchange_finalize},
-    {Py_tp_dealloc, exchange_dealloc},
-    {Py_tp_methods, exchange_methods},
-    {Py_tp_getset, exchange_getters},
-    {Py_tp_members, exchange_members},
+    {Py_tp_iternext, run_next},
+    {Py_tp_traverse, run_traverse},
+    {Py_tp_clear, run_clear},
+    {Py_tp_finalize, run_finalize},
+    {Py_tp_dealloc, run_dealloc},
+    {Py_tp_methods, run_methods},
+    {Py_tp_getset, run_getters},
     {0, NULL},
 };
-static PyType_Spec exchange_spec = {"pyvars._traffic.Exchange", sizeof(Exchange), 0,
-                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
-                                        Py_TPFLAGS_DISALLOW_INSTANTIATION,
-                                    exchange_slots};
+static PyType_Spec run_spec = {"pyvars._traffic.Run", sizeof(Run), 0,
+                               Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, run_slots};
 
 /* Shortcut: what the __call__ of a middleware does where nothing is to be awaited before the application is. For all
    else it calls that; and whoever asks what it is finds the coroutine function that it stands for. */
@@ -624,8 +758,8 @@ static PyType_Spec exchange_spec = {"pyvars._traffic.Exchange", sizeof(Exchange)
 typedef struct {
     PyObject_HEAD
     vectorcallfunc call;
-    PyObject *function, *requested;
-    PyTypeObject *owner;
+    PyObject *function, *requested, *weak;
+    PyTypeObject *class;         /* of which there may be subclasses that do it in another way */
     Py_ssize_t app, site, tally; /* the offsets of its slots */
 } Shortcut;
 
@@ -635,32 +769,26 @@ static PyObject *
 shortcut_call(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names)
 {
     Shortcut *shortcut = (Shortcut *)self;
-    if (PyVectorcall_NARGS(flags) != 4 || names != NULL || !PyObject_TypeCheck(arguments[0], shortcut->owner) ||
+    if (PyVectorcall_NARGS(flags) != 4 || names != NULL || !Py_IS_TYPE(arguments[0], shortcut->class) ||
         !PyDict_CheckExact(arguments[1]))
         goto longer;
+    PyObject *scope = arguments[1], *type = PyDict_GetItemWithError(scope, w_type), *path, *result;
+    if (type == NULL || !PyUnicode_CheckExact(type) || !same(type, w_http) ||
+        (path = PyDict_GetItemWithError(scope, w_path)) == NULL || !PyUnicode_CheckExact(path))
+        goto longer;
     PyObject *site = SLOT(arguments[0], shortcut->site), *tally = SLOT(arguments[0], shortcut->tally);
-    PyObject *app = SLOT(arguments[0], shortcut->app), *scope = arguments[1], *type, *result;
-    PyObject *path = PyDict_GetItemWithError(scope, w_path);
-    if (site == NULL || tally == NULL || app == NULL || path == NULL || !PyUnicode_Check(path) ||
+    PyObject *app = SLOT(arguments[0], shortcut->app);
+    if (site == NULL || tally == NULL || app == NULL || (tally != Py_None && !Py_IS_TYPE(tally, tally_type)) ||
         (site != Py_None && PyUnicode_Contains(path, debug)))
         goto longer;
-    int counted = Py_IS_TYPE(tally, tally_type);
-    if (counted) {
-        if ((type = PyDict_GetItemWithError(scope, w_type)) == NULL || !PyUnicode_Check(type))
-            goto longer;
-        counted = same(type, w_http);
-    }
     if (site != Py_None && add_integer((Cell *)shortcut->requested, 1))
         return NULL;
+    if (tally != Py_None)
+        return counted(tally, app, scope, arguments[2], arguments[3]);
     Py_INCREF(app);
-    if (counted) {
-        PyObject *given[] = {tally, app, scope, arguments[2], arguments[3]};
-        result = exchange_of(given);
-    }
-    else
-        result = PyObject_Vectorcall(app, arguments + 1, 3, NULL);
+    result = PyObject_Vectorcall(app, arguments + 1, 3, NULL);
     Py_DECREF(app);
-    return result;
+    return result == NULL || PyCoro_CheckExact(result) ? result : awaited(result);
 longer:
     PyErr_Clear(); /* it meets the same */
     return PyObject_Vectorcall(shortcut->function, arguments, flags, names);
@@ -669,12 +797,15 @@ longer:
 static PyObject *
 shortcut_make(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(names))
 {
-    PyObject *function, *requested, *slots[3];
-    if (!PyArg_ParseTuple(arguments, "OOO!O!O!", &function, &requested, &PyMemberDescr_Type, &slots[0],
-                          &PyMemberDescr_Type, &slots[1], &PyMemberDescr_Type, &slots[2]))
+    PyObject *class, *function, *requested, *slots[3];
+    if (!PyArg_ParseTuple(arguments, "O!OOO!O!O!", &PyType_Type, &class, &function, &requested, &PyMemberDescr_Type,
+                          &slots[0], &PyMemberDescr_Type, &slots[1], &PyMemberDescr_Type, &slots[2]))
         return NULL;
-    if (!IS_INTEGER(requested)) {
-        PyErr_SetString(PyExc_TypeError, "Shortcut() takes a function, an Int and the slots app, site and tally");
+    int fit = IS_INTEGER(requested);
+    for (int n = 0; n < 3; n++)
+        fit = fit && PyType_IsSubtype((PyTypeObject *)class, PyDescr_TYPE(slots[n]));
+    if (!fit) {
+        PyErr_SetString(PyExc_TypeError, "Shortcut() takes a class, a function, an Int, and three slots of the class");
         return NULL;
     }
     Shortcut *shortcut = (Shortcut *)type->tp_alloc(type, 0);
@@ -683,7 +814,7 @@ shortcut_make(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(names
     shortcut->call = shortcut_call;
     shortcut->function = Py_NewRef(function);
     shortcut->requested = Py_NewRef(requested);
-    shortcut->owner = (PyTypeObject *)Py_NewRef(PyDescr_TYPE(slots[0]));
+    shortcut->class = (PyTypeObject *)Py_NewRef(class);
     shortcut->app = ((PyMemberDescrObject *)slots[0])->d_member->offset;
     shortcut->site = ((PyMemberDescrObject *)slots[1])->d_member->offset;
     shortcut->tally = ((PyMemberDescrObject *)slots[2])->d_member->offset;
@@ -708,7 +839,7 @@ shortcut_traverse(Shortcut *shortcut, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(shortcut));
     Py_VISIT(shortcut->function);
     Py_VISIT(shortcut->requested);
-    Py_VISIT(shortcut->owner);
+    Py_VISIT(shortcut->class);
     return 0;
 }
 
@@ -717,15 +848,18 @@ shortcut_dealloc(Shortcut *shortcut)
 {
     PyTypeObject *type = Py_TYPE(shortcut);
     PyObject_GC_UnTrack(shortcut);
+    if (shortcut->weak != NULL)
+        PyObject_ClearWeakRefs((PyObject *)shortcut);
     Py_DECREF(shortcut->function);
     Py_DECREF(shortcut->requested);
-    Py_DECREF(shortcut->owner);
+    Py_DECREF(shortcut->class);
     type->tp_free(shortcut);
     Py_DECREF(type);
 }
 
 static PyMemberDef shortcut_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(Shortcut, call), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Shortcut, weak), READONLY, NULL},
     {NULL},
 };
 static PyType_Slot shortcut_slots[] = {
@@ -767,6 +901,14 @@ made_by(PyObject *cells, const char *name, newfunc *maker)
 static int
 module_exec(PyObject *module)
 {
+#ifdef Py_GIL_DISABLED
+    PyErr_SetString(PyExc_ImportError, "this looks into dicts that other threads could change meanwhile");
+    return -1;
+#endif
+    if (tally_type != NULL) { /* its types and words are kept for the whole process; others take what is in Python */
+        PyErr_SetString(PyExc_ImportError, "pyvars._traffic can be imported once in a process");
+        return -1;
+    }
     static const char *const names[] = {"499", "1xx", "2xx", "3xx", "4xx", "5xx"};
 #define INTERN(word) w_##word = PyUnicode_InternFromString(#word);
     WORDS(INTERN)
@@ -784,18 +926,22 @@ module_exec(PyObject *module)
         return -1;
     }
     Py_DECREF(cells);
-    if (PyErr_Occurred() || (tally_type = add_type(module, &tally_spec)) == NULL ||
-        (exchange_type = add_type(module, &exchange_spec)) == NULL)
+    if (PyErr_Occurred() || (exchange_type = add_type(module, &exchange_spec)) == NULL ||
+        (run_type = add_type(module, &run_spec)) == NULL || (tally_type = add_type(module, &tally_spec)) == NULL)
         return -1;
-    exchange_type->tp_vectorcall = exchange_make;
     PyTypeObject *shortcut_type = add_type(module, &shortcut_spec);
     Py_XDECREF(shortcut_type);
     return shortcut_type == NULL ? -1 : 0;
 }
 
+static PyMethodDef module_methods[] = {
+    {"counted", (PyCFunction)(void (*)(void))module_counted, METH_FASTCALL,
+     PyDoc_STR("counted($module, tally, app, scope, receive, send, /)\n--\n\nSee exchange.py.")},
+    {NULL},
+};
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
-#ifdef Py_mod_multiple_interpreters /* words are kept for the whole process; others take what is in Python */
+#ifdef Py_mod_multiple_interpreters
     {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
 #endif
 #ifdef Py_MOD_GIL_NOT_USED
@@ -805,7 +951,7 @@ static PyModuleDef_Slot module_slots[] = {
 };
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT, "pyvars._traffic", PyDoc_STR("What every request pays, in C."), 0,
-    NULL,                  module_slots,      NULL,
+    module_methods,        module_slots,      NULL,
     NULL,                  NULL,
 };
 

@@ -96,14 +96,6 @@ class Middleware:
         await counted(self._tally, self.app, scope, receive, send)
 
 
-if not TYPE_CHECKING and native:
-    with suppress(ImportError):  # it was built without
-        from pyvars._traffic import Shortcut
-
-        _slots = Middleware.app, Middleware._site, Middleware._tally
-        Middleware.__call__ = Shortcut(Middleware.__call__, REQUESTS, *_slots)
-
-
 class VarsMiddleware(Middleware):
     """A middleware that answers `/debug/vars` and `/debug/workers`, passes everything else on, and counts that.
 
@@ -138,6 +130,15 @@ class CountRequests(Middleware):
 
     def __init__(self, app: ASGIApp, *, registry: Registry | None = None) -> None:
         super().__init__(app, None, registry or pyvars.default_registry)
+
+
+if not TYPE_CHECKING and native:
+    with suppress(ImportError):  # it was built without, or is another interpreter's
+        from pyvars._traffic import Shortcut
+
+        for _class in (VarsMiddleware, CountRequests):
+            _slots = Middleware.app, Middleware._site, Middleware._tally
+            _class.__call__ = Shortcut(_class, Middleware.__call__, REQUESTS, *_slots)
 
 
 async def respond(site: Site, scope: Scope) -> Response:

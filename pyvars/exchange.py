@@ -90,7 +90,7 @@ class Exchange:
             self._open = False
             seconds = perf_counter() - self._started
             scope = self._scope
-            self._tally.count(scope["method"], self._status, of_scope(scope), self._size, seconds, failed)
+            self._tally.count(str(scope.get("method")), self._status, of_scope(scope), self._size, seconds, failed)
 
     def _leave(self, error: BaseException | None) -> None:
         """The application has returned, or raised, perhaps without an end to the body."""
@@ -106,12 +106,14 @@ def counted(tally: Tally, app: ASGIApp, scope: Scope, receive: Receive, send: Se
 
 
 if not TYPE_CHECKING and native:
-    with suppress(ImportError):  # it was built without
-        from pyvars._traffic import Exchange as counted
+    with suppress(ImportError):  # it was built without, or is another interpreter's
+        from pyvars import _traffic
 
-        async def _awaited(_: Exchange, running: Awaitable[None]) -> None:
+        async def _awaited(running: Awaitable[None]) -> None:
             await running
 
-        counted._awaited = _awaited  # of an application that is no coroutine function
+        _traffic.Run._awaited = staticmethod(_awaited)  # of an application that is no coroutine function
+        _traffic.Exchange._route = staticmethod(of_scope)
         for _name in ("_extension", "_leave", "_received", "_watched"):  # what else most requests do not call
-            setattr(counted, _name, vars(Exchange)[_name])
+            setattr(_traffic.Exchange, _name, vars(Exchange)[_name])
+        counted = _traffic.counted

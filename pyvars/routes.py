@@ -19,12 +19,12 @@ _REST = "/{path}"  # how the path_format of a Mount ends
 
 def of_scope(scope: Mapping[str, Any]) -> str:
     """The template, from the scope of a request that an application has handled."""
-    route = scope.get("route")
-    path: Any = getattr(route, "path_format", None)
-    plain = path.__class__ is str and path and path[-7:] != _REST
-    if plain and "app_root_path" not in scope and not scope.get("fastapi"):
-        return str(path)  # most end here: no Mount and no included router on the way
     try:
+        route = scope.get("route")
+        path: Any = getattr(route, "path_format", None)
+        plain = path.__class__ is str and path and path[-7:] != _REST
+        if plain and "app_root_path" not in scope and not scope.get("fastapi"):
+            return str(path)  # most end here: no Mount and no included router on the way
         return _template(scope, route) or "/"
     except Exception:  # whose objects these are is not known: they may not be what they look like
         return UNMATCHED

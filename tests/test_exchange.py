@@ -6,6 +6,8 @@ import inspect
 import sys
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from enum import StrEnum
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 
@@ -18,8 +20,10 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from uvicorn import Config
 
+import pyvars
 from pyvars import Registry
 from pyvars.asgi import CountRequests, VarsMiddleware
+from tests.programs import output
 from tests.test_asgi import http_scope
 from tests.test_traffic import DISCONNECT, START, ask, hello, routes, shown
 
@@ -262,29 +266,247 @@ def test_messages_of_any_mapping(registry: Registry) -> None:
     assert (shown(registry)["bytes_out"], shown(registry)["by_status"]) == (8, {"499": 1})
 
 
+class Word(StrEnum):
+    TYPE = "type"
+    STATUS = "status"
+
+
+class Asked(dict[str, Any]):
+    def __getitem__(self, key: str) -> Any:
+        return {"type": "http.response.start", "status": 200}[key]
+
+
+@pytest.mark.parametrize(
+    ("message", "group"),
+    [
+        ({**START, "status": "200"}, "2xx"),
+        ({**START, "status": 404.0}, "4xx"),
+        ({**START, "status": HTTPStatus.CREATED}, "2xx"),
+        ({**START, "status": 10**30}, "__other__"),
+        ({**START, "status": -(10**30)}, "__other__"),
+        ({Word.TYPE: "http.response.start", Word.STATUS: 204}, "2xx"),
+        (Asked(), "2xx"),
+    ],
+)
+def test_what_servers_take_for_a_start_is_one(registry: Registry, message: Any, group: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(message)
+        await send({**BODY, "body": bytearray(b"12")})
+
+    assert ask(CountRequests(app, registry=registry))[0] is message
+    assert (shown(registry)["by_status"], shown(registry)["bytes_out"]) == ({group: 1}, 2)
+
+
+@pytest.mark.parametrize("body", [None, False, "", b"", memoryview(b"")])
+def test_a_body_of_nothing(registry: Registry, body: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(START)
+        await send({**BODY, "body": body})
+
+    ask(CountRequests(app, registry=registry))
+    assert (shown(registry)["bytes_out"], shown(registry)["by_status"]) == (0, {"2xx": 1})
+
+
 def test_a_status_that_is_no_number(registry: Registry) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({**START, "status": "x"})
 
-    with pytest.raises((TypeError, ValueError)):
+    with pytest.raises(ValueError, match="'x'"):
         ask(CountRequests(app, registry=registry))
     assert (shown(registry)["by_status"], shown(registry)["errors"]) == ({"5xx": 1}, 1)
 
 
 def test_an_application_that_runs_itself(registry: Registry) -> None:
+    """It meets what a coroutine says to that, and goes on."""
     coroutine: Any
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await Suspended()
         for call in (coroutine.close, lambda: coroutine.send(None), lambda: coroutine.throw(LookupError())):
-            with pytest.raises((RuntimeError, ValueError), match=r"already|once"):
+            with pytest.raises(ValueError, match="already executing"):
                 call()
+            await Suspended()
+        await says(scope, receive, send)
+
+    coroutine = started(CountRequests(app, registry=registry))
+    for _ in range(3):
+        assert coroutine.send(None) == "word"
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
+    assert (shown(registry)["by_status"], shown(registry)["in_flight"]) == ({"2xx": 1}, 0)
+
+
+def test_an_application_that_raises_stop_iteration(registry: Registry) -> None:
+    def app(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        raise StopIteration
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await started(CountRequests(app, registry=registry))
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await asyncio.wait_for(asyncio.create_task(started(CountRequests(app, registry=registry))), 10)
+
+    asyncio.run(main())
+    assert (shown(registry)["errors"], shown(registry)["in_flight"]) == (2, 0)
+
+
+def test_what_an_application_returns_is_nothing(registry: Registry) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> int:
+        await says(scope, receive, send)
+        return 5
+
+    async def main() -> None:
+        assert await started(CountRequests(app, registry=registry)) is None  # type: ignore[arg-type]
+        assert await asyncio.create_task(started(CountRequests(app, registry=registry))) is None  # type: ignore[arg-type]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket", "lifespan"])
+@pytest.mark.parametrize("count", [True, False])
+def test_any_application_makes_a_coroutine(registry: Registry, kind: str, count: bool) -> None:
+    app = VarsMiddleware(Iterable(), registry=registry, count=count)
+    scope = {**http_scope("/"), "type": kind}
+    if kind == "lifespan":
+        del scope["path"]
+
+    async def main() -> None:
+        await asyncio.create_task(app(scope, receive, send))
+
+    asyncio.run(main())
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_that_has_not_begun(registry: Registry) -> None:
+    """What is thrown into it is raised, what is sent is refused: nothing has come yet, so nothing is counted."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError
+
+    coroutine = started(CountRequests(app, registry=registry))
+    with pytest.raises(LookupError):
+        coroutine.throw(LookupError())
+    with pytest.raises(RuntimeError, match="already awaited"):
+        coroutine.send(None)
+    coroutine = started(CountRequests(says, registry=registry))
+    with pytest.raises(TypeError, match="just-started"):
+        coroutine.send(5)
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
+    assert (shown(registry)["requests"], shown(registry)["in_flight"]) == (1, 0)
+
+
+def test_one_that_is_never_awaited(registry: Registry) -> None:
+    with pytest.warns(RuntimeWarning, match=r"'Middleware.__call__' was never awaited"):
+        started(CountRequests(says, registry=registry))
+    assert registry["http"].snapshot()["in_flight"] == 0  # type: ignore[index]
+
+
+def test_one_that_is_dropped_ends_at_once(registry: Registry) -> None:
+    ended = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await Suspended()
+        finally:
+            ended.append(send)
 
     coroutine = started(CountRequests(app, registry=registry))
     coroutine.send(None)
-    with pytest.raises(StopIteration):
-        coroutine.send(None)
+    gc.disable()
+    try:
+        del coroutine
+        assert (len(ended), shown(registry)["in_flight"]) == (1, 0)
+    finally:
+        gc.enable()
+
+
+def test_what_the_application_makes_of_the_scope(registry: Registry) -> None:
+    class Route:
+        @property
+        def path_format(self) -> str:
+            raise ZeroDivisionError
+
+    async def without_method(scope: Any, receive: Any, send: Any) -> None:
+        scope.clear()
+        await says(scope, receive, send)
+
+    async def with_bytes(scope: Any, receive: Any, send: Any) -> None:
+        scope["method"] = b"GET"
+        await says(scope, receive, send)
+
+    async def with_route(scope: Any, receive: Any, send: Any) -> None:
+        scope["route"] = Route()
+        await says(scope, receive, send)
+
+    for app in (without_method, with_bytes, with_route):
+        ask(CountRequests(app, registry=registry))
     assert shown(registry)["in_flight"] == 0
+    assert shown(registry)["by_method"] == {"__other__": 2, "GET": 1}
+    assert routes(registry) == {"unmatched": 3}
+
+
+def test_a_key_of_the_scope_that_replaces_the_application(registry: Registry) -> None:
+    class Key(str):
+        def __hash__(self) -> int:
+            return hash("path")
+
+        def __eq__(self, other: object) -> bool:
+            app.app = says
+            return False
+
+    class First:
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await says(scope, receive, send)
+
+    app = VarsMiddleware(First(), registry=registry)
+    asyncio.run(app({Key("other"): 1, **http_scope("/")}, receive, send))
+    assert shown(registry)["by_status"] == {"2xx": 1}
+
+
+def test_what_tools_ask_of_it(registry: Registry) -> None:
+    class Elsewhere(CountRequests):
+        @property
+        def app(self) -> Any:
+            return says
+
+        @app.setter
+        def app(self, app: Any) -> None:
+            pass
+
+    ask(Elsewhere(waits, registry=registry))
+    app = CountRequests(waits, registry=registry)
+    assert weakref.WeakMethod(app.__call__)() == app.__call__
+
+    async def main() -> None:
+        task = asyncio.create_task(started(app))
+        await asyncio.sleep(0)
+        coroutine: Any = task.get_coro()
+        assert inspect.getcoroutinestate(coroutine) == inspect.CORO_SUSPENDED
+        assert "Middleware.__call__" in repr(task)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
+
+    asyncio.run(main())
+    assert shown(registry)["by_status"] == {"2xx": 1, "499": 1}
+
+
+def test_pyvars_imported_again() -> None:
+    code = """
+import asyncio, sys
+from tests.test_exchange import says, started
+import pyvars, pyvars.asgi
+older = pyvars.asgi.CountRequests(says), pyvars
+for name in [name for name in sys.modules if name.partition(".")[0] == "pyvars"]:
+    del sys.modules[name]
+import pyvars, pyvars.asgi
+newer = pyvars.asgi.CountRequests(says), pyvars
+for app, pyvars in (older, newer, older):
+    asyncio.run(started(app))
+    print(pyvars.default_registry["http"].snapshot()["requests"])
+"""
+    assert output(code, PYVARS_NATIVE=str(int(pyvars.native))) == "1\n1\n2\n"
 
 
 def test_a_request_leaves_nothing_behind(registry: Registry) -> None:
