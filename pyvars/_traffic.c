@@ -54,7 +54,7 @@ find(PyObject *mapping, PyObject *key)
     return value;
 }
 
-/* Tally: cells are found and counted without calling methods of theirs, which would take as long again. */
+/* Tally: cells are found and counted here, without calling methods of theirs. */
 
 enum { IN_FLIGHT, REQUESTS, ERRORS, BYTES_OUT, BY_METHOD, BY_STATUS, BY_ROUTE, SECONDS, HISTOGRAMS, VARIABLES };
 
@@ -783,12 +783,18 @@ shortcut_call(PyObject *self, PyObject *const *arguments, size_t flags, PyObject
         goto longer;
     if (site != Py_None && add_integer((Cell *)shortcut->requested, 1))
         return NULL;
+    Py_INCREF(app); /* another may take its place meanwhile */
+    Py_INCREF(tally);
     if (tally != Py_None)
-        return counted(tally, app, scope, arguments[2], arguments[3]);
-    Py_INCREF(app);
-    result = PyObject_Vectorcall(app, arguments + 1, 3, NULL);
+        result = counted(tally, app, scope, arguments[2], arguments[3]);
+    else {
+        result = PyObject_Vectorcall(app, arguments + 1, 3, NULL);
+        if (result != NULL && !PyCoro_CheckExact(result))
+            result = awaited(result);
+    }
+    Py_DECREF(tally);
     Py_DECREF(app);
-    return result == NULL || PyCoro_CheckExact(result) ? result : awaited(result);
+    return result;
 longer:
     PyErr_Clear(); /* it meets the same */
     return PyObject_Vectorcall(shortcut->function, arguments, flags, names);
