@@ -31,7 +31,7 @@ _MAX_PATH = 100  # a socket's path has at most 107 bytes, man 7 unix
 
 
 def threads_run() -> bool:
-    """Whether threads of ours run by themselves: not under gevent or eventlet, nor in uWSGI without enable-threads.
+    """Whether threads of ours run by themselves: not under gevent or eventlet, nor in uWSGI without threads.
 
     Nor in the master of uWSGI: it forks without the GIL, and if a thread has that at the moment, the new worker waits
     for it for ever (https://github.com/unbit/uwsgi/issues/2387).

@@ -56,7 +56,7 @@ SCOPE = {
 
 @contextmanager
 def served(kinds):
-    """The applications in a process of their own: by kind, connections that are kept alive."""
+    """The applications in a process of their own: connections to each, which are kept alive."""
     command = [sys.executable, "-m", "tests.benchmarks.hello", *kinds]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
