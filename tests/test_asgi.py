@@ -244,13 +244,13 @@ def test_threads_are_few_however_many_ask(registry: Registry) -> None:
 
 
 def test_a_page_without_functions_stays_on_the_loop(app: DebugApp) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())  # those of tests before this one may end meanwhile
 
-    async def main() -> int:
+    async def main() -> set[threading.Thread]:
         await run(app, http_scope("/vars"))
-        return threading.active_count()
+        return set(threading.enumerate())
 
-    assert asyncio.run(main()) == before
+    assert asyncio.run(main()) <= before
 
 
 def test_the_loop_that_serves_is_known_to_asyncio() -> None:
@@ -265,9 +265,11 @@ def test_the_loop_that_serves_is_known_to_asyncio() -> None:
         first = figures.snapshot()
         assert isinstance(first, dict)
         assert first["loops"] >= 1
-        await asyncio.sleep(0.15)  # figures may be 100 ms old
-        second = figures.snapshot()
-        assert isinstance(second, dict)
+        second, until = first, time.monotonic() + 10
+        while second["tasks"] < 4 and time.monotonic() < until:  # figures may be 100 ms old, and more if all is slow
+            await asyncio.sleep(0.15)
+            second = figures.snapshot()
+            assert isinstance(second, dict)
         assert second["tasks"] >= 4
         assert 0 <= second["lag_seconds"] < 0.15
         assert second["lag_max_seconds"] >= second["lag_seconds"]
