@@ -26,19 +26,18 @@ import sys as _sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
-from pyvars.cells import native
+from pyvars.core.cells import native
+from pyvars.core.functions import Combine, Func
+from pyvars.core.histogram import Histogram
+from pyvars.core.map import Map
+from pyvars.core.registry import MISSING, Metadata, Registry
+from pyvars.core.variables import Float, Int, String, Var
+from pyvars.core.version import __version__ as __version__
 from pyvars.errors import ConfigurationError, DuplicateNameError, PyvarsError, PyvarsWarning, UnknownNameError
-from pyvars.functions import Combine, Func
-from pyvars.histogram import Histogram
-from pyvars.map import Map
-from pyvars.registry import MISSING, Metadata, Registry
-from pyvars.variables import Float, Int, String, Var
 
 if TYPE_CHECKING:
     from pyvars.access import Access
     from pyvars.server import Server
-
-__version__ = "0.1.0"
 
 __all__ = (
     "Combine",
@@ -63,6 +62,10 @@ __all__ = (
     "publish",
     "serve",
 )
+
+# Users meet these in tracebacks, in repr() and in help(): under the name by which they import them.
+for _class in (Float, Func, Histogram, Int, Map, Metadata, Registry, String, Var):
+    _class.__module__ = __name__
 
 _V = TypeVar("_V", bound=Var)
 _F = TypeVar("_F", bound=Callable[[], object])

@@ -1,20 +1,18 @@
 """The ASGI carrier: translates a scope to a Request, and a Response back to messages."""
 
-from contextlib import suppress
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import pyvars
 from pyvars.access import Access
-from pyvars.cells import native
-from pyvars.exchange import ASGIApp, Receive, Scope, Send, counted
-from pyvars.registry import Registry
-from pyvars.routes import tell
+from pyvars.core.registry import Registry
 from pyvars.runtime.event_loop import watch
 from pyvars.site.default import debug, variables
 from pyvars.site.http import Request, Response, deadline
 from pyvars.site.site import Site
-from pyvars.traffic import traffic
+from pyvars.traffic.asgi import ASGIApp, Receive, Scope, Send, follow_request
+from pyvars.traffic.http_variable import http_variable
+from pyvars.traffic.routes import install_route_hook
 from pyvars.workers import REQUESTS
 
 if TYPE_CHECKING:
@@ -63,7 +61,7 @@ class DebugApp(SiteApp):
 class Middleware:
     """Serves a site, or counts what passes, or both."""
 
-    __slots__ = ("_site", "_tally", "app")
+    __slots__ = ("_recorder", "_site", "app")
 
     app: ASGIApp
     """What everything else is passed on to."""
@@ -71,12 +69,12 @@ class Middleware:
     def __init__(self, app: ASGIApp, site: Site | None, counted: Registry | None) -> None:
         self.app = app
         self._site = site
-        self._tally = None if counted is None else traffic(counted).tally
+        self._recorder = None if counted is None else http_variable(counted).recorder
         if counted is not None:
-            tell(app)
+            install_route_hook(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass on: what is not ours costs one look into the scope, and the counting of a request."""
+        """Answer, or pass on: what is not ours costs one look into the scope, and the recording of a request."""
         path = scope.get("path")
         if path is None:  # lifespan, the only kind of scope without
             watch()
@@ -90,10 +88,18 @@ class Middleware:
                 if response.ours:
                     await reply(response, send)
                     return
-        if self._tally is None or scope["type"] != "http":
+        recorder = self._recorder
+        if recorder is None or scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        await counted(self._tally, self.app, scope, receive, send)
+        request = follow_request(recorder, scope, receive, send)
+        try:
+            await self.app(scope, request.receive, request.send)
+        except BaseException as error:
+            request.finish(error)
+            raise
+        if not request.recorded:
+            request.finish(None)
 
 
 class VarsMiddleware(Middleware):
@@ -130,15 +136,6 @@ class CountRequests(Middleware):
 
     def __init__(self, app: ASGIApp, *, registry: Registry | None = None) -> None:
         super().__init__(app, None, registry or pyvars.default_registry)
-
-
-if not TYPE_CHECKING and native:
-    with suppress(ImportError):  # it was built without, or is another interpreter's
-        from pyvars._traffic import Shortcut
-
-        for _class in (VarsMiddleware, CountRequests):
-            _slots = Middleware.app, Middleware._site, Middleware._tally
-            _class.__call__ = Shortcut(_class, Middleware.__call__, REQUESTS, *_slots)
 
 
 async def respond(site: Site, scope: Scope) -> Response:

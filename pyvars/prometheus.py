@@ -8,8 +8,8 @@
 It needs the extra `prometheus`. Where there is no such page yet, `/metrics` of the side port and of DebugApp is enough.
 """
 
+from pyvars.core.registry import Registry
 from pyvars.formats.prometheus import Collector, Metric, metrics
-from pyvars.registry import Registry
 from pyvars.site.default import served
 from pyvars.site.http import deadline
 from pyvars.site.series import read

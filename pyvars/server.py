@@ -19,12 +19,12 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from pyvars.access import Access, is_loopback
 from pyvars.asgi import ASGIApp, reply, respond
+from pyvars.core.registry import Registry
 from pyvars.errors import ConfigurationError
-from pyvars.exchange import Receive, Scope, Send
-from pyvars.registry import Registry
 from pyvars.runtime.event_loop import watch
 from pyvars.site.default import side_port
 from pyvars.site.site import Site
+from pyvars.traffic.asgi import Receive, Scope, Send
 from pyvars.workers import REQUESTS
 from pyvars.workers.address import claim, release
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyvars
 from pyvars.access import Access
-from pyvars.answering import Answering
-from pyvars.registry import Registry
-from pyvars.routes import tell
+from pyvars.core.registry import Registry
 from pyvars.site.default import debug, variables
 from pyvars.site.http import Request, Response, deadline
 from pyvars.site.site import Site
-from pyvars.traffic import traffic
+from pyvars.traffic.http_variable import http_variable
+from pyvars.traffic.routes import install_route_hook
+from pyvars.traffic.wsgi import WSGIRequest
 from pyvars.workers import REQUESTS
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ class Middleware:
     def __init__(self, app: "WSGIApplication", site: Site | None, counted: Registry | None) -> None:
         self.app = app
         self._site = site
-        self._tally = None if counted is None else traffic(counted).tally
+        self._recorder = None if counted is None else http_variable(counted).recorder
         if counted is not None:
-            tell(app)
+            install_route_hook(app)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer, or pass on: what is not ours costs one look into the environ, and the counting of a request."""
@@ -56,13 +56,13 @@ class Middleware:
                 response = self._site.respond(_request(environ))
                 if response.ours:
                     return _reply(response, start_response)
-        if self._tally is None:
+        if self._recorder is None:
             return self.app(environ, start_response)
-        answering = Answering(self._tally, environ, start_response)
+        request = WSGIRequest(self._recorder, environ, start_response)
         try:
-            return answering.with_body(self.app(environ, answering.start))
+            return request.with_body(self.app(environ, request.start))
         except BaseException as error:
-            answering.fail(error)
+            request.fail(error)
             raise
 
 

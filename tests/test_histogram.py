@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyvars import Histogram, Int, Map, Registry
-from pyvars.buckets import BOUNDS
+from pyvars.core.buckets import BOUNDS
 from tests.conftest import Read
 from tests.programs import output
 

@@ -13,7 +13,7 @@ from tests.test_segments import PRELUDE, READER, Program, file, measured, progra
 
 # Each line that it is told is a statement; then comes a page.
 TOLD = f"""{PRELUDE}
-from pyvars.variables import Container
+from pyvars.core.variables import Container
 from pyvars.workers.segment import Segment
 from pyvars.workers.tree import Tree
 def at_each(function, do):

@@ -29,7 +29,7 @@ import pyvars
 from pyvars import Float, Histogram, Int, Map, Registry, String
 from pyvars.access import token
 from pyvars.asgi import VarsMiddleware
-from pyvars.buckets import BOUNDS
+from pyvars.core.buckets import BOUNDS
 from pyvars.formats.conventions import CONVENTIONS, conventional
 from pyvars.prometheus import PyvarsCollector
 from pyvars.runtime import BUILTINS, Builtin, install

@@ -408,7 +408,7 @@ def test_routes_are_bounded(registry: Registry) -> None:
 
 def test_two_threads_that_are_first_with_a_route(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another one has put its Histogram there, while this one made its own."""
-    module = import_module("pyvars.traffic")
+    module = import_module("pyvars.traffic.recorder")
     app = CountRequests(says_500, registry=registry)
     made: list[object] = []
 

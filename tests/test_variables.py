@@ -8,7 +8,7 @@ import types
 import pytest
 
 from pyvars import Float, Func, Int, String, Var
-from pyvars.variables import Container
+from pyvars.core.variables import Container
 
 pytestmark = pytest.mark.usefixtures("both_kinds")
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
-from pyvars.buckets import BOUNDS, SUM, buckets_in
+from pyvars.core.buckets import BOUNDS, SUM, buckets_in
 from pyvars.formats.json import valid_text
 
 __all__ = ("LEFT_OUT", "Collision", "Families", "Family", "Kind", "Labels", "Numbers", "Point", "Sample")
@@ -19,7 +19,7 @@ LEFT_OUT: str = "pyvars_left_out"
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 Labels: TypeAlias = Mapping[str, str]
 Numbers: TypeAlias = Mapping[str, float]
-"""A distribution: counts by the numbers of their buckets, and the sum (pyvars.buckets)."""
+"""A distribution: counts by the numbers of their buckets, and the sum (pyvars.core.buckets)."""
 
 
 class Sample(NamedTuple):

@@ -11,10 +11,10 @@ from uuid import UUID
 
 import orjson
 
-from pyvars.cells import Cell, native
+from pyvars.core.cells import Cell, native
 
 if TYPE_CHECKING or native:
-    from pyvars._cells import join
+    from pyvars.core._cells import join
 
 __all__ = (
     "MAX_VALUE_BYTES",

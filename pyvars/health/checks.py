@@ -10,8 +10,8 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import TypeVar
 
+from pyvars.core.functions import Func
 from pyvars.errors import DuplicateNameError
-from pyvars.functions import Func
 from pyvars.site.collect import type_name
 from pyvars.site.log import warn
 

@@ -10,8 +10,8 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from pyvars.functions import Func
-from pyvars.registry import Registry
+from pyvars.core.functions import Func
+from pyvars.core.registry import Registry
 
 if TYPE_CHECKING:
     from pyvars.runtime.combine import Row

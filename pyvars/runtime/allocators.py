@@ -3,10 +3,7 @@
 import ctypes
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple
-
-from pyvars.cells import native
 
 __all__ = ("Heap", "malloc", "pymalloc")
 
@@ -53,12 +50,6 @@ _free = _function(_c, "free", None, ctypes.c_void_p)
 # Exported by CPython on purpose, for guppy3; the same as sys._debugmallocstats, which can only write to stderr.
 _debug_stats = _function(ctypes.pythonapi, "_PyObject_DebugMallocStats", ctypes.c_int, ctypes.c_void_p)
 
-_in_c: Callable[[], tuple[int, int] | None] | None = None
-
-if native:
-    with suppress(ImportError):  # it was built without
-        from pyvars._figures import pymalloc as _in_c
-
 _SUMMARY = re.compile(
     rb"# bytes in allocated blocks +=\s+(?P<used>[\d,]+)\s+"
     rb"# bytes in available blocks +=\s+(?P<available>[\d,]+)\s+"
@@ -72,9 +63,6 @@ def pymalloc() -> Heap | None:
     None where it is not asked for memory (PYTHONMALLOC=malloc, or tracemalloc stands in front of it) or does not tell.
     It walks its arenas with the GIL held, about 0.7 us per MiB.
     """
-    if _in_c is not None:
-        found = _in_c()
-        return Heap(*found) if found is not None else None
     if _debug_stats is None or _open_memstream is None or _fclose is None or _free is None:
         return None
     buffer, size = ctypes.c_void_p(), ctypes.c_size_t()

@@ -2,19 +2,10 @@
 
 import os
 import re
-from collections.abc import Callable
-from contextlib import suppress
 
-from pyvars.cells import native
 from pyvars.runtime.reading import Reading
 
 __all__ = ("STATUS", "boot_time", "of_process", "status")
-
-_in_c: Callable[[str], dict[str, int]] | None = None
-
-if native:
-    with suppress(ImportError):  # it was built without
-        from pyvars._figures import status as _in_c
 
 # Memory lines are `VmRSS:	    1676 kB`; Threads has no unit. https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
 _LINE = re.compile(rb"^(VmRSS|RssAnon|RssFile|RssShmem|VmStk|VmSwap|Threads):\s+(\d+)(?: (kB))?", re.MULTILINE)
@@ -22,8 +13,6 @@ _LINE = re.compile(rb"^(VmRSS|RssAnon|RssFile|RssShmem|VmStk|VmSwap|Threads):\s+
 
 def status(root: str = "/proc") -> dict[str, int]:
     """Memory in bytes, and Threads, of this process; empty where there is no such file (any system but Linux)."""
-    if _in_c is not None:
-        return _in_c(f"{root}/self/status")
     try:
         # Half of the cost of a cold page is here: os.read takes 11 us where open().read() takes 14.
         file = os.open(f"{root}/self/status", os.O_RDONLY)

@@ -4,7 +4,8 @@ import platform
 import sys
 from collections.abc import Callable
 
-import pyvars
+from pyvars.core.cells import native
+from pyvars.core.version import __version__
 
 __all__ = ("Python",)
 
@@ -20,8 +21,8 @@ class Python:
             "version": platform.python_version(),
             "implementation": platform.python_implementation(),
             "platform": sys.platform,
-            "pyvars": pyvars.__version__,
-            "native": pyvars.native,
+            "pyvars": __version__,
+            "native": native,
         }
 
     def figures(self) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pyvars
 from pyvars.access import Access, Rule, default, rule
-from pyvars.registry import Registry
+from pyvars.core.registry import Registry
 from pyvars.runtime import start
 from pyvars.site.site import Site, View
 from pyvars.site.views import Index, answer

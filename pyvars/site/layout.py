@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
-from pyvars.buckets import summary_of
-from pyvars.cells import Cell, NumberCell
+from pyvars.core.buckets import summary_of
+from pyvars.core.cells import Cell, NumberCell
+from pyvars.core.variables import Var, is_own
 from pyvars.formats.json import Lines, distinct, splice, valid_text
 from pyvars.runtime import Builtin
-from pyvars.variables import Var, is_own
 from pyvars.workers import Siblings
 from pyvars.workers.plan import Plan
 from pyvars.workers.siblings import Distribution, Tree, summed

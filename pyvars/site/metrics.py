@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from pyvars.registry import Registry
+from pyvars.core.registry import Registry
 from pyvars.site.http import Request, Response, respond_with, text
 from pyvars.site.series import read
 from pyvars.site.views import in_a_place, prefixes_in

@@ -5,7 +5,10 @@ from contextlib import suppress
 from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
-from pyvars.cells import NumberCell
+from pyvars.core.cells import NumberCell
+from pyvars.core.functions import Func
+from pyvars.core.registry import Registry
+from pyvars.core.variables import Container, Float, Int, Var, Variable, is_own
 from pyvars.formats.json import (
     Fragment,
     distinct,
@@ -20,12 +23,9 @@ from pyvars.formats.json import (
     valid_text,
     value,
 )
-from pyvars.functions import Func
-from pyvars.registry import Registry
 from pyvars.runtime import Builtin
 from pyvars.site.collect import COLLECTOR, TIMEOUT, Job, failure
 from pyvars.site.layout import Layout, foreign, lay_out, ordered, with_siblings
-from pyvars.variables import Container, Float, Int, Var, Variable, is_own
 from pyvars.workers import Siblings
 from pyvars.workers.siblings import Tree, summed
 

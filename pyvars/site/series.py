@@ -7,17 +7,17 @@ a function returns is a gauge, so are the numbers in a dict that it returns. Wha
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
-from pyvars.cells import NumberCell
+from pyvars.core.cells import NumberCell
+from pyvars.core.registry import Metadata, Registry
+from pyvars.core.variables import Container, Float, Int, Var, Variable, is_own
 from pyvars.formats.conventions import conventional
 from pyvars.formats.families import LEFT_OUT, Collision, Families, Family, Kind, Labels, Point, Sample
 from pyvars.formats.json import distinct, parsed, plain, valid_text
-from pyvars.registry import Metadata, Registry
 from pyvars.runtime import Builtin
 from pyvars.site.collect import COLLECTOR, Job
 from pyvars.site.layout import is_free
 from pyvars.site.log import warn
 from pyvars.site.page import Reader
-from pyvars.variables import Container, Float, Int, Var, Variable, is_own
 from pyvars.workers import Siblings
 from pyvars.workers.siblings import Distribution, Tree, summed
 from pyvars.workers.sums import number

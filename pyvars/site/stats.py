@@ -3,9 +3,9 @@
 from time import time_ns
 from typing import ClassVar, cast
 
+from pyvars.core.registry import Registry
 from pyvars.formats.gostats import stats
 from pyvars.formats.json import document, parsed, value
-from pyvars.registry import Registry
 from pyvars.runtime.combine import Row
 from pyvars.site.http import Request, Response, respond_with, text
 from pyvars.site.page import render_one, runs_code

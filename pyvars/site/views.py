@@ -7,8 +7,8 @@ from time import monotonic
 from typing import ClassVar, cast
 from urllib.parse import parse_qsl
 
+from pyvars.core.registry import Registry
 from pyvars.formats.json import Fragment, document, parsed, plain
-from pyvars.registry import Registry
 from pyvars.site.http import Request, Response, deadline, respond_with, text
 from pyvars.site.page import ERRORS, Pages, render_one, runs_code
 from pyvars.workers import ask, has_siblings, live_pids, siblings, workers

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import pyvars
-from pyvars.cells import IntCell
+from pyvars.core.cells import IntCell
+from pyvars.core.registry import Registry
 from pyvars.formats.json import valid_text
-from pyvars.registry import Registry
 from pyvars.runtime.proc import of_process
 from pyvars.workers.answerer import Ask, threads_run
 from pyvars.workers.family import NOBODY, Family

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 
-from pyvars.cells import after_fork, in_child
+from pyvars.core.cells import after_fork, in_child
 
 __all__ = ("follow",)
 

@@ -8,8 +8,8 @@ from threading import Lock
 from time import monotonic
 from weakref import ref
 
-from pyvars.cells import IntCell, after_fork
-from pyvars.registry import Registry
+from pyvars.core.cells import IntCell, after_fork
+from pyvars.core.registry import Registry
 from pyvars.runtime.reading import REUSE_SECONDS
 from pyvars.workers.answerer import Answerer, Ask
 from pyvars.workers.asking import PATIENCE_SECONDS, VITALS, Asker

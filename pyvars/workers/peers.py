@@ -10,7 +10,7 @@ from time import monotonic, sleep
 from typing import Any, NamedTuple, cast
 from zlib import crc32
 
-from pyvars.cells import Words
+from pyvars.core.cells import Words
 from pyvars.formats.json import parsed
 from pyvars.workers.layout import CorruptError, Layout, parse
 from pyvars.workers.locks import probe

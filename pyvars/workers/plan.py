@@ -10,7 +10,7 @@ from math import fsum
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from pyvars.cells import INT64_MAX, INT64_MIN
+from pyvars.core.cells import INT64_MAX, INT64_MIN
 from pyvars.workers.layout import Layout, Numbers, Path, shown
 from pyvars.workers.segment import ZERO_WORD
 from pyvars.workers.sums import rest_of

@@ -22,7 +22,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from zlib import crc32
 
-from pyvars.cells import Words
+from pyvars.core.cells import Words
 from pyvars.workers.locks import lock
 
 __all__ = ("Segment",)

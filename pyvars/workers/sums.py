@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import fsum, isfinite
 from typing import TypeAlias
 
-from pyvars.cells import INT64_MAX, INT64_MIN
+from pyvars.core.cells import INT64_MAX, INT64_MIN
 from pyvars.workers.layout import Layout, Numbers, Path, shown
 from pyvars.workers.peers import Peer
 

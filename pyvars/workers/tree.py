@@ -15,9 +15,9 @@ from threading import Lock
 from typing import TypeAlias, cast
 from weakref import ref
 
-from pyvars.cells import NumberCell
-from pyvars.registry import Registry
-from pyvars.variables import Container, Var, is_own
+from pyvars.core.cells import NumberCell
+from pyvars.core.registry import Registry
+from pyvars.core.variables import Container, Var, is_own
 from pyvars.workers.segment import CONTAINER, FIRST_WORD, FLOAT, HISTOGRAM, INT, MAP, WORDS, Segment
 
 __all__ = ("Tree",)

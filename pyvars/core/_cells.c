@@ -43,7 +43,7 @@ none(int failed) /* what a method returns that is called for its effect */
 static PyObject *
 checked(const char *name, PyObject *value) /* what cells.py makes of a value that is no plain number, or its error */
 {
-    PyObject *cells = PyImport_ImportModule("pyvars.cells");
+    PyObject *cells = PyImport_ImportModule("pyvars.core.cells");
     if (cells == NULL)
         return NULL;
     PyObject *plain = PyObject_CallMethod(cells, name, "O", value);
@@ -284,7 +284,7 @@ static PyType_Slot integer_slots[] = {
     {0, NULL},
 };
 static PyType_Spec integer_spec = {
-    "pyvars._cells.IntCell", sizeof(Cell), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, integer_slots};
+    "pyvars.core._cells.IntCell", sizeof(Cell), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, integer_slots};
 
 /* Floating point numbers */
 
@@ -353,7 +353,7 @@ static PyType_Slot real_slots[] = {
     {0, NULL},
 };
 static PyType_Spec real_spec = {
-    "pyvars._cells.FloatCell", sizeof(Cell), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, real_slots};
+    "pyvars.core._cells.FloatCell", sizeof(Cell), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, real_slots};
 
 /* Numbers by key */
 
@@ -569,7 +569,7 @@ static PyType_Slot counts_slots[] = {
     {Py_tp_members, counts_members},
     {0, NULL},
 };
-static PyType_Spec counts_spec = {"pyvars._cells.Counts", sizeof(Counts), 0,
+static PyType_Spec counts_spec = {"pyvars.core._cells.Counts", sizeof(Counts), 0,
                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, counts_slots};
 
 /* Distributions: see buckets.py */
@@ -689,7 +689,7 @@ static PyType_Slot buckets_slots[] = {
     {Py_tp_methods, buckets_methods},
     {0, NULL},
 };
-static PyType_Spec buckets_spec = {"pyvars._cells.Buckets", sizeof(Buckets), 0,
+static PyType_Spec buckets_spec = {"pyvars.core._cells.Buckets", sizeof(Buckets), 0,
                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, buckets_slots};
 
 /* The module */
@@ -862,7 +862,7 @@ static PyModuleDef_Slot module_slots[] = {
 };
 
 static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "pyvars._cells", PyDoc_STR("The cells of cells.py in C."), 0,
+    PyModuleDef_HEAD_INIT, "pyvars.core._cells", PyDoc_STR("The cells of cells.py in C."), 0,
     module_methods,        module_slots,    NULL,
     NULL,                  NULL,
 };

@@ -7,14 +7,19 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pyvars.traffic import UNMATCHED
+from pyvars.traffic.recorder import UNMATCHED
 
-__all__ = ("TOLD", "of_environ", "of_scope", "tell")
+__all__ = ("ROUTE_KEY", "install_route_hook", "of_environ", "of_scope")
 
-TOLD = "pyvars.route"
+ROUTE_KEY = "pyvars.route"
 """The key of scope or environ under which an application of any kind may say its route."""
 
 _REST = "/{path}"  # how the path_format of a Mount ends
+
+
+_plain_paths: set[str] = set()
+"""Paths of routes that are known to end in no `/{path}`: most requests need no more than to find theirs here."""
+_MAX_PLAIN_PATHS = 10_000
 
 
 def of_scope(scope: Mapping[str, Any]) -> str:
@@ -22,9 +27,12 @@ def of_scope(scope: Mapping[str, Any]) -> str:
     try:
         route = scope.get("route")
         path: Any = getattr(route, "path_format", None)
-        plain = path.__class__ is str and path and path[-7:] != _REST
-        if plain and "app_root_path" not in scope and not scope.get("fastapi"):
-            return str(path)  # most end here: no Mount and no included router on the way
+        if "app_root_path" not in scope and not scope.get("fastapi"):  # no Mount and no included router on the way
+            if path in _plain_paths:
+                return str(path)
+            if type(path) is str and path and not path.endswith(_REST) and len(_plain_paths) < _MAX_PLAIN_PATHS:
+                _plain_paths.add(path)
+                return str(path)
         return _template(scope, route) or "/"
     except Exception:  # whose objects these are is not known: they may not be what they look like
         return UNMATCHED
@@ -43,7 +51,7 @@ def _template(scope: Mapping[str, Any], route: Any) -> str:
         route = _included(scope["fastapi"], route)
     path: object = getattr(route, "path_format", None)
     if not isinstance(path, str):
-        return _untold(scope)
+        return _without_route(scope)
     mount = hasattr(route, "routes")
     if mount and route.routes:
         return UNMATCHED  # nothing below it, or that would stand in its place
@@ -55,11 +63,11 @@ def _template(scope: Mapping[str, Any], route: Any) -> str:
     return _find(scope["router"].routes, _below(scope), lambda each, rest: each is route) or path
 
 
-def _untold(scope: Mapping[str, Any]) -> str:
+def _without_route(scope: Mapping[str, Any]) -> str:
     """The template where there is no route to tell it: from the endpoint, or the application said so itself."""
-    for told in (scope.get(TOLD), scope.get("path_template")):  # the latter is Litestar's
-        if isinstance(told, str):
-            return told
+    for template in (scope.get(ROUTE_KEY), scope.get("path_template")):  # the latter is Litestar's
+        if isinstance(template, str):
+            return template
     endpoint, router = scope.get("endpoint"), scope.get("router")
     if endpoint is None or router is None:
         return UNMATCHED
@@ -117,11 +125,11 @@ def _rule(environ: Mapping[str, Any]) -> object:
     request = environ.get("werkzeug.request")  # Flask's; it is gone when the application has returned
     if request is not None:
         return getattr(getattr(request, "url_rule", None), "rule", None)
-    told = environ.get(TOLD)
-    return getattr(environ.get("bottle.route"), "rule", None) if told is None else told
+    template = environ.get(ROUTE_KEY)
+    return getattr(environ.get("bottle.route"), "rule", None) if template is None else template
 
 
-def tell(app: object) -> None:
+def install_route_hook(app: object) -> None:
     """Have a Django handler say its routes: what it knows of them is in its request, which no middleware sees."""
     base = sys.modules.get("django.core.handlers.base")
     if base is None or not isinstance(app, base.BaseHandler) or "resolve_request" in vars(app):
@@ -132,7 +140,7 @@ def tell(app: object) -> None:
     def resolve_request(request: Any) -> Any:
         match = resolve(request)
         # `scope` of an ASGIRequest, `META` of a WSGIRequest: the environ itself
-        getattr(request, "scope", request.META)[TOLD] = f"/{match.route}"
+        getattr(request, "scope", request.META)[ROUTE_KEY] = f"/{match.route}"
         return match
 
     handler.resolve_request = resolve_request

@@ -5,10 +5,10 @@ import warnings
 from collections.abc import Callable, Coroutine, ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, NamedTuple, Never, TypeVar, overload
 
-from pyvars.cells import lock
+from pyvars.core.cells import lock
+from pyvars.core.functions import Combine, Func, variable
+from pyvars.core.variables import Container, Var
 from pyvars.errors import DuplicateNameError, PyvarsWarning, UnknownNameError
-from pyvars.functions import Combine, Func, variable
-from pyvars.variables import Container, Var
 
 __all__ = ("MISSING", "Metadata", "Registry")
 

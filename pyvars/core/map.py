@@ -3,11 +3,11 @@
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import SupportsFloat, SupportsIndex, cast
 
-from pyvars.cells import INT64_MAX, INT64_MIN, Cell, exact_float, exact_int, leaf
-from pyvars.counts import OTHER, Counts
+from pyvars.core.cells import INT64_MAX, INT64_MIN, Cell, exact_float, exact_int, leaf
+from pyvars.core.counts import OTHER, Counts
+from pyvars.core.functions import variable
+from pyvars.core.variables import Container, Float, Int, Var
 from pyvars.errors import UnknownNameError
-from pyvars.functions import variable
-from pyvars.variables import Container, Float, Int, Var
 
 __all__ = ("OTHER", "Map")
 

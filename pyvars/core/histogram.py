@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import cast
 
-from pyvars.buckets import BOUNDS, SUM, Buckets, summary, summary_of
-from pyvars.cells import IntCell, leaf
-from pyvars.spans import Span
-from pyvars.variables import Container, Float, Int, Var
+from pyvars.core.buckets import BOUNDS, SUM, Buckets, summary, summary_of
+from pyvars.core.cells import IntCell, leaf
+from pyvars.core.spans import Span
+from pyvars.core.variables import Container, Float, Int, Var
 
 __all__ = ("Histogram",)
 

@@ -264,7 +264,7 @@ native: bool = False
 
 if not TYPE_CHECKING and os.environ.get("PYVARS_NATIVE") != "0":
     with suppress(ImportError):  # it was installed without a compiler
-        from pyvars import _cells
+        from pyvars.core import _cells
 
         native = True
         leaf = _cells.leaf

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
-from pyvars.cells import INT64_MAX, INT64_MIN, NumberCell, lock, native
+from pyvars.core.cells import INT64_MAX, INT64_MIN, NumberCell, lock, native
 
 __all__ = ("OTHER", "Counts")
 
@@ -106,4 +106,4 @@ class Counts:
 
 
 if not TYPE_CHECKING and native:
-    from pyvars._cells import Counts
+    from pyvars.core._cells import Counts

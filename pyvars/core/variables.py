@@ -12,8 +12,8 @@ from typing import (
     TypeAlias,
 )
 
-from pyvars.cells import Cell, FloatCell, IntCell, leaf, lock
-from pyvars.spans import Span
+from pyvars.core.cells import Cell, FloatCell, IntCell, leaf, lock
+from pyvars.core.spans import Span
 
 __all__ = ("Container", "Float", "Int", "String", "Var", "Variable", "Watcher", "is_own", "printable")
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeGuard, cast
 
-from pyvars.variables import Var, Variable
+from pyvars.core.variables import Var, Variable
 
 __all__ = ("Combine", "Func", "called", "variable")
 

@@ -13,7 +13,7 @@ from itertools import accumulate
 from math import frexp, isfinite, ldexp
 from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex
 
-from pyvars.cells import FloatCell, IntCell, exact_float, native
+from pyvars.core.cells import FloatCell, IntCell, exact_float, native
 
 __all__ = ("BOUNDS", "SUM", "Buckets", "bucket_of", "buckets_in", "summary", "summary_of")
 
@@ -121,4 +121,4 @@ class Buckets:
 
 
 if not TYPE_CHECKING and native:
-    from pyvars._cells import Buckets
+    from pyvars.core._cells import Buckets

@@ -1,19 +1,19 @@
-"""Answering: one HTTP request under way through a WSGI application, until it is counted."""
+"""One HTTP request, followed through a WSGI application until it is recorded."""
 
 from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from pyvars.routes import of_environ
-from pyvars.traffic import LEFT, UNMATCHED, Tally
+from pyvars.traffic.recorder import CLIENT_CLOSED_REQUEST, UNMATCHED, RequestRecorder
+from pyvars.traffic.routes import of_environ
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-__all__ = ("Answering",)
+__all__ = ("WSGIRequest",)
 
 
-class Answering:
+class WSGIRequest:
     """What stands in for `start_response`, and for the body of one request. No part of a body is held or changed.
 
     It ends when the body is exhausted, or closed before that.
@@ -25,14 +25,14 @@ class Answering:
         "_headers",
         "_method",
         "_next",
-        "_open",
+        "_recorded",
+        "_recorder",
         "_root",
         "_route",
         "_size",
         "_start",
         "_started",
         "_status",
-        "_tally",
         "_write",
     )
 
@@ -40,17 +40,17 @@ class Answering:
     _next: Callable[[], bytes] | None
     _write: Callable[[bytes], object]
 
-    def __init__(self, tally: Tally, environ: "WSGIEnvironment", start_response: "StartResponse") -> None:
-        self._tally = tally
+    def __init__(self, recorder: RequestRecorder, environ: "WSGIEnvironment", start_response: "StartResponse") -> None:
+        self._recorder = recorder
         self._environ = environ
         self._start = start_response
         self._method: str = environ["REQUEST_METHOD"]
         self._root: str = environ.get("SCRIPT_NAME", "")  # an application may change both
         self._route = UNMATCHED
         self._headers: Any = ()
-        self._open = True
+        self._recorded = False
         self._status = self._size = 0
-        tally.begin()
+        recorder.begin()
         self._started = perf_counter()
 
     def start(self, status: str, headers: Any, *exc_info: Any) -> Callable[[bytes], object]:
@@ -71,11 +71,11 @@ class Answering:
         if type(body) in (list, tuple) and self._status:
             # It is all there, so it is counted now: servers ask a list for its length, to tell Content-Length.
             self._size += sum(map(len, body))
-            self._end(False)
+            self._record(False)
             return body
         if self._is_file(body):
             self._size = self._announced() or self._size
-            self._end(False)
+            self._record(False)
             return body
         self._body = body
         self._next = None
@@ -101,7 +101,7 @@ class Answering:
                 self._next = iter(self._body).__next__
             part = self._next()
         except StopIteration:
-            self._end(False)
+            self._record(False)
             raise
         except BaseException as error:
             self.fail(error)
@@ -111,7 +111,7 @@ class Answering:
 
     def close(self) -> None:
         """The server needs no more of the body."""
-        self._end(False)
+        self._record(False)
         close = getattr(self._body, "close", None)
         if close is not None:
             close()
@@ -120,11 +120,13 @@ class Answering:
         """The application has raised; the server answers for it, unless a part of the body was sent."""
         failed = isinstance(error, Exception)
         if not self._size:
-            self._status = 500 if failed else LEFT
-        self._end(failed)
+            self._status = 500 if failed else CLIENT_CLOSED_REQUEST
+        self._record(failed)
 
-    def _end(self, failed: bool) -> None:
-        if self._open:
-            self._open = False
+    def _record(self, failed: bool) -> None:
+        if not self._recorded:
+            self._recorded = True
             seconds = perf_counter() - self._started
-            self._tally.count(self._method, self._status, self._route, self._size, seconds, failed)
+            self._recorder.record(
+                self._method, self._status or CLIENT_CLOSED_REQUEST, self._route, self._size, seconds, failed
+            )

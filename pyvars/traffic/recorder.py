@@ -1,0 +1,94 @@
+"""What one request does to the counters of the variable `http`."""
+
+from collections.abc import Callable
+from http import HTTPMethod
+
+from pyvars.core.histogram import Histogram
+from pyvars.core.map import MAX_KEY_BYTES, OTHER, Map
+from pyvars.core.variables import Int
+
+__all__ = ("CLIENT_CLOSED_REQUEST", "MAX_ROUTES", "UNMATCHED", "RequestRecorder")
+
+CLIENT_CLOSED_REQUEST = 499
+"""The status of a request whose client disconnected before it was answered. The number is nginx's."""
+UNMATCHED = "unmatched"
+"""The route of a request that no route matched. Its path may be anything, so the path must not be a key."""
+MAX_ROUTES = 1000
+
+_METHODS = {method.value: method.value for method in HTTPMethod}  # RFC 9110 and PATCH; a client may send any word
+_STATUS_CLASSES = {status: f"{status // 100}xx" for status in range(100, 600)} | {CLIENT_CLOSED_REQUEST: "499"}
+
+
+class RequestRecorder:
+    """Counts requests: one `begin()` and one `record()` for each. Thread-safe, as the variables are."""
+
+    __slots__ = (
+        *("_in_flight", "_requests", "_errors", "_bytes_out"),
+        *("_by_method", "_by_status", "_by_route", "_seconds", "_seconds_by_route", "begin"),
+    )
+
+    begin: Callable[[], None]
+    """Count a request that has arrived."""
+
+    def __init__(
+        self,
+        *,
+        requests: Int,
+        errors: Int,
+        in_flight: Int,
+        bytes_out: Int,
+        by_method: Map,
+        by_status: Map,
+        by_route: Map,
+        seconds: Histogram,
+        seconds_by_route: Map,
+    ) -> None:
+        self._requests = requests
+        self._errors = errors
+        self._in_flight = in_flight
+        self.begin = in_flight.add  # not a method that calls it, since each request pays for the call
+        self._bytes_out = bytes_out
+        self._by_method = by_method
+        self._by_status = by_status
+        self._by_route = by_route
+        self._seconds = seconds
+        self._seconds_by_route = _RouteHistograms(seconds_by_route)
+
+    def record(self, method: str, status: int, route: str, size: int, seconds: float, failed: bool) -> None:
+        """Count a request that has finished.
+
+        `status` is CLIENT_CLOSED_REQUEST if the client disconnected before there was an answer. `route` is the template
+        of the route, `size` the bytes of the body, `seconds` the time since `begin()`. `failed` says that the
+        application raised.
+        """
+        self._in_flight.add(-1)
+        self._requests.add()
+        self._by_method.add(_METHODS.get(method, OTHER))
+        self._by_status.add(_STATUS_CLASSES.get(status, OTHER))
+        if status >= 500 or failed:
+            self._errors.add()
+        if size and method != "HEAD":  # the body of an answer to HEAD is not sent
+            self._bytes_out.add(size)
+        self._by_route.add(route)
+        self._seconds.observe(seconds)
+        self._seconds_by_route[route].observe(seconds)
+
+
+class _RouteHistograms(dict[str, Histogram]):
+    """The Histogram of each route: looking up a known route is one dict lookup, a new route gets a new Histogram."""
+
+    def __init__(self, published: Map) -> None:
+        self._published = published
+
+    def __missing__(self, route: str) -> Histogram:
+        full = len(self) - (OTHER in self) >= MAX_ROUTES
+        if full or not 0 < len(route.encode(errors="surrogatepass")) <= MAX_KEY_BYTES:
+            route = OTHER
+        known = self.get(route)
+        if known is not None:
+            return known
+        new = Histogram()
+        histogram = self.setdefault(route, new)
+        if histogram is new:  # else another thread was first
+            self._published.set(route, new)
+        return histogram
