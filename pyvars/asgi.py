@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 import pyvars
 from pyvars.access import Access
+from pyvars.access.request import Request, deadline
 from pyvars.core.registry import Registry
 from pyvars.runtime.event_loop import watch
 from pyvars.site.default import debug, variables
-from pyvars.site.http import Request, Response, deadline
-from pyvars.site.site import Site
+from pyvars.site.gate import Site
+from pyvars.site.http import Response
 from pyvars.traffic.asgi import ASGIApp, Receive, Scope, Send, follow_request
 from pyvars.traffic.http_variable import http_variable
 from pyvars.traffic.routes import install_route_hook

@@ -8,11 +8,11 @@
 It needs the extra `prometheus`. Where there is no such page yet, `/metrics` of the side port and of DebugApp is enough.
 """
 
+from pyvars.access.request import deadline
+from pyvars.collect.series import read
 from pyvars.core.registry import Registry
 from pyvars.formats.prometheus import Collector, Metric, metrics
 from pyvars.site.default import served
-from pyvars.site.http import deadline
-from pyvars.site.series import read
 from pyvars.workers import siblings
 
 __all__ = ("PyvarsCollector",)

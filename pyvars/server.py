@@ -23,7 +23,7 @@ from pyvars.core.registry import Registry
 from pyvars.errors import ConfigurationError
 from pyvars.runtime.event_loop import watch
 from pyvars.site.default import side_port
-from pyvars.site.site import Site
+from pyvars.site.gate import Site
 from pyvars.traffic.asgi import Receive, Scope, Send
 from pyvars.workers import REQUESTS
 from pyvars.workers.address import claim, release

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyvars
 from pyvars.access import Access
+from pyvars.access.request import Request, deadline
 from pyvars.core.registry import Registry
 from pyvars.site.default import debug, variables
-from pyvars.site.http import Request, Response, deadline
-from pyvars.site.site import Site
+from pyvars.site.gate import Site
+from pyvars.site.http import Response
 from pyvars.traffic.http_variable import http_variable
 from pyvars.traffic.routes import install_route_hook
 from pyvars.traffic.wsgi import WSGIRequest

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 import pyvars
+from pyvars.access.request import Request
 from pyvars.site.default import debug
-from pyvars.site.http import Request, Response
+from pyvars.site.http import Response
 
 Read = Callable[..., Any]
 

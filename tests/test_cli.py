@@ -15,7 +15,8 @@ import pytest
 import pyvars
 from pyvars import Float, Int, Map, Registry, String
 from pyvars.access import token_file
-from pyvars.cli import HELP, main
+from pyvars.cli import main
+from pyvars.cli.usage import HELP
 from pyvars.server import Server
 from tests.services import free_port
 

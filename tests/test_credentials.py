@@ -13,9 +13,10 @@ import pytest
 import pyvars
 from pyvars import ConfigurationError, Int, Registry
 from pyvars.access import Access, anyone, basic, local, networks, rule, token, token_file
+from pyvars.access.request import Request
 from pyvars.asgi import VarsMiddleware
 from pyvars.site.default import debug
-from pyvars.site.http import Request, Response
+from pyvars.site.http import Response
 from tests.conftest import local_request, log_text, logged
 
 TOKEN = "correct-horse-battery"
@@ -307,7 +308,7 @@ def test_why_it_was_refused_is_said_once_a_minute(
     caplog.clear()
     site = debug(registry, local() | token(TOKEN), prefix="/debug")
     clock = [1000.0]
-    monkeypatch.setattr("pyvars.site.site.monotonic", lambda: clock[0])
+    monkeypatch.setattr("pyvars.site.gate.monotonic", lambda: clock[0])
 
     def refuse(**changes: Any) -> int:
         before = len(logged(caplog))

@@ -244,7 +244,7 @@ import logging, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
 logging.disable()  # on a slow machine four threads of pages keep each other waiting
 from pyvars.site.default import debug
-from pyvars.site.http import Request, deadline
+from pyvars.access.request import Request, deadline
 own = pyvars.Registry()
 own.publish("number", number)
 own.publish("function", lambda: os.getpid())

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pyvars import Int, Map, Registry, String
-from pyvars.site.http import Response, deadline
+from pyvars.access.request import deadline
+from pyvars.site.http import Response
 from tests.conftest import Read, logged, strict
 from tests.programs import UNMEASURED, output
 

@@ -144,7 +144,7 @@ def test_it_is_of_all_workers(tmp_path: Path) -> None:
 import json, os, sys
 import pyvars
 from pyvars.site.default import debug
-from pyvars.site.http import Request, deadline
+from pyvars.access.request import Request, deadline
 seconds = pyvars.publish("seconds", pyvars.Histogram())
 routes = pyvars.publish("routes", pyvars.Map())
 routes.set("/", pyvars.Histogram())

@@ -41,7 +41,7 @@ PROGRAM = """
 import json, mmap, os, random, signal, sys, time
 import pyvars
 from pyvars.site.default import debug
-from pyvars.site.http import Request, deadline
+from pyvars.access.request import Request, deadline
 
 directory, role, *arguments = sys.argv[1:]
 ROW, SLOTS, WORKERS = 16, 8, 4

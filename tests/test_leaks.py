@@ -48,7 +48,7 @@ def test_an_int_takes_at_most_200_bytes_beyond_its_name() -> None:
     code = """
 import tracemalloc, pyvars
 from pyvars.site.default import debug
-from pyvars.site.http import Request
+from pyvars.access.request import Request
 registry = pyvars.Registry()
 names = [f"counter_{number:06}" for number in range(1000)]
 site = debug(registry, None, prefix="/debug")

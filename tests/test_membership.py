@@ -19,7 +19,7 @@ import json, os, sys, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
 import pyvars
 from pyvars.site.default import debug
-from pyvars.site.http import Request, deadline
+from pyvars.access.request import Request, deadline
 from pyvars.workers import MEMBER
 n = pyvars.publish("n", pyvars.Int())
 def ask(path="/debug/vars", query=""):

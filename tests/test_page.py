@@ -381,7 +381,7 @@ def test_the_page_is_the_same_with_either_kind_of_cells() -> None:
 import pyvars
 from pyvars.runtime import install
 from pyvars.site.default import debug
-from pyvars.site.http import Request, deadline
+from pyvars.access.request import Request, deadline
 registry = pyvars.Registry()
 install(registry, only=["cmdline"])
 site = debug(registry, None, prefix="/debug")

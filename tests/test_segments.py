@@ -54,7 +54,7 @@ PRELUDE = """
 import itertools, json, os, signal, subprocess, sys, time
 import pyvars
 from pyvars.site.default import debug
-from pyvars.site.http import Request, deadline
+from pyvars.access.request import Request, deadline
 
 def ask(path="/debug/vars"):
     request = Request("GET", path, "", None, "", (("host", "localhost"),), "127.0.0.1", "1.1", deadline())

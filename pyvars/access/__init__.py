@@ -8,10 +8,12 @@ from collections.abc import Sequence
 
 from pyvars.access.credentials import Basic, TokenFile, Tokens
 from pyvars.access.places import Local, Networks, is_loopback
+from pyvars.access.request import Request
 from pyvars.access.rules import Access, Anyone, Rule, rule
 
 __all__ = (
     "Access",
+    "Request",
     "Rule",
     "anyone",
     "basic",

@@ -11,13 +11,10 @@ from base64 import b64decode
 from collections.abc import Sequence
 from hashlib import sha256
 from threading import Lock
-from typing import TYPE_CHECKING
 
+from pyvars.access.request import Request
 from pyvars.access.rules import Rule
 from pyvars.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pyvars.site.http import Request
 
 __all__ = ("Basic", "TokenFile", "Tokens")
 
@@ -36,7 +33,7 @@ class Tokens(Rule):
     def __init__(self, tokens: Sequence[str]) -> None:
         self._digests = _digests(tokens)
 
-    def refusal(self, request: "Request") -> str:
+    def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
         scheme, credential = _authorization(request)
         if scheme == "basic":
@@ -69,7 +66,7 @@ class TokenFile(Rule):
             raise ConfigurationError(f"the token file cannot be read: {error}") from None
         self._tokens = (state, Tokens([line for line in lines if line and not line.startswith("#")]))
 
-    def refusal(self, request: "Request") -> str:
+    def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
         with self._lock:
             try:
@@ -99,7 +96,7 @@ class Basic(Rule):
             raise ConfigurationError(f"a password has at least {MIN_PASSWORD} characters")
         self._digests = [sha256(f"{user}:{password}".encode()).digest()]
 
-    def refusal(self, request: "Request") -> str:
+    def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
         scheme, credential = _authorization(request)
         if scheme != "basic":
@@ -108,7 +105,7 @@ class Basic(Rule):
         return "" if pair and _is_one_of(pair, self._digests) else "its user name or password is not the right one"
 
 
-def _authorization(request: "Request") -> tuple[str, bytes]:
+def _authorization(request: Request) -> tuple[str, bytes]:
     """Scheme in lower case and credential of the one Authorization header; both empty if there is none, or several."""
     headers = [value for name, value in request.headers if name == "authorization"]
     if len(headers) != 1:

@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import TYPE_CHECKING
 
+from pyvars.access.request import Request
 from pyvars.access.rules import Rule
 from pyvars.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pyvars.site.http import Request
 
 __all__ = ("Local", "Networks", "is_loopback")
 
@@ -30,7 +27,7 @@ class Local(Rule):
 
     only_local: bool = True
 
-    def refusal(self, request: "Request") -> str:
+    def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
         if request.peer is None:
             return "the server does not tell the peer's address"
@@ -56,7 +53,7 @@ class Networks(Rule):
             raise ConfigurationError('networks() takes at least one network, such as "10.0.0.0/8"')
         self._host_names = frozenset(host.lower().removesuffix(".") for host in hosts)
 
-    def refusal(self, request: "Request") -> str:
+    def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
         peer = _address(request.peer or "")
         if peer is None or not any(peer in network for network in self._networks):
@@ -93,7 +90,7 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     return ip
 
 
-def _hosts(request: "Request") -> list[str] | None:
+def _hosts(request: Request) -> list[str] | None:
     """The values of Host; None if a header says that the request was forwarded."""
     hosts: list[str] = []
     for name, value in request.headers:

@@ -3,12 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+from pyvars.access.request import Request
 from pyvars.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pyvars.site.http import Request
 
 __all__ = ("Access", "Anyone", "Rule", "rule")
 
@@ -22,7 +20,7 @@ class Rule(ABC):
     """Whether it lets in nobody from another machine."""
 
     @abstractmethod
-    def refusal(self, request: "Request") -> str:
+    def refusal(self, request: Request) -> str:
         """Empty if the request may look, else why not: a fixed text, which never holds anything of the request."""
 
     def __or__(self, other: "Access") -> "Rule":
@@ -32,7 +30,7 @@ class Rule(ABC):
         return Either(rule(other), self)
 
 
-Access: TypeAlias = Rule | Callable[["Request"], bool]
+Access: TypeAlias = Rule | Callable[[Request], bool]
 """What `access=` takes: a rule, or a function of the request that says whether it may look."""
 
 
@@ -44,7 +42,7 @@ class Either(Rule):
         self.challenges: tuple[str, ...] = tuple(dict.fromkeys(word for each in rules for word in each.challenges))
         self.only_local: bool = all(each.only_local for each in rules)
 
-    def refusal(self, request: "Request") -> str:
+    def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
         refusals: list[str] = []
         for each in self._rules:
@@ -58,10 +56,10 @@ class Either(Rule):
 class Function(Rule):
     """Lets in whom a function of the program returns True for."""
 
-    def __init__(self, function: "Callable[[Request], bool]") -> None:
+    def __init__(self, function: Callable[[Request], bool]) -> None:
         self._function = function
 
-    def refusal(self, request: "Request") -> str:
+    def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
         return "" if self._function(request) is True else "the function given as access did not return True"
 
@@ -69,7 +67,7 @@ class Function(Rule):
 class Anyone(Rule):
     """Lets everybody in."""
 
-    def refusal(self, request: "Request") -> str:
+    def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
         return ""
 

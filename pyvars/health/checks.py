@@ -10,10 +10,10 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import TypeVar
 
+from pyvars.collect.functions import type_name
+from pyvars.collect.log import warn
 from pyvars.core.functions import Func
 from pyvars.errors import DuplicateNameError
-from pyvars.site.collect import type_name
-from pyvars.site.log import warn
 
 __all__ = ("CHECKS", "MAX_TIMEOUT_SECONDS", "Checks", "check", "delete")
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
+from pyvars.access.request import Request
+from pyvars.collect.functions import type_name
 from pyvars.formats.json import document
 from pyvars.health.checks import CHECKS
 from pyvars.health.hardware import CPUs, disk, ram
 from pyvars.runtime.reading import Reading
-from pyvars.site.collect import type_name
-from pyvars.site.http import Request, Response, respond_with, text
+from pyvars.site.http import Response, respond_with, text
 
 __all__ = ("CPU", "RAM", "Disk", "Health", "Liveness")
 

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import pyvars
 from pyvars.access import Access, Rule, default, rule
+from pyvars.collect.answers import answer
 from pyvars.core.registry import Registry
 from pyvars.runtime import start
-from pyvars.site.site import Site, View
-from pyvars.site.views import Index, answer
+from pyvars.site.gate import Site, View
+from pyvars.site.views import Index
 from pyvars.workers import share
 
 __all__ = ("BESIDE", "OPEN", "STATUS", "VIEWS", "debug", "served", "side_port", "status", "variables")

@@ -2,9 +2,10 @@
 
 from typing import ClassVar
 
+from pyvars.access.request import Request
+from pyvars.collect.series import read
 from pyvars.core.registry import Registry
-from pyvars.site.http import Request, Response, respond_with, text
-from pyvars.site.series import read
+from pyvars.site.http import Response, respond_with, text
 from pyvars.site.views import in_a_place, prefixes_in
 from pyvars.workers import siblings
 

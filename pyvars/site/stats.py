@@ -3,12 +3,13 @@
 from time import time_ns
 from typing import ClassVar, cast
 
+from pyvars.access.request import Request
+from pyvars.collect.page import render_one, runs_code
 from pyvars.core.registry import Registry
 from pyvars.formats.gostats import stats
 from pyvars.formats.json import document, parsed, value
 from pyvars.runtime.combine import Row
-from pyvars.site.http import Request, Response, respond_with, text
-from pyvars.site.page import render_one, runs_code
+from pyvars.site.http import Response, respond_with, text
 from pyvars.workers import Siblings, has_siblings, siblings
 
 __all__ = ("Stats",)

@@ -1,20 +1,21 @@
 """The views: what answers GET below /debug."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import ClassVar, cast
 from urllib.parse import parse_qsl
 
+from pyvars.access.request import Request
+from pyvars.collect.page import ERRORS, Pages, render_one, runs_code
 from pyvars.core.registry import Registry
 from pyvars.formats.json import Fragment, document, parsed, plain
-from pyvars.site.http import Request, Response, deadline, respond_with, text
-from pyvars.site.page import ERRORS, Pages, render_one, runs_code
+from pyvars.site.http import Response, respond_with, text
 from pyvars.workers import ask, has_siblings, live_pids, siblings, workers
 from pyvars.workers.siblings import seconds_until
 
-__all__ = ("Index", "Vars", "Workers", "answer", "in_a_place", "prefixes_in")
+__all__ = ("Index", "Vars", "Workers", "in_a_place", "prefixes_in")
 
 _JSON = "application/json; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
@@ -144,23 +145,6 @@ class Workers:
     def respond(self, request: Request, rest: str) -> Response:
         """200 with JSON."""
         return respond_with(200, document(workers(request.deadline)), _JSON)
-
-
-def answer(registry: Registry, ask: Mapping[str, object]) -> bytes:
-    """What a sibling is told that asks for this process's page or for values of its functions."""
-    names, seconds = ask.get("names"), ask.get("seconds")
-    texts = tuple(name for name in cast("list[object]", names) if isinstance(name, str)) if _is_list(names) else ()
-    until = min(deadline(), monotonic() + seconds) if isinstance(seconds, int | float) else deadline()
-    if ask.get("ask") == "values":
-        return _answers.values(registry, texts, until)
-    return _answers.render(registry, texts, until)
-
-
-_answers = Pages()
-
-
-def _is_list(data: object) -> bool:
-    return isinstance(data, list)
 
 
 def _checked(page: bytes) -> Fragment | None:

@@ -21,7 +21,7 @@ print(len(os.listdir("/proc/self/task")) - threads)
 MEMORY = """
 import sys, pyvars, tracemalloc
 from pyvars.site.default import debug
-from pyvars.site.http import Request
+from pyvars.access.request import Request
 registry = pyvars.Registry()
 site = debug(registry, None, prefix="/debug")
 request = Request("GET", "/debug/vars", "", None, "", (("host", "localhost"),), "127.0.0.1", "1.1", 1e9)
@@ -45,7 +45,7 @@ PAGES = """
 import gc, logging, os, pyvars
 from pyvars.runtime.reading import expire
 from pyvars.site.default import debug
-from pyvars.site.http import Request, deadline
+from pyvars.access.request import Request, deadline
 logging.disable()
 orders, seconds = pyvars.publish("orders", pyvars.Int()), pyvars.publish("seconds", pyvars.Float())
 states, state = pyvars.publish("states", pyvars.Map()), pyvars.publish("state", pyvars.String())

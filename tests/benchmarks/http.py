@@ -36,7 +36,7 @@ for i in range(int(sys.argv[1])):
     registry.publish(f"counter_{i:06}", pyvars.Int(i * int(sys.argv[3])))
 if sys.argv[2] == "static":
     from pyvars.site.default import debug
-    from pyvars.site.http import Request, deadline
+    from pyvars.access.request import Request, deadline
     request = Request("GET", "/vars", "", None, "", (("host", "localhost"),), "127.0.0.1", "1.1", deadline())
     answer = debug(registry, None, prefix="").respond(request)
     async def page(request):

@@ -22,10 +22,10 @@ from pathlib import Path
 from statistics import fmean, median
 
 import pyvars
+from pyvars.access.request import Request
 from pyvars.runtime import install
 from pyvars.runtime.reading import expire
 from pyvars.site.default import debug
-from pyvars.site.http import Request
 
 from .table import RATIOS, nanoseconds, print_table, ratio_row, take_turns
 

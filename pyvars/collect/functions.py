@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from threading import Event, Lock, Thread
 from time import monotonic
 
+from pyvars.collect.log import warn
 from pyvars.core.functions import Func, called
 from pyvars.core.variables import Var
 from pyvars.formats.json import Fragment, NotJSONError, TooLargeError, encode_foreign
-from pyvars.site.log import warn
 
 __all__ = ("COLLECTOR", "Collector", "Job", "failure", "type_name")
 

@@ -5,6 +5,8 @@ from contextlib import suppress
 from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
+from pyvars.collect.functions import COLLECTOR, TIMEOUT, Job, failure
+from pyvars.collect.layout import Layout, foreign, lay_out, ordered, with_siblings
 from pyvars.core.cells import NumberCell
 from pyvars.core.functions import Func
 from pyvars.core.registry import Registry
@@ -24,8 +26,6 @@ from pyvars.formats.json import (
     value,
 )
 from pyvars.runtime import Builtin
-from pyvars.site.collect import COLLECTOR, TIMEOUT, Job, failure
-from pyvars.site.layout import Layout, foreign, lay_out, ordered, with_siblings
 from pyvars.workers import Siblings
 from pyvars.workers.siblings import Tree, summed
 

@@ -7,6 +7,10 @@ a function returns is a gauge, so are the numbers in a dict that it returns. Wha
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
+from pyvars.collect.functions import COLLECTOR, Job
+from pyvars.collect.layout import is_free
+from pyvars.collect.log import warn
+from pyvars.collect.page import Reader
 from pyvars.core.cells import NumberCell
 from pyvars.core.registry import Metadata, Registry
 from pyvars.core.variables import Container, Float, Int, Var, Variable, is_own
@@ -14,10 +18,6 @@ from pyvars.formats.conventions import conventional
 from pyvars.formats.families import LEFT_OUT, Collision, Families, Family, Kind, Labels, Point, Sample
 from pyvars.formats.json import distinct, parsed, plain, valid_text
 from pyvars.runtime import Builtin
-from pyvars.site.collect import COLLECTOR, Job
-from pyvars.site.layout import is_free
-from pyvars.site.log import warn
-from pyvars.site.page import Reader
 from pyvars.workers import Siblings
 from pyvars.workers.siblings import Distribution, Tree, summed
 from pyvars.workers.sums import number

@@ -1,83 +1,29 @@
-"""The command line: runs an unchanged program with a side port, or prints a page."""
+"""Runs an unchanged program with a side port: `pyvars script.py`, `pyvars -m module`."""
 
-import argparse
 import importlib.util
 import os
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
-from http.client import HTTPException
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, ModuleType, TracebackType
-from typing import NoReturn
 
 import pyvars
 from pyvars.access import default, token_file
+from pyvars.cli.usage import Parser, failed
 from pyvars.errors import ConfigurationError
 
-__all__ = ("HELP", "main")
-
-HELP = """\
-usage: pyvars [option ...] script.py [argument ...]
-       pyvars [option ...] -m module [argument ...]
-       pyvars get [option ...] URL [name ...]
-
-Run an unchanged Python program with its variables served beside it, at
-http://127.0.0.1:6060/debug/vars, or print the page of a running program.
-`python -m pyvars` is the same command.
-
-run a program:
-  script.py         a script, or a folder or zip file with a __main__.py
-  -m module         a module or package, as `python -m` runs it
-  argument ...      what the program finds in sys.argv
-  --port PORT       port of the side port; 0 takes a free one, and says which
-                    on standard error (default: 6060)
-  --host HOST       address of the side port (default: 127.0.0.1); one that
-                    other machines can reach needs a token
-  --token-file FILE let in also who sends a token of FILE, one on each line, as
-                    Bearer or as the password of Basic; and so with the token
-                    in the environment variable PYVARS_TOKEN
-  The program behaves as under plain python: sys.argv, __main__, sys.path[0],
-  exit status, tracebacks, signals and standard input are its own. When the
-  port cannot be had, the program is not started and the exit status is 1.
-
-print a page:
-  URL               port, host, host:port or URL of a page of pyvars or of
-                    Go's expvar; without a path, /debug/vars; without a port,
-                    6060; user:password@ is sent
-  name ...          variables or figures to print, such as memstats.HeapAlloc;
-                    a name stands for all that is below it (default: all)
-  --human           bytes, nanoseconds and seconds in units that read well
-  --token-file FILE send the first token of FILE as Bearer
-  --timeout SECONDS give up after this time (default: 5)
-  One figure a line, sorted. The exit status is 1, and the reason is one line,
-  when the page cannot be had or a name is not on it. A script called `get` is
-  run as ./get.
-
-  --help            print this text
-  --version         print the version
-"""
+__all__ = ("main",)
 
 
-class _Parser(argparse.ArgumentParser):
-    def format_help(self) -> str:
-        return HELP
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"pyvars: {message}; try pyvars --help\n")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, `sys.argv` by default; the exit status comes back. A program's own exit is not caught."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["get"]:
-        return _get(given[1:])
-    parser = _Parser(prog="pyvars", allow_abbrev=False)
+def main(arguments: Sequence[str]) -> int:
+    """Run the program; the exit status comes back. The program's own exit is not caught."""
+    parser = Parser(prog="pyvars", allow_abbrev=False)
     parser.add_argument("--port", type=int, default=6060)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--token-file")
     parser.add_argument("--version", action="version", version=f"pyvars {pyvars.__version__}")
-    own, program, is_module = _split(given)
+    own, program, is_module = _split(list(arguments))
     options = parser.parse_args(own)
     if not program:
         parser.error("name a script, -m module, or get URL")
@@ -85,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         access = default() if options.token_file is None else default() | token_file(options.token_file)
         server = pyvars.serve(options.port, options.host, access=access)
     except (OSError, ConfigurationError) as error:
-        return _failed(f"no side port on {options.host}:{options.port}: {error}")
+        return failed(f"no side port on {options.host}:{options.port}: {error}")
     if options.port == 0:
         print(f"pyvars: {server.url}/debug/vars", file=sys.stderr, flush=True)
     return _run(program, is_module=is_module)
@@ -104,35 +50,6 @@ def _split(given: list[str]) -> tuple[list[str], list[str], bool]:
     return given, [], False
 
 
-def _get(arguments: Sequence[str]) -> int:
-    from pyvars.reader import fetch, first_token, lines
-
-    parser = _Parser(prog="pyvars get", allow_abbrev=False)
-    parser.add_argument("url")
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--human", action="store_true")
-    parser.add_argument("--token-file")
-    parser.add_argument("--timeout", type=float, default=5.0)
-    options = parser.parse_intermixed_args(arguments)
-    try:
-        token = None if options.token_file is None else first_token(options.token_file)
-        page = fetch(options.url, options.timeout, token=token)
-        for line in lines(page, options.names, human=options.human):
-            print(line)
-        sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough; spare the interpreter the same error at its exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, HTTPException, ValueError, LookupError) as error:
-        place = options.url.rpartition("@")[2]  # without a password
-        return _failed(f"{place}: {getattr(error, 'reason', error)}")
-    return 0
-
-
-def _failed(reason: str) -> int:
-    print(f"pyvars: {reason}", file=sys.stderr)
-    return 1
-
-
 def _run(program: list[str], *, is_module: bool) -> int:
     """Run the program as `__main__` in this interpreter."""
     name = program[0]
@@ -140,10 +57,10 @@ def _run(program: list[str], *, is_module: bool) -> int:
     try:
         spec, code = _find_module(name) if is_module else _find_script(name)
     except OSError as error:
-        _failed(f"cannot run {name}: {error}")
+        failed(f"cannot run {name}: {error}")
         return 2  # as plain python
     except (ImportError, ValueError) as error:
-        return _failed(f"cannot run {name}: {error}")
+        return failed(f"cannot run {name}: {error}")
     except SyntaxError as error:
         sys.excepthook(SyntaxError, error.with_traceback(None), None)
         return 1

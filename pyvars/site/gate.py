@@ -7,8 +7,9 @@ from typing import ClassVar, Protocol
 from urllib.parse import quote
 
 from pyvars.access import Rule
-from pyvars.site.http import NOT_FOUND, Request, Response, no_content, text
-from pyvars.site.log import warn
+from pyvars.access.request import Request
+from pyvars.collect.log import warn
+from pyvars.site.http import NOT_FOUND, Response, no_content, text
 
 __all__ = ("Site", "View")
 

@@ -1,0 +1,66 @@
+"""What the command line says of itself: the help, and one line for what went wrong."""
+
+import argparse
+import sys
+from typing import NoReturn
+
+__all__ = ("HELP", "Parser", "failed")
+
+HELP = """\
+usage: pyvars [option ...] script.py [argument ...]
+       pyvars [option ...] -m module [argument ...]
+       pyvars get [option ...] URL [name ...]
+
+Run an unchanged Python program with its variables served beside it, at
+http://127.0.0.1:6060/debug/vars, or print the page of a running program.
+`python -m pyvars` is the same command.
+
+run a program:
+  script.py         a script, or a folder or zip file with a __main__.py
+  -m module         a module or package, as `python -m` runs it
+  argument ...      what the program finds in sys.argv
+  --port PORT       port of the side port; 0 takes a free one, and says which
+                    on standard error (default: 6060)
+  --host HOST       address of the side port (default: 127.0.0.1); one that
+                    other machines can reach needs a token
+  --token-file FILE let in also who sends a token of FILE, one on each line, as
+                    Bearer or as the password of Basic; and so with the token
+                    in the environment variable PYVARS_TOKEN
+  The program behaves as under plain python: sys.argv, __main__, sys.path[0],
+  exit status, tracebacks, signals and standard input are its own. When the
+  port cannot be had, the program is not started and the exit status is 1.
+
+print a page:
+  URL               port, host, host:port or URL of a page of pyvars or of
+                    Go's expvar; without a path, /debug/vars; without a port,
+                    6060; user:password@ is sent
+  name ...          variables or figures to print, such as memstats.HeapAlloc;
+                    a name stands for all that is below it (default: all)
+  --human           bytes, nanoseconds and seconds in units that read well
+  --token-file FILE send the first token of FILE as Bearer
+  --timeout SECONDS give up after this time (default: 5)
+  One figure a line, sorted. The exit status is 1, and the reason is one line,
+  when the page cannot be had or a name is not on it. A script called `get` is
+  run as ./get.
+
+  --help            print this text
+  --version         print the version
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers --help with the whole help, and a mistake with one line."""
+
+    def format_help(self) -> str:
+        """The whole help."""
+        return HELP
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and exit with status 2."""
+        self.exit(2, f"pyvars: {message}; try pyvars --help\n")
+
+
+def failed(reason: str) -> int:
+    """Say what went wrong; the exit status comes back."""
+    print(f"pyvars: {reason}", file=sys.stderr)
+    return 1

@@ -1,0 +1,27 @@
+"""What this process answers to another worker that asks for its page or for values of its functions."""
+
+from collections.abc import Mapping
+from time import monotonic
+from typing import cast
+
+from pyvars.access.request import deadline
+from pyvars.collect.page import Pages
+from pyvars.core.registry import Registry
+
+__all__ = ("answer",)
+
+_pages = Pages()
+
+
+def answer(registry: Registry, ask: Mapping[str, object]) -> bytes:
+    """What a sibling is told that asks for this process's page or for values of its functions."""
+    names, seconds = ask.get("names"), ask.get("seconds")
+    texts = tuple(name for name in cast("list[object]", names) if isinstance(name, str)) if _is_list(names) else ()
+    until = min(deadline(), monotonic() + seconds) if isinstance(seconds, int | float) else deadline()
+    if ask.get("ask") == "values":
+        return _pages.values(registry, texts, until)
+    return _pages.render(registry, texts, until)
+
+
+def _is_list(data: object) -> bool:
+    return isinstance(data, list)
