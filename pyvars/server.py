@@ -26,7 +26,7 @@ from pyvars.site.default import side_port
 from pyvars.site.gate import Site
 from pyvars.traffic.asgi import Receive, Scope, Send
 from pyvars.workers import REQUESTS
-from pyvars.workers.address import claim, release
+from pyvars.workers.membership.address import claim, release
 
 if TYPE_CHECKING:
     from typing import Self

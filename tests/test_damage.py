@@ -16,8 +16,7 @@ from zlib import crc32
 
 import pytest
 
-from pyvars.workers.group import start_of
-from pyvars.workers.segment import (
+from pyvars.workers.numbers.segment import (
     CHUNK,
     CONTAINER,
     FIRST_RECORD,
@@ -33,6 +32,7 @@ from pyvars.workers.segment import (
     VITALS,
     VITALS_SIZE,
 )
+from pyvars.workers.together.group import start_of
 from tests.test_segments import READER, Program, file, is_alone, measured, real_files, with_word
 
 ROOT_WORD, ORDERS_WORD, HALVES_WORD = 32, 40, 41

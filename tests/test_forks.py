@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pyvars.workers.place import remove_group, sweep
+from pyvars.workers.together.directory import remove_group, sweep
 from tests.programs import output
 from tests.test_membership import AS_ROOT, CARRIER, PAGE, said
 
@@ -298,8 +298,8 @@ def test_a_newborn_in_a_group_that_is_swept(tmp_path: Path) -> None:
     """It stays, also if it came after the sweeper had looked for somebody who lives."""
     code = """
 import os, subprocess, sys
-from pyvars.workers.group import Process, name_of
-from pyvars.workers.place import sweep
+from pyvars.workers.together.group import Process, name_of
+from pyvars.workers.together.directory import sweep
 group = os.path.join(sys.argv[1], name_of(Process(2**22 + 1, 1)))
 os.mkdir(group)
 for name in "ab": open(os.path.join(group, name), "w").close()

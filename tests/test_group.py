@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pyvars.workers.group import Process, UnknownOwnerError, find, name_of
+from pyvars.workers.together.group import Process, UnknownOwnerError, find, name_of
 from tests.programs import run
 
 ME, PARENT = os.getpid(), os.getppid()
@@ -127,7 +127,7 @@ def test_a_parent_of_another_user(title: str, found: str) -> None:
     """Its auxiliary vector cannot be read; real processes, since the kernel refuses nothing to root."""
     code = f"""
 import ctypes, os
-from pyvars.workers.group import find, UnknownOwnerError
+from pyvars.workers.together.group import find, UnknownOwnerError
 def write_title():
     start = int(open("/proc/self/stat").read().rpartition(")")[2].split()[45])
     ctypes.memset(start, 120, 1)

@@ -5,7 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
-from pyvars.workers.segment import CHUNK, H_GENERATION, H_VITALS
+from pyvars.workers.numbers.segment import CHUNK, H_GENERATION, H_VITALS
 from tests.test_damage import ORDERS, ROOT, segment, with_vitals
 from tests.test_segments import READER, SIBLING, file, is_alone, measured, program, real_files
 
@@ -103,7 +103,7 @@ def test_a_disk_that_becomes_full_while_the_dead_are_moved(tmp_path: Path) -> No
 def test_of_too_many_names_that_nobody_shows_the_last_are_kept(tmp_path: Path) -> None:
     """A twentieth here of how many there are."""
     tmp_path.chmod(0o700)
-    code = f"import pyvars.workers.retired; pyvars.workers.retired.MAX_UNSEEN = 1000{READER}"
+    code = f"import pyvars.workers.numbers.retired; pyvars.workers.numbers.retired.MAX_UNSEEN = 1000{READER}"
     many = real_files()[1]
     with measured(code, PYVARS_SHARE=tmp_path) as reader:
         (tmp_path / "w-1-1-a").write_bytes(many)

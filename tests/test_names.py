@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from pyvars.workers.segment import CHUNK, INT, MAP
+from pyvars.workers.numbers.segment import CHUNK, INT, MAP
 from tests.test_damage import ORDERS, ORDERS_WORD, ROOT, ROOT_WORD, record, segment
 from tests.test_segments import PRELUDE, READER, Program, file, measured, program
 
 # Each line that it is told is a statement; then comes a page.
 TOLD = f"""{PRELUDE}
 from pyvars.core.variables import Container
-from pyvars.workers.segment import Segment
-from pyvars.workers.tree import Tree
+from pyvars.workers.numbers.segment import Segment
+from pyvars.workers.numbers.records import Tree
 def at_each(function, do):
     # As a signal or a finalizer that comes when the function is called.
     sys.setprofile(lambda frame, event, _: event == "call" and frame.f_code is function.__code__ and do())
@@ -195,7 +195,7 @@ def page_with(reader: Program, name: str, value: object) -> Any:
 def test_there_is_an_end_to_the_numbers_that_are_shared(tmp_path: Path) -> None:
     """Which is lower here than it is: a file of 4,194,304."""
     tmp_path.chmod(0o700)
-    code = f"import pyvars.workers.segment; pyvars.workers.segment.MAX_CHUNKS = 1{TOLD}"
+    code = f"import pyvars.workers.numbers.segment; pyvars.workers.numbers.segment.MAX_CHUNKS = 1{TOLD}"
     with measured(code, PYVARS_SHARE=tmp_path) as told:
         page = told.page("[pyvars.publish(f'n{number}', pyvars.Int(number)) for number in range(1200)]")
         assert [page[f"n{number}"] for number in range(1200)] == [*range(1200)]
@@ -208,7 +208,7 @@ def test_there_is_an_end_to_the_numbers_that_are_shared(tmp_path: Path) -> None:
 def test_names_of_a_sibling_that_have_no_end(tmp_path: Path) -> None:
     """Rings of registries make more of them than there are; where that ends is lower here than it is."""
     tmp_path.chmod(0o700)
-    code = f"import pyvars.workers.layout; pyvars.workers.layout._MAX_NUMBERS = 20{TOLD}"
+    code = f"import pyvars.workers.numbers.layout; pyvars.workers.numbers.layout._MAX_NUMBERS = 20{TOLD}"
     many = (record(f"n{number}".encode(), INT, ROOT_WORD, ORDERS_WORD) for number in range(30))
     other = segment(ROOT, ORDERS, *many, record(b"last", MAP, ROOT_WORD, 50))
     with measured(code, PYVARS_SHARE=tmp_path) as told:

@@ -25,7 +25,7 @@ from zlib import crc32
 
 import pytest
 
-from pyvars.workers.segment import (
+from pyvars.workers.numbers.segment import (
     CHUNK,
     CONTAINER,
     FIRST_RECORD,

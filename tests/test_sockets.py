@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from pyvars.workers.answerer import HEAD
+from pyvars.workers.asking.server import HEAD
 from tests.test_damage import ORDERS, ROOT, segment
 from tests.test_segments import PRELUDE, file, measured
 

@@ -10,9 +10,9 @@ from pyvars.core.variables import Var, is_own
 from pyvars.formats.json import Lines, distinct, splice, valid_text
 from pyvars.runtime import Builtin
 from pyvars.workers import Siblings
-from pyvars.workers.plan import Plan
-from pyvars.workers.siblings import Distribution, Tree, summed
-from pyvars.workers.sums import number
+from pyvars.workers.membership.peers import Distribution, Tree, summed
+from pyvars.workers.numbers.plan import Plan
+from pyvars.workers.numbers.sums import number
 
 __all__ = ("Layout", "foreign", "is_free", "lay_out", "ordered", "with_siblings")
 

@@ -27,7 +27,7 @@ from pyvars.formats.json import (
 )
 from pyvars.runtime import Builtin
 from pyvars.workers import Siblings
-from pyvars.workers.siblings import Tree, summed
+from pyvars.workers.membership.peers import Tree, summed
 
 __all__ = ("ERRORS", "Pages", "render_one", "runs_code")
 

@@ -19,8 +19,8 @@ from pyvars.formats.families import LEFT_OUT, Collision, Families, Family, Kind,
 from pyvars.formats.json import distinct, parsed, plain, valid_text
 from pyvars.runtime import Builtin
 from pyvars.workers import Siblings
-from pyvars.workers.siblings import Distribution, Tree, summed
-from pyvars.workers.sums import number
+from pyvars.workers.membership.peers import Distribution, Tree, summed
+from pyvars.workers.numbers.sums import number
 
 __all__ = ("read",)
 

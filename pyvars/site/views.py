@@ -13,7 +13,7 @@ from pyvars.core.registry import Registry
 from pyvars.formats.json import Fragment, document, parsed, plain
 from pyvars.site.http import Response, respond_with, text
 from pyvars.workers import ask, has_siblings, live_pids, siblings, workers
-from pyvars.workers.siblings import seconds_until
+from pyvars.workers.membership.peers import seconds_until
 
 __all__ = ("Index", "Vars", "Workers", "in_a_place", "prefixes_in")
 

@@ -15,10 +15,10 @@ from pyvars.core.cells import IntCell
 from pyvars.core.registry import Registry
 from pyvars.formats.json import valid_text
 from pyvars.runtime.proc import of_process
-from pyvars.workers.answerer import Ask, threads_run
-from pyvars.workers.family import NOBODY, Family
-from pyvars.workers.member import MEMBER
-from pyvars.workers.siblings import Siblings
+from pyvars.workers.asking.server import Ask, threads_run
+from pyvars.workers.membership.member import MEMBER
+from pyvars.workers.membership.peers import Siblings
+from pyvars.workers.numbers.group_reading import NOBODY, Family
 
 __all__ = (
     "MEMBER",

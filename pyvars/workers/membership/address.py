@@ -7,8 +7,8 @@ import errno
 import os
 from urllib.parse import quote
 
-from pyvars.workers.locks import lock
-from pyvars.workers.member import MEMBER
+from pyvars.workers.membership.member import MEMBER
+from pyvars.workers.together.locks import lock
 
 __all__ = ("claim", "release")
 

@@ -11,9 +11,9 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from pyvars.core.cells import INT64_MAX, INT64_MIN
-from pyvars.workers.layout import Layout, Numbers, Path, shown
-from pyvars.workers.segment import ZERO_WORD
-from pyvars.workers.sums import rest_of
+from pyvars.workers.numbers.layout import Layout, Numbers, Path, shown
+from pyvars.workers.numbers.segment import ZERO_WORD
+from pyvars.workers.numbers.sums import rest_of
 
 __all__ = ("Plan", "Source", "plan_for")
 

@@ -10,13 +10,13 @@ from contextlib import suppress
 
 from pyvars.formats.json import plain
 from pyvars.runtime import kept
-from pyvars.workers.group import Process, is_running
-from pyvars.workers.layout import Layout, Path, shown
-from pyvars.workers.locks import exclusive
-from pyvars.workers.peers import MAX_RETIRED, Peer, read
-from pyvars.workers.place import RETIRED, SEGMENT, socket_of
-from pyvars.workers.segment import CONTAINER, FLOAT, FOLDED, H_RETIRED, INT, Segment
-from pyvars.workers.sums import Sums, add, number, remainder, rest_of
+from pyvars.workers.numbers.layout import Layout, Path, shown
+from pyvars.workers.numbers.reading import MAX_RETIRED, Peer, read
+from pyvars.workers.numbers.segment import CONTAINER, FLOAT, FOLDED, H_RETIRED, INT, Segment
+from pyvars.workers.numbers.sums import Sums, add, number, remainder, rest_of
+from pyvars.workers.together.directory import RETIRED, SEGMENT, socket_of
+from pyvars.workers.together.group import Process, is_running
+from pyvars.workers.together.locks import exclusive
 
 __all__ = ("fold", "read_retired")
 

@@ -12,9 +12,8 @@ from zlib import crc32
 
 from pyvars.core.cells import Words
 from pyvars.formats.json import parsed
-from pyvars.workers.layout import CorruptError, Layout, parse
-from pyvars.workers.locks import probe
-from pyvars.workers.segment import (
+from pyvars.workers.numbers.layout import CorruptError, Layout, parse
+from pyvars.workers.numbers.segment import (
     CHUNK,
     FIRST_WORD,
     H_CHUNKS,
@@ -33,6 +32,7 @@ from pyvars.workers.segment import (
     WORDS,
     record_area,
 )
+from pyvars.workers.together.locks import probe
 
 __all__ = ("Peer", "Vitals", "read")
 

@@ -9,8 +9,8 @@ import stat
 from contextlib import suppress
 from tempfile import gettempdir
 
-from pyvars.workers.group import find, is_running, name_of, owner_in
-from pyvars.workers.locks import AVAILABLE, is_locked
+from pyvars.workers.together.group import find, is_running, name_of, owner_in
+from pyvars.workers.together.locks import AVAILABLE, is_locked
 
 __all__ = (
     "RETIRED",

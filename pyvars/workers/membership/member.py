@@ -11,15 +11,15 @@ from weakref import ref
 from pyvars.core.cells import IntCell, after_fork
 from pyvars.core.registry import Registry
 from pyvars.runtime.reading import REUSE_SECONDS
-from pyvars.workers.answerer import Answerer, Ask
-from pyvars.workers.asking import PATIENCE_SECONDS, VITALS, Asker
-from pyvars.workers.family import NOBODY, Family, Group
-from pyvars.workers.forks import follow
-from pyvars.workers.group import is_running, owner_in, start_of
-from pyvars.workers.own import Own
-from pyvars.workers.place import UnsharedError, find_place, group_exists, remove_group, socket_of, sweep
-from pyvars.workers.segment import H_REQUESTS, INT, Segment
-from pyvars.workers.tree import Tree
+from pyvars.workers.asking.client import PATIENCE_SECONDS, VITALS, Asker
+from pyvars.workers.asking.server import Answerer, Ask
+from pyvars.workers.numbers.group_reading import NOBODY, Family, Group
+from pyvars.workers.numbers.own_segment import Own
+from pyvars.workers.numbers.records import Tree
+from pyvars.workers.numbers.segment import H_REQUESTS, INT, Segment
+from pyvars.workers.together.directory import UnsharedError, find_place, group_exists, remove_group, socket_of, sweep
+from pyvars.workers.together.forks import follow
+from pyvars.workers.together.group import is_running, owner_in, start_of
 
 __all__ = ("MEMBER", "Member")
 

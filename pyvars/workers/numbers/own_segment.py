@@ -5,9 +5,9 @@ from threading import RLock
 
 from pyvars.formats.json import plain
 from pyvars.runtime import vitals, without_names
-from pyvars.workers.layout import Layout, parse
-from pyvars.workers.plan import Source
-from pyvars.workers.segment import H_CHUNKS, H_GENERATION, H_USED, Segment, record_area
+from pyvars.workers.numbers.layout import Layout, parse
+from pyvars.workers.numbers.plan import Source
+from pyvars.workers.numbers.segment import H_CHUNKS, H_GENERATION, H_USED, Segment, record_area
 
 __all__ = ("Own",)
 

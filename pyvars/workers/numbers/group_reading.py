@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pyvars.workers.layout import CorruptError, Layout
-from pyvars.workers.peers import Peer, read
-from pyvars.workers.place import RETIRED, SEGMENT
-from pyvars.workers.retired import fold, read_retired
+from pyvars.workers.numbers.layout import CorruptError, Layout
+from pyvars.workers.numbers.reading import Peer, read
+from pyvars.workers.numbers.retired import fold, read_retired
+from pyvars.workers.together.directory import RETIRED, SEGMENT
 
 __all__ = ("NOBODY", "Family", "Group")
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 from time import monotonic
 
 from pyvars.formats.json import plain
-from pyvars.workers.answerer import HEAD, Ask, reachable
-from pyvars.workers.place import socket_of
+from pyvars.workers.asking.server import HEAD, Ask, reachable
+from pyvars.workers.together.directory import socket_of
 
 __all__ = ("PATIENCE_SECONDS", "VITALS", "Asker")
 

@@ -9,8 +9,8 @@ from math import fsum, isfinite
 from typing import TypeAlias
 
 from pyvars.core.cells import INT64_MAX, INT64_MIN
-from pyvars.workers.layout import Layout, Numbers, Path, shown
-from pyvars.workers.peers import Peer
+from pyvars.workers.numbers.layout import Layout, Numbers, Path, shown
+from pyvars.workers.numbers.reading import Peer
 
 __all__ = ("Addends", "Sums", "add", "number", "remainder", "rest_of", "total", "whole_of")
 

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
 from pyvars.formats.json import valid_text
-from pyvars.workers.segment import CONTAINER, FLOAT, FOLDED, FREE, HISTOGRAM, INT, MAP, RECORD
+from pyvars.workers.numbers.segment import CONTAINER, FLOAT, FOLDED, FREE, HISTOGRAM, INT, MAP, RECORD
 
 __all__ = ("CorruptError", "Layout", "Path", "parse", "shown")
 

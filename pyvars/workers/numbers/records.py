@@ -18,7 +18,7 @@ from weakref import ref
 from pyvars.core.cells import NumberCell
 from pyvars.core.registry import Registry
 from pyvars.core.variables import Container, Var, is_own
-from pyvars.workers.segment import CONTAINER, FIRST_WORD, FLOAT, HISTOGRAM, INT, MAP, WORDS, Segment
+from pyvars.workers.numbers.segment import CONTAINER, FIRST_WORD, FLOAT, HISTOGRAM, INT, MAP, WORDS, Segment
 
 __all__ = ("Tree",)
 

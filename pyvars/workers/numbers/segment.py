@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from zlib import crc32
 
 from pyvars.core.cells import Words
-from pyvars.workers.locks import lock
+from pyvars.workers.together.locks import lock
 
 __all__ = ("Segment",)
 

@@ -7,12 +7,12 @@ from typing import Any, TypeAlias, cast
 
 from pyvars.formats.json import parsed
 from pyvars.runtime import kept
-from pyvars.workers.answerer import Ask
-from pyvars.workers.family import Family
-from pyvars.workers.layout import Path
-from pyvars.workers.member import Member
-from pyvars.workers.plan import Plan, Source, plan_for
-from pyvars.workers.sums import Addends, Sums, number, total
+from pyvars.workers.asking.server import Ask
+from pyvars.workers.membership.member import Member
+from pyvars.workers.numbers.group_reading import Family
+from pyvars.workers.numbers.layout import Path
+from pyvars.workers.numbers.plan import Plan, Source, plan_for
+from pyvars.workers.numbers.sums import Addends, Sums, number, total
 
 __all__ = ("Distribution", "Siblings", "Tree", "seconds_until", "summed")
 
