@@ -7,11 +7,10 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
-from functools import cache, partial
+from functools import partial
 from threading import Event, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 import uvicorn
 from starlette.applications import Starlette
@@ -19,6 +18,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from pyvars.access import Access, is_loopback
 from pyvars.asgi import ASGIApp, reply, respond
+from pyvars.core import resources
 from pyvars.core.registry import Registry
 from pyvars.errors import ConfigurationError
 from pyvars.runtime.event_loop import watch
@@ -66,8 +66,13 @@ class Server:
             self._serve(listener)
         else:
             self._resume()
-        _servers.add(self)
-        _hook()
+        self._resource = resources.hold(
+            __name__,
+            "side port: listener, threads pyvars-server and pyvars-standby",
+            before=self._pause,
+            in_parent=self._resume,
+            in_child=self._forget,
+        )
         atexit.register(self.close)
 
     @property
@@ -84,6 +89,7 @@ class Server:
     def close(self) -> None:
         """Stop listening, finish what is being answered (at most a second), and end the thread. Again is no error."""
         atexit.unregister(self.close)
+        resources.release(self._resource)
         self._ended.set()
         if self._pid != os.getpid():
             return
@@ -138,6 +144,7 @@ class Server:
 
     def _forget(self) -> None:
         """In a forked child: give up what the parent goes on to use, and touch nothing of its event loop."""
+        resources.release(self._resource)
         self._ended = Event()
         self._ended.set()
         self._thread = self._waiting = None
@@ -159,26 +166,6 @@ class Server:
 
     def __repr__(self) -> str:
         return f"<Server {self.url}{'' if self.serving else ', which does not serve'}>"
-
-
-_servers: "WeakSet[Server]" = WeakSet()
-
-
-@cache
-def _hook() -> None:
-    """Set the hooks of forks, once."""
-
-    def each(call: Callable[[Server], None]) -> Callable[[], None]:
-        def run() -> None:
-            for server in list(_servers):
-                call(server)
-
-        return run
-
-    if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-        os.register_at_fork(
-            before=each(Server._pause), after_in_parent=each(Server._resume), after_in_child=each(Server._forget)
-        )
 
 
 def serve(

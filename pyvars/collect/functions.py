@@ -3,7 +3,6 @@
 C code that never gives up the GIL cannot be bounded by anyone: while it runs, no other thread does.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from threading import Event, Lock, Thread
 from time import monotonic
 
 from pyvars.collect.log import warn
+from pyvars.core import resources
 from pyvars.core.functions import Func, called
 from pyvars.core.variables import Var
 from pyvars.formats.json import Fragment, NotJSONError, TooLargeError, encode_foreign
@@ -183,5 +183,4 @@ def failure(word: str) -> dict[str, str]:
 COLLECTOR: Collector = Collector()
 """The collector of this process: a function is not called twice at once, however many pages show it."""
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=COLLECTOR.reset)
+resources.hold(__name__, "threads that run functions", in_child=COLLECTOR.reset)

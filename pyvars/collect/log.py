@@ -1,10 +1,11 @@
 """Says things in the log of the program from a thread of its own: a handler that hangs or raises costs no page."""
 
 import logging
-import os
 from collections import deque
 from threading import Lock, Thread
 from typing import Any
+
+from pyvars.core import resources
 
 __all__ = ("warn",)
 
@@ -47,8 +48,7 @@ class _Writer:
 
 
 _writer = _Writer()
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=_writer.reset)
+resources.hold(__name__, "thread pyvars-log", in_child=_writer.reset)
 
 
 def warn(*about: object, exc_info: BaseException | None = None) -> None:

@@ -15,11 +15,12 @@ or profile function (sys.settrace, sys.setprofile) that counts while it is traci
 """
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from operator import index
 from threading import RLock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
+
+from pyvars.core import resources
 
 __all__ = (
     "INT64_MAX",
@@ -29,10 +30,8 @@ __all__ = (
     "IntCell",
     "NumberCell",
     "Words",
-    "after_fork",
     "exact_float",
     "exact_int",
-    "in_child",
     "lock",
     "native",
     "leaf",
@@ -54,19 +53,7 @@ _BITS = "64 bits with a sign; the value is unchanged"
 # lock lets it in (RLock).
 lock: Any = RLock()
 
-in_child: list[Callable[[], None]] = []
-"""Called in a forked child before anything else of ours: by it the cells leave the memory of the parent."""
-
-
-def after_fork() -> None:
-    """What the child does first. A hook of Python's; called by hand where a fork runs no hooks."""
-    lock._at_fork_reinit()  # as in threading, logging
-    for leave in in_child:
-        leave()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=after_fork)
+resources.hold(__name__, "lock of the cells", first_in_child=lock._at_fork_reinit)  # as in threading, logging
 
 
 class Cell:

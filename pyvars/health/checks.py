@@ -4,7 +4,6 @@ A page's functions take turns under one deadline (site/collect.py), since a page
 cost it the others. Checks run side by side, since each has a time of its own and the answer is as slow as the slowest.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -12,6 +11,7 @@ from typing import TypeVar
 
 from pyvars.collect.functions import type_name
 from pyvars.collect.log import warn
+from pyvars.core import resources
 from pyvars.core.functions import Func
 from pyvars.errors import DuplicateNameError
 
@@ -167,8 +167,7 @@ class Checks:
 CHECKS: Checks = Checks()
 """The checks of this process."""
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=CHECKS.reset)
+resources.hold(__name__, "threads that run checks", in_child=CHECKS.reset)
 
 
 def check(name: str, *, timeout: float = 1.0, exist_ok: bool = False) -> Callable[[F], F]:

@@ -4,7 +4,6 @@ A loop is known once an ASGI carrier has run on it, or once `serve()` was called
 here before that.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
@@ -12,6 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 from weakref import ReferenceType, ref
 
+from pyvars.core import resources
 from pyvars.runtime.combine import Row, largest, totals
 from pyvars.runtime.reading import Reading
 
@@ -83,8 +83,7 @@ def _forget() -> None:
     _known = ()
 
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=_forget)  # the child's copies of the loops do not run
+resources.hold(__name__, "event loops that are known", in_child=_forget)  # the child's copies of the loops do not run
 
 
 _NO_LOOP: "dict[str, object]" = {"loops": 0, "tasks": 0, "lag_seconds": 0.0, "lag_max_seconds": 0.0}

@@ -5,11 +5,11 @@ collection, which is noise beside the collection itself.
 """
 
 import gc
-import os
 from collections.abc import Sequence
 from time import perf_counter_ns, time_ns
 from typing import NamedTuple, cast
 
+from pyvars.core import resources
 from pyvars.runtime.combine import Row, largest, totals
 
 __all__ = ("GC", "PAUSES", "Pauses", "RING")
@@ -88,8 +88,7 @@ class Pauses:
 PAUSES: Pauses = Pauses()
 """The recorder of this process."""
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=PAUSES.restart)
+resources.hold(__name__, "pauses of the garbage collector", in_child=PAUSES.restart)
 
 
 class GC:

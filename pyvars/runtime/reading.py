@@ -1,11 +1,12 @@
 """Reading: a costly figure that bounds its own cost."""
 
-import os
 from collections.abc import Callable
 from threading import RLock
 from time import monotonic, perf_counter, thread_time
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
+
+from pyvars.core import resources
 
 __all__ = ("Reading", "expire")
 
@@ -74,5 +75,4 @@ def _reset_all() -> None:
         reading._reset()
 
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=_reset_all)
+resources.hold(__name__, "readings", in_child=_reset_all)

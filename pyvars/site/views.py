@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from pyvars.access.request import Request
 from pyvars.collect.page import ERRORS, Pages, render_one, runs_code
+from pyvars.core import resources
 from pyvars.core.registry import Registry
 from pyvars.formats.json import Fragment, document, parsed, plain
 from pyvars.site.http import Response, respond_with, text
@@ -36,8 +37,7 @@ def _renew_places() -> None:
 
 
 _renew_places()
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=_renew_places)
+resources.hold(__name__, "places to render", in_child=_renew_places)
 
 
 def in_a_place(request: Request, render: Callable[[], Response]) -> Response:

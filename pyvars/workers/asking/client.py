@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from time import monotonic
 
+from pyvars.core import resources
 from pyvars.formats.json import plain
 from pyvars.workers.asking.server import HEAD, Ask, reachable
 from pyvars.workers.together.directory import socket_of
@@ -60,6 +61,7 @@ class Asker:
 
     def __init__(self) -> None:
         self._silent: dict[str, _Call] = {}
+        resources.hold(__name__, "sockets of questions", in_child=self.forget)
 
     def forget(self) -> None:
         """Close what is open."""

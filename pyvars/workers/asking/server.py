@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TypeAlias, cast
 
+from pyvars.core import resources
 from pyvars.formats.json import parsed
 
 __all__ = ("Answerer", "Ask", "reachable", "threads_run")
@@ -73,6 +74,13 @@ class Answerer:
         self._path = ""
         self._listener: socket.socket | None = None
         self._reset()
+        resources.hold(
+            __name__,
+            "thread pyvars-workers and its socket",
+            before=self.pause,
+            in_parent=self.resume,
+            in_child=self.forget,
+        )
 
     def _reset(self) -> None:
         self._thread: threading.Thread | None = None

@@ -7,6 +7,7 @@ import errno
 import os
 from urllib.parse import quote
 
+from pyvars.core import resources
 from pyvars.workers.membership.member import MEMBER
 from pyvars.workers.together.locks import lock
 
@@ -59,5 +60,4 @@ def _forget() -> None:
         os.close(_held.popitem()[1])
 
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=_forget)
+resources.hold(__name__, "locks of addresses", in_child=_forget)

@@ -8,7 +8,8 @@ from threading import Lock
 from time import monotonic
 from weakref import ref
 
-from pyvars.core.cells import IntCell, after_fork
+from pyvars.core import resources
+from pyvars.core.cells import IntCell
 from pyvars.core.registry import Registry
 from pyvars.runtime.reading import REUSE_SECONDS
 from pyvars.workers.asking.client import PATIENCE_SECONDS, VITALS, Asker
@@ -18,7 +19,7 @@ from pyvars.workers.numbers.own_segment import Own
 from pyvars.workers.numbers.records import Tree
 from pyvars.workers.numbers.segment import H_REQUESTS, INT, Segment
 from pyvars.workers.together.directory import UnsharedError, find_place, group_exists, remove_group, socket_of, sweep
-from pyvars.workers.together.forks import follow
+from pyvars.workers.together.forks import hook_uwsgi
 from pyvars.workers.together.group import is_running, owner_in, start_of
 
 __all__ = ("MEMBER", "Member")
@@ -113,7 +114,14 @@ class Member:
             return
         self._hooked = True
         atexit.register(self._leave)
-        follow(before=self.answerer.pause, in_parent=self._forked, first=self._abandon, then=self._after_fork)
+        resources.hold(
+            __name__,
+            "segment",
+            in_parent=self._forked,
+            first_in_child=self._abandon,
+            in_child=self._after_fork,
+        )
+        hook_uwsgi()
 
     def _bind_once(self) -> None:
         if self._segment is None:
@@ -229,8 +237,7 @@ class Member:
         And try again where it could not be before, once a second.
         """
         if self._segment is not None and self._pid != os.getpid():
-            after_fork()
-            self._after_fork()
+            resources.after_fork_in_child()
         if self._segment is not None and self._uid != os.geteuid():
             self._move()
         if self._segment is None and monotonic() - self._tried > RETRY_SECONDS and self._roots:
@@ -253,7 +260,6 @@ class Member:
 
     def _forked(self) -> None:
         self._forked_at = monotonic()
-        self.answerer.resume()
 
     def _abandon(self) -> None:
         """In a child, before anything else there: write no more to the memory of the parent."""
@@ -267,8 +273,6 @@ class Member:
             return
         self._pid = os.getpid()
         self._lock = Lock()
-        self.answerer.forget()
-        self.asker.forget()
         self._refreshed = 0.0
         segment, group = self._segment, self.group
         self._segment = self._tree = self.own = self.group = self._latest = None
