@@ -14,11 +14,11 @@ General layout, for the reader. The core knows variables and names and does no I
     formats/                                     bytes from data
     workers/                                     the numbers of all worker processes on the page of each
     access, site/                                a Request comes in, passes one gate, and leaves as a Response
-    asgi, wsgi -> server -> cli                  the carriers of requests, the side port, `python -m pyvars`
+    asgi, wsgi -> server -> cli                  the integrations of requests, the side port, `python -m pyvars`
     health/, prometheus                          satellites: views that site/default.py knows by import string, and
                                                  what puts a registry into one of prometheus_client
 
-Arrows point inward: nothing on a line knows of the lines below it. Carriers are imported by name: `from pyvars.asgi
+Arrows point inward: nothing on a line knows of the lines below it. Integrations are imported by name: `from pyvars.asgi
 import VarsMiddleware`, `from pyvars import wsgi`. Importing pyvars starts nothing and opens nothing.
 """
 
@@ -80,20 +80,20 @@ def _with_builtins() -> Registry:
 
 
 default_registry: Registry = _with_builtins()
-"""The registry that carriers serve when they are given none. It holds the built-in variables, which can be deleted."""
+"""The registry that integrations serve when they are given none. It holds the built-in variables, which can be deleted."""
 
 
 def _join(name: str | None, before: object) -> None:
-    """A child of multiprocessing has no carrier: it shares from its first publish on, if its parent does."""
-    default_registry.watcher = None  # a signal handler may publish meanwhile
+    """A child of multiprocessing has no integration: it shares from its first publish on, if its parent does."""
+    default_registry._on_change = None  # a signal handler may publish meanwhile
     from pyvars.workers import join
 
     if not join(default_registry):
-        default_registry.watcher = _join  # perhaps its parent will, later
+        default_registry._on_change = _join  # perhaps its parent will, later
 
 
 if any(each.startswith(("--multiprocessing-fork", "from multiprocessing.forkserver")) for each in _sys.orig_argv):
-    default_registry.watcher = _join
+    default_registry._on_change = _join
 
 
 @overload

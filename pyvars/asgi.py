@@ -1,4 +1,4 @@
-"""The ASGI carrier: translates a scope to a Request, and a Response back to messages."""
+"""The ASGI integration: translates a scope to a Request, and a Response back to messages."""
 
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ import pyvars
 from pyvars.access import Access
 from pyvars.access.request import Request, deadline
 from pyvars.core.registry import Registry
-from pyvars.runtime.event_loop import watch
+from pyvars.runtime.event_loop import register_loop
 from pyvars.site.default import debug, variables
 from pyvars.site.gate import Site
 from pyvars.site.http import Response
@@ -36,7 +36,7 @@ class SiteApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. It needs nothing at startup and shutdown, and refuses WebSockets."""
-        watch()
+        register_loop()
         if scope["type"] == "http":
             _requested()
             await reply(await respond(self._site, scope), send)
@@ -78,13 +78,13 @@ class Middleware:
         """Answer, or pass on: what is not ours costs one look into the scope, and the recording of a request."""
         path = scope.get("path")
         if path is None:  # lifespan, the only kind of scope without
-            watch()
+            register_loop()
             await self.app(scope, receive, send)
             return
         if self._site is not None:
             _requested()
             if "/debug/" in path and scope["type"] == "http":
-                watch()
+                register_loop()
                 response = await respond(self._site, scope)
                 if response.ours:
                     await reply(response, send)

@@ -4,7 +4,7 @@
     └── PyvarsError                what pyvars itself refuses
         ├── DuplicateNameError     (ValueError)  the name is already published
         ├── UnknownNameError       (KeyError)    nothing is published under the name
-        └── ConfigurationError     (ValueError)  a carrier or the side port was set up in a way that cannot be right
+        └── ConfigurationError     (ValueError)  an integration or the side port was set up in a way that cannot be right
     UserWarning
     └── PyvarsWarning              it works here, but it breaks a known client
 
@@ -31,7 +31,7 @@ class UnknownNameError(PyvarsError, KeyError):
 
 
 class ConfigurationError(PyvarsError, ValueError):
-    """A carrier or the side port was configured in a way that cannot be right; the text names the ways out."""
+    """An integration or the side port was configured in a way that cannot be right; the text names the ways out."""
 
 
 class PyvarsWarning(UserWarning):

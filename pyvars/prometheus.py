@@ -13,7 +13,7 @@ from pyvars.collect.series import read
 from pyvars.core.registry import Registry
 from pyvars.formats.prometheus import Collector, Metric, metrics
 from pyvars.site.default import served
-from pyvars.workers import siblings
+from pyvars.workers import peers
 
 __all__ = ("PyvarsCollector",)
 
@@ -39,6 +39,6 @@ class PyvarsCollector(Collector):
     def collect(self) -> list[Metric]:
         """The families now. Functions have 200 ms; what does not answer in time is left out, and named."""
         until = deadline()
-        others = siblings(self._registry, until)
+        others = peers(self._registry, until)
         found = read(self._registry, (), until, others, prefix=self._prefix, builtins=self._builtins)
         return metrics(found, strict=True)

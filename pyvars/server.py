@@ -21,7 +21,7 @@ from pyvars.asgi import ASGIApp, reply, respond
 from pyvars.core import resources
 from pyvars.core.registry import Registry
 from pyvars.errors import ConfigurationError
-from pyvars.runtime.event_loop import watch
+from pyvars.runtime.event_loop import register_loop
 from pyvars.site.default import side_port
 from pyvars.site.gate import Site
 from pyvars.traffic.asgi import Receive, Scope, Send
@@ -192,7 +192,7 @@ def serve(
         )
     if not isinstance(port, int) or not 0 <= port <= 65535:
         raise ConfigurationError(f"a port is a number from 0 to 65535, got {port!r}")
-    watch()  # when it is called on the program's loop
+    register_loop()  # when it is called on the program's loop
     app = _application(site)
     if not claim(host, port):
         return Server(None, host, port, app)

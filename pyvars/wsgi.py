@@ -1,4 +1,4 @@
-"""The WSGI carrier: translates an environ to a Request, and a Response back to start_response and a body."""
+"""The WSGI integration: translates an environ to a Request, and a Response back to start_response and a body."""
 
 from collections.abc import Iterable
 from http import HTTPStatus

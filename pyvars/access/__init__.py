@@ -1,4 +1,4 @@
-"""Who may look. `access=` of every carrier takes a rule; rules combine with `|`: who one of them lets in may look.
+"""Who may look. `access=` of every integration takes a rule; rules combine with `|`: who one of them lets in may look.
 
 access=local() | token("a-long-random-token")
 """

@@ -15,10 +15,10 @@ class Request(NamedTuple):
     root: str
     """The mount point, percent-decoded: root_path or SCRIPT_NAME."""
     raw_path: str | None
-    """Path with the mount point as it was sent, without the query; None where the carrier does not tell."""
+    """Path with the mount point as it was sent, without the query; None where the integration does not tell."""
     query: str
     headers: tuple[tuple[str, str], ...]
-    """Lower-case names; a header sent twice is there twice, where the carrier tells."""
+    """Lower-case names; a header sent twice is there twice, where the integration tells."""
     peer: str | None
     """The address of the other end as the server reports it; empty for a unix socket; None when it is not known."""
     http_version: str

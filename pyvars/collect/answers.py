@@ -14,7 +14,7 @@ _pages = Pages()
 
 
 def answer(registry: Registry, ask: Mapping[str, object]) -> bytes:
-    """What a sibling is told that asks for this process's page or for values of its functions."""
+    """What a peer is told that asks for this process's page or for values of its functions."""
     names, seconds = ask.get("names"), ask.get("seconds")
     texts = tuple(name for name in cast("list[object]", names) if isinstance(name, str)) if _is_list(names) else ()
     until = min(deadline(), monotonic() + seconds) if isinstance(seconds, int | float) else deadline()

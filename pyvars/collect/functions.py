@@ -13,11 +13,11 @@ from pyvars.collect.log import warn
 from pyvars.core import resources
 from pyvars.core.functions import Func, called
 from pyvars.core.variables import Var
-from pyvars.formats.json import Fragment, NotJSONError, TooLargeError, encode_foreign
+from pyvars.formats.json import Fragment, NotJSONError, TooLargeError, encode_user_value
 
-__all__ = ("COLLECTOR", "Collector", "Job", "failure", "type_name")
+__all__ = ("FUNCTIONS", "FunctionRunner", "Job", "failure", "type_name")
 
-PATIENCE_SECONDS = 0.05
+FUNCTION_TIMEOUT_SECONDS = 0.05
 """After this a function is left to its thread, and the others go on in a fresh one."""
 MAX_STUCK = 4
 MAX_LOGGED = 1000
@@ -42,7 +42,7 @@ class Job:
         self.error: dict[str, str] | None = None
 
 
-class Collector:
+class FunctionRunner:
     """Runs jobs for one page at a time; a page waits for its turn no longer than its deadline. Thread-safe."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class Collector:
             waiting.remove(job)
             self.give_up_stuck(job)
         while waiting and len(self._stuck) < MAX_STUCK and monotonic() < deadline:
-            runner = _Runner(self, waiting)
+            runner = _RunnerThread(self, waiting)
             try:
                 runner.start()
             except RuntimeError:  # no more threads, or the interpreter is on its way out
@@ -110,12 +110,12 @@ class Collector:
         warn(text, *about, exc_info=exc_info)
 
 
-class _Runner(Thread):
+class _RunnerThread(Thread):
     """A thread that takes jobs from the queue until it is empty, or until it is left with one that takes too long."""
 
-    def __init__(self, collector: Collector, waiting: deque[Job]) -> None:
+    def __init__(self, runner_: FunctionRunner, waiting: deque[Job]) -> None:
         super().__init__(name="pyvars-functions", daemon=True)
-        self._collector = collector
+        self._runner = runner_
         self._waiting = waiting
         self._lock = Lock()  # for the four below
         self._current: Job | None = None
@@ -136,33 +136,33 @@ class _Runner(Thread):
             if self._left or not self._waiting:
                 return False
             job = self._waiting.popleft()
-            if self._collector.is_stuck(job):  # it stands on this page under another name, and hangs there
-                self._collector.give_up_stuck(job)
+            if self._runner.is_stuck(job):  # it stands on this page under another name, and hangs there
+                self._runner.give_up_stuck(job)
                 return True
             self._current, self._since = job, monotonic()
         value, error = None, None
         try:
-            value = encode_foreign(called(job.var.snapshot))
+            value = encode_user_value(called(job.var.snapshot))
         except BaseException as exception:  # SystemExit and KeyboardInterrupt of a function end nothing here
-            error = self._collector.caught(job.name, job.label, exception)
+            error = self._runner.caught(job.name, job.label, exception)
         with self._lock:
             self._current = None
             if self._left:
-                self._collector._stuck.pop(id(job.function), None)
+                self._runner._stuck.pop(id(job.function), None)
             else:
                 job.value, job.error = value, error
         return not self._left
 
     def watch(self, deadline: float) -> Job | None:
         """Wait until the queue is empty, or leave the thread with the job that takes too long, and return that job."""
-        while not self._done.wait(max(0.0, min(self._since + PATIENCE_SECONDS, deadline) - monotonic())):
+        while not self._done.wait(max(0.0, min(self._since + FUNCTION_TIMEOUT_SECONDS, deadline) - monotonic())):
             with self._lock:
                 now = monotonic()
-                if now < min(self._since + PATIENCE_SECONDS, deadline):
+                if now < min(self._since + FUNCTION_TIMEOUT_SECONDS, deadline):
                     continue
                 self._left = True
                 if self._current is not None:  # pragma: no branch - else it is between two jobs: no test can time that
-                    self._collector._stuck[id(self._current.function)] = self._current.function
+                    self._runner._stuck[id(self._current.function)] = self._current.function
                 return self._current
         return None
 
@@ -180,7 +180,7 @@ def failure(word: str) -> dict[str, str]:
     return {"type": word, "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")}
 
 
-COLLECTOR: Collector = Collector()
-"""The collector of this process: a function is not called twice at once, however many pages show it."""
+FUNCTIONS: FunctionRunner = FunctionRunner()
+"""The runner_ of this process: a function is not called twice at once, however many pages show it."""
 
-resources.hold(__name__, "threads that run functions", in_child=COLLECTOR.reset)
+resources.hold(__name__, "threads that run functions", in_child=FUNCTIONS.reset)

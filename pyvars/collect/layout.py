@@ -6,18 +6,18 @@ from typing import Any, NamedTuple, cast
 
 from pyvars.core.buckets import summary_of
 from pyvars.core.cells import Cell, NumberCell
-from pyvars.core.variables import Var, is_own
+from pyvars.core.variables import Var, is_pyvars_code
 from pyvars.formats.json import Lines, distinct, splice, valid_text
 from pyvars.runtime import Builtin
-from pyvars.workers import Siblings
-from pyvars.workers.membership.peers import Distribution, Tree, summed
+from pyvars.workers import Peers
+from pyvars.workers.membership.peers import Distribution, NestedSums, summed
 from pyvars.workers.numbers.plan import Plan
 from pyvars.workers.numbers.sums import number
 
-__all__ = ("Layout", "foreign", "is_free", "lay_out", "ordered", "with_siblings")
+__all__ = ("PageLayout", "peer_value", "is_free", "lay_out", "ordered", "with_peers")
 
 
-class Layout(NamedTuple):
+class PageLayout(NamedTuple):
     """How the variables of a registry are read."""
 
     version: object
@@ -30,7 +30,7 @@ class Layout(NamedTuple):
     """What takes more than that: its place, its name, itself."""
     builtins: list[tuple[int, str, Builtin]]
     """The built-ins among them."""
-    foreign: list[tuple[int, str, Var]]
+    user_code: list[tuple[int, str, Var]]
     """The rest of them, which may run code of the program's."""
     kept: dict[str, tuple[object, bytes]]
     """What was shared by a variable, and its encoding, to be used again while the variable shares the same."""
@@ -38,7 +38,7 @@ class Layout(NamedTuple):
     """One at most."""
 
 
-def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> Layout:
+def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> PageLayout:
     """The layout of these variables."""
     places: dict[str, int] = {}
     cells: list[object] = []
@@ -47,15 +47,15 @@ def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> Layout:
         name = distinct(valid_text(raw), places)
         places[name] = len(cells)
         # Asked of the class: what an instance or a subclass does instead is code of the program's.
-        if issubclass(type(var), Cell) and is_own(type(var)):
+        if issubclass(type(var), Cell) and is_pyvars_code(type(var)):
             cells.append(var)
         else:
             others.append((len(cells), name, var))
             cells.append(None)
     names = list(places)
     builtins = [(place, name, cast("Any", var)) for place, name, var in others if type(var) is Builtin]
-    strange = [other for other in others if type(other[2]) is not Builtin]
-    return Layout(version, names, Lines(names), cells, others, builtins, strange, {}, [])
+    peer_only = [other for other in others if type(other[2]) is not Builtin]
+    return PageLayout(version, names, Lines(names), cells, others, builtins, peer_only, {}, [])
 
 
 class Split(NamedTuple):
@@ -66,66 +66,64 @@ class Split(NamedTuple):
     pick: "itemgetter[Any]"
     mixed: list[int]
     """Places of numbers that are integers in one worker and floats in another."""
-    strange: list[str]
-    """Names that only siblings have."""
+    peer_only: list[str]
+    """Names that only peers have."""
 
 
-def _split(plan: Plan, layout: Layout) -> Split:
+def _split(plan: Plan, layout: PageLayout) -> Split:
     known = {*layout.names}
     places = {name: place for place, name in _numbers(layout)}
     found = [(places[name], index) for name, index in plan.scalars.items() if name in places]
-    strange = [name for name in (*plan.scalars, *plan.maps, *plan.others) if name not in known]
+    peer_only = [name for name in (*plan.scalars, *plan.maps, *plan.others) if name not in known]
     # Two more, since itemgetter gives no tuple for one and refuses none; zip leaves them out.
     pick = itemgetter(*(index for _, index in found), -1, -1)
     mixed = [places[name] for name in plan.others if name in places]
-    return Split(plan, [place for place, _ in found], pick, mixed, [name for name in strange if is_free(name)])
+    return Split(plan, [place for place, _ in found], pick, mixed, [name for name in peer_only if is_free(name)])
 
 
-def _numbers(layout: Layout) -> Iterator[tuple[int, str]]:
-    """Places and names of the numbers: nothing else is a sibling's to change."""
+def _numbers(layout: PageLayout) -> Iterator[tuple[int, str]]:
+    """Places and names of the numbers: nothing else is a peer's to change."""
     for place, (name, cell) in enumerate(zip(layout.names, layout.cells, strict=True)):
         if issubclass(type(cell), NumberCell):
             yield place, name
 
 
-def with_siblings(
-    values: list[object], layout: Layout, siblings: Siblings, prefixes: tuple[str, ...]
-) -> dict[str, object]:
-    """Put the sums of all workers in; what only siblings have comes back."""
-    if not layout.splits or layout.splits[0].plan is not siblings.plan:
-        layout.splits[:] = [_split(siblings.plan, layout)]
+def with_peers(values: list[object], layout: PageLayout, peers: Peers, prefixes: tuple[str, ...]) -> dict[str, object]:
+    """Put the sums of all workers in; what only peers have comes back."""
+    if not layout.splits or layout.splits[0].plan is not peers.plan:
+        layout.splits[:] = [_split(peers.plan, layout)]
     split = layout.splits[0]
-    if siblings.partial:
+    if peers.partial:
         for place, name in _numbers(layout):
-            values[place] = summed(cast("Cell", values[place]).snapshot(), siblings.others(name))
+            values[place] = summed(cast("Cell", values[place]).snapshot(), peers.others(name))
     else:
         if split.places:
-            for place, total in zip(split.places, split.pick(siblings.sums), strict=False):
+            for place, total in zip(split.places, split.pick(peers.sums), strict=False):
                 values[place] = total
         for place in split.mixed:
-            values[place] = summed(cast("Cell", values[place]).snapshot(), siblings.others(layout.names[place]))
-    return {name: foreign(siblings.others(name)) for name in split.strange if name.startswith(prefixes or "")}
+            values[place] = summed(cast("Cell", values[place]).snapshot(), peers.others(layout.names[place]))
+    return {name: peer_value(peers.others(name)) for name in split.peer_only if name.startswith(prefixes or "")}
 
 
 def is_free(name: str) -> bool:
-    """Whether what only siblings have may stand under the name.
+    """Whether what only peers have may stand under the name.
 
-    A sibling's file may be damaged: its numbers never stand where readers look for something else.
+    A peer's file may be damaged: its numbers never stand where readers look for something else.
     """
     folded = name.casefold()
     return bool(name) and folded not in ("memstats", "cmdline") and not folded.startswith("pyvars")
 
 
-def foreign(data: Any) -> object:
-    """What only siblings have: a number, a Histogram, or a Map or registry of them."""
+def peer_value(data: Any) -> object:
+    """What only peers have: a number, a Histogram, or a Map or registry of them."""
     if isinstance(data, Distribution):
         return splice(summary_of({key: number(addends) for key, addends in data.items()}))
     if not isinstance(data, dict):
         return number(data)
-    tree = cast("Tree", data)
+    tree = cast("NestedSums", data)
     members: dict[str, object] = {}
     for key in sorted(tree):
-        members[distinct(valid_text(key), members)] = foreign(tree[key])
+        members[distinct(valid_text(key), members)] = peer_value(tree[key])
     return splice(members)
 
 

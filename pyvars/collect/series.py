@@ -7,19 +7,19 @@ a function returns is a gauge, so are the numbers in a dict that it returns. Wha
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
-from pyvars.collect.functions import COLLECTOR, Job
+from pyvars.collect.functions import FUNCTIONS, Job
 from pyvars.collect.layout import is_free
 from pyvars.collect.log import warn
 from pyvars.collect.page import Reader
 from pyvars.core.cells import NumberCell
 from pyvars.core.registry import Metadata, Registry
-from pyvars.core.variables import Container, Float, Int, Var, Variable, is_own
+from pyvars.core.variables import Composite, Float, Int, Var, Variable, is_pyvars_code
 from pyvars.formats.conventions import conventional
 from pyvars.formats.families import LEFT_OUT, Collision, Families, Family, Kind, Labels, Point, Sample
 from pyvars.formats.json import distinct, parsed, plain, valid_text
 from pyvars.runtime import Builtin
-from pyvars.workers import Siblings
-from pyvars.workers.membership.peers import Distribution, Tree, summed
+from pyvars.workers import Peers
+from pyvars.workers.membership.peers import Distribution, NestedSums, summed
 from pyvars.workers.numbers.sums import number
 
 __all__ = ("read",)
@@ -34,7 +34,7 @@ def read(
     registry: Registry,
     prefixes: tuple[str, ...],
     deadline: float,
-    siblings: Siblings | None,
+    peers: Peers | None,
     *,
     prefix: str = "",
     builtins: bool = True,
@@ -44,9 +44,9 @@ def read(
     Their own names begin with `prefix`. What a variable cannot give, or another's name keeps out, is missing alone; the
     family `pyvars_left_out` names it.
     """
-    reading = _Reading(Families(prefix), siblings)
-    held = registry.children()
-    names = {*held, *(filter(is_free, siblings.names) if siblings is not None else ())}
+    reading = _Reading(Families(prefix), peers)
+    held = registry._children()
+    names = {*held, *(filter(is_free, peers.names) if peers is not None else ())}
     for name in sorted(names):
         var = held.get(name)
         if not name.startswith(prefixes or ""):
@@ -56,7 +56,7 @@ def read(
                 reading.builtin(name, var)
             continue
         about = registry._metadata.get(name, Metadata())
-        others = siblings.others(name) if siblings is not None else None
+        others = peers.others(name) if peers is not None else None
         reading.variable(_Place((name,), (valid_text(name),), {}, about), var, others)
     return reading.families(deadline, prefix)
 
@@ -81,10 +81,10 @@ class _Place(NamedTuple):
 class _Reading:
     """What was found so far, and which functions are to be called."""
 
-    def __init__(self, families: Families, siblings: Siblings | None) -> None:
+    def __init__(self, families: Families, peers: Peers | None) -> None:
         self._families = families
-        self._siblings = siblings
-        self._reader = Reader(siblings, {})
+        self._peers = peers
+        self._reader = Reader(peers, {})
         self._found: list[tuple[_Place, Kind, float | Mapping[str, float] | Job]] = []
 
     def builtin(self, name: str, var: Builtin) -> None:
@@ -92,37 +92,37 @@ class _Reading:
             self._families.put(name, family)
 
     def variable(self, place: _Place, var: Var | None, others: Any, within: tuple[Var, ...] = ()) -> None:
-        """Find the series of a variable with what its siblings have; of None what only these have."""
+        """Find the series of a variable with what its peers have; of None what only these have."""
         if var is None:
             if isinstance(others, dict):
-                return self._container(place, None, {}, cast("Tree", others), within)
+                return self._composite(place, None, {}, cast("NestedSums", others), within)
             return self._add(place, self._kind(place, None), number(others))
-        if not is_own(type(var)):
+        if not is_pyvars_code(type(var)):
             return self._call(place, var)
         try:
             self._own(place, cast("Variable", var), others, within)
         except Exception as exception:  # of a subclass that forgot to initialise it
             label = ".".join(place.keys)
-            self._reader.errors[label] = COLLECTOR.caught(place.keys[0], label, exception)
+            self._reader.errors[label] = FUNCTIONS.caught(place.keys[0], label, exception)
 
     def _own(self, place: _Place, var: Variable, others: Any, within: tuple[Var, ...]) -> None:
         if isinstance(var, NumberCell):
             return self._add(place, self._kind(place, var), cast("float", summed(var.snapshot(), others)))
-        children = var.children()
+        children = var._children()
         if children is not None:
             if len(within) >= _MAX_DEPTH or any(var is outer for outer in within):
                 raise RecursionError(f"a registry that holds itself, or over {_MAX_DEPTH} levels")
-            below = cast("Tree", others if isinstance(others, dict) else {})
-            return self._container(place, cast("Container", var), children, below, (*within, var))
-        if not var.inline:
+            below = cast("NestedSums", others if isinstance(others, dict) else {})
+            return self._composite(place, cast("Composite", var), children, below, (*within, var))
+        if not var._inline:
             self._call(place, var)
 
-    def _container(
+    def _composite(
         self,
         place: _Place,
-        own: Container | None,
+        own: Composite | None,
         children: Mapping[str, Var],
-        below: Tree,
+        below: NestedSums,
         within: tuple[Var, ...],
     ) -> None:
         keys = sorted({*children, *below})
@@ -131,7 +131,7 @@ class _Reading:
             numbers = {key: each for key, each in members.items() if isinstance(each, int | float)}
             return self._add(place, "histogram", numbers)
         if own is not None and below:
-            members = own.merged(members)
+            members = own._merged(members)
         label = self._label(place, own, children, below)
         taken: dict[str, None] = {}
         for key, each in members.items():
@@ -145,21 +145,21 @@ class _Reading:
             else:
                 self.variable(inner, var, below.get(key), within)
 
-    def _label(self, place: _Place, own: Container | None, children: Mapping[str, Var], below: Tree) -> str:
+    def _label(self, place: _Place, own: Composite | None, children: Mapping[str, Var], below: NestedSums) -> str:
         """What the keys are values of; empty if they are parts of names."""
-        known = self._siblings is not None and self._siblings.is_map(place.keys)
+        known = self._peers is not None and self._peers.is_map(place.keys)
         if isinstance(own, Registry) or (own is None and not known):
             return ""
         label: str = getattr(own, "label", "")
         if label:
             return label
-        containers = any(issubclass(type(each), Container) for each in children.values())
-        return "" if containers or any(isinstance(each, dict) for each in below.values()) else KEY
+        composites = any(issubclass(type(each), Composite) for each in children.values())
+        return "" if composites or any(isinstance(each, dict) for each in below.values()) else KEY
 
     def _kind(self, place: _Place, var: object) -> Kind:
         level = getattr(var, "gauge", None)
         if level is None:
-            level = self._siblings is not None and self._siblings.is_level(place.keys)
+            level = self._peers is not None and self._peers.is_level(place.keys)
         return "gauge" if level else "counter"
 
     def _call(self, place: _Place, var: Var) -> None:
@@ -172,7 +172,7 @@ class _Reading:
 
     def families(self, deadline: float, prefix: str) -> list[Family]:
         """All of them, with what the functions return."""
-        COLLECTOR.run(self._reader.jobs, deadline)
+        FUNCTIONS.run(self._reader.jobs, deadline)
         self._reader.combine(deadline)
         errors = self._reader.errors
         for place, kind, value in self._found:
@@ -201,7 +201,7 @@ class _Reading:
 
 
 def _number(var: Var | None, others: Any) -> float | None:
-    """The number under a key, of this process and its siblings; None for anything else."""
+    """The number under a key, of this process and its peers; None for anything else."""
     if var is None:
         return None if isinstance(others, dict) else number(others)
     return cast("float", summed(var.snapshot(), others)) if type(var) in (Int, Float) else None

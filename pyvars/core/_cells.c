@@ -192,9 +192,9 @@ static PyMemberDef cell_members[] = {
 
 /* What both kinds have, beside `add`, `set` and `value` of their own */
 #define CELL_METHODS \
-    {"bind", CALL(cell_bind), METH_FASTCALL, PyDoc_STR("Count in `words[index]` from now on.")}, \
-    {"unbind", CALL(cell_unbind), METH_NOARGS, PyDoc_STR("Private again, with the value that it has.")}, \
-    {"restart", CALL(cell_restart), METH_NOARGS, PyDoc_STR("Private again, from zero.")}, \
+    {"_bind", CALL(cell_bind), METH_FASTCALL, PyDoc_STR("Count in `words[index]` from now on.")}, \
+    {"_unbind", CALL(cell_unbind), METH_NOARGS, PyDoc_STR("Private again, with the value that it has.")}, \
+    {"_restart", CALL(cell_restart), METH_NOARGS, PyDoc_STR("Private again, from zero.")}, \
     {NULL}
 #define CELL_GETTERS(value) \
     {"value", (getter)(value), NULL, PyDoc_STR("The number now. Read-only: count with `add`, or `set` it."), NULL}, \
@@ -786,13 +786,13 @@ done:
    `add` takes 24 instead of 32 ns. So the classes that programs count with have methods of their own. Cells are also
    not followed by the collector, as the instances of a class statement are, at 16 bytes each: they refer to nothing. */
 static PyObject *
-leaf(PyObject *Py_UNUSED(self), PyObject *class)
+fast_methods(PyObject *Py_UNUSED(self), PyObject *class)
 {
     PyTypeObject *type = (PyTypeObject *)class;
     if (!PyType_Check(class) ||
         (type->tp_new != integer_new && type->tp_new != real_new && type->tp_new != counts_new &&
          type->tp_new != buckets_new)) {
-        PyErr_SetString(PyExc_TypeError, "leaf() takes a class of cells, counts or buckets");
+        PyErr_SetString(PyExc_TypeError, "fast_methods() takes a class of cells, counts or buckets");
         return NULL;
     }
     if (type->tp_new == counts_new || type->tp_new == buckets_new) {
@@ -844,7 +844,7 @@ module_exec(PyObject *module)
 }
 
 static PyMethodDef module_methods[] = {
-    {"leaf", leaf, METH_O, PyDoc_STR("leaf($module, class, /)\n--\n\nThe class as it is called the fastest.")},
+    {"fast_methods", fast_methods, METH_O, PyDoc_STR("fast_methods($module, class, /)\n--\n\nThe class as it is called the fastest.")},
     {"join", join, METH_VARARGS,
      PyDoc_STR("join($module, heads, ends, values, encode, /)\n--\n\nA page: each head, and its value.")},
     {NULL},

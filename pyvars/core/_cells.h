@@ -1,6 +1,6 @@
 /* What a cell is and how it counts: for the methods of cells (_cells.c), and for what counts a request (_traffic.c).
 
-A number is 8 bytes, in the cell itself or in a word of memory that is shared with sibling processes: the cell holds a
+A number is 8 bytes, in the cell itself or in a word of memory that is shared with peer processes: the cell holds a
 pointer to it, and counts where that points. It is changed by C11 atomics alone, with a compare-and-swap loop, so it is
 exact without the GIL, and nothing can be interrupted: no lock is held, no Python code runs and nothing is allocated
 between reading a number and writing the next. Readers in other processes see the old number or the new one.

@@ -1,4 +1,4 @@
-"""Where a number lives: private memory of this process, and a word of memory shared with its sibling workers if bound.
+"""Where a number lives: private memory of this process, and a word of memory shared with its peer workers if bound.
 
 There are two kinds of cells, which say and do the same. Those in C (_cells.c) are five times as fast, and are what this
 module exports where that was built; those in Python are here. PYVARS_NATIVE=0 in the environment takes these.
@@ -34,7 +34,7 @@ __all__ = (
     "exact_int",
     "lock",
     "native",
-    "leaf",
+    "fast_methods",
 )
 
 Words: TypeAlias = "memoryview[Any]"
@@ -74,7 +74,7 @@ class NumberCell(Cell):
     if not TYPE_CHECKING:  # each has a place for these
         __slots__ = ()
 
-    code: ClassVar[Literal["q", "d"]]
+    _code: ClassVar[Literal["q", "d"]]
     """What the word holds, in the letters of the struct module."""
     gauge: bool
     """Whether it is a level, not a count."""
@@ -83,11 +83,11 @@ class NumberCell(Cell):
 
     if TYPE_CHECKING:
 
-        def bind(self, words: Words, index: int) -> None: ...  # noqa: D102
+        def _bind(self, words: Words, index: int) -> None: ...
 
-        def unbind(self) -> None: ...  # noqa: D102
+        def _unbind(self) -> None: ...
 
-        def restart(self) -> None: ...  # noqa: D102
+        def _restart(self) -> None: ...
 
 
 class PythonCell(NumberCell):
@@ -95,19 +95,19 @@ class PythonCell(NumberCell):
 
     __slots__ = ("_index", "_value", "_words", "gauge")
 
-    def bind(self, words: Words, index: int) -> None:
+    def _bind(self, words: Words, index: int) -> None:
         """From now on `words[index]` is what the value is. The word must be this cell's alone."""
         with lock:
             words[index] = self._value
             self._words, self._index = words, index
 
-    def unbind(self) -> None:
+    def _unbind(self) -> None:
         """Private again, with the value that it has."""
         self._words = None
 
-    def restart(self) -> None:
+    def _restart(self) -> None:
         """Private again, from zero: what a forked child does with numbers that its parent goes on to show."""
-        zero = 0 if self.code == "q" else 0.0
+        zero = 0 if self._code == "q" else 0.0
         with lock:
             self._words = None
             self._value = zero
@@ -118,7 +118,7 @@ class IntCell(PythonCell):
 
     __slots__ = ()
 
-    code: ClassVar[Literal["q", "d"]] = "q"
+    _code: ClassVar[Literal["q", "d"]] = "q"
 
     def __init__(self, value: SupportsIndex = 0, *, gauge: bool = False) -> None:
         self._words = None
@@ -170,7 +170,7 @@ class FloatCell(PythonCell):
 
     __slots__ = ()
 
-    code: ClassVar[Literal["q", "d"]] = "d"
+    _code: ClassVar[Literal["q", "d"]] = "d"
 
     def __init__(self, value: SupportsFloat | SupportsIndex = 0.0, *, gauge: bool = False) -> None:
         self._words = None
@@ -241,7 +241,7 @@ def exact_float(value: SupportsFloat | SupportsIndex) -> float:
 C = TypeVar("C")
 
 
-def leaf(kind: C) -> C:
+def fast_methods(kind: C) -> C:
     """Decorates the classes that programs count with: those in C are given what makes them the fastest."""
     return kind
 
@@ -254,20 +254,20 @@ if not TYPE_CHECKING and os.environ.get("PYVARS_NATIVE") != "0":
         from pyvars.core import _cells
 
         native = True
-        leaf = _cells.leaf
+        fast_methods = _cells.fast_methods
 
-        @leaf
+        @fast_methods
         class IntCell(_cells.IntCell, NumberCell):
             """A signed 64-bit integer."""
 
             __slots__ = ()
 
-            code = "q"
+            _code = "q"
 
-        @leaf
+        @fast_methods
         class FloatCell(_cells.FloatCell, NumberCell):
             """A 64-bit floating point number."""
 
             __slots__ = ()
 
-            code = "d"
+            _code = "d"

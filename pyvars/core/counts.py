@@ -67,12 +67,12 @@ class Counts:
             else:
                 cell = cells[key]
                 value = cell._value + number
-                put = cell.code == "q" and new.code == "d"
+                put = cell._code == "q" and new._code == "d"
                 if put:
                     new._value = value
                     new.gauge = cell.gauge
                     cells[key] = new
-                elif cell.code == "d" or INT64_MIN <= value <= INT64_MAX:
+                elif cell._code == "d" or INT64_MIN <= value <= INT64_MAX:
                     cell._value = value
                     if cell._words is not None:
                         cell._words[cell._index] = value

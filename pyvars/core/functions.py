@@ -49,11 +49,11 @@ class Func(Variable):
         self.combine = combine
 
     @property
-    def inline(self) -> bool:
+    def _inline(self) -> bool:
         """False: it is code of the program's."""
         return False
 
-    def combined(self, values: Sequence[object]) -> object:
+    def _combined(self, values: Sequence[object]) -> object:
         """The sum, maximum or minimum of those that are numbers, or of the numbers in those that are dicts, by key."""
         return values[0] if self.combine is None else _combined(_COMBINE[self.combine], values)
 

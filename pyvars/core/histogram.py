@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from typing import cast
 
 from pyvars.core.buckets import BOUNDS, SUM, Buckets, summary, summary_of
-from pyvars.core.cells import IntCell, leaf
+from pyvars.core.cells import IntCell, fast_methods
 from pyvars.core.spans import Span
-from pyvars.core.variables import Container, Float, Int, Var
+from pyvars.core.variables import Composite, Float, Int, Var
 
 __all__ = ("Histogram",)
 
 
-@leaf
-class Histogram(Buckets, Container):
+@fast_methods
+class Histogram(Buckets, Composite):
     """A distribution of numbers from 0 on, such as seconds that requests took.
 
         checkout = publish("checkout_seconds", Histogram(), unit="seconds")
@@ -29,14 +29,14 @@ class Histogram(Buckets, Container):
     does.
     """
 
-    __slots__ = ("_total", "watcher")
+    __slots__ = ("_on_change", "_total")
 
     kind = "histogram"
 
     def __init__(self) -> None:
         self._total = Float()
         Buckets.__init__(self, self._total)
-        Container.__init__(self)
+        Composite.__init__(self)
 
     def time(self) -> Span:
         """Observe the seconds that a block takes, or each call of a function: `with` it, or decorate with it.
@@ -70,14 +70,14 @@ class Histogram(Buckets, Container):
         new = Int()
         cell = self._put(n, new)
         if cell is new:
-            self.changed(str(n), None)
+            self._changed(str(n), None)
         return cell
 
-    def children(self) -> Mapping[str, Var]:
+    def _children(self) -> Mapping[str, Var]:
         """The cells: the sum, and each bucket that was needed under its number."""
         return {SUM: self._total, **{str(n): cast("Int", cell) for n, cell in self._known().items()}}
 
-    def merged(self, members: Mapping[str, object]) -> dict[str, object]:
+    def _merged(self, members: Mapping[str, object]) -> dict[str, object]:
         """What the page shows of the numbers under these keys."""
         return summary_of({key: number for key, number in members.items() if isinstance(number, int | float)})
 

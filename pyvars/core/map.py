@@ -3,10 +3,10 @@
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import SupportsFloat, SupportsIndex, cast
 
-from pyvars.core.cells import INT64_MAX, INT64_MIN, Cell, exact_float, exact_int, leaf
+from pyvars.core.cells import INT64_MAX, INT64_MIN, Cell, exact_float, exact_int, fast_methods
 from pyvars.core.counts import OTHER, Counts
 from pyvars.core.functions import variable
-from pyvars.core.variables import Container, Float, Int, Var
+from pyvars.core.variables import Composite, Float, Int, Var
 from pyvars.errors import UnknownNameError
 
 __all__ = ("OTHER", "Map")
@@ -14,8 +14,8 @@ __all__ = ("OTHER", "Map")
 MAX_KEY_BYTES = 255
 
 
-@leaf
-class Map(Counts, Container, Mapping[str, object]):
+@fast_methods
+class Map(Counts, Composite, Mapping[str, object]):
     """Variables by key, such as orders by state. A read-only Mapping of plain values that is changed by its own verbs.
 
     It holds at most `max_keys` counted keys. What is counted under further ones, and under a key that no reader could
@@ -33,7 +33,7 @@ class Map(Counts, Container, Mapping[str, object]):
             underscores, or one that readers keep for themselves: `le`, `quantile`, and what begins with `__`.
     """
 
-    __slots__ = ("_vars", "label", "max_keys", "watcher")
+    __slots__ = ("_on_change", "_vars", "label", "max_keys")
 
     kind = "map"
 
@@ -49,7 +49,7 @@ class Map(Counts, Container, Mapping[str, object]):
         if label != "":
             _check_label(label)
         Counts.__init__(self, max_keys)
-        Container.__init__(self)
+        Composite.__init__(self)
         self.max_keys = max_keys
         self.label = label
         self._vars: dict[str, Var] = {}  # what was set and is no number
@@ -65,7 +65,7 @@ class Map(Counts, Container, Mapping[str, object]):
         put = self._place(key, Int(number) if isinstance(number, int) else Float(number))
         if put is not None:
             key, before = put
-            self.changed(key, cast("Int | None", before))
+            self._changed(key, cast("Int | None", before))
 
     def _number(self, key: str, delta: SupportsFloat | SupportsIndex) -> int | float:
         # What counts as a float already takes an integer of any size that a float takes.
@@ -90,28 +90,28 @@ class Map(Counts, Container, Mapping[str, object]):
         key = _key(key)
         if not _fits(key):
             raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes of UTF-8, got {key[:40]!r}")
-        held, before = variable(var, f"set({key!r}, "), self.child(key)
+        held, before = variable(var, f"set({key!r}, "), self._child(key)
         if type(held) is Int or type(held) is Float:  # a subclass may have another `add` or `snapshot`
             self._put(key, held)
             self._vars.pop(key, None)
         else:
             self._vars[key] = held
             self._put(key, None)
-        self.changed(key, before)
+        self._changed(key, before)
 
     def delete(self, key: str) -> None:
         """Take `key` away with what it holds. An unknown key is no error."""
         key = _key(key)
-        before = self.child(key)
+        before = self._child(key)
         self._put(key, None)
         self._vars.pop(key, None)
-        self.changed(key, before)
+        self._changed(key, before)
 
     def clear(self) -> None:
         """Take every key away."""
         cells = self._clear(self.max_keys)
         held, self._vars = self._vars, {}
-        self.changed(None, {**cells, **held})
+        self._changed(None, {**cells, **held})
 
     def var(self, key: str) -> Var:
         """The variable under `key`, live. An Int under a key that later meets a float is replaced by a Float.
@@ -125,19 +125,19 @@ class Map(Counts, Container, Mapping[str, object]):
         raise UnknownNameError(f"the Map holds no key {key!r}")
 
     @property
-    def inline(self) -> bool:
+    def _inline(self) -> bool:
         """Whether it holds numbers only."""
         return not self._vars
 
-    def children(self) -> Mapping[str, Var]:
+    def _children(self) -> Mapping[str, Var]:
         """The variables it holds, by key, in no order."""
         return {**self._cells.copy(), **self._vars.copy()}
 
-    def child(self, key: str) -> Var | None:
+    def _child(self, key: str) -> Var | None:
         """The variable under `key`, or None."""
         return self._vars.get(key) or self._cells.get(key)
 
-    def merged(self, members: Mapping[str, object]) -> dict[str, object]:
+    def _merged(self, members: Mapping[str, object]) -> dict[str, object]:
         """The members within the bound: of too many keys the last ones in order count together."""
         numbers = [key for key in sorted(members) if key != OTHER and isinstance(members[key], int | float)]
         rest, surplus = members.get(OTHER, 0), numbers[self.max_keys :]
@@ -150,7 +150,7 @@ class Map(Counts, Container, Mapping[str, object]):
 
     def snapshot(self) -> dict[str, object]:
         """The plain values by key, sorted. Raises what a function set under a key raises."""
-        return {key: _plain(var) for key, var in sorted(self.children().items())}
+        return {key: _plain(var) for key, var in sorted(self._children().items())}
 
     def __getitem__(self, key: str) -> object:
         return _plain(self.var(key))
@@ -159,7 +159,7 @@ class Map(Counts, Container, Mapping[str, object]):
         return key in self._cells or key in self._vars
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self.children()))
+        return iter(sorted(self._children()))
 
     def __len__(self) -> int:
         return len(self._cells) + len(self._vars)
@@ -182,7 +182,7 @@ class Map(Counts, Container, Mapping[str, object]):
         return id(self)
 
     def __repr__(self) -> str:
-        return f"Map({dict(sorted(self.children().items()))!r})"
+        return f"Map({dict(sorted(self._children().items()))!r})"
 
 
 def _plain(var: Var) -> object:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Never, TypeVar, overload
 
 from pyvars.core.cells import lock
 from pyvars.core.functions import Combine, Func, variable
-from pyvars.core.variables import Container, Var
+from pyvars.core.variables import Composite, Var
 from pyvars.errors import DuplicateNameError, PyvarsWarning, UnknownNameError
 
 __all__ = ("MISSING", "Metadata", "Registry")
@@ -30,7 +30,7 @@ class Metadata(NamedTuple):
     """The unit, such as bytes, seconds or eur; empty when nothing was said."""
 
 
-class Registry(Container, Mapping[str, Var]):
+class Registry(Composite, Mapping[str, Var]):
     """Variables by name. It is a variable itself, so registries nest.
 
     A read-only Mapping that is changed by `publish` and `delete`. Iteration is over the names of that moment, sorted
@@ -47,9 +47,9 @@ class Registry(Container, Mapping[str, Var]):
         self._vars: dict[str, Var] = {}
         self._metadata: dict[str, Metadata] = {}
         self._prefixes: dict[str, int] = {}  # how many names have "a" and "a.b" before a dot, as "a.b.c" has
-        self.version = object()
+        self._version = object()
 
-    version: object
+    _version: object
     """A token that is replaced after each publish and delete: readers keep what they derived while it is the same."""
 
     @overload
@@ -142,8 +142,8 @@ class Registry(Container, Mapping[str, Var]):
             self._prefixes[prefix] = self._prefixes.get(prefix, 0) + 1
         if metadata != Metadata():
             self._metadata[name] = metadata
-        self.version = object()
-        self.changed(name, None)
+        self._version = object()
+        self._changed(name, None)
         return var
 
     def _warn(self, name: str) -> None:
@@ -169,8 +169,8 @@ class Registry(Container, Mapping[str, Var]):
                 self._prefixes[prefix] = left
             else:
                 self._prefixes.pop(prefix, None)
-        self.version = object()
-        self.changed(name, before)
+        self._version = object()
+        self._changed(name, before)
 
     def metadata(self, name: str) -> Metadata:
         """What was said of the variable when it was published.
@@ -182,15 +182,15 @@ class Registry(Container, Mapping[str, Var]):
         return self._metadata.get(name, Metadata())
 
     @property
-    def inline(self) -> bool:
+    def _inline(self) -> bool:
         """False: what it holds is read one by one."""
         return False
 
-    def children(self) -> Mapping[str, Var]:
+    def _children(self) -> Mapping[str, Var]:
         """The variables by name, in no order."""
         return self._vars.copy()
 
-    def child(self, key: str) -> Var | None:
+    def _child(self, key: str) -> Var | None:
         """The variable published as `key`, or None."""
         return self._vars.get(key)
 

@@ -12,10 +12,10 @@ from typing import (
     TypeAlias,
 )
 
-from pyvars.core.cells import Cell, FloatCell, IntCell, leaf, lock
+from pyvars.core.cells import Cell, FloatCell, IntCell, fast_methods, lock
 from pyvars.core.spans import Span
 
-__all__ = ("Container", "Float", "Int", "String", "Var", "Variable", "Watcher", "is_own", "printable")
+__all__ = ("Composite", "Float", "Int", "String", "Var", "Variable", "OnChange", "is_pyvars_code", "printable")
 
 MAX_STRING_BYTES = 64 * 1024
 
@@ -44,15 +44,15 @@ class Variable:
         def snapshot(self) -> object: ...  # noqa: D102
 
     @property
-    def inline(self) -> bool:
+    def _inline(self) -> bool:
         """Whether `snapshot()` runs no code of the program's, so that it neither raises nor blocks."""
         return True
 
-    def children(self) -> Mapping[str, Var] | None:
-        """The variables it holds, by key; None when it is a leaf."""
+    def _children(self) -> Mapping[str, Var] | None:
+        """The variables it holds, by key; None when it is a fast_methods."""
         return None
 
-    def combined(self, values: Sequence[object]) -> object:
+    def _combined(self, values: Sequence[object]) -> object:
         """What the values of several workers are together; the first is the one of the worker that answers.
 
         Numbers that live in cells are summed before; for anything else the worker that answers stands for all.
@@ -60,51 +60,53 @@ class Variable:
         return values[0]
 
 
-Watcher: TypeAlias = Callable[[str | None, Var | Mapping[str, Var] | None], None]
+OnChange: TypeAlias = Callable[[str | None, Var | Mapping[str, Var] | None], None]
 
 
-class Container(Variable):
+class Composite(Variable):
     """A variable that holds others by key, and says so when one is put, replaced or taken away."""
 
-    if not TYPE_CHECKING:  # each has a place for `watcher`
+    if not TYPE_CHECKING:  # each has a place for `_on_change`
         __slots__ = ()
 
-    watcher: Watcher | None
+    _on_change: OnChange | None
     """Called after each such change with the key and what stood there before, or with None and all there was before.
 
     Must neither raise nor block.
     """
 
     def __init__(self) -> None:
-        self.watcher = None
+        self._on_change = None
 
-    def child(self, key: str) -> Var | None:
+    def _child(self, key: str) -> Var | None:
         """The variable under `key`, or None."""
-        return (self.children() or {}).get(key)
+        return (self._children() or {}).get(key)
 
-    def merged(self, members: Mapping[str, object]) -> Mapping[str, object]:
+    def _merged(self, members: Mapping[str, object]) -> Mapping[str, object]:
         """What the page shows, given what is shown under each key; of several workers, that is their sum."""
         return members
 
-    def changed(self, key: str | None, before: Var | Mapping[str, Var] | None) -> None:
+    def _changed(self, key: str | None, before: Var | Mapping[str, Var] | None) -> None:
         """Say that `key` holds something else than before."""
-        if self.watcher is not None:
-            self.watcher(key, before)
+        if self._on_change is not None:
+            self._on_change(key, before)
 
 
 @lru_cache(maxsize=1024)
-def is_own(kind: type) -> bool:
+def is_pyvars_code(kind: type) -> bool:
     """Whether reading a variable of this class runs code of pyvars only: a subclass may say something else."""
     if not issubclass(kind, Variable):
         return False
-    owners = (next(each for each in kind.__mro__ if name in vars(each)) for name in _SAID if hasattr(kind, name))
+    owners = (
+        next(each for each in kind.__mro__ if name in vars(each)) for name in _READ_METHODS if hasattr(kind, name)
+    )
     return all(owner.__module__.partition(".")[0] == "pyvars" for owner in owners)
 
 
-_SAID = ("snapshot", "inline", "children", "combined", "merged")
+_READ_METHODS = ("snapshot", "_inline", "_children", "_combined", "_merged")
 
 
-@leaf
+@fast_methods
 class Int(IntCell, Variable):
     """A signed 64-bit integer: a count, or with `gauge=True` a level that rises and falls.
 
@@ -140,7 +142,7 @@ class Int(IntCell, Variable):
         return f"Int({self._value}{', gauge=True' if self.gauge else ''})"
 
 
-@leaf
+@fast_methods
 class Float(FloatCell, Variable):
     """A 64-bit float: a sum, or with `gauge=True` a level that rises and falls. Thread-safe as Int is.
 

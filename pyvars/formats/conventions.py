@@ -137,7 +137,7 @@ CONVENTIONS: Final[dict[str, tuple[_Named, ...]]] = {
 
 
 def conventional(target: str, figures: object) -> list[Family]:
-    """The families of a built-in, given its figures. What is no number there, as a sibling's may be, has none."""
+    """The families of a built-in, given its figures. What is no number there, as a peer's may be, has none."""
     row: Row = cast("Row", figures) if isinstance(figures, dict) else {}
     families: list[Family] = []
     for named in CONVENTIONS.get(target, ()):

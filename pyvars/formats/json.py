@@ -25,7 +25,7 @@ __all__ = (
     "distinct",
     "document",
     "encode",
-    "encode_foreign",
+    "encode_user_value",
     "member",
     "parsed",
     "plain",
@@ -138,16 +138,16 @@ def encode(data: object) -> Fragment:
     """Data of pyvars' own as a compact Fragment: at once, and if that fails (invalid text in a key), by a copy.
 
     Raises:
-        NotJSONError, TooLargeError: as `encode_foreign`.
+        NotJSONError, TooLargeError: as `encode_user_value`.
     """
     try:
         text = orjson.dumps(data)
     except TypeError:
-        return encode_foreign(data)
+        return encode_user_value(data)
     return _bounded(text)
 
 
-def encode_foreign(data: object) -> Fragment:
+def encode_user_value(data: object) -> Fragment:
     """Any data of the program's as a compact Fragment.
 
     NaN and the infinities are null; keys that are numbers, dates or None are their text; a lone surrogate is U+FFFD; an

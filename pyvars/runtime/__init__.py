@@ -1,6 +1,6 @@
 """The built-in variables: figures of the interpreter and of the process, one file each.
 
-`BUILTINS` is the only table. An entry is a name and an import string until the variable is first read or a carrier is
+`BUILTINS` is the only table. An entry is a name and an import string until the variable is first read or an integration is
 made, so an unread figure costs nothing and `import pyvars` brings in none of their modules.
 """
 
@@ -16,7 +16,7 @@ from pyvars.core.registry import Registry
 if TYPE_CHECKING:
     from pyvars.runtime.combine import Row
 
-__all__ = ("BUILTINS", "Builtin", "install", "kept", "start", "vitals", "without_names")
+__all__ = ("BUILTINS", "Builtin", "install", "kept", "start", "runtime_figures", "without_names")
 
 BUILTINS: Final = {
     "asyncio": "pyvars.runtime.event_loop:EventLoop",
@@ -63,7 +63,7 @@ class Builtin(Func):
         self.shared = self._load
 
     @property
-    def inline(self) -> bool:
+    def _inline(self) -> bool:
         """True: it is no code of the program's, it bounds its own cost, and it does not raise."""
         return True
 
@@ -84,7 +84,7 @@ class Builtin(Func):
         """The import string of its class."""
         return self._target
 
-    def combined(self, values: Sequence[object]) -> object:
+    def _combined(self, values: Sequence[object]) -> object:
         """What the figures of several workers are together."""
         rows = [cast("Row", value) for value in values if isinstance(value, dict)]
         return _combined(self._target, rows) if len(rows) > 1 else values[0]
@@ -110,7 +110,7 @@ def _combined(target: str, rows: "Sequence[Row]") -> object:
     return rows[0] if combined is None else combined(rows)
 
 
-def vitals() -> dict[str, object]:
+def runtime_figures() -> dict[str, object]:
     """The figures of this process that the page has of all workers together, by import string.
 
     The values are the same objects for as long as they say the same.

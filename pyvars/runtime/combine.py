@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ("Row", "largest", "number", "numbers", "total", "totals")
 
 Row = Mapping[str, Any]
-"""The figures of one worker. Those of a sibling may hold anything."""
+"""The figures of one worker. Those of a peer may hold anything."""
 
 
 def number(row: Row, key: str) -> float:

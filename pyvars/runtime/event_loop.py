@@ -1,6 +1,6 @@
 """`asyncio`: the event loops of the program. Sources: asyncio.all_tasks; a callback sent through the loop.
 
-A loop is known once an ASGI carrier has run on it, or once `serve()` was called on it. asyncio itself is not imported
+A loop is known once an ASGI integration has run on it, or once `serve()` was called on it. asyncio itself is not imported
 here before that.
 """
 
@@ -18,7 +18,7 @@ from pyvars.runtime.reading import Reading
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-__all__ = ("EventLoop", "watch")
+__all__ = ("EventLoop", "register_loop")
 
 
 class Lag:
@@ -53,7 +53,7 @@ class Lag:
 _known: tuple[Lag, ...] = ()  # replaced as a whole
 
 
-def watch() -> None:
+def register_loop() -> None:
     """Know the asyncio loop that runs in this thread, if one does. Cheap enough for each request of ours."""
     global _known
     try:

@@ -103,7 +103,7 @@ class GC:
         """`enabled` (gc.isenabled) and for each generation:
 
         collections, collected and uncollectable objects (gc.get_stats, since the process began); pause_total_ns and
-        pause_max_ns (since recording began with the first carrier); threshold (gc.get_threshold).
+        pause_max_ns (since recording began with the first integration); threshold (gc.get_threshold).
         """
         key = PAUSES.totals, gc.isenabled(), gc.get_threshold()
         if key != self._key:

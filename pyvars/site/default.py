@@ -1,4 +1,4 @@
-"""The composition root: which views there are, and what a carrier gets when it is told nothing.
+"""The composition root: which views there are, and what an integration gets when it is told nothing.
 
 `VIEWS`, `BESIDE`, `STATUS` and `OPEN` are the only tables. A further view is one class and one line in one of them.
 """
@@ -76,7 +76,7 @@ def served(registry: Registry | None) -> Registry:
     """The registry, or the default one, ready to be shown: by any worker with the numbers of all."""
     if registry is None:
         registry = pyvars.default_registry
-    start(registry)  # the first carrier sets the gc callbacks: from here on the pauses are recorded
+    start(registry)  # the first integration sets the gc callbacks: from here on the pauses are recorded
     share(registry, answer)
     return registry
 

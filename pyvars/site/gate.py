@@ -1,4 +1,4 @@
-"""The gate: path, access, method, view, in this order, for every request of every carrier."""
+"""The gate: path, access, method, view, in this order, for every request of every integration."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -99,7 +99,7 @@ class Site:
         if now - self._said.get(refusal, -60.0) >= 60.0:
             self._said[refusal] = now
             warn(
-                "a request for the variables was refused: %s. To allow it, give the carrier an access rule, such as"
+                "a request for the variables was refused: %s. To allow it, give the integration an access rule, such as"
                 " access=local() | token(...) of pyvars.access, or set PYVARS_TOKEN",
                 refusal,
             )

@@ -6,8 +6,8 @@ from pyvars.access.request import Request
 from pyvars.collect.series import read
 from pyvars.core.registry import Registry
 from pyvars.site.http import Response, respond_with, text
-from pyvars.site.views import in_a_place, prefixes_in
-from pyvars.workers import siblings
+from pyvars.site.views import in_a_slot, prefixes_in
+from pyvars.workers import peers
 
 __all__ = ("Metrics",)
 
@@ -22,7 +22,7 @@ class Metrics:
         self._registry = registry
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Always: formatting takes milliseconds, even where no function and no sibling is waited for."""
+        """Always: formatting takes milliseconds, even where no function and no peer is waited for."""
         return True
 
     def respond(self, request: Request, rest: str) -> Response:
@@ -33,11 +33,11 @@ class Metrics:
         prefixes = prefixes_in(request.query)
         if isinstance(prefixes, Response):
             return prefixes
-        return in_a_place(request, lambda: self._render(request, prefixes))
+        return in_a_slot(request, lambda: self._render(request, prefixes))
 
     def _render(self, request: Request, prefixes: tuple[str, ...]) -> Response:
         until = request.deadline
-        families = read(self._registry, prefixes, until, siblings(self._registry, until))
+        families = read(self._registry, prefixes, until, peers(self._registry, until))
         try:  # after reading: the first time it is imported, which takes the time that functions have
             from pyvars.formats.prometheus import exposition
         except ImportError:

@@ -10,7 +10,7 @@ from pyvars.formats.gostats import stats
 from pyvars.formats.json import document, parsed, value
 from pyvars.runtime.combine import Row
 from pyvars.site.http import Response, respond_with, text
-from pyvars.workers import Siblings, has_siblings, siblings
+from pyvars.workers import Peers, has_peers, peers
 
 __all__ = ("Stats",)
 
@@ -27,16 +27,16 @@ class Stats:
         self._registry = registry
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Whether siblings are waited for, or functions of the program that stand in place of ours."""
+        """Whether peers are waited for, or functions of the program that stand in place of ours."""
         found = (self._registry.get(name) for name in ("memstats", "threads"))
-        return has_siblings() or any(var is not None and runs_code(var) for var in found)
+        return has_peers() or any(var is not None and runs_code(var) for var in found)
 
     def respond(self, request: Request, rest: str) -> Response:
         """200 with JSON, indented if `?pp=1` asks for that; 404 if the registry holds no memstats, or none in time.
 
         In Go that parameter changes all later answers, too.
         """
-        others = siblings(self._registry, request.deadline)
+        others = peers(self._registry, request.deadline)
         memstats = self._read("memstats", request.deadline, others)
         if memstats is None:
             return text(404, "there are no memstats")
@@ -44,8 +44,8 @@ class Stats:
         pretty = not _PRETTY.isdisjoint(request.query.split("&"))
         return respond_with(200, document(found) if pretty else value(found), "application/json; charset=utf-8")
 
-    def _read(self, name: str, deadline: float, others: Siblings | None) -> Row | None:
-        """A variable as the page has it, contained and with what the siblings add; None if it holds no figures."""
+    def _read(self, name: str, deadline: float, others: Peers | None) -> Row | None:
+        """A variable as the page has it, contained and with what the peers add; None if it holds no figures."""
         var = self._registry.get(name)
         if var is None:
             return None

@@ -13,10 +13,10 @@ from pyvars.core import resources
 from pyvars.core.registry import Registry
 from pyvars.formats.json import Fragment, document, parsed, plain
 from pyvars.site.http import Response, respond_with, text
-from pyvars.workers import ask, has_siblings, live_pids, siblings, workers
+from pyvars.workers import ask, has_peers, live_pids, peers, workers
 from pyvars.workers.membership.peers import seconds_until
 
-__all__ = ("Index", "Vars", "Workers", "in_a_place", "prefixes_in")
+__all__ = ("Index", "Vars", "Workers", "in_a_slot", "prefixes_in")
 
 _JSON = "application/json; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
@@ -25,32 +25,32 @@ MAX_QUERY_BYTES = 4096
 MAX_NAMES = 64
 MAX_RENDERS = 2
 
-_places: SimpleQueue[int] = SimpleQueue()  # who renders holds one; a tenth of the cost of a threading.Semaphore
+_slots: SimpleQueue[int] = SimpleQueue()  # who renders holds one; a tenth of the cost of a threading.Semaphore
 
 
-def _renew_places() -> None:
-    """Make the places; after a fork those that other threads held are free."""
-    global _places
-    _places = SimpleQueue()
-    for place in range(MAX_RENDERS):
-        _places.put(place)
+def _renew_slots() -> None:
+    """Make the slots; after a fork those that other threads held are free."""
+    global _slots
+    _slots = SimpleQueue()
+    for slot in range(MAX_RENDERS):
+        _slots.put(slot)
 
 
-_renew_places()
-resources.hold(__name__, "places to render", in_child=_renew_places)
+_renew_slots()
+resources.hold(__name__, "slots to render", in_child=_renew_slots)
 
 
-def in_a_place(request: Request, render: Callable[[], Response]) -> Response:
-    """What `render` makes, once there is a place to do so; 503 if there is none in time."""
-    places = _places
+def in_a_slot(request: Request, render: Callable[[], Response]) -> Response:
+    """What `render` makes, once there is a slot to do so; 503 if there is none in time."""
+    slots = _slots
     try:
-        place = places.get(timeout=max(0.0, request.deadline - monotonic()))
+        slot = slots.get(timeout=max(0.0, request.deadline - monotonic()))
     except Empty:
         return text(503, "busy with other pages", more_headers=(("Retry-After", "1"),))
     try:
         return render()
     finally:
-        places.put(place)
+        slots.put(slot)
 
 
 def prefixes_in(query: str) -> tuple[str, ...] | Response:
@@ -75,9 +75,9 @@ class Vars:
         """Whether functions of the program are to run, or other pages are to be waited for."""
         if len(request.query) > MAX_QUERY_BYTES:
             return False
-        if _places.empty():
+        if _slots.empty():
             return True
-        if has_siblings() or "worker=" in request.query:
+        if has_peers() or "worker=" in request.query:
             return True
         if rest and rest != ERRORS:
             var = self._registry.get(rest)
@@ -85,7 +85,7 @@ class Vars:
         return self._pages.may_block(self._registry, _prefixes(request.query))
 
     def respond(self, request: Request, rest: str) -> Response:
-        """200 with JSON; 404 for the name of no variable; 400 for a query out of bounds; 503 if there is no place."""
+        """200 with JSON; 404 for the name of no variable; 400 for a query out of bounds; 503 if there is no slot."""
         prefixes = prefixes_in(request.query)
         if isinstance(prefixes, Response):
             return prefixes
@@ -93,12 +93,12 @@ class Vars:
         if worker and rest:
             return text(400, "?worker= goes with the whole page or ?name=, not with one variable")
         if worker:
-            return in_a_place(request, lambda: self._of_worker(worker, prefixes, request.deadline))
-        return in_a_place(request, lambda: self._of_all(rest, prefixes, request.deadline))
+            return in_a_slot(request, lambda: self._of_worker(worker, prefixes, request.deadline))
+        return in_a_slot(request, lambda: self._of_all(rest, prefixes, request.deadline))
 
     def _of_all(self, rest: str, prefixes: tuple[str, ...], until: float) -> Response:
         var = self._registry.get(rest) if rest else None
-        others = siblings(self._registry, until)
+        others = peers(self._registry, until)
         if rest == ERRORS:
             body = self._pages.render_errors(self._registry, until, others)
         elif not rest:
@@ -139,7 +139,7 @@ class Workers:
         pass
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Always: siblings are asked whether they answer."""
+        """Always: peers are asked whether they answer."""
         return True
 
     def respond(self, request: Request, rest: str) -> Response:
@@ -148,7 +148,7 @@ class Workers:
 
 
 def _checked(page: bytes) -> Fragment | None:
-    """A sibling's page, if that is what came."""
+    """A peer's page, if that is what came."""
     try:
         data = parsed(page)
         return Fragment(plain(cast("object", data))) if isinstance(data, dict) else None

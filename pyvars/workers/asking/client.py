@@ -1,4 +1,4 @@
-"""Asks siblings over their sockets: all at once, under one deadline, and nobody twice who has not answered yet."""
+"""Asks peers over their sockets: all at once, under one deadline, and nobody twice who has not answered yet."""
 
 import os
 import select
@@ -9,19 +9,19 @@ from time import monotonic
 
 from pyvars.core import resources
 from pyvars.formats.json import plain
-from pyvars.workers.asking.server import HEAD, Ask, reachable
+from pyvars.workers.asking.server import HEAD, Question, reachable
 from pyvars.workers.together.directory import socket_of
 
-__all__ = ("PATIENCE_SECONDS", "VITALS", "Asker")
+__all__ = ("FIGURES_TIMEOUT_SECONDS", "ASK_FIGURES", "WorkerClient")
 
-PATIENCE_SECONDS = 0.05
-"""So long a page waits for the runtime figures of siblings."""
-VITALS: Ask = {"ask": "vitals"}
+FIGURES_TIMEOUT_SECONDS = 0.05
+"""So long a page waits for the runtime figures of peers."""
+ASK_FIGURES: Question = {"ask": "figures"}
 MAX_ANSWER = 256 * 1024 * 1024
 
 
 class _Call:
-    """One question to one sibling, and what has come of the answer."""
+    """One question to one peer, and what has come of the answer."""
 
     __slots__ = ("asked", "connection", "data")
 
@@ -39,7 +39,7 @@ class _Call:
         except OSError:
             part = b""
         self.data += part
-        # A child that the sibling forked meanwhile may hold the connection open.
+        # A child that the peer forked meanwhile may hold the connection open.
         return not part or self.answer is not None or len(self.data) > MAX_ANSWER
 
     @property
@@ -53,11 +53,11 @@ class _Call:
     @property
     def late(self) -> bool:
         """Whether it was answered, but only after nobody waited for it any more."""
-        return len(self.data) >= HEAD.size and HEAD.unpack_from(self.data)[1] - self.asked > PATIENCE_SECONDS
+        return len(self.data) >= HEAD.size and HEAD.unpack_from(self.data)[1] - self.asked > FIGURES_TIMEOUT_SECONDS
 
 
-class Asker:
-    """Asks the siblings of this process. Thread-safe."""
+class WorkerClient:
+    """Asks the peers of this process. Thread-safe."""
 
     def __init__(self) -> None:
         self._silent: dict[str, _Call] = {}
@@ -68,8 +68,8 @@ class Asker:
         for name in list(self._silent):
             self._drop(name)
 
-    def ask(self, directory: str, siblings: Iterable[str], ask: Ask, deadline: float) -> dict[str, bytes]:
-        """The answers by the name of the sibling's segment; of who has not answered by the deadline there is none.
+    def ask(self, directory: str, peers: Iterable[str], ask: Question, deadline: float) -> dict[str, bytes]:
+        """The answers by the name of the peer's segment; of who has not answered by the deadline there is none.
 
         Who has not answered an earlier question yet, being stopped say, is not asked and not waited for. Several
         threads may ask.
@@ -77,7 +77,7 @@ class Asker:
         text = plain(ask) + b"\n"
         calls: dict[int, tuple[str, _Call]] = {}
         poll = select.poll()
-        names = set(siblings)
+        names = set(peers)
         for name in [name for name in list(self._silent) if name not in names]:  # it has died
             self._drop(name)
         for name in names:
@@ -110,7 +110,7 @@ class Asker:
         if not call.receive():
             return True
         self._drop(name)
-        again = _call(os.path.join(directory, socket_of(name)), plain(VITALS) + b"\n") if call.late else None
+        again = _call(os.path.join(directory, socket_of(name)), plain(ASK_FIGURES) + b"\n") if call.late else None
         if again is not None:
             self._silent[name] = again
         return again is not None

@@ -14,9 +14,9 @@ from typing import TypeAlias, cast
 from pyvars.core import resources
 from pyvars.formats.json import parsed
 
-__all__ = ("Answerer", "Ask", "reachable", "threads_run")
+__all__ = ("WorkerServer", "Question", "reachable", "threads_run")
 
-Ask: TypeAlias = "dict[str, object]"
+Question: TypeAlias = "dict[str, object]"
 """A question: `ask` is its kind, the rest belongs to the kind."""
 
 HEAD = struct.Struct("=Qd")
@@ -27,7 +27,7 @@ MAX_ASK = 64 * 1024
 TALK_SECONDS = 1.0
 ASK_SECONDS = 0.05
 MAX_AT_ONCE = 16
-_WATCH_SECONDS = 60.0
+_CHECK_SECONDS = 60.0
 _MAX_PATH = 100  # a socket's path has at most 107 bytes, man 7 unix
 
 
@@ -62,14 +62,14 @@ def reachable(path: str) -> Generator[str]:
         os.close(directory)
 
 
-class Answerer:
-    """A thread that answers the siblings on a unix socket in the group's directory.
+class WorkerServer:
+    """A thread that answers the peers on a unix socket in the group's directory.
 
     The thread is stopped before a fork, so that the child is no copy of a program with one thread more than the program
     made, and started again after it.
     """
 
-    def __init__(self, answer: Callable[[Ask], bytes]) -> None:
+    def __init__(self, answer: Callable[[Question], bytes]) -> None:
         self._answer = answer
         self._path = ""
         self._listener: socket.socket | None = None
@@ -87,7 +87,7 @@ class Answerer:
         self._wake = -1
         self._check: Callable[[], None] | None = None
         self._pause = 0.0
-        self._watch_until = 0.0
+        self._check_until = 0.0
         self._busy = threading.BoundedSemaphore(MAX_AT_ONCE)
 
     @property
@@ -104,10 +104,10 @@ class Answerer:
             self._listener = _listening(path)
             self.resume()
 
-    def watch(self, check: Callable[[], None]) -> None:
+    def call_for_a_minute(self, check: Callable[[], None]) -> None:
         """Call `check` again and again for a minute: soon at first, then once a second."""
         self.pause()
-        self._check, self._pause, self._watch_until = check, 0.01, monotonic() + _WATCH_SECONDS
+        self._check, self._pause, self._check_until = check, 0.01, monotonic() + _CHECK_SECONDS
         self.resume()
 
     def stop(self) -> None:
@@ -179,7 +179,7 @@ class Answerer:
             os.close(ended)
 
     def _timeout(self) -> float | None:
-        if self._check is None or monotonic() > self._watch_until:
+        if self._check is None or monotonic() > self._check_until:
             self._check = None
             return None
         self._pause = min(1.0, self._pause * 1.5)
@@ -193,7 +193,7 @@ class Answerer:
             connection.close()
             raise
         connection.settimeout(TALK_SECONDS)
-        if ask.get("ask") == "vitals":
+        if ask.get("ask") == "figures":
             self._answer_to(connection, ask)
         elif self._busy.acquire(blocking=False):
             try:
@@ -206,13 +206,13 @@ class Answerer:
         else:
             connection.close()
 
-    def _answer_in_thread(self, connection: socket.socket, ask: Ask) -> None:
+    def _answer_in_thread(self, connection: socket.socket, ask: Question) -> None:
         try:
             self._answer_to(connection, ask)
         finally:
             self._busy.release()
 
-    def _answer_to(self, connection: socket.socket, ask: Ask) -> None:
+    def _answer_to(self, connection: socket.socket, ask: Question) -> None:
         with connection, suppress(OSError):
             text = self._answer(ask)
             connection.sendall(HEAD.pack(len(text), monotonic()) + text)
@@ -230,7 +230,7 @@ def _listening(path: str) -> socket.socket:
     return listener
 
 
-def _received(connection: socket.socket) -> Ask:
+def _received(connection: socket.socket) -> Question:
     """The question: one line of JSON, which is sent at once."""
     text, until = b"", monotonic() + ASK_SECONDS
     while not text.endswith(b"\n"):
@@ -245,4 +245,4 @@ def _received(connection: socket.socket) -> Ask:
         raise ConnectionError("no question") from None
     if not isinstance(ask, dict):
         raise ConnectionError("no question")
-    return cast("Ask", ask)
+    return cast("Question", ask)

@@ -1,4 +1,4 @@
-"""What the siblings of this process add to a page."""
+"""What the peers of this process add to a page."""
 
 from collections.abc import Container, Sequence
 from functools import cached_property
@@ -7,37 +7,37 @@ from typing import Any, TypeAlias, cast
 
 from pyvars.formats.json import parsed
 from pyvars.runtime import kept
-from pyvars.workers.asking.server import Ask
+from pyvars.workers.asking.server import Question
 from pyvars.workers.membership.member import Member
-from pyvars.workers.numbers.group_reading import Family
+from pyvars.workers.numbers.group_reading import GroupReading
 from pyvars.workers.numbers.layout import Path
 from pyvars.workers.numbers.plan import Plan, Source, plan_for
 from pyvars.workers.numbers.sums import Addends, Sums, number, total
 
-__all__ = ("Distribution", "Siblings", "Tree", "seconds_until", "summed")
+__all__ = ("Distribution", "Peers", "NestedSums", "seconds_until", "summed")
 
 _MARGIN_SECONDS = 0.02
 
-Tree: TypeAlias = "dict[str, Any]"
-"""What is to be added by name, of a Map or registry by key: Addends, or another Tree."""
+NestedSums: TypeAlias = "dict[str, Any]"
+"""What is to be added by name, of a Map or registry by key: Addends, or another NestedSums."""
 
 
 class Distribution(dict[str, Any]):
-    """The Tree of a Histogram."""
+    """The NestedSums of a Histogram."""
 
 
-class Siblings:
-    """The siblings at the moment of a page, for the registry that is `root` in all of them."""
+class Peers:
+    """The peers at the moment of a page, for the registry that is `registry_key` in all of them."""
 
-    def __init__(self, member: Member, family: Family, root: str, own: Source) -> None:
+    def __init__(self, member: Member, reading: GroupReading, registry_key: str, own: Source) -> None:
         self._member = member
-        self._family = family
-        self._root = root
+        self._reading = reading
+        self._registry_key = registry_key
         self._own = own.layout
-        live = [Source(peer.layout, peer.ints, peer.floats, True) for peer in family.live]
-        ended = [peer for peer in family.peers if not peer.alive] + ([family.retired] if family.retired else [])
+        live = [Source(peer.layout, peer.ints, peer.floats, True) for peer in reading.live]
+        ended = [peer for peer in reading.peers if not peer.alive] + ([reading.retired] if reading.retired else [])
         sources = [own, *live, *(Source(peer.layout, peer.ints, peer.floats, False) for peer in ended)]
-        self.plan: Plan = plan_for(root, sources)
+        self.plan: Plan = plan_for(registry_key, sources)
         self.sums: list[float] = self.plan.sums(sources)
         """The sums over all workers, this one too, in the order of the plan."""
 
@@ -47,14 +47,14 @@ class Siblings:
         return bool(self._member.error)
 
     @cached_property
-    def _tree(self) -> Tree:
-        layouts = [self._own, *(peer.layout for peer in self._family.live)]
+    def _nested(self) -> NestedSums:
+        layouts = [self._own, *(peer.layout for peer in self._reading.live)]
         histograms = {path for layout in layouts for path in layout.histograms}
-        return _tree(total(self._family.peers, self._family.retired, self._own), self._root, histograms)
+        return _nested(total(self._reading.peers, self._reading.retired, self._own), self._registry_key, histograms)
 
     def others(self, name: str) -> object:
-        """What the siblings without this process have under a name: Addends, or a Tree of them; None if nothing."""
-        return self._tree.get(name) if self.has(name) else None
+        """What the peers without this process have under a name: Addends, or a NestedSums of them; None if nothing."""
+        return self._nested.get(name) if self.has(name) else None
 
     def has(self, name: str) -> bool:
         """Whether any worker has numbers under the name."""
@@ -63,18 +63,18 @@ class Siblings:
     @cached_property
     def _levels(self) -> set[Path]:
         found: set[Path] = set()
-        for peer in self._family.live:
+        for peer in self._reading.live:
             numbers = zip((peer.layout.ints, peer.layout.floats), peer.layout.counts, strict=True)
             found.update(*({*each.paths}.difference(counts.paths) for each, counts in numbers))
         return found
 
     def is_level(self, path: Path) -> bool:
-        """Whether a sibling has a level (`gauge=True`) at the path: its name, and the keys below."""
-        return (self._root, *path) in self._levels
+        """Whether a peer has a level (`gauge=True`) at the path: its name, and the keys below."""
+        return (self._registry_key, *path) in self._levels
 
     def is_map(self, path: Path) -> bool:
-        """Whether a sibling has a Map there."""
-        return any((self._root, *path) in peer.layout.maps for peer in self._family.live)
+        """Whether a peer has a Map there."""
+        return any((self._registry_key, *path) in peer.layout.maps for peer in self._reading.live)
 
     @property
     def names(self) -> set[str]:
@@ -83,25 +83,30 @@ class Siblings:
 
     def rows(self, target: str) -> list[object]:
         """The figures that this process, each of them, and those that have ended, have for a built-in."""
-        own = self._member.own.vitals(target) if self._member.own is not None else None
-        others = [peer.vitals[target] for peer in self._family.live if target in peer.vitals]
+        own = self._member.own.figures(target) if self._member.own is not None else None
+        others = [peer.figures[target] for peer in self._reading.live if target in peer.figures]
         ended = [self._ended[target]] if target in self._ended else []
         return [own, *others, *ended] if own is not None else []
 
     @cached_property
     def _ended(self) -> dict[str, object]:
         """What stays of the figures of those that have ended."""
-        dead = [peer.vitals for peer in self._family.peers if not peer.alive]
-        retired = [self._family.retired.vitals] if self._family.retired else []
+        dead = [peer.figures for peer in self._reading.peers if not peer.alive]
+        retired = [self._reading.retired.figures] if self._reading.retired else []
         try:
             return kept([*retired, *dead]) if dead else {**retired[0]} if retired else {}
         except Exception:  # they were written by processes that are dead, and may be anything
             return {}
 
     def values(self, names: Sequence[str], deadline: float) -> tuple[dict[str, list[object]], list[int]]:
-        """The values that functions have in live siblings, by name; and the pids of who did not answer."""
-        ask: Ask = {"ask": "values", "root": self._root, "names": names, "seconds": seconds_until(deadline)}
-        answers = self._member.ask(ask, deadline, [peer.pid for peer in self._family.live])
+        """The values that functions have in live peers, by name; and the pids of who did not answer."""
+        ask: Question = {
+            "ask": "values",
+            "registry": self._registry_key,
+            "names": names,
+            "seconds": seconds_until(deadline),
+        }
+        answers = self._member.ask(ask, deadline, [peer.pid for peer in self._reading.live])
         values: dict[str, list[object]] = {name: [] for name in names}
         missing: list[int] = []
         for pid, answer in answers.items():
@@ -120,7 +125,7 @@ class Siblings:
 
 
 def seconds_until(deadline: float) -> float:
-    """How long a sibling has for its answer, which is to be here by the deadline."""
+    """How long a peer has for its answer, which is to be here by the deadline."""
     return max(0.0, deadline - monotonic() - _MARGIN_SECONDS)
 
 
@@ -131,27 +136,27 @@ def _parsed(text: bytes) -> object:
         return None
 
 
-def _tree(sums: Sums, root: str, histograms: Container[Path]) -> Tree:
-    tree: Tree = {}
+def _nested(sums: Sums, registry_key: str, histograms: Container[Path]) -> NestedSums:
+    tree: NestedSums = {}
     for path, addends in sums.items():
-        if path[0] != root:
+        if path[0] != registry_key:
             continue
         if len(path) == 2:
             tree[path[1]] = addends
             continue
-        branch: Tree = tree
+        branch: NestedSums = tree
         for depth, key in enumerate(path[1:-1], 2):
             below = branch.get(key)
             if not isinstance(below, dict):  # two workers with different kinds under one name: the deeper is shown
-                new: Tree = Distribution() if path[:depth] in histograms else {}
+                new: NestedSums = Distribution() if path[:depth] in histograms else {}
                 below = branch[key] = new
-            branch = cast("Tree", below)
+            branch = cast("NestedSums", below)
         branch[path[-1]] = addends
     return tree
 
 
 def summed(own: object, others: object) -> object:
-    """A number of this process and those of its siblings; what they have is ignored if it is none."""
+    """A number of this process and those of its peers; what they have is ignored if it is none."""
     if isinstance(own, int | float) and isinstance(others, int | tuple):
         return number(own, cast("Addends", others))
     return own

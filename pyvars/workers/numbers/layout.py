@@ -6,9 +6,9 @@ from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
 from pyvars.formats.json import valid_text
-from pyvars.workers.numbers.segment import CONTAINER, FLOAT, FOLDED, FREE, HISTOGRAM, INT, MAP, RECORD
+from pyvars.workers.numbers.segment import COMPOSITE, FLOAT, FOLDED, FREE, HISTOGRAM, INT, MAP, RECORD
 
-__all__ = ("CorruptError", "Layout", "Path", "parse", "shown")
+__all__ = ("CorruptError", "SegmentLayout", "Path", "parse", "shown")
 
 Path: TypeAlias = "tuple[str, ...]"
 """The root, and the name and keys below it."""
@@ -28,7 +28,7 @@ class Numbers(NamedTuple):
     words: list[int]
 
 
-class Layout(NamedTuple):
+class SegmentLayout(NamedTuple):
     """Which words are which numbers."""
 
     ints: Numbers
@@ -54,11 +54,11 @@ class _Record(NamedTuple):
     word: int
 
 
-_parsed: dict[tuple[bytes, int, bool], Layout] = {}
+_parsed: dict[tuple[bytes, int, bool], SegmentLayout] = {}
 _MAX_PARSED = 16
 
 
-def parse(areas: Sequence[bytes], used: int, lenient: bool) -> Layout:
+def parse(areas: Sequence[bytes], used: int, lenient: bool) -> SegmentLayout:
     """The layout that the records say. Segments of one program mostly have the same bytes, and so share one layout.
 
     `lenient` leaves out records that are damaged: those that a killed owner was writing.
@@ -78,7 +78,7 @@ def parse(areas: Sequence[bytes], used: int, lenient: bool) -> Layout:
     return layout
 
 
-def _parse(areas: Sequence[bytes], used: int, lenient: bool) -> Layout:
+def _parse(areas: Sequence[bytes], used: int, lenient: bool) -> SegmentLayout:
     children: dict[int, dict[str, _Record]] = {}
     folded: list[str] = []
     for area in areas:
@@ -90,13 +90,13 @@ def _parse(areas: Sequence[bytes], used: int, lenient: bool) -> Layout:
             else:
                 children.setdefault(parent, {})[key] = record
     found: dict[int, list[tuple[Path, int, bool]]] = {INT: [], FLOAT: []}
-    containers: dict[Path, int] = {}
-    _walk(children, (0,), (), found, containers)
+    composites: dict[Path, int] = {}
+    _walk(children, (0,), (), found, composites)
     ints, floats = found[INT], found[FLOAT]
     counts = _numbers([each for each in ints if not each[2]]), _numbers([each for each in floats if not each[2]])
-    maps = frozenset(path for path, kind in containers.items() if kind != CONTAINER)
-    histograms = frozenset(path for path, kind in containers.items() if kind == HISTOGRAM)
-    return Layout(_numbers(ints), _numbers(floats), counts, maps, histograms, frozenset(folded))
+    maps = frozenset(path for path, kind in composites.items() if kind != COMPOSITE)
+    histograms = frozenset(path for path, kind in composites.items() if kind == HISTOGRAM)
+    return SegmentLayout(_numbers(ints), _numbers(floats), counts, maps, histograms, frozenset(folded))
 
 
 def _records(area: bytes, lenient: bool) -> Iterator[tuple[int, str, _Record]]:
@@ -117,7 +117,7 @@ def _records(area: bytes, lenient: bool) -> Iterator[tuple[int, str, _Record]]:
             raise CorruptError("the checksum of a record is wrong")
         if kind == FREE:
             continue
-        if kind not in (INT, FLOAT, CONTAINER, MAP, HISTOGRAM, FOLDED):
+        if kind not in (INT, FLOAT, COMPOSITE, MAP, HISTOGRAM, FOLDED):
             raise CorruptError("a record is of no known kind")
         try:
             key = valid_text(text[RECORD.size - 4 :].decode(errors="surrogatepass"))
@@ -131,17 +131,17 @@ def _walk(
     within: tuple[int, ...],
     path: Path,
     found: dict[int, list[tuple[Path, int, bool]]],
-    containers: dict[Path, int],
+    composites: dict[Path, int],
 ) -> None:
     if len(path) > _MAX_DEPTH:  # what is deeper is left out, as it is by whoever wrote it
         return
-    if len(found[INT]) + len(found[FLOAT]) + len(containers) > _MAX_NUMBERS:
+    if len(found[INT]) + len(found[FLOAT]) + len(composites) > _MAX_NUMBERS:
         raise CorruptError("its names have no end")
     for key, record in children.get(within[-1], {}).items():
-        if record.kind in (CONTAINER, MAP, HISTOGRAM):
+        if record.kind in (COMPOSITE, MAP, HISTOGRAM):
             if record.word not in within:  # a registry may hold itself; the page says so
-                containers[(*path, key)] = record.kind
-                _walk(children, (*within, record.word), (*path, key), found, containers)
+                composites[(*path, key)] = record.kind
+                _walk(children, (*within, record.word), (*path, key), found, composites)
         elif path:  # below a root
             found[record.kind].append(((*path, key), record.word, record.gauge))
 

@@ -1,29 +1,29 @@
-"""What this process's own segment says, as its siblings see it."""
+"""What this process's own segment says, as its peers see it."""
 
 from contextlib import suppress
 from threading import RLock
 
 from pyvars.formats.json import plain
-from pyvars.runtime import vitals, without_names
-from pyvars.workers.numbers.layout import Layout, parse
+from pyvars.runtime import runtime_figures, without_names
+from pyvars.workers.numbers.layout import SegmentLayout, parse
 from pyvars.workers.numbers.plan import Source
 from pyvars.workers.numbers.segment import H_CHUNKS, H_GENERATION, H_USED, Segment, record_area
 
-__all__ = ("Own",)
+__all__ = ("OwnSegment",)
 
 _ATTEMPTS = 10
 
 
-class Own:
+class OwnSegment:
     """The names, numbers and runtime figures in the segment of this process. Thread-safe."""
 
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
-        self._layout: tuple[int, Layout] | None = None
-        self._vitals: dict[str, object] = {}
+        self._layout: tuple[int, SegmentLayout] | None = None
+        self._figures: dict[str, object] = {}
         self._lock = RLock()  # a signal handler that reads a page may find its own thread here
 
-    def layout(self) -> Layout:
+    def layout(self) -> SegmentLayout:
         """The layout of the segment."""
         header = self._segment.header
         generation: int = header[H_GENERATION]
@@ -42,18 +42,18 @@ class Own:
         numbers = memoryview(words)
         return Source(layout, numbers.cast("q"), numbers.cast("d"), True)
 
-    def write_vitals(self) -> None:
-        """Put the runtime figures where the siblings see them, if they say something else than before.
+    def write_figures(self) -> None:
+        """Put the runtime figures where the peers see them, if they say something else than before.
 
         What cannot be written is not worth an error: the others then see the figures from before.
         """
         with self._lock:
-            figures = vitals()
-            if any(self._vitals.get(key) is not each for key, each in figures.items()):
-                self._vitals = figures
+            figures = runtime_figures()
+            if any(self._figures.get(key) is not each for key, each in figures.items()):
+                self._figures = figures
                 with suppress(TypeError):
-                    self._segment.write_vitals(plain(without_names(figures)))
+                    self._segment.write_figures(plain(without_names(figures)))
 
-    def vitals(self, target: str) -> object:
-        """The figures of a built-in as the siblings see them: what one page said, the next one does not take back."""
-        return self._vitals.get(target)
+    def figures(self, target: str) -> object:
+        """The figures of a built-in as the peers see them: what one page said, the next one does not take back."""
+        return self._figures.get(target)

@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from pyvars.core.cells import INT64_MAX, INT64_MIN
-from pyvars.workers.numbers.layout import Layout, Numbers, Path, shown
+from pyvars.workers.numbers.layout import Numbers, Path, SegmentLayout, shown
 from pyvars.workers.numbers.segment import ZERO_WORD
 from pyvars.workers.numbers.sums import rest_of
 
@@ -23,7 +23,7 @@ _MAX_KEPT = 8
 class Source(NamedTuple):
     """A segment to be added: of a dead one only what is no level."""
 
-    layout: Layout
+    layout: SegmentLayout
     ints: Sequence[int]
     floats: Sequence[float]
     alive: bool
@@ -37,22 +37,22 @@ class _Picks(NamedTuple):
 
 
 class Plan:
-    """The columns of some layouts, and where the sums of one root go on its page."""
+    """The columns of some layouts, and where the sums of one registry_key go on its page."""
 
-    def __init__(self, root: str, sources: Sequence[tuple[Layout, bool]]) -> None:
+    def __init__(self, registry_key: str, sources: Sequence[tuple[SegmentLayout, bool]]) -> None:
         live = [layout for layout, alive in sources if alive]
         paths = {path for layout in live for path in chain(layout.ints.paths, layout.floats.paths)}
         maps = {path for layout in live for path in layout.maps}
 
         def wanted(numbers: Numbers, alive: bool) -> list[Path]:
-            return [path for path in numbers.paths if path[0] == root and (alive or shown(path, paths, maps))]
+            return [path for path in numbers.paths if path[0] == registry_key and (alive or shown(path, paths, maps))]
 
         ints = {path: None for layout, alive in sources for path in wanted(_of(layout, alive)[0], alive)}
         floats = {path: None for layout, alive in sources for path in wanted(_of(layout, alive)[1], alive)}
         self._picks = {(id(layout), alive): _picks(layout, alive, ints, floats) for layout, alive in sources}
         self._kept = [layout for layout, _ in sources]  # so that their ids stay theirs
         self.scalars: dict[str, int] = {}
-        """Numbers of the root itself, and where they stand in the sums."""
+        """Numbers of the registry_key itself, and where they stand in the sums."""
         self.maps: dict[str, dict[str, int]] = {}
         """Maps of numbers in it, in the order of their keys."""
         self.others: set[str] = set()
@@ -94,11 +94,11 @@ def _exact(row: Sequence[float]) -> float:
         return sum(row)
 
 
-def _of(layout: Layout, alive: bool) -> tuple[Numbers, Numbers]:
+def _of(layout: SegmentLayout, alive: bool) -> tuple[Numbers, Numbers]:
     return (layout.ints, layout.floats) if alive else layout.counts
 
 
-def _picks(layout: Layout, alive: bool, ints: Iterable[Path], floats: Iterable[Path]) -> _Picks:
+def _picks(layout: SegmentLayout, alive: bool, ints: Iterable[Path], floats: Iterable[Path]) -> _Picks:
     def pick(numbers: Numbers, paths: Iterable[Path]) -> "itemgetter[Any]":
         words = dict(zip(numbers.paths, numbers.words, strict=True))
         # What a segment does not have is 0. Two more, since itemgetter gives no tuple for one and refuses none.
@@ -111,13 +111,13 @@ def _picks(layout: Layout, alive: bool, ints: Iterable[Path], floats: Iterable[P
 _plans: dict[tuple[object, ...], Plan] = {}
 
 
-def plan_for(root: str, sources: Sequence[Source]) -> Plan:
+def plan_for(registry_key: str, sources: Sequence[Source]) -> Plan:
     """The plan for these layouts, the one from before if they are the same."""
     layouts = {(id(source.layout), source.alive): (source.layout, source.alive) for source in sources}
-    key = root, *layouts
+    key = registry_key, *layouts
     plan = _plans.get(key)
     if plan is None:
-        plan = _plans[key] = Plan(root, list(layouts.values()))
+        plan = _plans[key] = Plan(registry_key, list(layouts.values()))
         if len(_plans) > _MAX_KEPT:
             _plans.pop(next(iter(_plans)), None)
     return plan

@@ -1,4 +1,4 @@
-"""Reads the segments of a group: those of live siblings, and of dead ones whose numbers are yet to be kept.
+"""Reads the segments of a group: those of live peers, and of dead ones whose numbers are yet to be kept.
 
 Files are read with pread, never mapped: one that is cut short while it is read is then an error, not a signal.
 """
@@ -12,11 +12,14 @@ from zlib import crc32
 
 from pyvars.core.cells import Words
 from pyvars.formats.json import parsed
-from pyvars.workers.numbers.layout import CorruptError, Layout, parse
+from pyvars.workers.numbers.layout import CorruptError, SegmentLayout, parse
 from pyvars.workers.numbers.segment import (
     CHUNK,
+    FIGURES,
+    FIGURES_SIZE,
     FIRST_WORD,
     H_CHUNKS,
+    H_FIGURES,
     H_GENERATION,
     H_MAGIC,
     H_PID,
@@ -24,25 +27,22 @@ from pyvars.workers.numbers.segment import (
     H_RETIRED,
     H_START,
     H_USED,
-    H_VITALS,
     MAGIC,
     MAX_CHUNKS,
-    VITALS,
-    VITALS_SIZE,
     WORDS,
     record_area,
 )
 from pyvars.workers.together.locks import probe
 
-__all__ = ("Peer", "Vitals", "read")
+__all__ = ("Peer", "Figures", "read")
 
-_PATIENCE_SECONDS = 0.02
+_TIMEOUT_SECONDS = 0.02
 _PAUSE_SECONDS = 0.0001
 _ATTEMPTS = 20
 """After that time."""
 MAX_RETIRED = 2**53
 
-Vitals = dict[str, dict[str, Any]]
+Figures = dict[str, dict[str, Any]]
 """The runtime figures of a process, by the import string of the built-in."""
 
 
@@ -57,10 +57,10 @@ class Peer(NamedTuple):
     requests: int
     retired: int
     generation: int
-    layout: Layout
+    layout: SegmentLayout
     words: bytes
-    vitals_version: int
-    vitals: Vitals
+    figures_version: int
+    figures: Figures
 
     @property
     def ints(self) -> Words:
@@ -86,7 +86,7 @@ def read(path: str, before: Peer | None) -> Peer:
         if before is not None and before.inode != os.fstat(file).st_ino:
             before = None
         alive = probe(file)
-        until, late = monotonic() + (_PATIENCE_SECONDS if alive else 0.0), 0
+        until, late = monotonic() + (_TIMEOUT_SECONDS if alive else 0.0), 0
         while late < _ATTEMPTS:
             lenient = monotonic() >= until
             with suppress(_ChangedError):
@@ -128,12 +128,12 @@ def _read(file: int, name: str, alive: bool, before: Peer | None, lenient: bool)
     if _word(file, H_GENERATION) != generation:
         raise _ChangedError
     layout = before.layout if known and before is not None else parse(areas, used, not settled)
-    version = header[H_VITALS]
-    vitals = before.vitals if before is not None and before.vitals_version == version else _vitals(file, version)
-    if vitals is None:  # written twice meanwhile, or damaged
-        if _word(file, H_VITALS) != version:
+    version = header[H_FIGURES]
+    figures = before.figures if before is not None and before.figures_version == version else _figures(file, version)
+    if figures is None:  # written twice meanwhile, or damaged
+        if _word(file, H_FIGURES) != version:
             raise _ChangedError
-        vitals = before.vitals if before is not None else {}
+        figures = before.figures if before is not None else {}
     return Peer(
         name=name,
         inode=os.fstat(file).st_ino,
@@ -145,8 +145,8 @@ def _read(file: int, name: str, alive: bool, before: Peer | None, lenient: bool)
         generation=generation,
         layout=layout,
         words=bytes(FIRST_WORD * 8) + words[FIRST_WORD * 8 :],  # with a header of zeros, whatever it says
-        vitals_version=version,
-        vitals=vitals,
+        figures_version=version,
+        figures=figures,
     )
 
 
@@ -159,24 +159,24 @@ def _retired(header: Words) -> int:
     return min(max(retired, 0), MAX_RETIRED)
 
 
-def _vitals(file: int, version: int) -> Vitals | None:
+def _figures(file: int, version: int) -> Figures | None:
     """The runtime figures, or None if these are not whole."""
     if not version:
         return {}
-    data = _exactly(file, VITALS_SIZE, VITALS + version % 2 * VITALS_SIZE)
+    data = _exactly(file, FIGURES_SIZE, FIGURES + version % 2 * FIGURES_SIZE)
     crc, length = int.from_bytes(data[:4], "little"), int.from_bytes(data[4:8], "little")
     text = data[8 : 8 + length]
     if crc32(text) != crc:
         return None
     try:
-        vitals = parsed(text)
+        figures = parsed(text)
     except ValueError:
         raise CorruptError("its runtime figures are damaged") from None
-    if not isinstance(vitals, dict):
+    if not isinstance(figures, dict):
         raise CorruptError("its runtime figures are damaged")
     return {
         target: cast("dict[str, Any]", figures)
-        for target, figures in cast("dict[str, object]", vitals).items()
+        for target, figures in cast("dict[str, object]", figures).items()
         if isinstance(figures, dict)
     }
 

@@ -1,6 +1,6 @@
 """Keeps the records of this process's segment in step with its registries: which names there are, and their words.
 
-A container tells when something else stands under a key of it, and what stood there before. What stands there now is
+A composite tells when something else stands under a key of it, and what stood there before. What stands there now is
 compared with what the segment says. Whoever comes while another (or the same thread, interrupted by a signal handler
 or a finalizer) is about it leaves the change in a queue and goes on, so nobody ever waits here.
 
@@ -17,98 +17,98 @@ from weakref import ref
 
 from pyvars.core.cells import NumberCell
 from pyvars.core.registry import Registry
-from pyvars.core.variables import Container, Var, is_own
-from pyvars.workers.numbers.segment import CONTAINER, FIRST_WORD, FLOAT, HISTOGRAM, INT, MAP, WORDS, Segment
+from pyvars.core.variables import Composite, Var, is_pyvars_code
+from pyvars.workers.numbers.segment import COMPOSITE, FIRST_WORD, FLOAT, HISTOGRAM, INT, MAP, WORDS, Segment
 
-__all__ = ("Tree",)
+__all__ = ("Records",)
 
 Before: TypeAlias = "Var | Mapping[str, Var] | None"
 
 
-class _Watch:
-    """The watcher of a container, and so its place in the tree."""
+class _Node:
+    """The _on_change of a composite, and so its place in the tree."""
 
-    __slots__ = ("container", "tree", "word")
+    __slots__ = ("composite", "records", "word")
 
-    def __init__(self, tree: "Tree", container: "Container | ref[Registry]", word: int) -> None:
-        self.tree: Tree = tree
-        self.container: Container | ref[Registry] = container
+    def __init__(self, records: "Records", composite: "Composite | ref[Registry]", word: int) -> None:
+        self.records: Records = records
+        self.composite: Composite | ref[Registry] = composite
         self.word: int = word
 
     def __call__(self, key: str | None, before: Before) -> None:
-        self.tree.changed(self, key, before)
+        self.records.changed(self, key, before)
 
-    def get(self) -> Container | None:
-        """The container, if it is still there: a root is not kept alive for being shared."""
-        return self.container() if isinstance(self.container, ref) else self.container
+    def get(self) -> Composite | None:
+        """The composite, if it is still there: a root is not kept alive for being shared."""
+        return self.composite() if isinstance(self.composite, ref) else self.composite
 
 
-class Tree:
+class Records:
     """The variables of this process that are in its segment."""
 
     def __init__(self, segment: Segment) -> None:
         self.error: str = ""
         """Why some number is private to this process; empty if none is."""
         self._segment = segment
-        self._held: list[NumberCell | _Watch | None] = [None] * FIRST_WORD  # by word
+        self._held: list[NumberCell | _Node | None] = [None] * FIRST_WORD  # by word
         self._places = array("I", bytes(4 * FIRST_WORD))  # of the record of each word
         self._more: dict[int, list[int]] = {}  # further places, of variables that have several names
         self._waiting: deque[Callable[[], None]] = deque()
         self._busy = Lock()
         self._closed = False
 
-    def add_root(self, name: str, registry: Registry) -> None:
-        """Share a registry under a name that is its name in the siblings too, for as long as it lives."""
-        self._do(partial(self._add_root, name, registry))
+    def add_registry(self, name: str, registry: Registry) -> None:
+        """Share a registry under a name that is its name in the peers too, for as long as it lives."""
+        self._do(partial(self._add_registry, name, registry))
 
-    def _add_root(self, name: str, registry: Registry) -> None:
+    def _add_registry(self, name: str, registry: Registry) -> None:
         if (word := self._word(registry)) != 0:  # it stands in another one already
-            self._link(0, name, CONTAINER, word, gauge=False, place=0)
+            self._link(0, name, COMPOSITE, word, gauge=False, place=0)
             return
-        watch = _Watch(self, registry, 0)
-        watch.container = ref(registry, lambda _: self.changed(watch, None, None))
+        node = _Node(self, registry, 0)
+        node.composite = ref(registry, lambda _: self.changed(node, None, None))
         try:
-            self._hold(watch, self._segment.allocate())
-            registry.watcher = watch
-            self._link(0, name, CONTAINER, watch.word, gauge=False, place=0)
+            self._hold(node, self._segment.allocate())
+            registry._on_change = node
+            self._link(0, name, COMPOSITE, node.word, gauge=False, place=0)
         except OSError as error:
             self.error = error.strerror or str(error)
             return
-        self._waiting.append(partial(self._process, watch, None, None))
+        self._waiting.append(partial(self._process, node, None, None))
 
     def leave(self) -> None:
         """Follow no more changes: the interpreter is on its way out."""
         self._closed = True
 
     def close(self) -> None:
-        """Make every number private, with the value that it has, and watch no container any more."""
+        """Make every number private, with the value that it has, and node no composite any more."""
         self._closed = True
         for held in self._held:
             if isinstance(held, NumberCell):
-                held.unbind()
-            elif held is not None and (container := held.get()) is not None:
-                container.watcher = None
+                held._unbind()
+            elif held is not None and (composite := held.get()) is not None:
+                composite._on_change = None
 
     def abandon(self) -> None:
         """In a forked child: the same, from zero, and also what another thread of the parent was about to put in."""
         self._closed = True
-        watches = [held for held in self._held if isinstance(held, _Watch)]
+        nodes = [held for held in self._held if isinstance(held, _Node)]
         for held in self._held:
             if isinstance(held, NumberCell):
-                held.restart()
-        for watch in watches:
-            container = watch.get()
-            if container is not None:
-                container.watcher = None
-                for var in (container.children() or {}).values():
+                held._restart()
+        for node in nodes:
+            composite = node.get()
+            if composite is not None:
+                composite._on_change = None
+                for var in (composite._children() or {}).values():
                     if _kind(var) in (INT, FLOAT):
-                        cast("NumberCell", var).restart()
+                        cast("NumberCell", var)._restart()
 
-    def changed(self, watch: _Watch, key: str | None, before: Before) -> None:
+    def changed(self, node: _Node, key: str | None, before: Before) -> None:
         """Something else stands under the key than `before`; under any key that `before` has, if it is None."""
         if self._closed:  # at the end a registry may outlive the names in this module
             return
-        self._do(partial(self._process, watch, key, before))
+        self._do(partial(self._process, node, key, before))
 
     def _do(self, change: Callable[[], None]) -> None:
         """Make a change of records, unless somebody is about that: then after it."""
@@ -120,22 +120,22 @@ class Tree:
             finally:
                 self._busy.release()
 
-    def _process(self, watch: _Watch, key: str | None, before: Before) -> None:
-        if self._held[watch.word] is not watch:  # it was given up meanwhile
+    def _process(self, node: _Node, key: str | None, before: Before) -> None:
+        if self._held[node.word] is not node:  # it was given up meanwhile
             return
-        container = watch.get()
-        if container is None:
-            self._give_up(watch.word)
+        composite = node.get()
+        if composite is None:
+            self._give_up(node.word)
         elif key is not None:
-            self._update(watch.word, container, key, cast("Var | None", before))
+            self._update(node.word, composite, key, cast("Var | None", before))
         else:
             for each, var in cast("Mapping[str, Var]", before or {}).items():
-                self._update(watch.word, container, each, var)
-            for each in container.children() or {}:
-                self._update(watch.word, container, each, None)
+                self._update(node.word, composite, each, var)
+            for each in composite._children() or {}:
+                self._update(node.word, composite, each, None)
 
-    def _update(self, parent: int, container: Container, key: str, before: Var | None) -> None:
-        now = container.child(key)
+    def _update(self, parent: int, composite: Composite, key: str, before: Var | None) -> None:
+        now = composite._child(key)
         if before is now and before is not None:
             return
         old, old_place = self._find(parent, key, before)
@@ -176,9 +176,9 @@ class Tree:
             words = getattr(var, "_words", None)
             word = self._segment.chunk_of(words) * WORDS + var._index if words is not None else 0
             return word if word and self._held[word] is var else 0
-        if isinstance(var, Container):
-            watch = getattr(var, "watcher", None)
-            return watch.word if isinstance(watch, _Watch) and watch.tree is self else 0
+        if isinstance(var, Composite):
+            node = getattr(var, "_on_change", None)
+            return node.word if isinstance(node, _Node) and node.records is self else 0
         return 0
 
     def _all_places(self, word: int) -> list[int]:
@@ -189,21 +189,21 @@ class Tree:
         word = self._segment.allocate()
         if isinstance(var, NumberCell):
             self._hold(var, word)
-            var.bind(*self._segment.word(word, kind))
+            var._bind(*self._segment.word(word, kind))
         else:
-            watch = _Watch(self, cast("Container", var), word)
-            self._hold(watch, word)
-            cast("Container", var).watcher = watch
-            self._waiting.append(partial(self._process, watch, None, None))
+            node = _Node(self, cast("Composite", var), word)
+            self._hold(node, word)
+            cast("Composite", var)._on_change = node
+            self._waiting.append(partial(self._process, node, None, None))
         return word
 
-    def _hold(self, what: NumberCell | _Watch, word: int) -> None:
+    def _hold(self, what: NumberCell | _Node, word: int) -> None:
         while len(self._held) <= word:
             self._held.append(None)
             self._places.append(0)
         self._held[word] = what
         self._places[word] = 0
-        if isinstance(what, _Watch):
+        if isinstance(what, _Node):
             what.word = word
 
     def _link(self, parent: int, key: str, kind: int, word: int, *, gauge: bool, place: int) -> None:
@@ -241,10 +241,10 @@ class Tree:
         self._places[word] = 0
         self._more.pop(word, None)
         if isinstance(held, NumberCell):
-            held.unbind()
-        elif held is not None and (container := held.get()) is not None:
-            container.watcher = None
-            for key, var in (container.children() or {}).items():
+            held._unbind()
+        elif held is not None and (composite := held.get()) is not None:
+            composite._on_change = None
+            for key, var in (composite._children() or {}).items():
                 child, place = self._find(word, key, var)
                 if place:
                     self._unlink(child, place)
@@ -260,19 +260,19 @@ class Tree:
                     self._unlink(child, place)
 
 
-_CONTAINERS = {"map": MAP, "histogram": HISTOGRAM}
+_COMPOSITES = {"map": MAP, "histogram": HISTOGRAM}
 
 
 def _code(cell: NumberCell) -> int:
-    return FLOAT if cell.code == "d" else INT
+    return FLOAT if cell._code == "d" else INT
 
 
 def _kind(var: Var) -> int:
     """The kind of record for the variable; 0 for what is not made of cells, or is code of the program's."""
-    if not is_own(type(var)):
+    if not is_pyvars_code(type(var)):
         return 0
     if isinstance(var, NumberCell):
         return _code(var) if hasattr(var, "_value") else 0  # a subclass may have forgotten to initialise it
-    if isinstance(var, Container) and hasattr(var, "watcher"):
-        return _CONTAINERS.get(var.kind, CONTAINER)
+    if isinstance(var, Composite) and hasattr(var, "_on_change"):
+        return _COMPOSITES.get(var.kind, COMPOSITE)
     return 0

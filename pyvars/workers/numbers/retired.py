@@ -10,9 +10,9 @@ from contextlib import suppress
 
 from pyvars.formats.json import plain
 from pyvars.runtime import kept
-from pyvars.workers.numbers.layout import Layout, Path, shown
+from pyvars.workers.numbers.layout import Path, SegmentLayout, shown
 from pyvars.workers.numbers.reading import MAX_RETIRED, Peer, read
-from pyvars.workers.numbers.segment import CONTAINER, FLOAT, FOLDED, H_RETIRED, INT, Segment
+from pyvars.workers.numbers.segment import COMPOSITE, FLOAT, FOLDED, H_RETIRED, INT, Segment
 from pyvars.workers.numbers.sums import Sums, add, number, remainder, rest_of
 from pyvars.workers.together.directory import RETIRED, SEGMENT, socket_of
 from pyvars.workers.together.group import Process, is_running
@@ -32,7 +32,7 @@ def read_retired(directory: str, before: Peer | None) -> Peer | None:
         return None
 
 
-def fold(directory: str, own: str, live: Sequence[Layout]) -> bool:
+def fold(directory: str, own: str, live: Sequence[SegmentLayout]) -> bool:
     """Move the numbers of the dead segments in the directory to the file of the retired, and remove the segments.
 
     `own` is the name of this process's segment, `live` what live workers show. False if nothing was moved: another
@@ -46,7 +46,7 @@ def fold(directory: str, own: str, live: Sequence[Layout]) -> bool:
         return False
 
 
-def _fold(directory: str, own: str, live: Sequence[Layout]) -> bool:
+def _fold(directory: str, own: str, live: Sequence[SegmentLayout]) -> bool:
     retired = None
     with suppress(ValueError):  # damaged: better to begin again than never to fold any more
         retired = read_retired(directory, None)
@@ -88,7 +88,7 @@ def _clean(directory: str, names: Sequence[str]) -> None:
 
 
 def _write(
-    directory: str, dead: Sequence[Peer], retired: Peer | None, present: Sequence[str], live: Sequence[Layout]
+    directory: str, dead: Sequence[Peer], retired: Peer | None, present: Sequence[str], live: Sequence[SegmentLayout]
 ) -> None:
     sums: Sums = {}
     for peer in (*([retired] if retired else []), *dead):
@@ -101,25 +101,25 @@ def _write(
 
     segment = Segment(directory, 0, 0)
     try:
-        containers: dict[Path, int] = {(): 0}
+        composites: dict[Path, int] = {(): 0}
         for path, addends in sums.items():
             kind = INT if isinstance(addends, int) else FLOAT
             index = segment.allocate()
             words, local = segment.word(index, kind)
             words[local] = number(addends)
-            segment.link(_container(segment, containers, path[:-1]), path[-1], kind, index)
+            segment.link(_composite(segment, composites, path[:-1]), path[-1], kind, index)
             rest = 0.0 if isinstance(addends, int) else remainder(addends)
             if rest:
                 index = segment.allocate()
                 words, local = segment.word(index, FLOAT)
                 words[local] = rest
-                segment.link(_container(segment, containers, rest_of(path)[:-1]), path[-1], FLOAT, index)
+                segment.link(_composite(segment, composites, rest_of(path)[:-1]), path[-1], FLOAT, index)
         for name in present:
             segment.link(0, name, FOLDED, 0)
         segment.header[H_RETIRED] = min(MAX_RETIRED, (retired.retired if retired else 0) + len(dead))
-        rows = [peer.vitals for peer in (*([retired] if retired else []), *dead)]
+        rows = [peer.figures for peer in (*([retired] if retired else []), *dead)]
         with suppress(TypeError, ValueError):  # they were written by processes that are dead, and may be anything
-            segment.write_vitals(plain(kept(rows)))
+            segment.write_figures(plain(kept(rows)))
         segment.publish(RETIRED)
         segment.close()
     except BaseException:
@@ -127,9 +127,9 @@ def _write(
         raise
 
 
-def _container(segment: Segment, containers: dict[Path, int], path: Path) -> int:
-    if path not in containers:
-        parent = _container(segment, containers, path[:-1])
-        containers[path] = segment.allocate()
-        segment.link(parent, path[-1], CONTAINER, containers[path])
-    return containers[path]
+def _composite(segment: Segment, composites: dict[Path, int], path: Path) -> int:
+    if path not in composites:
+        parent = _composite(segment, composites, path[:-1])
+        composites[path] = segment.allocate()
+        segment.link(parent, path[-1], COMPOSITE, composites[path])
+    return composites[path]

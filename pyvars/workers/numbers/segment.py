@@ -1,14 +1,14 @@
 """The file of one process: its numbers, 8 bytes each, and their names. Only its owner writes it.
 
-    chunk 0    words: a header of 32, then numbers | vitals, twice | records
+    chunk 0    words: a header of 32, then numbers | figures, twice | records
     chunk n    words: numbers                                      | records
 
 Every chunk has 64 KiB and 1,024 words. It is reserved when it is made, so that a full disk is an error there and never
-a SIGBUS later, and is mapped once and never moved. A record ties a key of a container to a word:
+a SIGBUS later, and is mapped once and never moved. A record ties a key of a composite to a word:
 
     crc32, size, kind (q, d, c, m, h), gauge, parent's word, own word, length of the key, key in UTF-8
 
-A container (a registry, a Map, a Histogram) has a word, too, which is its identity here and holds 0. Word 0 is the
+A composite (a registry, a Map, a Histogram) has a word, too, which is its identity here and holds 0. Word 0 is the
 parent of the roots. Records are written in place and their room is used again, between two steps of the header's
 `generation`, which is odd meanwhile; so a reader that sees an even one twice has read whole records. The file is
 locked by its owner (a POSIX record lock, which the kernel drops when the process ends, however it ends).
@@ -31,13 +31,13 @@ MAGIC = int.from_bytes(b"pyvars\x00\x01", "little")
 """The last byte is the version of the format: a file of another version is not read."""
 CHUNK = 65536
 WORDS = 1024
-VITALS = WORDS * 8
-VITALS_SIZE = 12288
-FIRST_RECORD = VITALS + 2 * VITALS_SIZE
+FIGURES = WORDS * 8
+FIGURES_SIZE = 12288
+FIRST_RECORD = FIGURES + 2 * FIGURES_SIZE
 MAX_CHUNKS = 4096
 
 # Words of the header
-H_MAGIC, H_PID, H_START, H_GENERATION, H_USED, H_CHUNKS, H_RETIRED, H_VITALS, H_REQUESTS = range(9)
+H_MAGIC, H_PID, H_START, H_GENERATION, H_USED, H_CHUNKS, H_RETIRED, H_FIGURES, H_REQUESTS = range(9)
 ZERO_WORD = 31
 """It is never written, so it reads as what a segment does not have."""
 FIRST_WORD = 32
@@ -45,15 +45,15 @@ FIRST_WORD = 32
 RECORD = struct.Struct("=IHBBIIH2x")
 _ALIGN = 16
 _SAME = tuple(range(WORDS))  # 100,000 variables share these integers
-_VITALS_HEAD = struct.Struct("=II")
+_FIGURES_HEAD = struct.Struct("=II")
 
-FREE, INT, FLOAT, CONTAINER, MAP, HISTOGRAM, FOLDED = 0, *map(ord, "qdcmhi")
+FREE, INT, FLOAT, COMPOSITE, MAP, HISTOGRAM, FOLDED = 0, *map(ord, "qdcmhi")
 GAUGE = 1
 
 
 def record_area(chunk: int) -> tuple[int, int]:
     """Where the records of the chunk begin and end in the file."""
-    return chunk * CHUNK + (VITALS if chunk else FIRST_RECORD), (chunk + 1) * CHUNK
+    return chunk * CHUNK + (FIGURES if chunk else FIRST_RECORD), (chunk + 1) * CHUNK
 
 
 class Segment:
@@ -213,12 +213,12 @@ class Segment:
         self._grow()
         return self._room(size)
 
-    def write_vitals(self, data: bytes) -> None:
+    def write_figures(self, data: bytes) -> None:
         """Replace the runtime figures: in the half that is not shown, then show that. What is too long is left out."""
-        if len(data) > VITALS_SIZE - _VITALS_HEAD.size:
+        if len(data) > FIGURES_SIZE - _FIGURES_HEAD.size:
             return
-        version = self.header[H_VITALS] + 1
-        begin = VITALS + version % 2 * VITALS_SIZE
-        text = _VITALS_HEAD.pack(crc32(data), len(data)) + data
+        version = self.header[H_FIGURES] + 1
+        begin = FIGURES + version % 2 * FIGURES_SIZE
+        text = _FIGURES_HEAD.pack(crc32(data), len(data)) + data
         self._maps[0][begin : begin + len(text)] = text
-        self.header[H_VITALS] = version
+        self.header[H_FIGURES] = version

@@ -9,7 +9,7 @@ from math import fsum, isfinite
 from typing import TypeAlias
 
 from pyvars.core.cells import INT64_MAX, INT64_MIN
-from pyvars.workers.numbers.layout import Layout, Numbers, Path, shown
+from pyvars.workers.numbers.layout import Numbers, Path, SegmentLayout, shown
 from pyvars.workers.numbers.reading import Peer
 
 __all__ = ("Addends", "Sums", "add", "number", "remainder", "rest_of", "total", "whole_of")
@@ -19,8 +19,8 @@ Addends: TypeAlias = "int | tuple[float, ...]"
 Sums: TypeAlias = dict[Path, Addends]
 
 
-def total(peers: Sequence[Peer], retired: Peer | None, own: Layout) -> Sums:
-    """The sums over live and dead siblings, without this process; of the dead what a live one still shows."""
+def total(peers: Sequence[Peer], retired: Peer | None, own: SegmentLayout) -> Sums:
+    """The sums over live and dead peers, without this process; of the dead what a live one still shows."""
     sums: Sums = {}
     live = [peer for peer in peers if peer.alive]
     for peer in live:
