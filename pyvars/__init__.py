@@ -80,7 +80,7 @@ def _with_builtins() -> Registry:
 
 
 default_registry: Registry = _with_builtins()
-"""The registry that integrations serve when they are given none. It holds the built-in variables, which can be deleted."""
+"""The registry that integrations serve when they are given none. It holds the built-in variables."""
 
 
 def _join(name: str | None, before: object) -> None:

@@ -4,7 +4,7 @@
     └── PyvarsError                what pyvars itself refuses
         ├── DuplicateNameError     (ValueError)  the name is already published
         ├── UnknownNameError       (KeyError)    nothing is published under the name
-        └── ConfigurationError     (ValueError)  an integration or the side port was set up in a way that cannot be right
+        └── ConfigurationError     (ValueError)  an integration or the side port is set up in a way that cannot work
     UserWarning
     └── PyvarsWarning              it works here, but it breaks a known client
 

@@ -44,7 +44,7 @@ class Server:
     them takes over within a second of its end. A forked child inherits neither, and its exit leaves the parent's alone.
     """
 
-    def __init__(self, listener: socket.socket | None, host: str, port: int, app: ASGIApp) -> None:
+    def __init__(self, listener: socket.socket | None, host: str, *, port: int, app: ASGIApp) -> None:
         self._listener = listener
         self._asked = host
         self.host: str = host if listener is None else listener.getsockname()[0]
@@ -195,7 +195,7 @@ def serve(
     register_loop()  # when it is called on the program's loop
     app = _application(site)
     if not claim(host, port):
-        return Server(None, host, port, app)
+        return Server(None, host, port=port, app=app)
     try:
         listener = _bound(host, port)
     except OSError as error:
@@ -203,7 +203,7 @@ def serve(
         error.add_note("another program may hold it; 0 takes a free one")
         raise
     try:
-        return Server(listener, host, listener.getsockname()[1], app)
+        return Server(listener, host, port=listener.getsockname()[1], app=app)
     except BaseException:
         listener.close()
         release(host, port)

@@ -77,7 +77,7 @@ class FunctionRunner:
                 runner.start()
             except RuntimeError:  # no more threads, or the interpreter is on its way out
                 return
-            left = runner.watch(deadline)
+            left = runner.wait(deadline)
             if left is not None:
                 self._give_up(left, TIMEOUT, "did not return in time")
 
@@ -120,7 +120,7 @@ class _RunnerThread(Thread):
         self._lock = Lock()  # for the four below
         self._current: Job | None = None
         self._since = monotonic()
-        self._left = False
+        self._abandoned = False
         self._done = Event()
 
     def run(self) -> None:
@@ -133,7 +133,7 @@ class _RunnerThread(Thread):
     def _take(self) -> bool:
         """Run the next job; false if there is none, or the thread is left."""
         with self._lock:
-            if self._left or not self._waiting:
+            if self._abandoned or not self._waiting:
                 return False
             job = self._waiting.popleft()
             if self._runner.is_stuck(job):  # it stands on this page under another name, and hangs there
@@ -147,20 +147,20 @@ class _RunnerThread(Thread):
             error = self._runner.caught(job.name, job.label, exception)
         with self._lock:
             self._current = None
-            if self._left:
+            if self._abandoned:
                 self._runner._stuck.pop(id(job.function), None)
             else:
                 job.value, job.error = value, error
-        return not self._left
+        return not self._abandoned
 
-    def watch(self, deadline: float) -> Job | None:
+    def wait(self, deadline: float) -> Job | None:
         """Wait until the queue is empty, or leave the thread with the job that takes too long, and return that job."""
         while not self._done.wait(max(0.0, min(self._since + FUNCTION_TIMEOUT_SECONDS, deadline) - monotonic())):
             with self._lock:
                 now = monotonic()
                 if now < min(self._since + FUNCTION_TIMEOUT_SECONDS, deadline):
                     continue
-                self._left = True
+                self._abandoned = True
                 if self._current is not None:  # pragma: no branch - else it is between two jobs: no test can time that
                     self._runner._stuck[id(self._current.function)] = self._current.function
                 return self._current

@@ -34,7 +34,7 @@ class PageLayout(NamedTuple):
     """The rest of them, which may run code of the program's."""
     kept: dict[str, tuple[object, bytes]]
     """What was shared by a variable, and its encoding, to be used again while the variable shares the same."""
-    splits: "list[Split]"
+    sum_places: "list[SumPlaces]"
     """One at most."""
 
 
@@ -58,7 +58,7 @@ def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> PageLayout
     return PageLayout(version, names, Lines(names), cells, others, builtins, peer_only, {}, [])
 
 
-class Split(NamedTuple):
+class SumPlaces(NamedTuple):
     """How a plan of sums and a layout of a page go together."""
 
     plan: object
@@ -70,7 +70,7 @@ class Split(NamedTuple):
     """Names that only peers have."""
 
 
-def _split(plan: Plan, layout: PageLayout) -> Split:
+def _sum_places(plan: Plan, layout: PageLayout) -> SumPlaces:
     known = {*layout.names}
     places = {name: place for place, name in _numbers(layout)}
     found = [(places[name], index) for name, index in plan.scalars.items() if name in places]
@@ -78,7 +78,7 @@ def _split(plan: Plan, layout: PageLayout) -> Split:
     # Two more, since itemgetter gives no tuple for one and refuses none; zip leaves them out.
     pick = itemgetter(*(index for _, index in found), -1, -1)
     mixed = [places[name] for name in plan.others if name in places]
-    return Split(plan, [place for place, _ in found], pick, mixed, [name for name in peer_only if is_free(name)])
+    return SumPlaces(plan, [place for place, _ in found], pick, mixed, [name for name in peer_only if is_free(name)])
 
 
 def _numbers(layout: PageLayout) -> Iterator[tuple[int, str]]:
@@ -90,19 +90,19 @@ def _numbers(layout: PageLayout) -> Iterator[tuple[int, str]]:
 
 def with_peers(values: list[object], layout: PageLayout, peers: Peers, prefixes: tuple[str, ...]) -> dict[str, object]:
     """Put the sums of all workers in; what only peers have comes back."""
-    if not layout.splits or layout.splits[0].plan is not peers.plan:
-        layout.splits[:] = [_split(peers.plan, layout)]
-    split = layout.splits[0]
-    if peers.partial:
+    if not layout.sum_places or layout.sum_places[0].plan is not peers.plan:
+        layout.sum_places[:] = [_sum_places(peers.plan, layout)]
+    sums = layout.sum_places[0]
+    if peers.has_private_numbers:
         for place, name in _numbers(layout):
-            values[place] = summed(cast("Cell", values[place]).snapshot(), peers.others(name))
+            values[place] = summed(cast("Cell", values[place]).snapshot(), peers.numbers(name))
     else:
-        if split.places:
-            for place, total in zip(split.places, split.pick(peers.sums), strict=False):
+        if sums.places:
+            for place, total in zip(sums.places, sums.pick(peers.sums), strict=False):
                 values[place] = total
-        for place in split.mixed:
-            values[place] = summed(cast("Cell", values[place]).snapshot(), peers.others(layout.names[place]))
-    return {name: peer_value(peers.others(name)) for name in split.peer_only if name.startswith(prefixes or "")}
+        for place in sums.mixed:
+            values[place] = summed(cast("Cell", values[place]).snapshot(), peers.numbers(layout.names[place]))
+    return {name: peer_value(peers.numbers(name)) for name in sums.peer_only if name.startswith(prefixes or "")}
 
 
 def is_free(name: str) -> bool:

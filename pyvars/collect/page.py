@@ -112,7 +112,7 @@ class Pages:
 def render_one(label: str, var: Var | None, deadline: float, peers: Peers | None = None) -> bytes:
     """The bare value of one variable, which may be one that only peers have."""
     reader = Reader(peers, {})
-    data = reader.read(label, var) if var is not None else peer_value(peers.others(label) if peers else None)
+    data = reader.read(label, var) if var is not None else peer_value(peers.numbers(label) if peers else None)
     FUNCTIONS.run(reader.jobs, deadline)
     reader.combine(deadline)
     return value(reader.settled(data))
@@ -156,11 +156,16 @@ class Reader:
         if peers is None or not issubclass(type(var), Composite | NumberCell) or not peers.has(name):
             return self._read(name, var, (), None)
         keys = peers.plan.maps.get(name)
-        if keys is not None and is_pyvars_code(type(var)) and isinstance(var, Composite) and not peers.partial:
+        if (
+            keys is not None
+            and is_pyvars_code(type(var))
+            and isinstance(var, Composite)
+            and not peers.has_private_numbers
+        ):
             with suppress(AttributeError):  # of a subclass that forgot to initialise it
                 if var._inline:
                     return encode(var._merged({key: peers.sums[index] for key, index in keys.items()}))
-        return self._read(name, var, (), peers.others(name))
+        return self._read(name, var, (), peers.numbers(name))
 
     def _read(self, label: str, var: Var, within: tuple[Var, ...], others: Any) -> object:
         kind = type(var)  # isinstance would ask the object itself, which is the program's
@@ -240,7 +245,7 @@ class Reader:
             return None
 
     def _encoded(self, label: str, var: Variable) -> Fragment | None:
-        rows = self._peers.rows(var.target) if self._peers is not None and isinstance(var, Builtin) else []
+        rows = self._peers.figures(var.target) if self._peers is not None and isinstance(var, Builtin) else []
         if len(rows) > 1:
             try:
                 return encode(var._combined(rows))

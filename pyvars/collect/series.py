@@ -56,7 +56,7 @@ def read(
                 reading.builtin(name, var)
             continue
         about = registry._metadata.get(name, Metadata())
-        others = peers.others(name) if peers is not None else None
+        others = peers.numbers(name) if peers is not None else None
         reading.variable(_Place((name,), (valid_text(name),), {}, about), var, others)
     return reading.families(deadline, prefix)
 
@@ -159,7 +159,7 @@ class _Reading:
     def _kind(self, place: _Place, var: object) -> Kind:
         level = getattr(var, "gauge", None)
         if level is None:
-            level = self._peers is not None and self._peers.is_level(place.keys)
+            level = self._peers is not None and self._peers.is_gauge(place.keys)
         return "gauge" if level else "counter"
 
     def _call(self, place: _Place, var: Var) -> None:

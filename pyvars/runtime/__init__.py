@@ -1,7 +1,7 @@
 """The built-in variables: figures of the interpreter and of the process, one file each.
 
-`BUILTINS` is the only table. An entry is a name and an import string until the variable is first read or an integration is
-made, so an unread figure costs nothing and `import pyvars` brings in none of their modules.
+`BUILTINS` is the only table. An entry is a name and an import string until the variable is first read or an
+integration is made, so an unread figure costs nothing and `import pyvars` brings in none of their modules.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """`asyncio`: the event loops of the program. Sources: asyncio.all_tasks; a callback sent through the loop.
 
-A loop is known once an ASGI integration has run on it, or once `serve()` was called on it. asyncio itself is not imported
-here before that.
+A loop is known once an ASGI integration has run on it, or once `serve()` was called on it. asyncio itself is not
+imported here before that.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,6 +1,7 @@
 """The composition root: which views there are, and what an integration gets when it is told nothing.
 
-`VIEWS`, `BESIDE`, `STATUS` and `OPEN` are the only tables. A further view is one class and one line in one of them.
+`DEBUG_VIEWS`, `ROOT_VIEWS`, `STATUS_VIEWS` and `OPEN_VIEWS` are the only tables: a new view is one class, and one line
+in one of them.
 """
 
 from importlib import import_module
@@ -15,21 +16,31 @@ from pyvars.site.gate import Site, View
 from pyvars.site.views import Index
 from pyvars.workers import share
 
-__all__ = ("BESIDE", "OPEN", "STATUS", "VIEWS", "debug", "served", "side_port", "status", "variables")
+__all__ = (
+    "ROOT_VIEWS",
+    "OPEN_VIEWS",
+    "STATUS_VIEWS",
+    "DEBUG_VIEWS",
+    "debug",
+    "served",
+    "side_port",
+    "status",
+    "variables",
+)
 
-VIEWS: Final = {
+DEBUG_VIEWS: Final = {
     "vars": "pyvars.site.views:Vars",
     "workers": "pyvars.site.views:Workers",
 }
 """Path below /debug, and the class that answers it: made with the registry."""
 
-BESIDE: Final = {
+ROOT_VIEWS: Final = {
     "api/stats": "pyvars.site.stats:Stats",
     "metrics": "pyvars.site.metrics:Metrics",
 }
 """The same for what has a path of its own on the side port, and is below the mount point elsewhere."""
 
-STATUS: Final = {
+STATUS_VIEWS: Final = {
     "hardware/cpu": "pyvars.health.views:CPU",
     "hardware/disk": "pyvars.health.views:Disk",
     "hardware/ram": "pyvars.health.views:RAM",
@@ -37,7 +48,7 @@ STATUS: Final = {
 }
 """Path below /status, and the class that answers it: made without arguments."""
 
-OPEN: Final = {
+OPEN_VIEWS: Final = {
     "health": "pyvars.health.views:Liveness",
 }
 """What answers at one of these paths if the request may not look."""
@@ -45,31 +56,31 @@ OPEN: Final = {
 
 def debug(registry: Registry | None, access: Access | None, *, prefix: str) -> Site:
     """All views of the variables and an index of them, below `prefix`."""
-    views = _of_variables({**VIEWS, **BESIDE}, registry)
+    views = _of_variables({**DEBUG_VIEWS, **ROOT_VIEWS}, registry)
     return Site({"": _index(views, f"{prefix}/" if prefix else ""), **views}, prefix=prefix, access=_rule(access))
 
 
 def variables(registry: Registry | None, access: Access | None) -> Site:
     """/debug/vars and /debug/workers: what a middleware answers in its application's place."""
-    targets = {name: VIEWS[name] for name in ("vars", "workers")}
+    targets = {name: DEBUG_VIEWS[name] for name in ("vars", "workers")}
     return Site(_of_variables(targets, registry), prefix="/debug", access=_rule(access))
 
 
 def status(access: Access | None) -> Site:
     """Health and hardware, and an index of them."""
-    views = _of_machine(STATUS)
-    return Site({"": _index(views, ""), **views}, prefix="", access=_rule(access), in_place=_of_machine(OPEN))
+    views = _of_machine(STATUS_VIEWS)
+    return Site({"": _index(views, ""), **views}, prefix="", access=_rule(access), open_views=_of_machine(OPEN_VIEWS))
 
 
 def side_port(registry: Registry | None, access: Access | None) -> Site:
     """All there is, where its readers look for it, and an index of it at /debug."""
     views = {
-        **_below("debug", _of_variables(VIEWS, registry)),
-        **_of_variables(BESIDE, registry),
-        **_below("status", _of_machine(STATUS)),
+        **_below("debug", _of_variables(DEBUG_VIEWS, registry)),
+        **_of_variables(ROOT_VIEWS, registry),
+        **_below("status", _of_machine(STATUS_VIEWS)),
     }
-    in_place = _below("status", _of_machine(OPEN))
-    return Site({"debug": _index(views, "/"), **views}, prefix="", access=_rule(access), in_place=in_place)
+    open_views = _below("status", _of_machine(OPEN_VIEWS))
+    return Site({"debug": _index(views, "/"), **views}, prefix="", access=_rule(access), open_views=open_views)
 
 
 def served(registry: Registry | None) -> Registry:

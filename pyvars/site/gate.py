@@ -37,19 +37,19 @@ class View(Protocol):
 class Site:
     """Views by path below `prefix`, and who may look at them. Thread-safe.
 
-    `in_place` has, by the same paths, what answers a request that may not look where there is something to say to it.
+    `open_views` has, by the same paths, what answers a request that may not look where there is something to say to it.
     """
 
     def __init__(
-        self, views: Mapping[str, View], *, prefix: str, access: Rule, in_place: Mapping[str, View] | None = None
+        self, views: Mapping[str, View], *, prefix: str, access: Rule, open_views: Mapping[str, View] | None = None
     ) -> None:
         self._views = {f"{prefix}/{name}" if name else prefix: view for name, view in views.items()}
-        self._in_place = {f"{prefix}/{name}": view for name, view in (in_place or {}).items()}
+        self._open_views = {f"{prefix}/{name}": view for name, view in (open_views or {}).items()}
         self._access = access
         self.only_local: bool = access.only_local
         challenges = tuple(("WWW-Authenticate", challenge) for challenge in access.challenges)
         self._refused = text(401, "unauthorized", more_headers=challenges) if challenges else NOT_FOUND
-        self._said: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def respond(self, request: Request) -> Response:
         """The answer: NOT_FOUND for a path that is not ours, and for a request that may not look.
@@ -66,10 +66,10 @@ class Site:
         path, view, rest = found
         refusal = self._refusal(request)
         if refusal:
-            if path not in self._in_place:
+            if path not in self._open_views:
                 self._log(refusal)
                 return self._refused
-            view = self._in_place[path]
+            view = self._open_views[path]
         if request.method == "OPTIONS":
             return no_content(more_headers=_ALLOW)
         if request.method not in ("GET", "HEAD"):
@@ -96,8 +96,8 @@ class Site:
     def _log(self, refusal: str) -> None:
         """Say why, once a minute for each reason. Neither reason nor text holds anything of a request."""
         now = monotonic()
-        if now - self._said.get(refusal, -60.0) >= 60.0:
-            self._said[refusal] = now
+        if now - self._logged_at.get(refusal, -60.0) >= 60.0:
+            self._logged_at[refusal] = now
             warn(
                 "a request for the variables was refused: %s. To allow it, give the integration an access rule, such as"
                 " access=local() | token(...) of pyvars.access, or set PYVARS_TOKEN",

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from http import HTTPMethod
+from typing import NamedTuple
 
 from pyvars.core.histogram import Histogram
 from pyvars.core.map import MAX_KEY_BYTES, OTHER, Map
 from pyvars.core.variables import Int
 
-__all__ = ("CLIENT_CLOSED_REQUEST", "MAX_ROUTES", "UNMATCHED", "RequestRecorder")
+__all__ = ("CLIENT_CLOSED_REQUEST", "MAX_ROUTES", "UNMATCHED", "HTTPCounters", "RequestRecorder")
 
 CLIENT_CLOSED_REQUEST = 499
 """The status of a request whose client disconnected before it was answered. The number is nginx's."""
@@ -17,6 +18,23 @@ MAX_ROUTES = 1000
 
 _METHODS = {method.value: method.value for method in HTTPMethod}  # RFC 9110 and PATCH; a client may send any word
 _STATUS_CLASSES = {status: f"{status // 100}xx" for status in range(100, 600)} | {CLIENT_CLOSED_REQUEST: "499"}
+
+
+class HTTPCounters(NamedTuple):
+    """The variables that a request changes, under the keys that they have in `http`."""
+
+    requests: Int
+    errors: Int
+    """Requests that were answered with a status of 500 or more, or whose application raised."""
+    in_flight: Int
+    bytes_out: Int
+    """Bytes of bodies."""
+    by_method: Map
+    by_status: Map
+    """By the class of the status, such as 2xx."""
+    by_route: Map
+    seconds: Histogram
+    seconds_by_route: Map
 
 
 class RequestRecorder:
@@ -30,29 +48,17 @@ class RequestRecorder:
     begin: Callable[[], None]
     """Count a request that has arrived."""
 
-    def __init__(
-        self,
-        *,
-        requests: Int,
-        errors: Int,
-        in_flight: Int,
-        bytes_out: Int,
-        by_method: Map,
-        by_status: Map,
-        by_route: Map,
-        seconds: Histogram,
-        seconds_by_route: Map,
-    ) -> None:
-        self._requests = requests
-        self._errors = errors
-        self._in_flight = in_flight
-        self.begin = in_flight.add  # not a method that calls it, since each request pays for the call
-        self._bytes_out = bytes_out
-        self._by_method = by_method
-        self._by_status = by_status
-        self._by_route = by_route
-        self._seconds = seconds
-        self._seconds_by_route = _RouteHistograms(seconds_by_route)
+    def __init__(self, counters: HTTPCounters) -> None:
+        self._requests = counters.requests
+        self._errors = counters.errors
+        self._in_flight = counters.in_flight
+        self._bytes_out = counters.bytes_out
+        self._by_method = counters.by_method
+        self._by_status = counters.by_status
+        self._by_route = counters.by_route
+        self._seconds = counters.seconds
+        self._seconds_by_route = _RouteHistograms(counters.seconds_by_route)
+        self.begin = counters.in_flight.add  # not a method that calls it, since each request pays for the call
 
     def record(self, method: str, status: int, route: str, size: int, seconds: float, failed: bool) -> None:
         """Count a request that has finished.

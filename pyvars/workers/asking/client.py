@@ -9,7 +9,7 @@ from time import monotonic
 
 from pyvars.core import resources
 from pyvars.formats.json import plain
-from pyvars.workers.asking.server import HEAD, Question, reachable
+from pyvars.workers.asking.server import HEAD, Question, short_path
 from pyvars.workers.together.directory import socket_of
 
 __all__ = ("FIGURES_TIMEOUT_SECONDS", "ASK_FIGURES", "WorkerClient")
@@ -17,7 +17,7 @@ __all__ = ("FIGURES_TIMEOUT_SECONDS", "ASK_FIGURES", "WorkerClient")
 FIGURES_TIMEOUT_SECONDS = 0.05
 """So long a page waits for the runtime figures of peers."""
 ASK_FIGURES: Question = {"ask": "figures"}
-MAX_ANSWER = 256 * 1024 * 1024
+MAX_ANSWER_BYTES = 256 * 1024 * 1024
 
 
 class _Call:
@@ -40,7 +40,7 @@ class _Call:
             part = b""
         self.data += part
         # A child that the peer forked meanwhile may hold the connection open.
-        return not part or self.answer is not None or len(self.data) > MAX_ANSWER
+        return not part or self.answer is not None or len(self.data) > MAX_ANSWER_BYTES
 
     @property
     def answer(self) -> bytes | None:
@@ -124,7 +124,7 @@ def _call(path: str, text: bytes) -> _Call | None:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.setblocking(False)
     try:
-        with reachable(path) as short:
+        with short_path(path) as short:
             connection.connect(short)
         connection.sendall(text)
     except OSError:  # it has no thread that answers, or died a moment ago, or does not come to take questions

@@ -14,7 +14,7 @@ from typing import TypeAlias, cast
 from pyvars.core import resources
 from pyvars.formats.json import parsed
 
-__all__ = ("WorkerServer", "Question", "reachable", "threads_run")
+__all__ = ("WorkerServer", "Question", "short_path", "threads_run")
 
 Question: TypeAlias = "dict[str, object]"
 """A question: `ask` is its kind, the rest belongs to the kind."""
@@ -23,9 +23,9 @@ HEAD = struct.Struct("=Qd")
 """An answer begins with its length, so that half of one is known for what it is, and the time.monotonic of the answer,
 which on one machine is the same for all processes."""
 
-MAX_ASK = 64 * 1024
-TALK_SECONDS = 1.0
-ASK_SECONDS = 0.05
+MAX_QUESTION_BYTES = 64 * 1024
+ANSWER_TIMEOUT_SECONDS = 1.0
+QUESTION_TIMEOUT_SECONDS = 0.05
 MAX_AT_ONCE = 16
 _CHECK_SECONDS = 60.0
 _MAX_PATH = 100  # a socket's path has at most 107 bytes, man 7 unix
@@ -50,7 +50,7 @@ def threads_run() -> bool:
 
 
 @contextmanager
-def reachable(path: str) -> Generator[str]:
+def short_path(path: str) -> Generator[str]:
     """A path to the same socket that is short enough for the system."""
     if len(path.encode(errors="surrogateescape")) <= _MAX_PATH:
         yield path
@@ -170,7 +170,7 @@ class WorkerServer:
                     return
                 if events:
                     try:
-                        self._talk(listener.accept()[0])
+                        self._serve_one(listener.accept()[0])
                     except OSError:  # half a question; or no descriptor is left, and then this would go round and round
                         wait.poll(100)
                 if self._check is not None:
@@ -185,14 +185,14 @@ class WorkerServer:
         self._pause = min(1.0, self._pause * 1.5)
         return self._pause * 1000
 
-    def _talk(self, connection: socket.socket) -> None:
+    def _serve_one(self, connection: socket.socket) -> None:
         """Answer here what is quick, and in a thread what runs functions of the program, as long as there are few."""
         try:
             ask = _received(connection)
         except BaseException:
             connection.close()
             raise
-        connection.settimeout(TALK_SECONDS)
+        connection.settimeout(ANSWER_TIMEOUT_SECONDS)
         if ask.get("ask") == "figures":
             self._answer_to(connection, ask)
         elif self._busy.acquire(blocking=False):
@@ -221,7 +221,7 @@ class WorkerServer:
 def _listening(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with reachable(path) as short:
+        with short_path(path) as short:
             listener.bind(short)
         listener.listen(64)
     except BaseException:
@@ -232,11 +232,11 @@ def _listening(path: str) -> socket.socket:
 
 def _received(connection: socket.socket) -> Question:
     """The question: one line of JSON, which is sent at once."""
-    text, until = b"", monotonic() + ASK_SECONDS
+    text, until = b"", monotonic() + QUESTION_TIMEOUT_SECONDS
     while not text.endswith(b"\n"):
         connection.settimeout(max(0.001, until - monotonic()))
-        part = connection.recv(MAX_ASK)
-        if not part or len(text) > MAX_ASK:
+        part = connection.recv(MAX_QUESTION_BYTES)
+        if not part or len(text) > MAX_QUESTION_BYTES:
             raise ConnectionError("half a question")
         text += part
     try:

@@ -18,7 +18,14 @@ from pyvars.workers.numbers.group_reading import NO_PEERS, GroupReader, GroupRea
 from pyvars.workers.numbers.own_segment import OwnSegment
 from pyvars.workers.numbers.records import Records
 from pyvars.workers.numbers.segment import H_REQUESTS, INT, Segment
-from pyvars.workers.together.directory import UnsharedError, find_place, group_exists, remove_group, socket_of, sweep
+from pyvars.workers.together.directory import (
+    UnsharedError,
+    find_group_directory,
+    group_exists,
+    remove_group,
+    socket_of,
+    sweep,
+)
 from pyvars.workers.together.forks import hook_uwsgi
 from pyvars.workers.together.group import is_running, owner_in, start_of
 
@@ -113,12 +120,12 @@ class Member:
         if self._hooked:
             return
         self._hooked = True
-        atexit.register(self._leave)
+        atexit.register(self._at_exit)
         resources.hold(
             __name__,
             "segment",
-            in_parent=self._forked,
-            first_in_child=self._abandon,
+            in_parent=self._note_fork,
+            first_in_child=self._leave_parent_memory,
             in_child=self._after_fork,
         )
         hook_uwsgi()
@@ -133,26 +140,26 @@ class Member:
         self.reason = "the directory for sharing does not stay"
         for _ in range(_ATTEMPTS):
             try:
-                self._enter(self._place(group))
+                self._join_group(self._directory(group))
             except FileNotFoundError:  # a sweeper took it for dirt: an unlucky moment, or two
-                self._exit()
+                self._leave_group()
                 continue
             except (OSError, UnsharedError) as error:
-                self._exit()
+                self._leave_group()
                 self.reason = str(error)
             else:
                 self.reason = ""
             return
 
-    def _place(self, group: str | None) -> str:
+    def _directory(self, group: str | None) -> str:
         try:
-            directory = find_place(group)
+            directory = find_group_directory(group)
         except OSError as error:  # among them FileNotFoundError, which here is no bad luck
             raise UnsharedError(str(error)) from None
         sweep(os.path.dirname(directory), keep=directory)
         return directory
 
-    def _enter(self, directory: str) -> None:
+    def _join_group(self, directory: str) -> None:
         pid = os.getpid()
         # Known to this object before a cell is bound: a fork may come at any moment.
         self._segment = segment = Segment(directory, pid, start_of(pid))
@@ -168,7 +175,7 @@ class Member:
         self.group = GroupReader(directory, segment.name, own.layout)
         self.server.start(os.path.join(directory, socket_of(segment.name)))
 
-    def _exit(self) -> None:
+    def _leave_group(self) -> None:
         """Count in private memory again, from what there is."""
         if self._records is not None:
             self._records.close()
@@ -183,7 +190,7 @@ class Member:
         Their numbers are there to be read. Their runtime figures they write down when they are asked, which they are at
         most every 100 ms, or now to `renew` them: who does not so in time is read as it was before.
         """
-        self._check()
+        self._catch_up()
         group, own = self.group, self.own
         if group is None or own is None:
             return None
@@ -231,7 +238,7 @@ class Member:
         registry = reference() if reference is not None else None
         return self.answer(registry, ask) if registry is not None and self.answer is not None else b"null"
 
-    def _check(self) -> None:
+    def _catch_up(self) -> None:
         """After a fork that ran no hook, and after a change of user, be where this process belongs now.
 
         And try again where it could not be before, once a second.
@@ -239,12 +246,12 @@ class Member:
         if self._segment is not None and self._pid != os.getpid():
             resources.after_fork_in_child()
         if self._segment is not None and self._uid != os.geteuid():
-            self._move()
+            self._follow_user()
         if self._segment is None and monotonic() - self._tried > RETRY_SECONDS and self._registries:
             with self._lock:
                 self._bind_once()
 
-    def _move(self) -> None:
+    def _follow_user(self) -> None:
         """Go on in the place of the new user, which those who changed likewise can read."""
         with self._lock:
             segment, group, records = self._segment, self.group, self._records
@@ -258,13 +265,13 @@ class Member:
             segment.close()
             self._bind(os.path.basename(group.directory))
 
-    def _forked(self) -> None:
+    def _note_fork(self) -> None:
         self._forked_at = monotonic()
 
-    def _abandon(self) -> None:
+    def _leave_parent_memory(self) -> None:
         """In a child, before anything else there: write no more to the memory of the parent."""
         if self._pid != os.getpid() and self._records is not None:
-            self._records.abandon()
+            self._records.detach_in_child()
             self.requests._restart()
 
     def _after_fork(self) -> None:
@@ -281,14 +288,14 @@ class Member:
         if self._registries:
             self._bind(os.path.basename(group.directory) if group is not None else None)
         if self._segment is not None and self._uid == 0:
-            self.server.call_for_a_minute(self._check)  # servers drop privileges in the child, soon after the fork
+            self.server.call_for_a_minute(self._catch_up)  # servers drop privileges in the child, soon after the fork
 
-    def _leave(self) -> None:
+    def _at_exit(self) -> None:
         """At the end: the last of a group whose owner is gone, or is this process, takes its directory away."""
         group, segment, records = self.group, self._segment, self._records
         if group is None or segment is None or records is None or self._pid != os.getpid():
             return
-        records.leave()
+        records.stop()
         self.server.stop()
         owner = owner_in(os.path.basename(group.directory))
         if owner is None or (owner.pid != self._pid and is_running(owner)):

@@ -42,7 +42,7 @@ class Peers:
         """The sums over all workers, this one too, in the order of the plan."""
 
     @property
-    def partial(self) -> bool:
+    def has_private_numbers(self) -> bool:
         """Whether this process has numbers that are in no segment, for want of room, and so in no sum."""
         return bool(self._member.error)
 
@@ -52,7 +52,7 @@ class Peers:
         histograms = {path for layout in layouts for path in layout.histograms}
         return _nested(total(self._reading.peers, self._reading.retired, self._own), self._registry_key, histograms)
 
-    def others(self, name: str) -> object:
+    def numbers(self, name: str) -> object:
         """What the peers without this process have under a name: Addends, or a NestedSums of them; None if nothing."""
         return self._nested.get(name) if self.has(name) else None
 
@@ -61,16 +61,16 @@ class Peers:
         return name in self.plan.scalars or name in self.plan.maps or name in self.plan.others
 
     @cached_property
-    def _levels(self) -> set[Path]:
+    def _gauges(self) -> set[Path]:
         found: set[Path] = set()
         for peer in self._reading.live:
             numbers = zip((peer.layout.ints, peer.layout.floats), peer.layout.counts, strict=True)
             found.update(*({*each.paths}.difference(counts.paths) for each, counts in numbers))
         return found
 
-    def is_level(self, path: Path) -> bool:
+    def is_gauge(self, path: Path) -> bool:
         """Whether a peer has a level (`gauge=True`) at the path: its name, and the keys below."""
-        return (self._registry_key, *path) in self._levels
+        return (self._registry_key, *path) in self._gauges
 
     def is_map(self, path: Path) -> bool:
         """Whether a peer has a Map there."""
@@ -81,15 +81,15 @@ class Peers:
         """The names under which any worker has numbers."""
         return {*self.plan.scalars, *self.plan.maps, *self.plan.others}
 
-    def rows(self, target: str) -> list[object]:
+    def figures(self, target: str) -> list[object]:
         """The figures that this process, each of them, and those that have ended, have for a built-in."""
         own = self._member.own.figures(target) if self._member.own is not None else None
         others = [peer.figures[target] for peer in self._reading.live if target in peer.figures]
-        ended = [self._ended[target]] if target in self._ended else []
+        ended = [self._figures_of_ended[target]] if target in self._figures_of_ended else []
         return [own, *others, *ended] if own is not None else []
 
     @cached_property
-    def _ended(self) -> dict[str, object]:
+    def _figures_of_ended(self) -> dict[str, object]:
         """What stays of the figures of those that have ended."""
         dead = [peer.figures for peer in self._reading.peers if not peer.alive]
         retired = [self._reading.retired.figures] if self._reading.retired else []

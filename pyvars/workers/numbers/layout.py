@@ -8,7 +8,7 @@ from zlib import crc32
 from pyvars.formats.json import valid_text
 from pyvars.workers.numbers.segment import COMPOSITE, FLOAT, FOLDED, FREE, HISTOGRAM, INT, MAP, RECORD
 
-__all__ = ("CorruptError", "SegmentLayout", "Path", "parse", "shown")
+__all__ = ("CorruptError", "SegmentLayout", "Path", "parse", "is_shown")
 
 Path: TypeAlias = "tuple[str, ...]"
 """The root, and the name and keys below it."""
@@ -43,7 +43,7 @@ class SegmentLayout(NamedTuple):
     """In what is left of dead workers: whose numbers are in it already."""
 
 
-def shown(path: Path, paths: Container[Path], maps: Container[Path]) -> bool:
+def is_shown(path: Path, paths: Container[Path], maps: Container[Path]) -> bool:
     """Whether a count of dead workers is on the page: a live one has that name, or the Map that it is a key of."""
     return path in paths or path[:-1] in maps
 

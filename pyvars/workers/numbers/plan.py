@@ -11,9 +11,9 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from pyvars.core.cells import INT64_MAX, INT64_MIN
-from pyvars.workers.numbers.layout import Numbers, Path, SegmentLayout, shown
+from pyvars.workers.numbers.layout import Numbers, Path, SegmentLayout, is_shown
 from pyvars.workers.numbers.segment import ZERO_WORD
-from pyvars.workers.numbers.sums import rest_of
+from pyvars.workers.numbers.sums import remainder_path
 
 __all__ = ("Plan", "Source", "plan_for")
 
@@ -45,7 +45,9 @@ class Plan:
         maps = {path for layout in live for path in layout.maps}
 
         def wanted(numbers: Numbers, alive: bool) -> list[Path]:
-            return [path for path in numbers.paths if path[0] == registry_key and (alive or shown(path, paths, maps))]
+            return [
+                path for path in numbers.paths if path[0] == registry_key and (alive or is_shown(path, paths, maps))
+            ]
 
         ints = {path: None for layout, alive in sources for path in wanted(_of(layout, alive)[0], alive)}
         floats = {path: None for layout, alive in sources for path in wanted(_of(layout, alive)[1], alive)}
@@ -105,7 +107,7 @@ def _picks(layout: SegmentLayout, alive: bool, ints: Iterable[Path], floats: Ite
         return itemgetter(*(words.get(path, ZERO_WORD) for path in paths), ZERO_WORD, ZERO_WORD)
 
     of_ints, of_floats = _of(layout, alive)
-    return _Picks(pick(of_ints, ints), pick(of_floats, floats), pick(of_floats, map(rest_of, floats)))
+    return _Picks(pick(of_ints, ints), pick(of_floats, floats), pick(of_floats, map(remainder_path, floats)))
 
 
 _plans: dict[tuple[object, ...], Plan] = {}

@@ -32,7 +32,7 @@ from pyvars.workers.numbers.segment import (
     WORDS,
     record_area,
 )
-from pyvars.workers.together.locks import probe
+from pyvars.workers.together.locks import is_locked_by_another
 
 __all__ = ("Peer", "Figures", "read")
 
@@ -85,7 +85,7 @@ def read(path: str, before: Peer | None) -> Peer:
     try:
         if before is not None and before.inode != os.fstat(file).st_ino:
             before = None
-        alive = probe(file)
+        alive = is_locked_by_another(file)
         until, late = monotonic() + (_TIMEOUT_SECONDS if alive else 0.0), 0
         while late < _ATTEMPTS:
             lenient = monotonic() >= until

@@ -4,7 +4,7 @@ A composite tells when something else stands under a key of it, and what stood t
 compared with what the segment says. Whoever comes while another (or the same thread, interrupted by a signal handler
 or a finalizer) is about it leaves the change in a queue and goes on, so nobody ever waits here.
 
-Nothing is kept for a number but its variable and the place of its record, in two arrays: a program may have 100,000.
+Nothing is kept for a number but its variable and the offset of its record, in two arrays: a program may have 100,000.
 """
 
 from array import array
@@ -26,7 +26,7 @@ Before: TypeAlias = "Var | Mapping[str, Var] | None"
 
 
 class _Node:
-    """The _on_change of a composite, and so its place in the tree."""
+    """The _on_change of a composite, and so its offset in the tree."""
 
     __slots__ = ("composite", "records", "word")
 
@@ -51,8 +51,8 @@ class Records:
         """Why some number is private to this process; empty if none is."""
         self._segment = segment
         self._held: list[NumberCell | _Node | None] = [None] * FIRST_WORD  # by word
-        self._places = array("I", bytes(4 * FIRST_WORD))  # of the record of each word
-        self._more: dict[int, list[int]] = {}  # further places, of variables that have several names
+        self._offsets = array("I", bytes(4 * FIRST_WORD))  # of the record of each word
+        self._more: dict[int, list[int]] = {}  # further offsets, of variables that have several names
         self._waiting: deque[Callable[[], None]] = deque()
         self._busy = Lock()
         self._closed = False
@@ -63,20 +63,20 @@ class Records:
 
     def _add_registry(self, name: str, registry: Registry) -> None:
         if (word := self._word(registry)) != 0:  # it stands in another one already
-            self._link(0, name, COMPOSITE, word, gauge=False, place=0)
+            self._link(0, name, COMPOSITE, word, gauge=False, offset=0)
             return
         node = _Node(self, registry, 0)
         node.composite = ref(registry, lambda _: self.changed(node, None, None))
         try:
             self._hold(node, self._segment.allocate())
             registry._on_change = node
-            self._link(0, name, COMPOSITE, node.word, gauge=False, place=0)
+            self._link(0, name, COMPOSITE, node.word, gauge=False, offset=0)
         except OSError as error:
             self.error = error.strerror or str(error)
             return
         self._waiting.append(partial(self._process, node, None, None))
 
-    def leave(self) -> None:
+    def stop(self) -> None:
         """Follow no more changes: the interpreter is on its way out."""
         self._closed = True
 
@@ -89,7 +89,7 @@ class Records:
             elif held is not None and (composite := held.get()) is not None:
                 composite._on_change = None
 
-    def abandon(self) -> None:
+    def detach_in_child(self) -> None:
         """In a forked child: the same, from zero, and also what another thread of the parent was about to put in."""
         self._closed = True
         nodes = [held for held in self._held if isinstance(held, _Node)]
@@ -138,36 +138,36 @@ class Records:
         now = composite._child(key)
         if before is now and before is not None:
             return
-        old, old_place = self._find(parent, key, before)
+        old, old_offset = self._find(parent, key, before)
         if now is None or not (kind := _kind(now)):
-            if old_place:
-                self._unlink(old, old_place)
+            if old_offset:
+                self._unlink(old, old_offset)
             return
-        word, place = self._find(parent, key, now)
-        if place:  # a change that came later was quicker
-            if old_place and old != word:
-                self._unlink(old, old_place)
+        word, offset = self._find(parent, key, now)
+        if offset:  # a change that came later was quicker
+            if old_offset and old != word:
+                self._unlink(old, old_offset)
             return
         try:
             word = word or self._admit(now, kind)
             gauge = isinstance(now, NumberCell) and now.gauge
-            self._link(parent, key, kind, word, gauge=gauge, place=old_place)
+            self._link(parent, key, kind, word, gauge=gauge, offset=old_offset)
         except OSError as error:  # no room: it counts on in private memory
             self.error = error.strerror or str(error)
-            if word and not self._places[word]:
+            if word and not self._offsets[word]:
                 self._give_up(word)
-            if old_place:
-                self._unlink(old, old_place)
+            if old_offset:
+                self._unlink(old, old_offset)
             return
-        if old_place:
-            self._left(old, old_place)
+        if old_offset:
+            self._left(old, old_offset)
 
     def _find(self, parent: int, key: str, var: Var | None) -> tuple[int, int]:
-        """The word of the variable, and the place of its record under this key; 0 if there is none."""
+        """The word of the variable, and the offset of its record under this key; 0 if there is none."""
         word = self._word(var)
-        for place in self._all_places(word) if word else ():
-            if self._segment.at(place) == (parent, key):
-                return word, place
+        for offset in self._all_offsets(word) if word else ():
+            if self._segment.record_at(offset) == (parent, key):
+                return word, offset
         return word, 0
 
     def _word(self, var: Var | None) -> int:
@@ -181,8 +181,8 @@ class Records:
             return node.word if isinstance(node, _Node) and node.records is self else 0
         return 0
 
-    def _all_places(self, word: int) -> list[int]:
-        return [self._places[word], *self._more.get(word, ())]
+    def _all_offsets(self, word: int) -> list[int]:
+        return [self._offsets[word], *self._more.get(word, ())]
 
     def _admit(self, var: Var, kind: int) -> int:
         """Give the variable a word."""
@@ -200,54 +200,54 @@ class Records:
     def _hold(self, what: NumberCell | _Node, word: int) -> None:
         while len(self._held) <= word:
             self._held.append(None)
-            self._places.append(0)
+            self._offsets.append(0)
         self._held[word] = what
-        self._places[word] = 0
+        self._offsets[word] = 0
         if isinstance(what, _Node):
             what.word = word
 
-    def _link(self, parent: int, key: str, kind: int, word: int, *, gauge: bool, place: int) -> None:
-        """Write the record, in place of another of the same key if there is one: no reader misses it in between."""
+    def _link(self, parent: int, key: str, kind: int, word: int, *, gauge: bool, offset: int) -> None:
+        """Write the record, in offset of another of the same key if there is one: no reader misses it in between."""
         with self._segment.changing():
-            place = self._segment.link(parent, key, kind, word, gauge=gauge, place=place)
-        if self._places[word]:
-            self._more.setdefault(word, []).append(place)
+            offset = self._segment.link(parent, key, kind, word, gauge=gauge, offset=offset)
+        if self._offsets[word]:
+            self._more.setdefault(word, []).append(offset)
         else:
-            self._places[word] = place
+            self._offsets[word] = offset
 
-    def _unlink(self, word: int, place: int) -> None:
+    def _unlink(self, word: int, offset: int) -> None:
         with self._segment.changing():
-            self._segment.unlink(place)
-        self._left(word, place)
+            self._segment.unlink(offset)
+        self._left(word, offset)
 
-    def _left(self, word: int, place: int) -> None:
+    def _left(self, word: int, offset: int) -> None:
         """The record there is no more of this word; with its last one it is nobody's."""
-        places = self._all_places(word)
-        places.remove(place)
-        self._places[word] = places[0] if places else 0
+        offsets = self._all_offsets(word)
+        offsets.remove(offset)
+        self._offsets[word] = offsets[0] if offsets else 0
         self._more.pop(word, None)
-        if places[1:]:
-            self._more[word] = places[1:]
-        if not places:
+        if offsets[1:]:
+            self._more[word] = offsets[1:]
+        if not offsets:
             self._give_up(word)
 
     def _give_up(self, word: int) -> None:
         """Free the word, its records, and what only it holds."""
         held, self._held[word] = self._held[word], None
-        for place in self._all_places(word):
-            if place:
+        for offset in self._all_offsets(word):
+            if offset:
                 with self._segment.changing():
-                    self._segment.unlink(place)
-        self._places[word] = 0
+                    self._segment.unlink(offset)
+        self._offsets[word] = 0
         self._more.pop(word, None)
         if isinstance(held, NumberCell):
             held._unbind()
         elif held is not None and (composite := held.get()) is not None:
             composite._on_change = None
             for key, var in (composite._children() or {}).items():
-                child, place = self._find(word, key, var)
-                if place:
-                    self._unlink(child, place)
+                child, offset = self._find(word, key, var)
+                if offset:
+                    self._unlink(child, offset)
         else:
             self._unlink_children(word)
         self._segment.free(word)
@@ -255,9 +255,9 @@ class Records:
     def _unlink_children(self, parent: int) -> None:
         """Of a root that has gone, and so cannot tell which they are."""
         for child in range(FIRST_WORD, len(self._held)):
-            for place in self._all_places(child):
-                if place and self._segment.at(place)[0] == parent:
-                    self._unlink(child, place)
+            for offset in self._all_offsets(child):
+                if offset and self._segment.record_at(offset)[0] == parent:
+                    self._unlink(child, offset)
 
 
 _COMPOSITES = {"map": MAP, "histogram": HISTOGRAM}

@@ -10,10 +10,10 @@ from contextlib import suppress
 
 from pyvars.formats.json import plain
 from pyvars.runtime import kept
-from pyvars.workers.numbers.layout import Path, SegmentLayout, shown
+from pyvars.workers.numbers.layout import Path, SegmentLayout, is_shown
 from pyvars.workers.numbers.reading import MAX_RETIRED, Peer, read
 from pyvars.workers.numbers.segment import COMPOSITE, FLOAT, FOLDED, H_RETIRED, INT, Segment
-from pyvars.workers.numbers.sums import Sums, add, number, remainder, rest_of
+from pyvars.workers.numbers.sums import Sums, add, number, remainder, remainder_path
 from pyvars.workers.together.directory import RETIRED, SEGMENT, socket_of
 from pyvars.workers.together.group import Process, is_running
 from pyvars.workers.together.locks import exclusive
@@ -95,7 +95,7 @@ def _write(
         add(sums, peer)
     paths = {path for layout in live for numbers in layout[:2] for path in numbers.paths}
     maps = {path for layout in live for path in layout.maps}
-    unseen = [path for path in sums if not shown(path, paths, maps)]
+    unseen = [path for path in sums if not is_shown(path, paths, maps)]
     for path in unseen[: max(0, len(unseen) - MAX_UNSEEN)]:  # those of the longest dead first
         del sums[path]
 
@@ -113,7 +113,7 @@ def _write(
                 index = segment.allocate()
                 words, local = segment.word(index, FLOAT)
                 words[local] = rest
-                segment.link(_composite(segment, composites, rest_of(path)[:-1]), path[-1], FLOAT, index)
+                segment.link(_composite(segment, composites, remainder_path(path)[:-1]), path[-1], FLOAT, index)
         for name in present:
             segment.link(0, name, FOLDED, 0)
         segment.header[H_RETIRED] = min(MAX_RETIRED, (retired.retired if retired else 0) + len(dead))

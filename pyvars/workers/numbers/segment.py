@@ -9,7 +9,7 @@ a SIGBUS later, and is mapped once and never moved. A record ties a key of a com
     crc32, size, kind (q, d, c, m, h), gauge, parent's word, own word, length of the key, key in UTF-8
 
 A composite (a registry, a Map, a Histogram) has a word, too, which is its identity here and holds 0. Word 0 is the
-parent of the roots. Records are written in place and their room is used again, between two steps of the header's
+parent of the roots. Records are written in offset and their room is used again, between two steps of the header's
 `generation`, which is odd meanwhile; so a reader that sees an even one twice has read whole records. The file is
 locked by its owner (a POSIX record lock, which the kernel drops when the process ends, however it ends).
 """
@@ -44,7 +44,7 @@ FIRST_WORD = 32
 
 RECORD = struct.Struct("=IHBBIIH2x")
 _ALIGN = 16
-_SAME = tuple(range(WORDS))  # 100,000 variables share these integers
+_INDEXES = tuple(range(WORDS))  # 100,000 variables share these integers
 _FIGURES_HEAD = struct.Struct("=II")
 
 FREE, INT, FLOAT, COMPOSITE, MAP, HISTOGRAM, FOLDED = 0, *map(ord, "qdcmhi")
@@ -137,15 +137,15 @@ class Segment:
     def word(self, index: int, kind: int = INT) -> tuple[Words, int]:
         """The memory of a word, and the index in it."""
         chunk, local = divmod(index, WORDS)
-        return (self._floats if kind == FLOAT else self._ints)[chunk], _SAME[local]
+        return (self._floats if kind == FLOAT else self._ints)[chunk], _INDEXES[local]
 
     def chunk_of(self, words: Words) -> int:
         """The chunk that the words are of; -1 if they are not of this segment."""
         return self._chunks.get(id(words), -1)
 
-    def at(self, place: int) -> tuple[int, str]:
-        """Parent and key of the record at a place."""
-        chunk, local = divmod(place, CHUNK)
+    def record_at(self, offset: int) -> tuple[int, str]:
+        """Parent and key of the record at a offset."""
+        chunk, local = divmod(offset, CHUNK)
         _, _, _, _, parent, _, length = RECORD.unpack_from(self._maps[chunk], local)
         key = self._maps[chunk][local + RECORD.size : local + RECORD.size + length]
         return parent, key.decode(errors="surrogatepass")
@@ -180,36 +180,36 @@ class Segment:
         finally:
             self.header[H_GENERATION] += 1
 
-    def link(self, parent: int, key: str, kind: int, index: int, *, gauge: bool = False, place: int = 0) -> int:
-        """Write a record, in place of the one of the same parent and key if `place` is given; its place comes back.
+    def link(self, parent: int, key: str, kind: int, index: int, *, gauge: bool = False, offset: int = 0) -> int:
+        """Write a record, in offset of the one of the same parent and key if `offset` is given; its offset comes back.
 
         Raises OSError if there is no room.
         """
         data = key.encode(errors="surrogatepass")
         size = -(-(RECORD.size + len(data)) // _ALIGN) * _ALIGN
-        if not place:
-            place = self._room(size)
+        if not offset:
+            offset = self._room(size)
         text = RECORD.pack(0, size, kind, gauge, parent, index, len(data))[4:] + data
-        chunk, local = divmod(place, CHUNK)
+        chunk, local = divmod(offset, CHUNK)
         self._maps[chunk][local : local + 4 + len(text)] = crc32(text).to_bytes(4, "little") + text
-        return place
+        return offset
 
-    def unlink(self, place: int) -> None:
+    def unlink(self, offset: int) -> None:
         """Take a record away."""
-        chunk, local = divmod(place, CHUNK)
+        chunk, local = divmod(offset, CHUNK)
         size = RECORD.unpack_from(self._maps[chunk], local)[1]
         text = RECORD.pack(0, size, FREE, 0, 0, 0, 0)[4:]
         self._maps[chunk][local : local + RECORD.size] = crc32(text).to_bytes(4, "little") + text
-        self._free_records.setdefault(size, []).append(place)
+        self._free_records.setdefault(size, []).append(offset)
 
     def _room(self, size: int) -> int:
         if self._free_records.get(size):
             return self._free_records[size].pop()
         for chunk in range(len(self._maps) - 1, -1, -1):
-            place = self._ends[chunk]
-            if place + size <= record_area(chunk)[1]:
-                self._ends[chunk] = place + size
-                return place
+            offset = self._ends[chunk]
+            if offset + size <= record_area(chunk)[1]:
+                self._ends[chunk] = offset + size
+                return offset
         self._grow()
         return self._room(size)
 

@@ -9,10 +9,10 @@ from math import fsum, isfinite
 from typing import TypeAlias
 
 from pyvars.core.cells import INT64_MAX, INT64_MIN
-from pyvars.workers.numbers.layout import Numbers, Path, SegmentLayout, shown
+from pyvars.workers.numbers.layout import Numbers, Path, SegmentLayout, is_shown
 from pyvars.workers.numbers.reading import Peer
 
-__all__ = ("Addends", "Sums", "add", "number", "remainder", "rest_of", "total", "whole_of")
+__all__ = ("Addends", "Sums", "add", "number", "remainder", "remainder_path", "total", "sum_path")
 
 Addends: TypeAlias = "int | tuple[float, ...]"
 """A sum of integers, or the numbers that are to be added if some of them are floats."""
@@ -31,7 +31,7 @@ def total(peers: Sequence[Peer], retired: Peer | None, own: SegmentLayout) -> Su
     paths = {*sums, *own.ints.paths, *own.floats.paths}
     maps = own.maps.union(*(peer.layout.maps for peer in live))
     for path, addends in past.items():
-        if shown(path, paths, maps):
+        if is_shown(path, paths, maps):
             sums[path] = _both(sums[path], addends) if path in sums else addends
     return sums
 
@@ -39,22 +39,22 @@ def total(peers: Sequence[Peer], retired: Peer | None, own: SegmentLayout) -> Su
 def add(sums: Sums, peer: Peer) -> None:
     """Add the counts of one segment; levels went with their process."""
     ints, floats = peer.layout.counts
-    _add(sums, peer, ints, Numbers([whole_of(path) for path in floats.paths], floats.words))
+    _add(sums, peer, ints, Numbers([sum_path(path) for path in floats.paths], floats.words))
 
 
 # What is kept of dead workers is a sum of floats, rounded. Without what was cut off the next sum could be less by its
 # last digit, which readers take for a restart. So that stands in the file, too, under a root of its own.
-_REST = "+"
+_REMAINDERS = "+"
 
 
-def rest_of(path: Path) -> Path:
+def remainder_path(path: Path) -> Path:
     """Where the remainder stands of a sum at the path."""
-    return (path[0] + _REST, *path[1:])
+    return (path[0] + _REMAINDERS, *path[1:])
 
 
-def whole_of(path: Path) -> Path:
+def sum_path(path: Path) -> Path:
     """Where the sum stands of a remainder at the path; the path itself if it is none."""
-    return (path[0].removesuffix(_REST), *path[1:])
+    return (path[0].removesuffix(_REMAINDERS), *path[1:])
 
 
 def remainder(addends: Sequence[float]) -> float:

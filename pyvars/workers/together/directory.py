@@ -16,7 +16,7 @@ __all__ = (
     "RETIRED",
     "SEGMENT",
     "UnsharedError",
-    "find_place",
+    "find_group_directory",
     "group_exists",
     "private_directory",
     "remove_group",
@@ -39,7 +39,7 @@ class UnsharedError(Exception):
     """Numbers cannot be shared; the text says why, and how to mend it."""
 
 
-def find_place(group: str | None) -> str:
+def find_group_directory(group: str | None) -> str:
     """The directory of this process's group, made if need be; `group` is its name if it is known already.
 
     Raises:

@@ -112,7 +112,7 @@ def _is_multiprocessing(pid: int, proc: str) -> bool:
     """Started by multiprocessing's spawn or forkserver, or forked by the latter."""
     # What this process was started with is known, whatever title it has now.
     try:
-        arguments = _told() if pid == os.getpid() else _read(pid, "cmdline", proc).split(b"\0")
+        arguments = _original_command() if pid == os.getpid() else _read(pid, "cmdline", proc).split(b"\0")
     except OSError:
         return False
     return b"--multiprocessing-fork" in arguments or any(
@@ -127,7 +127,7 @@ def _same_command(pid: int, parent: int, proc: str) -> bool:
         theirs = _read(parent, "cmdline", proc)
     except OSError:
         return _hidden(pid, parent, proc)
-    titled = pid == os.getpid() and mine.rstrip(b"\0") != b"\0".join(_told())
+    titled = pid == os.getpid() and mine.rstrip(b"\0") != b"\0".join(_original_command())
     if mine != theirs and titled and (parent != 1 or _read(1, "comm", proc) == _read(pid, "comm", proc)):
         # setproctitle or the like: the parent may have a title of its own, too.
         raise UnknownOwnerError(
@@ -137,7 +137,7 @@ def _same_command(pid: int, parent: int, proc: str) -> bool:
     return mine == theirs
 
 
-def _told() -> list[bytes]:
+def _original_command() -> list[bytes]:
     return [os.fsencode(argument) for argument in sys.orig_argv]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 
-__all__ = ("AVAILABLE", "exclusive", "is_locked", "lock", "probe")
+__all__ = ("AVAILABLE", "exclusive", "is_locked", "lock", "is_locked_by_another")
 
 AVAILABLE: bool = find_spec("fcntl") is not None
 """Whether this system has such locks."""
@@ -24,7 +24,7 @@ def lock(file: int) -> None:
     fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def probe(file: int) -> bool:
+def is_locked_by_another(file: int) -> bool:
     """Whether another process holds the lock of the open file."""
     import fcntl
 
@@ -42,7 +42,7 @@ def is_locked(path: str) -> bool:
     except OSError:
         return False
     try:
-        return probe(file)
+        return is_locked_by_another(file)
     finally:
         os.close(file)
 
