@@ -1,7 +1,7 @@
 # Everything runs in .venv inside the checkout, which the targets make themselves. Needed: Python 3.11+ with venv, make.
 PYTHON ?= python3
 BIN := .venv/bin
-BUILT_FROM := .venv/python pyproject.toml $(wildcard pyvars/core/*.c pyvars/core/*.h)
+BUILT_FROM := .venv/python pyproject.toml $(wildcard pyvars/core/*.c)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
