@@ -1,9 +1,16 @@
-"""One truth across worker processes: the numbers of all of them on the page of each.
+"""One truth across worker processes: the page of each worker shows the numbers of all workers of its group.
 
-Each process writes its numbers to a file of its own in memory (segment, tree); whoever is asked for the page reads
-those of the others (peers, layout, reading, sums, peers), keeps what dead ones counted (retired), and asks live ones
-over a socket for what needs their own code (server, asking). Which processes belong together is found in /proc
-(group), and the directory where they meet follows from that (place). This process's own part is in `member`.
+The code is in four rooms; of the others, each imports only those before it.
+
+together      finds in /proc which processes are the workers of one group, and the group directory where they meet
+numbers       keeps the numbers of each worker in a file of its own in that directory, its segment; a page reads the
+              segments of all peers and adds them up. When a worker has died, the first peer that notices folds its
+              segment: it adds the counts, not the gauges, to the file `retired` in that directory (numbers/retired.py)
+asking        asks a live peer, over a unix socket beside its segment, for what only its own code can tell: values of
+              the program's functions, whole pages, fresh runtime figures
+membership    makes this process a worker of its group (member), and brings the sums to the page (peers)
+
+The functions below are what the rest of pyvars uses.
 """
 
 import os
@@ -35,25 +42,34 @@ __all__ = (
 )
 
 REQUESTS: IntCell = MEMBER.requests
-"""Requests that came to the integrations of this process, those for the page too; /debug/workers shows it of each."""
+"""Requests that the integrations of this process received, those for the page too; /debug/workers shows the count of
+each worker."""
 
 
 def share(registry: Registry, answer: Callable[[Registry, Question], bytes] | None = None) -> None:
-    """Make this process a member of its group with the numbers of the registry. Never raises for want of a place.
+    """Join the group of this process, if it has not joined yet, and share the numbers of the registry with it.
 
-    `answer` is what tells peers the values of functions.
+    `answer` computes the answer to a peer that asks for a page or for values of functions. If there is no group
+    directory this does not raise: the numbers stay private, and `pyvars.workers` shows the reason.
     """
     MEMBER.answer = answer or MEMBER.answer
     MEMBER.share(registry, default=registry is pyvars.default_registry)
 
 
 def join(registry: Registry) -> bool:
-    """The same as `share`, but only if the group is there already: a program without an integration leaves no file."""
+    """Share the default registry if the group directory exists already; returns whether it is shared.
+
+    Unlike `share`, this makes no directory, so a program without an integration leaves no file.
+    """
     return MEMBER.join(registry)
 
 
 def peers(registry: Registry, deadline: float) -> Peers | None:
-    """What the peers of this process add to the page of the registry; None if there is and was nobody else."""
+    """What the peers add to a page of the registry.
+
+    None if this process has and had no peers, or if the registry is not shared. Waits up to 50 ms for live peers to
+    write their runtime figures, but not past the deadline (of time.monotonic).
+    """
     key = MEMBER.registry_key(registry)
     reading = MEMBER.read_group(deadline)
     own = MEMBER.own
@@ -63,23 +79,27 @@ def peers(registry: Registry, deadline: float) -> Peers | None:
 
 
 def has_peers() -> bool:
-    """Whether a page may have to wait for somebody."""
+    """Whether this process has or had peers; if so, a page may have to wait for their answers."""
     return MEMBER.group is not None and MEMBER.group.has_peers()
 
 
 def live_pids(deadline: float) -> list[int]:
-    """The pids of the live workers, this one among them."""
+    """The pids of the live workers, in order, that of this process included."""
     reading = MEMBER.read_group(deadline)
     return sorted({os.getpid(), *(peer.pid for peer in reading.live)} if reading is not None else {os.getpid()})
 
 
 def ask(registry: Registry, question: Question, deadline: float, pids: Collection[int]) -> dict[int, bytes]:
-    """What the live workers with these pids answer, this one too if it is among them, by pid."""
+    """Ask the live workers with these pids a question about the registry, and return their answers by pid.
+
+    The answer is empty for a worker that did not answer by the deadline. This process is asked too, over its own
+    socket, if its pid is given and it runs threads. A pid that no live worker has is missing from the answers.
+    """
     return MEMBER.ask({**question, "registry": MEMBER.registry_key(registry)}, deadline, pids)
 
 
 def workers(deadline: float) -> dict[str, object]:
-    """The live workers, the oldest first, and the scalars of `pyvars.workers`."""
+    """The content of /debug/workers: the figures of `pyvars.workers`, and a row for each live worker, oldest first."""
     reading = MEMBER.read_group(deadline, renew=True)
     peers = reading.live if reading is not None else []
     rows = [
@@ -91,29 +111,29 @@ def workers(deadline: float) -> dict[str, object]:
 
 
 def _row(pid: int, requests: int, answered: bool) -> dict[str, Any]:
-    """`requests` that came through the integrations of pyvars; whether it `answered` within 50 ms, or last did."""
+    """`requests` is the count of the worker's integrations; `answered`: whether it just answered within 50 ms."""
     return {"pid": pid, **of_process(pid), "requests": requests, "answered": answered}
 
 
 class Workers:
-    """`pyvars.workers`: the processes whose numbers are summed on the page, as scalars."""
+    """The built-in variable `pyvars.workers`: scalars about the workers whose numbers are summed on the page."""
 
     def __init__(self) -> None:
-        self._said: tuple[object, dict[str, object]] = None, {}
+        self._cached: tuple[object, dict[str, object]] = None, {}
 
     def figures(self) -> dict[str, object]:
         """The figures:
 
-        live: processes of the group that run, this one with them. retired: those that have ended, whose counts are
-        kept. shared: whether the numbers of this process are among the sums. reason: why not, or what is left out;
-        empty if all is well. threads: whether threads of pyvars run in this process (not under gevent, nor in
-        uWSGI without threads or in its master), so that it answers its peers, and deadlines hold.
+        live: live workers of the group, this one included. retired: workers that have ended, whose counts are kept.
+        shared: whether the numbers of this process are in the sums of the group. reason: why not, or which numbers
+        are left out; empty if none is. threads: whether threads of pyvars run in this process (not under gevent, nor
+        in uWSGI without threads or in its master), so that it answers its peers, and deadlines hold.
         """
         reading = MEMBER.latest() or NO_PEERS
         known = MEMBER.reason, MEMBER.error, MEMBER.shared, threads_run(), reading is NO_PEERS
-        if self._said[0] != known or reading is not NO_PEERS:
-            self._said = known, _figures(reading, *known[:4])
-        return self._said[1]
+        if self._cached[0] != known or reading is not NO_PEERS:
+            self._cached = known, _figures(reading, *known[:4])
+        return self._cached[1]
 
 
 def _figures(reading: GroupReading, reason: str, error: str, shared: bool, threads: bool) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""This process as one of a group: its segment, and what forks, a change of user and the end make of it."""
+"""This process as a worker of its group: joining, and what happens after a fork, a change of user, and at exit."""
 
 import atexit
 import os
@@ -33,23 +33,25 @@ __all__ = ("MEMBER", "Member")
 
 _ATTEMPTS = 10
 RETRY_SECONDS = 1.0
+"""How long after a failed attempt to join the next one is made at the earliest."""
 FORK_GRACE_SECONDS = 5.0
+"""How long after a fork a process that exits leaves the group directory alone: the child may still be joining."""
 
 
 class Member:
-    """The membership of this process. Nothing here is called while it counts."""
+    """The membership of this process in its group. Counting calls nothing here."""
 
     def __init__(self) -> None:
         self.requests: IntCell = IntCell()
-        """Requests that came through the integrations of this process."""
+        """Requests that the integrations of this process received."""
         self.reason: str = ""
-        """Why numbers are not shared; empty if they are."""
+        """Why joining the group failed; empty if it did not."""
         self.group: GroupReader | None = None
-        """The group, if this process is in one."""
+        """Reads the group; None if this process is in none."""
         self.own: OwnSegment | None = None
-        """What its own segment says, then."""
+        """Reads the segment of this process; None if it has none."""
         self.answer: Callable[[Registry, Question], bytes] | None = None
-        """What answers peers that ask for values of functions: set by who knows the pages."""
+        """Computes the answer to a peer that asks for a page or for values; set by `pyvars.workers.share`."""
         self.server: WorkerServer = WorkerServer(self._answer)
         self.client: WorkerClient = WorkerClient()
         self._registries: dict[str, ref[Registry]] = {}
@@ -72,23 +74,29 @@ class Member:
 
     @property
     def error(self) -> str:
-        """Why some numbers, though not all, are private; empty if none is."""
+        """Why some numbers of this process are private although it is in a group; empty if none is."""
         return self._records.error if self._records is not None else ""
 
     @property
     def name(self) -> str:
-        """The name of the segment."""
+        """The file name of this process's segment; empty if it has none."""
         return self._segment.name if self._segment is not None else ""
 
     def registry_key(self, registry: Registry) -> str | None:
-        """The name that the registry has in every worker: `default`, else its number in the order of integrations."""
+        """The registry key: `default`, or the number of the registry in the order of sharing; None if it is not shared.
+
+        It is the same in every worker if all of them make their integrations in the same order.
+        """
         for key, reference in self._registries.copy().items():
             if reference() is registry:
                 return key
         return None
 
     def share(self, registry: Registry, *, default: bool) -> None:
-        """Share the numbers of the registry with the group; become a member of it if need be. Again is no error."""
+        """Share the numbers of the registry with the group, and join the group if that has not been done.
+
+        `default` tells whether its registry key is `default`. Calling it again is no error.
+        """
         self._hook()
         with self._lock:
             if self.registry_key(registry) is None:
@@ -97,15 +105,15 @@ class Member:
                 self._registries[key] = ref(registry, partial(self._drop, key))
                 if self._records is not None:
                     self._records.add_registry(key, registry)
-            self._bind_once()
+            self._try_join_once()
 
     def _drop(self, key: str, _: object) -> None:
         self._registries.pop(key, None)
 
     def join(self, registry: Registry) -> bool:
-        """Share the default registry if there is a group to join; false if there is none yet.
+        """Share the default registry if the group directory exists; returns False if it does not exist yet.
 
-        It is looked for at most every 100 ms, since a program may publish a great many variables.
+        Looks for it at most every 100 ms, since a program may publish a great many variables; False in between.
         """
         now = monotonic()
         if now - self._looked < REUSE_SECONDS or self._lock.locked():
@@ -130,18 +138,18 @@ class Member:
         )
         hook_uwsgi()
 
-    def _bind_once(self) -> None:
+    def _try_join_once(self) -> None:
         if self._segment is None:
-            self._bind(None)
+            self._try_join(None)
 
-    def _bind(self, group: str | None) -> None:
-        """Become a member of the group; if that cannot be, count in private memory, and say why."""
+    def _try_join(self, group: str | None) -> None:
+        """Join the group with this name (None: find it). If that fails, set `reason` and count in private memory."""
         self._tried = monotonic()
         self.reason = "the directory for sharing does not stay"
         for _ in range(_ATTEMPTS):
             try:
                 self._join_group(self._directory(group))
-            except FileNotFoundError:  # a sweeper took it for dirt: an unlucky moment, or two
+            except FileNotFoundError:  # another process removed the directory or the file as left over
                 self._leave_group()
                 continue
             except (OSError, UnsharedError) as error:
@@ -154,14 +162,14 @@ class Member:
     def _directory(self, group: str | None) -> str:
         try:
             directory = find_group_directory(group)
-        except OSError as error:  # among them FileNotFoundError, which here is no bad luck
+        except OSError as error:  # also FileNotFoundError, which here is not worth another attempt
             raise UnsharedError(str(error)) from None
         sweep(os.path.dirname(directory), keep=directory)
         return directory
 
     def _join_group(self, directory: str) -> None:
         pid = os.getpid()
-        # Known to this object before a cell is bound: a fork may come at any moment.
+        # Set before the first cell is bound: the process may fork at any moment, and the child must find these.
         self._segment = segment = Segment(directory, pid, start_of(pid))
         self._records = records = Records(segment)
         self._uid, self._pid = os.geteuid(), pid
@@ -176,7 +184,7 @@ class Member:
         self.server.start(os.path.join(directory, socket_of(segment.name)))
 
     def _leave_group(self) -> None:
-        """Count in private memory again, from what there is."""
+        """Remove the segment; the numbers go on in private memory from their current values."""
         if self._records is not None:
             self._records.close()
         self.requests._unbind()
@@ -185,10 +193,11 @@ class Member:
         self._segment = self._records = self.own = self.group = self._latest = None
 
     def read_group(self, deadline: float, *, renew: bool = False) -> GroupReading | None:
-        """What the peers say; None if this process is in no group.
+        """Read the segments of the group; None if this process is in none.
 
-        Their numbers are there to be read. Their runtime figures they write down when they are asked, which they are at
-        most every 100 ms, or now to `renew` them: who does not so in time is read as it was before.
+        The numbers of peers are always up to date there. Their runtime figures are not: a peer writes them when it is
+        asked to, which is at most every 100 ms, or in each call with `renew`. If a peer does not answer within 50 ms,
+        or by the deadline, its earlier figures are read.
         """
         self._catch_up()
         group, own = self.group, self.own
@@ -203,7 +212,7 @@ class Member:
         return reading
 
     def latest(self) -> GroupReading | None:
-        """The same, as a page had it that was made just now."""
+        """The last reading of the group if it is under 100 ms old, else a new one; None if this process is in none."""
         if self._latest is not None and monotonic() - self._latest[0] < REUSE_SECONDS:
             return self._latest[1]
         return self.group.read() if self.group is not None else None
@@ -215,33 +224,37 @@ class Member:
             until = min(deadline, now + FIGURES_TIMEOUT_SECONDS)
             self._answered = frozenset(self.client.ask(group.directory, group.peer_names(), ASK_FIGURES, until))
 
-    def ask(self, ask: Question, deadline: float, pids: Collection[int]) -> dict[int, bytes]:
-        """What live members with these pids answer, by pid; empty of who did not."""
+    def ask(self, question: Question, deadline: float, pids: Collection[int]) -> dict[int, bytes]:
+        """Ask the live workers with these pids, and return their answers by pid.
+
+        The answer is empty for a worker that did not answer by the deadline. This process is asked like any other if
+        its server runs.
+        """
         group, reading = self.group, self.latest()
         if group is None or reading is None:
             return {}
         names = {peer.name: peer.pid for peer in reading.live if peer.pid in pids}
         if self._pid in pids and self.server.runs:
             names[self.name] = self._pid
-        answers = self.client.ask(group.directory, names, ask, deadline)
+        answers = self.client.ask(group.directory, names, question, deadline)
         return {pid: answers.get(name, b"") for name, pid in names.items()}
 
     def answered(self, name: str) -> bool:
-        """Whether the peer answered when it was last asked."""
+        """Whether the peer whose segment has this name answered when peers were last asked for runtime figures."""
         return name in self._answered
 
-    def _answer(self, ask: Question) -> bytes:
-        if ask.get("ask") == "figures" and self.own is not None:
+    def _answer(self, question: Question) -> bytes:
+        if question.get("ask") == "figures" and self.own is not None:
             self.own.write_figures()
             return b"{}"
-        reference = self._registries.get(str(ask.get("registry")))
+        reference = self._registries.get(str(question.get("registry")))
         registry = reference() if reference is not None else None
-        return self.answer(registry, ask) if registry is not None and self.answer is not None else b"null"
+        return self.answer(registry, question) if registry is not None and self.answer is not None else b"null"
 
     def _catch_up(self) -> None:
-        """After a fork that ran no hook, and after a change of user, be where this process belongs now.
+        """Join the right group after a fork that ran no hooks, or after a change of user.
 
-        And try again where it could not be before, once a second.
+        If joining failed before, try again, at most once a second.
         """
         if self._segment is not None and self._pid != os.getpid():
             resources.after_fork_in_child()
@@ -249,10 +262,10 @@ class Member:
             self._follow_user()
         if self._segment is None and monotonic() - self._tried > RETRY_SECONDS and self._registries:
             with self._lock:
-                self._bind_once()
+                self._try_join_once()
 
     def _follow_user(self) -> None:
-        """Go on in the place of the new user, which those who changed likewise can read."""
+        """After a change of user, join the group in the new user's directory, where peers that changed too meet."""
         with self._lock:
             segment, group, records = self._segment, self.group, self._records
             if segment is None or group is None or records is None or self._uid == os.geteuid():
@@ -261,21 +274,21 @@ class Member:
             records.close()
             self.requests._unbind()
             self._segment = self._records = self.own = self.group = self._latest = None
-            segment.clear()  # whoever still reads it there must not count these numbers a second time
+            segment.clear()  # the new segment has these numbers: readers of the old one must not add them twice
             segment.close()
-            self._bind(os.path.basename(group.directory))
+            self._try_join(os.path.basename(group.directory))
 
     def _note_fork(self) -> None:
         self._forked_at = monotonic()
 
     def _leave_parent_memory(self) -> None:
-        """In a child, before anything else there: write no more to the memory of the parent."""
+        """In a forked child, before anything else runs: unbind the cells from the parent's segment."""
         if self._pid != os.getpid() and self._records is not None:
             self._records.detach_in_child()
             self.requests._restart()
 
     def _after_fork(self) -> None:
-        """In a child: its share begins at zero, in a segment of its own, in the group of its parent."""
+        """In a forked child, join the group of the parent with a new segment, in which all numbers start at zero."""
         if self._pid == os.getpid():
             return
         self._pid = os.getpid()
@@ -286,12 +299,12 @@ class Member:
         if segment is not None:
             segment.close()
         if self._registries:
-            self._bind(os.path.basename(group.directory) if group is not None else None)
+            self._try_join(os.path.basename(group.directory) if group is not None else None)
         if self._segment is not None and self._uid == 0:
-            self.server.call_for_a_minute(self._catch_up)  # servers drop privileges in the child, soon after the fork
+            self.server.call_for_a_minute(self._catch_up)  # servers change the user in the child, soon after the fork
 
     def _at_exit(self) -> None:
-        """At the end: the last of a group whose owner is gone, or is this process, takes its directory away."""
+        """Remove the group directory if its owner has ended or is this process, and no other worker is live."""
         group, segment, records = self.group, self._segment, self._records
         if group is None or segment is None or records is None or self._pid != os.getpid():
             return
@@ -300,9 +313,9 @@ class Member:
         owner = owner_in(os.path.basename(group.directory))
         if owner is None or (owner.pid != self._pid and is_running(owner)):
             return
-        if monotonic() - self._forked_at > FORK_GRACE_SECONDS:  # a child that was just forked may be on its way in
+        if monotonic() - self._forked_at > FORK_GRACE_SECONDS:  # a child may still be joining
             remove_group(group.directory, segment.name)
 
 
 MEMBER: Member = Member()
-"""The membership of this process."""
+"""The membership of this process; the only instance."""

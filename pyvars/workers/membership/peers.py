@@ -1,4 +1,4 @@
-"""What the peers of this process add to a page."""
+"""The numbers and figures of the peers of this process, for a page."""
 
 from collections.abc import Container, Sequence
 from functools import cached_property
@@ -19,7 +19,7 @@ __all__ = ("Distribution", "Peers", "NestedSums", "seconds_until", "summed")
 _MARGIN_SECONDS = 0.02
 
 NestedSums: TypeAlias = "dict[str, Any]"
-"""What is to be added by name, of a Map or registry by key: Addends, or another NestedSums."""
+"""By name, and in a Map or registry by key: the Addends of a number, or the NestedSums of a composite."""
 
 
 class Distribution(dict[str, Any]):
@@ -27,7 +27,7 @@ class Distribution(dict[str, Any]):
 
 
 class Peers:
-    """The peers at the moment of a page, for the registry that is `registry_key` in all of them."""
+    """The group at the moment of one page, for the registry with this registry key."""
 
     def __init__(self, member: Member, reading: GroupReading, registry_key: str, own: Source) -> None:
         self._member = member
@@ -39,11 +39,11 @@ class Peers:
         sources = [own, *live, *(Source(peer.layout, peer.ints, peer.floats, False) for peer in ended)]
         self.plan: Plan = plan_for(registry_key, sources)
         self.sums: list[float] = self.plan.sums(sources)
-        """The sums over all workers, this one too, in the order of the plan."""
+        """The sums over all workers, this one included, at the indexes that the plan gives."""
 
     @property
     def has_private_numbers(self) -> bool:
-        """Whether this process has numbers that are in no segment, for want of room, and so in no sum."""
+        """Whether numbers of this process are missing in its segment, for want of room, and so in `sums`."""
         return bool(self._member.error)
 
     @cached_property
@@ -53,12 +53,12 @@ class Peers:
         return _nested(total(self._reading.peers, self._reading.retired, self._own), self._registry_key, histograms)
 
     def numbers(self, name: str) -> object:
-        """What the peers without this process have under a name: Addends, or a NestedSums of them; None if nothing."""
+        """The numbers of the peers under a name, without this process: Addends or NestedSums; None if none have any."""
         return self._nested.get(name) if self.has(name) else None
 
     def has(self, name: str) -> bool:
-        """Whether any worker has numbers under the name."""
-        return name in self.plan.scalars or name in self.plan.maps or name in self.plan.others
+        """Whether any worker, this one included, has numbers under the name."""
+        return name in self.plan.scalars or name in self.plan.maps or name in self.plan.irregular
 
     @cached_property
     def _gauges(self) -> set[Path]:
@@ -69,20 +69,23 @@ class Peers:
         return found
 
     def is_gauge(self, path: Path) -> bool:
-        """Whether a peer has a level (`gauge=True`) at the path: its name, and the keys below."""
+        """Whether a live peer has a gauge at the path, which is a name and the keys below it."""
         return (self._registry_key, *path) in self._gauges
 
     def is_map(self, path: Path) -> bool:
-        """Whether a peer has a Map there."""
+        """Whether a live peer has a Map or Histogram at the path, which is a name and the keys below it."""
         return any((self._registry_key, *path) in peer.layout.maps for peer in self._reading.live)
 
     @property
     def names(self) -> set[str]:
-        """The names under which any worker has numbers."""
-        return {*self.plan.scalars, *self.plan.maps, *self.plan.others}
+        """The names under which any worker, this one included, has numbers."""
+        return {*self.plan.scalars, *self.plan.maps, *self.plan.irregular}
 
     def figures(self, target: str) -> list[object]:
-        """The figures that this process, each of them, and those that have ended, have for a built-in."""
+        """The figures of a built-in variable, given by its import string, of each worker; empty if this one has none.
+
+        First those of this process, then those of each live peer, then those kept of workers that have ended.
+        """
         own = self._member.own.figures(target) if self._member.own is not None else None
         others = [peer.figures[target] for peer in self._reading.live if target in peer.figures]
         ended = [self._figures_of_ended[target]] if target in self._figures_of_ended else []
@@ -90,33 +93,36 @@ class Peers:
 
     @cached_property
     def _figures_of_ended(self) -> dict[str, object]:
-        """What stays of the figures of those that have ended."""
+        """The figures that are kept of workers that have ended, by import string."""
         dead = [peer.figures for peer in self._reading.peers if not peer.alive]
         retired = [self._reading.retired.figures] if self._reading.retired else []
         try:
             return kept([*retired, *dead]) if dead else {**retired[0]} if retired else {}
-        except Exception:  # they were written by processes that are dead, and may be anything
+        except Exception:  # the dead workers may have written anything
             return {}
 
     def values(self, names: Sequence[str], deadline: float) -> tuple[dict[str, list[object]], list[int]]:
-        """The values that functions have in live peers, by name; and the pids of who did not answer."""
-        ask: Question = {
+        """The values of functions in live peers, by name, and the pids of peers that did not answer in time.
+
+        The deadline is of time.monotonic. A peer whose function gave no value is among the latter.
+        """
+        question: Question = {
             "ask": "values",
             "registry": self._registry_key,
             "names": names,
             "seconds": seconds_until(deadline),
         }
-        answers = self._member.ask(ask, deadline, [peer.pid for peer in self._reading.live])
+        answers = self._member.ask(question, deadline, [peer.pid for peer in self._reading.live])
         values: dict[str, list[object]] = {name: [] for name in names}
         missing: list[int] = []
         for pid, answer in answers.items():
-            said = _parsed(answer)
-            if not isinstance(said, dict):
+            reply = _parsed(answer)
+            if not isinstance(reply, dict):
                 missing.append(pid)
                 continue
-            found = cast("dict[str, object]", said)
+            found = cast("dict[str, object]", reply)
             for name in names:
-                value = found.get(name, [])  # an empty list from who does not publish it, null if it was not in time
+                value = found.get(name, [])  # a list, empty if the peer does not publish it; null if it gave no value
                 if isinstance(value, list):
                     values[name] += cast("list[object]", value)
                 elif pid not in missing:
@@ -125,7 +131,7 @@ class Peers:
 
 
 def seconds_until(deadline: float) -> float:
-    """How long a peer has for its answer, which is to be here by the deadline."""
+    """The seconds that a peer may take for its answer so that it arrives by the deadline, with 20 ms to spare."""
     return max(0.0, deadline - monotonic() - _MARGIN_SECONDS)
 
 
@@ -147,7 +153,7 @@ def _nested(sums: Sums, registry_key: str, histograms: Container[Path]) -> Neste
         branch: NestedSums = tree
         for depth, key in enumerate(path[1:-1], 2):
             below = branch.get(key)
-            if not isinstance(below, dict):  # two workers with different kinds under one name: the deeper is shown
+            if not isinstance(below, dict):  # another worker has a number under this key: the composite replaces it
                 new: NestedSums = Distribution() if path[:depth] in histograms else {}
                 below = branch[key] = new
             branch = cast("NestedSums", below)
@@ -156,7 +162,7 @@ def _nested(sums: Sums, registry_key: str, histograms: Container[Path]) -> Neste
 
 
 def summed(own: object, others: object) -> object:
-    """A number of this process and those of its peers; what they have is ignored if it is none."""
+    """The sum of a number of this process and those of its peers; `own` as it is if one of the two is no number."""
     if isinstance(own, int | float) and isinstance(others, int | tuple):
         return number(own, cast("Addends", others))
     return own

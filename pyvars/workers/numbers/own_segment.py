@@ -1,4 +1,4 @@
-"""What this process's own segment says, as its peers see it."""
+"""This process's own segment, read as its peers read it."""
 
 from contextlib import suppress
 from threading import RLock
@@ -21,10 +21,10 @@ class OwnSegment:
         self._segment = segment
         self._layout: tuple[int, SegmentLayout] | None = None
         self._figures: dict[str, object] = {}
-        self._lock = RLock()  # a signal handler that reads a page may find its own thread here
+        self._lock = RLock()  # reentrant: a signal handler may read a page while its thread is here
 
     def layout(self) -> SegmentLayout:
-        """The layout of the segment."""
+        """The layout of the segment, parsed anew if its generation has changed."""
         header = self._segment.header
         generation: int = header[H_GENERATION]
         if self._layout is None or self._layout[0] != generation:
@@ -33,9 +33,9 @@ class OwnSegment:
         return self._layout[1]
 
     def source(self) -> Source:
-        """The numbers."""
+        """The numbers of this process at this moment, with the layout that they belong to."""
         words, layout = self._segment.numbers(), self.layout()
-        for _ in range(_ATTEMPTS):  # names may change meanwhile
+        for _ in range(_ATTEMPTS):  # until no record has changed while the words were copied
             before, words, layout = layout, self._segment.numbers(), self.layout()
             if layout is before:
                 break
@@ -43,9 +43,9 @@ class OwnSegment:
         return Source(layout, numbers.cast("q"), numbers.cast("d"), True)
 
     def write_figures(self) -> None:
-        """Put the runtime figures where the peers see them, if they say something else than before.
+        """Write the runtime figures to the segment if they have changed since the last call.
 
-        What cannot be written is not worth an error: the others then see the figures from before.
+        Figures that JSON cannot hold, or that are too long, are not written: peers then see the figures from before.
         """
         with self._lock:
             figures = runtime_figures()
@@ -55,5 +55,8 @@ class OwnSegment:
                     self._segment.write_figures(plain(without_names(figures)))
 
     def figures(self, target: str) -> object:
-        """The figures of a built-in as the peers see them: what one page said, the next one does not take back."""
+        """The figures of a built-in variable, given by its import string, as of the last `write_figures`; or None.
+
+        This process adds up the same figures as its peers do, so a count on one page is not less on the next one.
+        """
         return self._figures.get(target)

@@ -1,10 +1,11 @@
 """Keeps the records of this process's segment in step with its registries: which names there are, and their words.
 
-A composite tells when something else stands under a key of it, and what stood there before. What stands there now is
-compared with what the segment says. Whoever comes while another (or the same thread, interrupted by a signal handler
-or a finalizer) is about it leaves the change in a queue and goes on, so nobody ever waits here.
+When a variable is put under a key of a composite, replaced or deleted, the composite calls its `_on_change` with the
+key and the variable that was there before. The variable that is there now is then compared with the records. One thread
+at a time changes records; a thread that comes meanwhile (or the same thread, interrupted by a signal handler or a
+finalizer) appends its change to a queue and returns, so no thread ever waits here.
 
-Nothing is kept for a number but its variable and the offset of its record, in two arrays: a program may have 100,000.
+For a number only its variable and the offset of its record are kept, in two arrays: a program may have 100,000.
 """
 
 from array import array
@@ -26,7 +27,7 @@ Before: TypeAlias = "Var | Mapping[str, Var] | None"
 
 
 class _Node:
-    """The _on_change of a composite, and so its offset in the tree."""
+    """The `_on_change` of a composite that is in the segment, with the composite's word there."""
 
     __slots__ = ("composite", "records", "word")
 
@@ -39,36 +40,37 @@ class _Node:
         self.records.changed(self, key, before)
 
     def get(self) -> Composite | None:
-        """The composite, if it is still there: a root is not kept alive for being shared."""
+        """The composite; None if it was a shared registry that no longer exists, since sharing keeps none alive."""
         return self.composite() if isinstance(self.composite, ref) else self.composite
 
 
 class Records:
-    """The variables of this process that are in its segment."""
+    """The records of this process's variables in its segment. `add_registry` and `changed` are thread-safe, and never
+    block."""
 
     def __init__(self, segment: Segment) -> None:
         self.error: str = ""
-        """Why some number is private to this process; empty if none is."""
+        """Why some number of this process is private to it, for want of room; empty if none is."""
         self._segment = segment
-        self._held: list[NumberCell | _Node | None] = [None] * FIRST_WORD  # by word
-        self._offsets = array("I", bytes(4 * FIRST_WORD))  # of the record of each word
-        self._more: dict[int, list[int]] = {}  # further offsets, of variables that have several names
+        self._owners: list[NumberCell | _Node | None] = [None] * FIRST_WORD  # what each word belongs to
+        self._offsets = array("I", bytes(4 * FIRST_WORD))  # of the first record of each word; 0 if there is none
+        self._more: dict[int, list[int]] = {}  # by word, offsets of further records: a variable may have several names
         self._waiting: deque[Callable[[], None]] = deque()
         self._busy = Lock()
         self._closed = False
 
     def add_registry(self, name: str, registry: Registry) -> None:
-        """Share a registry under a name that is its name in the peers too, for as long as it lives."""
+        """Share a registry, for as long as it exists, under its registry key `name`."""
         self._do(partial(self._add_registry, name, registry))
 
     def _add_registry(self, name: str, registry: Registry) -> None:
-        if (word := self._word(registry)) != 0:  # it stands in another one already
+        if (word := self._word(registry)) != 0:  # it is in another shared registry, and so has a word
             self._link(0, name, COMPOSITE, word, gauge=False, offset=0)
             return
         node = _Node(self, registry, 0)
         node.composite = ref(registry, lambda _: self.changed(node, None, None))
         try:
-            self._hold(node, self._segment.allocate())
+            self._own(node, self._segment.allocate())
             registry._on_change = node
             self._link(0, name, COMPOSITE, node.word, gauge=False, offset=0)
         except OSError as error:
@@ -77,23 +79,26 @@ class Records:
         self._waiting.append(partial(self._process, node, None, None))
 
     def stop(self) -> None:
-        """Follow no more changes: the interpreter is on its way out."""
+        """Ignore changes from now on: the process is about to exit."""
         self._closed = True
 
     def close(self) -> None:
-        """Make every number private, with the value that it has, and node no composite any more."""
+        """Make every number private, with its current value, and set every `_on_change` to None."""
         self._closed = True
-        for held in self._held:
+        for held in self._owners:
             if isinstance(held, NumberCell):
                 held._unbind()
             elif held is not None and (composite := held.get()) is not None:
                 composite._on_change = None
 
     def detach_in_child(self) -> None:
-        """In a forked child: the same, from zero, and also what another thread of the parent was about to put in."""
+        """In a forked child, do the same as `close`, but start every number from zero.
+
+        That includes numbers that another thread of the parent was about to add when it forked.
+        """
         self._closed = True
-        nodes = [held for held in self._held if isinstance(held, _Node)]
-        for held in self._held:
+        nodes = [held for held in self._owners if isinstance(held, _Node)]
+        for held in self._owners:
             if isinstance(held, NumberCell):
                 held._restart()
         for node in nodes:
@@ -105,13 +110,16 @@ class Records:
                         cast("NumberCell", var)._restart()
 
     def changed(self, node: _Node, key: str | None, before: Before) -> None:
-        """Something else stands under the key than `before`; under any key that `before` has, if it is None."""
-        if self._closed:  # at the end a registry may outlive the names in this module
+        """Update the records of a composite after the variable under `key`, which was `before`, has changed.
+
+        If `key` is None, every key may have changed, and `before` holds the variables from before by key.
+        """
+        if self._closed:  # at exit a registry may outlive the globals of this module
             return
         self._do(partial(self._process, node, key, before))
 
     def _do(self, change: Callable[[], None]) -> None:
-        """Make a change of records, unless somebody is about that: then after it."""
+        """Make a change of records now, or leave it to the thread that is making one."""
         self._waiting.append(change)
         while self._waiting and not self._closed and self._busy.acquire(blocking=False):
             try:
@@ -121,11 +129,11 @@ class Records:
                 self._busy.release()
 
     def _process(self, node: _Node, key: str | None, before: Before) -> None:
-        if self._held[node.word] is not node:  # it was given up meanwhile
+        if self._owners[node.word] is not node:  # its word was freed meanwhile
             return
         composite = node.get()
         if composite is None:
-            self._give_up(node.word)
+            self._free(node.word)
         elif key is not None:
             self._update(node.word, composite, key, cast("Var | None", before))
         else:
@@ -144,7 +152,7 @@ class Records:
                 self._unlink(old, old_offset)
             return
         word, offset = self._find(parent, key, now)
-        if offset:  # a change that came later was quicker
+        if offset:  # the record was written with an earlier change: `now` was there already
             if old_offset and old != word:
                 self._unlink(old, old_offset)
             return
@@ -152,18 +160,18 @@ class Records:
             word = word or self._admit(now, kind)
             gauge = isinstance(now, NumberCell) and now.gauge
             self._link(parent, key, kind, word, gauge=gauge, offset=old_offset)
-        except OSError as error:  # no room: it counts on in private memory
+        except OSError as error:  # no room: the variable goes on to count in private memory
             self.error = error.strerror or str(error)
             if word and not self._offsets[word]:
-                self._give_up(word)
+                self._free(word)
             if old_offset:
                 self._unlink(old, old_offset)
             return
         if old_offset:
-            self._left(old, old_offset)
+            self._forget_record(old, old_offset)
 
     def _find(self, parent: int, key: str, var: Var | None) -> tuple[int, int]:
-        """The word of the variable, and the offset of its record under this key; 0 if there is none."""
+        """The word of the variable, and the offset of its record under this key; 0 for each that does not exist."""
         word = self._word(var)
         for offset in self._all_offsets(word) if word else ():
             if self._segment.record_at(offset) == (parent, key):
@@ -171,11 +179,11 @@ class Records:
         return word, 0
 
     def _word(self, var: Var | None) -> int:
-        """The word of a variable that has one, or 0."""
+        """The word of the variable in this segment; 0 if it has none."""
         if isinstance(var, NumberCell):
             words = getattr(var, "_words", None)
             word = self._segment.chunk_of(words) * WORDS + var._index if words is not None else 0
-            return word if word and self._held[word] is var else 0
+            return word if word and self._owners[word] is var else 0
         if isinstance(var, Composite):
             node = getattr(var, "_on_change", None)
             return node.word if isinstance(node, _Node) and node.records is self else 0
@@ -185,29 +193,29 @@ class Records:
         return [self._offsets[word], *self._more.get(word, ())]
 
     def _admit(self, var: Var, kind: int) -> int:
-        """Give the variable a word."""
+        """Give the variable a word, and bind it if it is a number; returns the word."""
         word = self._segment.allocate()
         if isinstance(var, NumberCell):
-            self._hold(var, word)
+            self._own(var, word)
             var._bind(*self._segment.word(word, kind))
         else:
             node = _Node(self, cast("Composite", var), word)
-            self._hold(node, word)
+            self._own(node, word)
             cast("Composite", var)._on_change = node
             self._waiting.append(partial(self._process, node, None, None))
         return word
 
-    def _hold(self, what: NumberCell | _Node, word: int) -> None:
-        while len(self._held) <= word:
-            self._held.append(None)
+    def _own(self, what: NumberCell | _Node, word: int) -> None:
+        while len(self._owners) <= word:
+            self._owners.append(None)
             self._offsets.append(0)
-        self._held[word] = what
+        self._owners[word] = what
         self._offsets[word] = 0
         if isinstance(what, _Node):
             what.word = word
 
     def _link(self, parent: int, key: str, kind: int, word: int, *, gauge: bool, offset: int) -> None:
-        """Write the record, in offset of another of the same key if there is one: no reader misses it in between."""
+        """Write a record, over the one at `offset` if that is not 0, so that a replaced key is never missing."""
         with self._segment.changing():
             offset = self._segment.link(parent, key, kind, word, gauge=gauge, offset=offset)
         if self._offsets[word]:
@@ -218,10 +226,10 @@ class Records:
     def _unlink(self, word: int, offset: int) -> None:
         with self._segment.changing():
             self._segment.unlink(offset)
-        self._left(word, offset)
+        self._forget_record(word, offset)
 
-    def _left(self, word: int, offset: int) -> None:
-        """The record there is no more of this word; with its last one it is nobody's."""
+    def _forget_record(self, word: int, offset: int) -> None:
+        """Note that the record at the offset is no longer one of this word; free the word if that was its last one."""
         offsets = self._all_offsets(word)
         offsets.remove(offset)
         self._offsets[word] = offsets[0] if offsets else 0
@@ -229,11 +237,11 @@ class Records:
         if offsets[1:]:
             self._more[word] = offsets[1:]
         if not offsets:
-            self._give_up(word)
+            self._free(word)
 
-    def _give_up(self, word: int) -> None:
-        """Free the word, its records, and what only it holds."""
-        held, self._held[word] = self._held[word], None
+    def _free(self, word: int) -> None:
+        """Free the word and its records, and if it is of a composite, the records below it."""
+        held, self._owners[word] = self._owners[word], None
         for offset in self._all_offsets(word):
             if offset:
                 with self._segment.changing():
@@ -253,8 +261,8 @@ class Records:
         self._segment.free(word)
 
     def _unlink_children(self, parent: int) -> None:
-        """Of a root that has gone, and so cannot tell which they are."""
-        for child in range(FIRST_WORD, len(self._held)):
+        """Remove the records below a registry that no longer exists, and so cannot list its variables."""
+        for child in range(FIRST_WORD, len(self._owners)):
             for offset in self._all_offsets(child):
                 if offset and self._segment.record_at(offset)[0] == parent:
                     self._unlink(child, offset)
@@ -268,7 +276,7 @@ def _code(cell: NumberCell) -> int:
 
 
 def _kind(var: Var) -> int:
-    """The kind of record for the variable; 0 for what is not made of cells, or is code of the program's."""
+    """The kind of record for the variable; 0 if it has no cells, or if reading it runs code of the program."""
     if not is_pyvars_code(type(var)):
         return 0
     if isinstance(var, NumberCell):

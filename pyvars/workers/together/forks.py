@@ -1,4 +1,4 @@
-"""The forks of uWSGI, which runs no hooks of Python's unless it is started with enable-threads."""
+"""Fork hooks under uWSGI, which does not run those of Python unless it is started with enable-threads."""
 
 import sys
 from importlib import import_module
@@ -9,10 +9,10 @@ __all__ = ("hook_uwsgi",)
 
 
 def hook_uwsgi() -> None:
-    """Under uWSGI, have a new worker do what the child of a fork does."""
+    """Under uWSGI, register `after_fork_in_child` to run in each new worker; elsewhere do nothing."""
     if "uwsgi" not in sys.modules:
         return
     try:
         import_module("uwsgidecorators").postfork(after_fork_in_child)
-    except Exception:  # without a master it refuses to be imported
+    except Exception:  # the import of uwsgidecorators fails without a uWSGI master
         sys.modules["uwsgi"].post_fork_hook = after_fork_in_child  # type: ignore[attr-defined]
