@@ -452,7 +452,7 @@ def test_names_are_made_valid_and_collisions_are_reported(
 def test_a_collision_is_logged_once(
     registry: Registry, metrics: Read, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyvars.collect.series._said", {})
+    monkeypatch.setattr("pyvars.collect.series._logged", {})
     monkeypatch.setattr("pyvars.collect.series._MAX_SAID", 1)
     for name in ("once", "once_total", "twice", "twice_total"):
         registry.publish(name, Int())

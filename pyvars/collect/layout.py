@@ -1,4 +1,4 @@
-"""How the variables of a registry go on a page: kept from page to page while nothing is published or deleted."""
+"""The page layout: where each variable of a registry stands. It is kept until a variable is published or deleted."""
 
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
@@ -18,52 +18,56 @@ __all__ = ("PageLayout", "peer_value", "is_free", "lay_out", "ordered", "with_pe
 
 
 class PageLayout(NamedTuple):
-    """How the variables of a registry are read."""
+    """The page layout of a registry, and how each of its variables is read."""
 
     version: object
+    """The version of the registry that it was made for; None for a part of the page."""
     names: list[str]
     """In the order of the page."""
     lines: Lines
+    """The encoded names."""
     cells: list[object]
-    """A page before the others are read: the variables whose snapshot is what the cell holds, None for others."""
-    others: list[tuple[int, str, Var]]
-    """What takes more than that: its place, its name, itself."""
+    """By place: the variable, if its snapshot is what its cell holds; None for each of `not_cells`."""
+    not_cells: list[tuple[int, str, Var]]
+    """The variables that take more than a look into a cell: place, name, variable."""
     builtins: list[tuple[int, str, Builtin]]
     """The built-ins among them."""
     user_code: list[tuple[int, str, Var]]
-    """The rest of them, which may run code of the program's."""
+    """The rest of `not_cells`, which may run code of the program."""
     kept: dict[str, tuple[object, bytes]]
-    """What was shared by a variable, and its encoding, to be used again while the variable shares the same."""
+    """By name of a built-in: its figures and their encoding, used again while `shared()` returns the same object."""
     sum_places: "list[SumPlaces]"
-    """One at most."""
+    """The latest SumPlaces, or empty."""
 
 
 def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> PageLayout:
-    """The layout of these variables."""
+    """Make the page layout of these variables."""
     places: dict[str, int] = {}
     cells: list[object] = []
-    others: list[tuple[int, str, Var]] = []
+    not_cells: list[tuple[int, str, Var]] = []
     for raw, var in variables:
         name = distinct(valid_text(raw), places)
         places[name] = len(cells)
-        # Asked of the class: what an instance or a subclass does instead is code of the program's.
+        # Decided by the class: what an instance or a subclass overrides is code of the program.
         if issubclass(type(var), Cell) and is_pyvars_code(type(var)):
             cells.append(var)
         else:
-            others.append((len(cells), name, var))
+            not_cells.append((len(cells), name, var))
             cells.append(None)
     names = list(places)
-    builtins = [(place, name, cast("Any", var)) for place, name, var in others if type(var) is Builtin]
-    peer_only = [other for other in others if type(other[2]) is not Builtin]
-    return PageLayout(version, names, Lines(names), cells, others, builtins, peer_only, {}, [])
+    builtins = [(place, name, cast("Any", var)) for place, name, var in not_cells if type(var) is Builtin]
+    user_code = [each for each in not_cells if type(each[2]) is not Builtin]
+    return PageLayout(version, names, Lines(names), cells, not_cells, builtins, user_code, {}, [])
 
 
 class SumPlaces(NamedTuple):
-    """How a plan of sums and a layout of a page go together."""
+    """Where the sums of a plan (`pyvars.workers.numbers.plan`) go in a page layout."""
 
     plan: object
     places: list[int]
+    """The places of the numbers that have a sum."""
     pick: "itemgetter[Any]"
+    """Picks these sums, in the order of `places`, from all sums of the plan."""
     mixed: list[int]
     """Places of numbers that are integers in one worker and floats in another."""
     peer_only: list[str]
@@ -74,22 +78,22 @@ def _sum_places(plan: Plan, layout: PageLayout) -> SumPlaces:
     known = {*layout.names}
     places = {name: place for place, name in _numbers(layout)}
     found = [(places[name], index) for name, index in plan.scalars.items() if name in places]
-    peer_only = [name for name in (*plan.scalars, *plan.maps, *plan.others) if name not in known]
-    # Two more, since itemgetter gives no tuple for one and refuses none; zip leaves them out.
+    peer_only = [name for name in (*plan.scalars, *plan.maps, *plan.irregular) if name not in known]
+    # Two more indices: itemgetter returns no tuple for one index and refuses none. zip ignores the two.
     pick = itemgetter(*(index for _, index in found), -1, -1)
-    mixed = [places[name] for name in plan.others if name in places]
+    mixed = [places[name] for name in plan.irregular if name in places]
     return SumPlaces(plan, [place for place, _ in found], pick, mixed, [name for name in peer_only if is_free(name)])
 
 
 def _numbers(layout: PageLayout) -> Iterator[tuple[int, str]]:
-    """Places and names of the numbers: nothing else is a peer's to change."""
+    """Places and names of the numbers: peers change nothing else on the page."""
     for place, (name, cell) in enumerate(zip(layout.names, layout.cells, strict=True)):
         if issubclass(type(cell), NumberCell):
             yield place, name
 
 
 def with_peers(values: list[object], layout: PageLayout, peers: Peers, prefixes: tuple[str, ...]) -> dict[str, object]:
-    """Put the sums of all workers in; what only peers have comes back."""
+    """Put the sums of all workers into `values`. Returns the values that only peers have, by name."""
     if not layout.sum_places or layout.sum_places[0].plan is not peers.plan:
         layout.sum_places[:] = [_sum_places(peers.plan, layout)]
     sums = layout.sum_places[0]
@@ -106,16 +110,16 @@ def with_peers(values: list[object], layout: PageLayout, peers: Peers, prefixes:
 
 
 def is_free(name: str) -> bool:
-    """Whether what only peers have may stand under the name.
+    """Whether a variable that only peers have may stand under the name.
 
-    A peer's file may be damaged: its numbers never stand where readers look for something else.
+    The file of a peer may be damaged: its numbers never stand where readers expect something else.
     """
     folded = name.casefold()
     return bool(name) and folded not in ("memstats", "cmdline") and not folded.startswith("pyvars")
 
 
 def peer_value(data: Any) -> object:
-    """What only peers have: a number, a Histogram, or a Map or registry of them."""
+    """The value of a variable that only peers have: a number, a Histogram, or a Map or Registry of them."""
     if isinstance(data, Distribution):
         return splice(summary_of({key: number(addends) for key, addends in data.items()}))
     if not isinstance(data, dict):
@@ -128,5 +132,5 @@ def peer_value(data: Any) -> object:
 
 
 def ordered(members: dict[str, object]) -> dict[str, object]:
-    """The same in the order of the page."""
+    """The members in the order of the page: sorted by name."""
     return {name: members[name] for name in sorted(members)}

@@ -1,13 +1,13 @@
-"""What pyvars holds beside plain values, and what a fork does to it.
+"""Resources: what pyvars holds that must not go through a fork as it is, and the hooks that run around a fork.
 
-These are locks, threads, files, sockets, and memory shared with other processes. Who makes one says here how it is
-stopped before a fork, made again after it, and given up in the child.
+Resources are locks, threads, files, sockets, and memory shared with other processes. The module that makes one calls
+`hold`, and says how the resource is stopped before a fork, made again after it, and given up in the child.
 
-One set of hooks of `os.register_at_fork` serves all of it. A server that forks without running Python's hooks calls
-`after_fork_in_child` itself.
+One set of hooks of `os.register_at_fork` serves all resources. After a fork that ran no hooks of Python,
+`after_fork_in_child` is called some other way, such as a hook of uWSGI.
 
-In the child everything runs `first_in_child` before anything runs `in_child`: by then no lock is held by a thread that
-the child does not have, and no number writes to the memory of the parent. Until then garbage collection is off in the
+In the child, `first_in_child` of all resources runs before any `in_child`: by then no lock is held by a thread that the
+child does not have, and no number is written to the memory of the parent. Until then garbage collection is off in the
 child, since a gc callback or a finalizer that counts would write there.
 """
 
@@ -34,11 +34,11 @@ class Resource(NamedTuple):
     before: Callable[[], None]
     """Stops it, in the process that is about to fork."""
     in_parent: Callable[[], None]
-    """Makes it again, in the process that has forked."""
+    """Makes it again after the fork, in the process that has forked."""
     first_in_child: Callable[[], None]
-    """Takes it out of the way in the child, before anything of pyvars can use it."""
+    """Makes it harmless in the child, before any code of pyvars can use it."""
     in_child: Callable[[], None]
-    """Gives it up in the child, or makes it anew there."""
+    """Gives it up in the child, or makes a new one there."""
 
 
 _held: list[Resource] = []  # changed by single operations and read as a copy: a fork may come at any moment
@@ -53,39 +53,40 @@ def hold(
     first_in_child: Callable[[], None] = _nothing,
     in_child: Callable[[], None] = _nothing,
 ) -> Resource:
-    """Have these called around each fork from now on: `before` in reverse order of holding, the others in order."""
+    """Call these functions around each fork from now on: `before` in reverse order of `hold`, the others in order."""
     resource = Resource(made_by, what, before, in_parent, first_in_child, in_child)
     _held.append(resource)
     return resource
 
 
 def release(resource: Resource) -> None:
-    """Forget the resource. One that is not held is no error."""
+    """Forget the resource. It is ignored if it is not held."""
     with suppress(ValueError):
         _held.remove(resource)
 
 
 def held() -> list[Resource]:
-    """All that is held now, in the order in which it was made."""
+    """Returns the resources that are held, in order of `hold`."""
     return _held.copy()
 
 
 class _Collection:
-    """Garbage collection, which is off while the process forks."""
+    """Turns garbage collection off while the process forks."""
 
     def __init__(self) -> None:
         self._forking = 0
         self._enabled = True
 
     def pause(self) -> None:
-        """Several threads may fork at once."""
+        """Turn it off. Calls are counted, since several threads may fork at once."""
         if not self._forking:
             self._enabled = gc.isenabled()
         self._forking += 1
         gc.disable()
 
     def resume(self, *, child: bool) -> None:
-        if not self._forking:  # a fork that ran no hook before it
+        """Turn it on again after the last fork in progress, if it was on. A child has no other fork in progress."""
+        if not self._forking:  # the fork ran no hook before it
             return
         self._forking = 0 if child else max(0, self._forking - 1)
         if not self._forking and self._enabled:
@@ -109,7 +110,7 @@ def _in_parent() -> None:
 
 
 def after_fork_in_child() -> None:
-    """What the child of a fork does. It does nothing where that is done, or where the process was not forked."""
+    """Run the hooks of the child after a fork. Does nothing if they have run, or if the process was not forked."""
     global _pid
     if _pid == os.getpid():
         return

@@ -1,4 +1,4 @@
-"""The views: what answers GET below /debug."""
+"""The views below /debug, and the slots to render a page."""
 
 import os
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from pyvars.access.request import Request
 from pyvars.collect.page import ERRORS, Pages, render_one, runs_code
 from pyvars.core import resources
 from pyvars.core.registry import Registry
-from pyvars.formats.json import Fragment, document, parsed, plain
+from pyvars.formats.json import Fragment, document, from_json, to_json
 from pyvars.site.http import Response, respond_with, text
 from pyvars.workers import ask, has_peers, live_pids, peers, workers
 from pyvars.workers.membership.peers import seconds_until
@@ -23,13 +23,15 @@ _TEXT = "text/plain; charset=utf-8"
 
 MAX_QUERY_BYTES = 4096
 MAX_NAMES = 64
+"""How many `?name=` a query may have."""
 MAX_RENDERS = 2
+"""The number of slots: how many pages are rendered at once."""
 
-_slots: SimpleQueue[int] = SimpleQueue()  # who renders holds one; a tenth of the cost of a threading.Semaphore
+_slots: SimpleQueue[int] = SimpleQueue()  # a tenth of the cost of a threading.Semaphore
 
 
 def _renew_slots() -> None:
-    """Make the slots; after a fork those that other threads held are free."""
+    """Make the slots anew: in a forked child, the threads that held some are gone."""
     global _slots
     _slots = SimpleQueue()
     for slot in range(MAX_RENDERS):
@@ -41,7 +43,7 @@ resources.hold(__name__, "slots to render", in_child=_renew_slots)
 
 
 def in_a_slot(request: Request, render: Callable[[], Response]) -> Response:
-    """What `render` makes, once there is a slot to do so; 503 if there is none in time."""
+    """Call `render` once there is a free slot, and return its response; 503 if there is none before the deadline."""
     slots = _slots
     try:
         slot = slots.get(timeout=max(0.0, request.deadline - monotonic()))
@@ -54,7 +56,7 @@ def in_a_slot(request: Request, render: Callable[[], Response]) -> Response:
 
 
 def prefixes_in(query: str) -> tuple[str, ...] | Response:
-    """What `?name=` selects; 400 for a query out of bounds."""
+    """The prefixes of names that `?name=` selects, or the response 400 to a query out of bounds."""
     if len(query) > MAX_QUERY_BYTES:
         return text(400, f"the query has over {MAX_QUERY_BYTES} bytes")
     prefixes = _prefixes(query)
@@ -62,7 +64,7 @@ def prefixes_in(query: str) -> tuple[str, ...] | Response:
 
 
 class Vars:
-    """The variables of a registry: the page, the part of it that `?name=` selects, or one bare value behind a slash."""
+    """The variables of a registry: the page, the part that `?name=` selects, or below it the value of one variable."""
 
     description: ClassVar[str] = "every variable of the program and of its interpreter, as JSON"
     exact: ClassVar[bool] = False
@@ -72,7 +74,7 @@ class Vars:
         self._pages = Pages()
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Whether functions of the program are to run, or other pages are to be waited for."""
+        """Whether code of the program runs, or there are peers or no free slot to wait for."""
         if len(request.query) > MAX_QUERY_BYTES:
             return False
         if _slots.empty():
@@ -85,7 +87,11 @@ class Vars:
         return self._pages.may_block(self._registry, _prefixes(request.query))
 
     def respond(self, request: Request, rest: str) -> Response:
-        """200 with JSON; 404 for the name of no variable; 400 for a query out of bounds; 503 if there is no slot."""
+        """200 with JSON; 400 for a query out of bounds; 404 for an unknown name; 503 if there is no slot in time.
+
+        `?worker=` shows the page of one worker, by its pid, or of `all`: 404 if no live worker has the pid, 504 if it
+        does not answer in time.
+        """
         prefixes = prefixes_in(request.query)
         if isinstance(prefixes, Response):
             return prefixes
@@ -98,19 +104,19 @@ class Vars:
 
     def _of_all(self, rest: str, prefixes: tuple[str, ...], until: float) -> Response:
         var = self._registry.get(rest) if rest else None
-        others = peers(self._registry, until)
+        from_peers = peers(self._registry, until)
         if rest == ERRORS:
-            body = self._pages.render_errors(self._registry, until, others)
+            body = self._pages.render_errors(self._registry, until, from_peers)
         elif not rest:
-            body = self._pages.render(self._registry, prefixes, until, others)
-        elif var is not None or (others is not None and others.has(rest)):
-            body = render_one(rest, var, until, others)
+            body = self._pages.render(self._registry, prefixes, until, from_peers)
+        elif var is not None or (from_peers is not None and from_peers.has(rest)):
+            body = render_one(rest, var, until, from_peers)
         else:
             return text(404, "no variable of that name")
         return respond_with(200, body, _JSON)
 
     def _of_worker(self, worker: str, prefixes: tuple[str, ...], until: float) -> Response:
-        """The page of one worker, or of all of them by pid: what only their own code knows."""
+        """The page of one worker, or those of all workers by pid. Each worker renders its own, without its peers."""
         if worker == str(os.getpid()):
             return respond_with(200, self._pages.render(self._registry, prefixes, until), _JSON)
         pids = live_pids(until)
@@ -121,7 +127,7 @@ class Vars:
         answers = ask(self._registry, {"ask": "page", "names": prefixes, "seconds": seconds}, until, wanted)
         pages = {pid: _checked(answers.get(pid, b"")) for pid in wanted}
         if worker == "all":
-            if pages.get(os.getpid()) is None:  # without threads nobody answers here
+            if pages.get(os.getpid()) is None:  # without threads this process does not answer its own question
                 pages[os.getpid()] = _checked(self._pages.render(self._registry, prefixes, until))
             members = {str(pid): {"error": "timeout"} if page is None else page for pid, page in sorted(pages.items())}
             return respond_with(200, document(members), _JSON)
@@ -130,7 +136,7 @@ class Vars:
 
 
 class Workers:
-    """The live worker processes of the group, as the kernel and their segments tell; who hangs is told by silence."""
+    """The live workers of the group, from the kernel and their segments; one that hangs shows as not answering."""
 
     description: ClassVar[str] = "the worker processes whose numbers are summed, as JSON"
     exact: ClassVar[bool] = True
@@ -148,16 +154,16 @@ class Workers:
 
 
 def _checked(page: bytes) -> Fragment | None:
-    """A peer's page, if that is what came."""
+    """The page of a worker; None if it did not answer, or answered anything else."""
     try:
-        data = parsed(page)
-        return Fragment(plain(cast("object", data))) if isinstance(data, dict) else None
+        data = from_json(page)
+        return Fragment(to_json(cast("object", data))) if isinstance(data, dict) else None
     except (ValueError, TypeError, RecursionError):
         return None
 
 
 class Index:
-    """What there is below the mount point."""
+    """The index: the paths of a site and their descriptions."""
 
     description: ClassVar[str] = "this list"
     exact: ClassVar[bool] = True
@@ -172,12 +178,12 @@ class Index:
         return False
 
     def respond(self, request: Request, rest: str) -> Response:
-        """A line for each view."""
+        """200 with a line of text for each view."""
         return self._response
 
 
 def _worker(query: str) -> str:
-    """The last `?worker=`, or nothing."""
+    """The last `?worker=`; empty if there is none."""
     if "worker=" not in query:
         return ""
     return next((value for key, value in reversed(parse_qsl(query)) if key == "worker"), "")

@@ -17,7 +17,7 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class ASGIRequest:
-    """A request that an application is about to handle. The application is given its `receive` and `send`.
+    """Follows one request through an application, which is called with its `receive` and `send`.
 
     The request is recorded when the application sends the last message of the body, before that message is passed on:
     a client that has the whole answer finds it counted. What the application does afterwards, such as Starlette's
@@ -31,6 +31,7 @@ class ASGIRequest:
     )
 
     recorded: bool
+    """Whether the request is recorded."""
     _recorder: RequestRecorder
     _scope: Scope
     _receive: Receive
@@ -41,7 +42,7 @@ class ASGIRequest:
     _started: float
 
     def send(self, message: Message) -> Awaitable[None]:
-        """The `send` for the application. It needs no coroutine of its own, since that of the server is one."""
+        """The `send` for the application. It has no coroutine of its own: it returns that of the server."""
         kind = message["type"]
         if kind == "http.response.body":
             body = message.get("body")
@@ -74,10 +75,10 @@ class ASGIRequest:
         return message
 
     def finish(self, error: BaseException | None) -> None:
-        """Record the request, unless that is done: the application has returned, or raised the error."""
+        """Record the request if it is not recorded yet: the application has returned, or raised `error`."""
         failed = not self._disconnected and (error is None or isinstance(error, Exception))
         if failed and not self._status:
-            self._status = 500  # which the server sends
+            self._status = 500  # the server sends it
         self._record(failed)
 
     def _record(self, failed: bool) -> None:
@@ -91,7 +92,7 @@ class ASGIRequest:
 def follow_request(recorder: RequestRecorder, scope: Scope, receive: Receive, send: Send) -> ASGIRequest:
     """Begin to follow a request.
 
-    A function and not the `__init__` of the class, which CPython calls by way of C: that takes three times as long.
+    This is a function, and not the `__init__` of the class, which CPython calls from C: that takes three times as long.
     """
     request = ASGIRequest()
     request._recorder = recorder

@@ -10,20 +10,20 @@ from pyvars.traffic.recorder import MAX_ROUTES, HTTPCounters, RequestRecorder
 __all__ = ("NAME", "HTTPVariable", "http_variable")
 
 NAME = "http"
-"""The name under which it is published."""
+"""The name under which the variable is published."""
 
 
 class HTTPVariable(Map):
     """A Map that counts HTTP requests. Thread-safe.
 
-    Its keys: `requests`, `errors`, `in_flight`, `bytes_out`; the Maps `by_method`, `by_status` and `by_route`; the
-    Histogram `seconds`, and `seconds_by_route`, a Map of Histograms.
+    Its keys are the counts `requests`, `errors` and `bytes_out`; the gauge `in_flight`; the Maps `by_method`,
+    `by_status` and `by_route`; the Histogram `seconds`; and `seconds_by_route`, a Map of Histograms.
     """
 
     __slots__ = ("recorder",)
 
     recorder: RequestRecorder
-    """What counts a request."""
+    """The request recorder, which counts a request in this variable."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class HTTPVariable(Map):
 
 
 def http_variable(registry: Registry) -> HTTPVariable:
-    """The HTTPVariable of a registry, published there as `http` if it is not yet: middlewares of one registry share it.
+    """Returns the HTTPVariable of a registry, and publishes one as `http` if there is none. Integrations share it.
 
     Raises:
         DuplicateNameError: something else is published as `http`.

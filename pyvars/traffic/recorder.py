@@ -1,4 +1,4 @@
-"""What one request does to the counters of the variable `http`."""
+"""The request recorder: counts one request in the variable `http`."""
 
 from collections.abc import Callable
 from http import HTTPMethod
@@ -15,6 +15,7 @@ CLIENT_CLOSED_REQUEST = 499
 UNMATCHED = "unmatched"
 """The route of a request that no route matched. Its path may be anything, so the path must not be a key."""
 MAX_ROUTES = 1000
+"""How many routes are counted; further routes are counted under `"__other__"`."""
 
 _METHODS = {method.value: method.value for method in HTTPMethod}  # RFC 9110 and PATCH; a client may send any word
 _STATUS_CLASSES = {status: f"{status // 100}xx" for status in range(100, 600)} | {CLIENT_CLOSED_REQUEST: "499"}
@@ -24,17 +25,23 @@ class HTTPCounters(NamedTuple):
     """The variables that a request changes, under the keys that they have in `http`."""
 
     requests: Int
+    """Requests that have finished."""
     errors: Int
-    """Requests that were answered with a status of 500 or more, or whose application raised."""
+    """Requests with a status of 500 or more, or whose application failed: see RequestRecorder.record."""
     in_flight: Int
+    """Requests that have arrived and are not finished: a gauge."""
     bytes_out: Int
-    """Bytes of bodies."""
+    """Bytes of the bodies of responses."""
     by_method: Map
+    """Requests by method; methods that are not known are counted under `"__other__"`."""
     by_status: Map
-    """By the class of the status, such as 2xx."""
+    """Requests by the class of the status, such as 2xx."""
     by_route: Map
+    """Requests by the template of the route."""
     seconds: Histogram
+    """How long requests took."""
     seconds_by_route: Map
+    """How long requests took, by the template of the route."""
 
 
 class RequestRecorder:
@@ -63,9 +70,9 @@ class RequestRecorder:
     def record(self, method: str, status: int, route: str, size: int, seconds: float, failed: bool) -> None:
         """Count a request that has finished.
 
-        `status` is CLIENT_CLOSED_REQUEST if the client disconnected before there was an answer. `route` is the template
-        of the route, `size` the bytes of the body, `seconds` the time since `begin()`. `failed` says that the
-        application raised.
+        `status` is CLIENT_CLOSED_REQUEST if the client disconnected before the response began. `route` is the template
+        of the route, `size` the number of bytes of the body, `seconds` the time since `begin()`. `failed` says that the
+        application raised an Exception, or returned without a complete response while the client was connected.
         """
         self._in_flight.add(-1)
         self._requests.add()
@@ -73,7 +80,7 @@ class RequestRecorder:
         self._by_status.add(_STATUS_CLASSES.get(status, OTHER))
         if status >= 500 or failed:
             self._errors.add()
-        if size and method != "HEAD":  # the body of an answer to HEAD is not sent
+        if size and method != "HEAD":  # the body of a response to HEAD is not sent
             self._bytes_out.add(size)
         self._by_route.add(route)
         self._seconds.observe(seconds)

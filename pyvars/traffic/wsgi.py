@@ -14,9 +14,9 @@ __all__ = ("WSGIRequest",)
 
 
 class WSGIRequest:
-    """What stands in for `start_response`, and for the body of one request. No part of a body is held or changed.
+    """Follows one request through an application: replaces `start_response`, and wraps the body.
 
-    It ends when the body is exhausted, or closed before that.
+    The request is recorded when the body is exhausted, or closed before that. No part of a body is held or changed.
     """
 
     __slots__ = (
@@ -54,7 +54,7 @@ class WSGIRequest:
         self._started = perf_counter()
 
     def start(self, status: str, headers: Any, *exc_info: Any) -> Callable[[bytes], object]:
-        """`start_response`. A route is known by now, and Flask forgets it when it returns."""
+        """The `start_response` for the application. It reads the route, which Flask removes when it returns."""
         self._status = int(status[:3]) if status[:3].isdecimal() else 600
         self._headers = headers
         self._route = of_environ(self._environ, self._root)
@@ -62,14 +62,14 @@ class WSGIRequest:
         return self.write
 
     def write(self, data: bytes) -> None:
-        """The function that `start_response` returns."""
+        """The `write` function that `start_response` returns."""
         self._size += len(data)
         self._write(data)
 
     def with_body(self, body: Iterable[bytes]) -> Iterable[bytes]:
-        """The body to be handed to the server."""
+        """Returns the body for the server."""
         if type(body) in (list, tuple) and self._status:
-            # It is all there, so it is counted now: servers ask a list for its length, to tell Content-Length.
+            # The body is complete, so it is counted now, and stays a list: servers need its length for Content-Length.
             self._size += sum(map(len, body))
             self._record(False)
             return body
@@ -82,7 +82,7 @@ class WSGIRequest:
         return self
 
     def _is_file(self, body: object) -> bool:
-        """Whether servers send it without reading it here: PEP 3333, wsgi.file_wrapper. uWSGI's is a bare file."""
+        """Whether servers send the body without iterating over it (wsgi.file_wrapper, PEP 3333). uWSGI's is a file."""
         wrapper: Any = self._environ.get("wsgi.file_wrapper")
         if wrapper is None:
             return False
@@ -93,7 +93,7 @@ class WSGIRequest:
         return next((int(value) for value in said if value.isdecimal()), 0)
 
     def __iter__(self) -> Iterator[bytes]:
-        return self  # whoever asks twice goes on, and does not begin again
+        return self  # a second iter() continues the body, and does not begin again
 
     def __next__(self) -> bytes:
         try:
@@ -110,14 +110,14 @@ class WSGIRequest:
         return part
 
     def close(self) -> None:
-        """The server needs no more of the body."""
+        """Record the request and close the body: the server needs no more of it."""
         self._record(False)
         close = getattr(self._body, "close", None)
         if close is not None:
             close()
 
     def fail(self, error: BaseException) -> None:
-        """The application has raised; the server answers for it, unless a part of the body was sent."""
+        """Record that the application raised `error`. The server responds, unless a part of the body was sent."""
         failed = isinstance(error, Exception)
         if not self._size:
             self._status = 500 if failed else CLIENT_CLOSED_REQUEST

@@ -8,7 +8,7 @@ from contextlib import suppress
 from time import monotonic
 
 from pyvars.core import resources
-from pyvars.formats.json import plain
+from pyvars.formats.json import to_json
 from pyvars.workers.asking.server import HEAD, Question, short_path
 from pyvars.workers.together.directory import socket_of
 
@@ -76,7 +76,7 @@ class WorkerClient:
         A peer that has not answered an earlier question yet (it is stopped, say) is neither asked nor waited for.
         The deadline is of time.monotonic.
         """
-        text = plain(question) + b"\n"
+        text = to_json(question) + b"\n"
         calls: dict[int, tuple[str, _Call]] = {}
         poll = select.poll()
         names = set(peers)
@@ -114,7 +114,7 @@ class WorkerClient:
         if not call.receive():
             return True
         self._drop(name)
-        again = _call(os.path.join(directory, socket_of(name)), plain(ASK_FIGURES) + b"\n") if call.late else None
+        again = _call(os.path.join(directory, socket_of(name)), to_json(ASK_FIGURES) + b"\n") if call.late else None
         if again is not None:
             self._pending[name] = again
         return again is not None

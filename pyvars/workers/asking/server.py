@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TypeAlias, cast
 
 from pyvars.core import resources
-from pyvars.formats.json import parsed
+from pyvars.formats.json import from_json
 
 __all__ = ("WorkerServer", "Question", "short_path", "threads_run")
 
@@ -246,7 +246,7 @@ def _received(connection: socket.socket) -> Question:
             raise ConnectionError("half a question")
         text += part
     try:
-        question = parsed(text)
+        question = from_json(text)
     except ValueError:
         raise ConnectionError("no question") from None
     if not isinstance(question, dict):

@@ -5,7 +5,7 @@ from functools import cached_property
 from time import monotonic
 from typing import Any, TypeAlias, cast
 
-from pyvars.formats.json import parsed
+from pyvars.formats.json import from_json
 from pyvars.runtime import kept
 from pyvars.workers.asking.server import Question
 from pyvars.workers.membership.member import Member
@@ -137,7 +137,7 @@ def seconds_until(deadline: float) -> float:
 
 def _parsed(text: bytes) -> object:
     try:
-        return parsed(text)
+        return from_json(text)
     except ValueError:
         return None
 

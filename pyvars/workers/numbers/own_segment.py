@@ -3,7 +3,7 @@
 from contextlib import suppress
 from threading import RLock
 
-from pyvars.formats.json import plain
+from pyvars.formats.json import to_json
 from pyvars.runtime import runtime_figures, without_names
 from pyvars.workers.numbers.layout import SegmentLayout, parse
 from pyvars.workers.numbers.plan import Source
@@ -52,7 +52,7 @@ class OwnSegment:
             if any(self._figures.get(key) is not each for key, each in figures.items()):
                 self._figures = figures
                 with suppress(TypeError):
-                    self._segment.write_figures(plain(without_names(figures)))
+                    self._segment.write_figures(to_json(without_names(figures)))
 
     def figures(self, target: str) -> object:
         """The figures of a built-in variable, given by its import string, as of the last `write_figures`; or None.

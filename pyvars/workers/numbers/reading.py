@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 from pyvars.core.cells import Words
-from pyvars.formats.json import parsed
+from pyvars.formats.json import from_json
 from pyvars.workers.numbers.layout import CorruptError, SegmentLayout, parse
 from pyvars.workers.numbers.segment import (
     CHUNK,
@@ -134,7 +134,7 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
     known = previous is not None and settled and previous.generation == generation and len(previous.words) == len(words)
     if not known:
         areas = [_exactly(file, end - begin, begin) for begin, end in map(record_area, range(chunks))]
-    # Checked previous the records are parsed, which takes far longer.
+    # Checked before the records are from_json, which takes far longer.
     if _word(file, H_GENERATION) != generation:
         raise _ChangedError
     layout = previous.layout if known and previous is not None else parse(areas, used, not settled)
@@ -181,7 +181,7 @@ def _figures(file: int, version: int) -> Figures | None:
     if crc32(text) != crc:
         return None
     try:
-        figures = parsed(text)
+        figures = from_json(text)
     except ValueError:
         raise CorruptError("its runtime figures are damaged") from None
     if not isinstance(figures, dict):

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pyvars.formats.json import plain
+from pyvars.formats.json import to_json
 from pyvars.runtime import kept
 from pyvars.workers.numbers.layout import Path, SegmentLayout, is_shown
 from pyvars.workers.numbers.reading import MAX_RETIRED, SegmentReading, read
@@ -129,7 +129,7 @@ def _write(
         segment.header[H_RETIRED] = min(MAX_RETIRED, (retired.retired if retired else 0) + len(dead))
         rows = [peer.figures for peer in (*([retired] if retired else []), *dead)]
         with suppress(TypeError, ValueError):  # the dead workers may have written anything
-            segment.write_figures(plain(kept(rows)))
+            segment.write_figures(to_json(kept(rows)))
         segment.publish(RETIRED)
         segment.close()
     except BaseException:
