@@ -453,7 +453,7 @@ def test_a_collision_is_logged_once(
     registry: Registry, metrics: Read, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pyvars.collect.series._logged", {})
-    monkeypatch.setattr("pyvars.collect.series._MAX_SAID", 1)
+    monkeypatch.setattr("pyvars.collect.series._MAX_LOGGED", 1)
     for name in ("once", "once_total", "twice", "twice_total"):
         registry.publish(name, Int())
     metrics()

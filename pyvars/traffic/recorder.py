@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from http import HTTPMethod
+from time import perf_counter
 from typing import NamedTuple
 
 from pyvars.core.histogram import Histogram
 from pyvars.core.map import MAX_KEY_BYTES, OTHER, Map
 from pyvars.core.variables import Int
 
-__all__ = ("CLIENT_CLOSED_REQUEST", "MAX_ROUTES", "UNMATCHED", "HTTPCounters", "RequestRecorder")
+__all__ = ("CLIENT_CLOSED_REQUEST", "MAX_ROUTES", "UNMATCHED", "FollowedRequest", "HTTPCounters", "RequestRecorder")
 
 CLIENT_CLOSED_REQUEST = 499
 """The status of a request whose client disconnected before it was answered. The number is nginx's."""
@@ -44,6 +45,21 @@ class HTTPCounters(NamedTuple):
     """How long requests took, by the template of the route."""
 
 
+class FollowedRequest:
+    """What is known so far of a request that is followed through an application."""
+
+    __slots__ = ("recorded", "size", "started", "status")
+
+    recorded: bool
+    """Whether the request is recorded."""
+    started: float
+    """When the request arrived, by time.perf_counter."""
+    status: int
+    """The status of the response; 0 before the response begins."""
+    size: int
+    """The number of bytes of the body so far."""
+
+
 class RequestRecorder:
     """Counts requests: one `begin()` and one `record()` for each. Thread-safe, as the variables are."""
 
@@ -67,13 +83,15 @@ class RequestRecorder:
         self._seconds_by_route = _RouteHistograms(counters.seconds_by_route)
         self.begin = counters.in_flight.add  # not a method that calls it, since each request pays for the call
 
-    def record(self, method: str, status: int, route: str, size: int, seconds: float, failed: bool) -> None:
-        """Count a request that has finished.
+    def record(self, request: FollowedRequest, method: str, route: str, failed: bool) -> None:
+        """Count a request that has finished, with the template of its route.
 
-        `status` is CLIENT_CLOSED_REQUEST if the client disconnected before the response began. `route` is the template
-        of the route, `size` the number of bytes of the body, `seconds` the time since `begin()`. `failed` says that the
-        application raised an Exception, or returned without a complete response while the client was connected.
+        `failed` says that the application raised an Exception, or returned without a complete response while the client
+        was connected.
         """
+        request.recorded = True
+        seconds, size = perf_counter() - request.started, request.size
+        status = request.status or CLIENT_CLOSED_REQUEST
         self._in_flight.add(-1)
         self._requests.add()
         self._by_method.add(_METHODS.get(method, OTHER))

@@ -9,16 +9,19 @@ from typing import Any
 
 from pyvars.traffic.recorder import UNMATCHED
 
-__all__ = ("ROUTE_KEY", "install_route_hook", "of_environ", "of_scope")
+__all__ = ("ROUTE_KEY", "install_route_hook", "of_environ", "of_scope", "whole_paths")
 
 ROUTE_KEY = "pyvars.route"
 """The key of scope or environ under which any application may put the template of its route."""
 
 _REST = "/{path}"  # how the path_format of a Mount ends
 
-_plain_paths: set[str] = set()
-"""Paths of routes that are known not to end in `/{path}`. For most requests this set is all that is looked up."""
-_MAX_PLAIN_PATHS = 10_000
+whole_paths: set[str] = set()
+"""Paths of routes that are whole templates, unless the route stands below a Mount or in an included router.
+
+`of_scope` adds them, when it meets one.
+"""
+_MAX_WHOLE_PATHS = 10_000
 
 
 def of_scope(scope: Mapping[str, Any]) -> str:
@@ -26,12 +29,11 @@ def of_scope(scope: Mapping[str, Any]) -> str:
     try:
         route = scope.get("route")
         path: Any = getattr(route, "path_format", None)
-        if "app_root_path" not in scope and not scope.get("fastapi"):  # no Mount and no included router on the way
-            if path in _plain_paths:
-                return str(path)
-            if type(path) is str and path and not path.endswith(_REST) and len(_plain_paths) < _MAX_PLAIN_PATHS:
-                _plain_paths.add(path)
-                return str(path)
+        direct = "app_root_path" not in scope and not scope.get("fastapi")  # no Mount and no included router on the way
+        if direct and type(path) is str and path and not path.endswith(_REST):
+            if len(whole_paths) < _MAX_WHOLE_PATHS:
+                whole_paths.add(path)
+            return path
         return _template(scope, route) or "/"
     except Exception:  # the objects are those of any framework, and may not be what they look like
         return UNMATCHED
