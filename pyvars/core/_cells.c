@@ -512,7 +512,7 @@ static PyMethodDef integer_methods[] = {
 };
 static PyGetSetDef integer_getters[] = {CELL_GETTERS(integer_value)};
 static PyType_Slot integer_slots[] = {
-    {Py_tp_doc, "A signed 64-bit integer."},
+    {Py_tp_doc, "IntCell(value=0, *, gauge=False)\n--\n\nA signed 64-bit integer."},
     {Py_tp_new, integer_new},
     {Py_tp_init, integer_init},
     {Py_tp_dealloc, cell_dealloc},
@@ -584,7 +584,7 @@ static PyMethodDef real_methods[] = {
 };
 static PyGetSetDef real_getters[] = {CELL_GETTERS(real_value)};
 static PyType_Slot real_slots[] = {
-    {Py_tp_doc, "A 64-bit floating point number."},
+    {Py_tp_doc, "FloatCell(value=0.0, *, gauge=False)\n--\n\nA 64-bit floating point number."},
     {Py_tp_new, real_new},
     {Py_tp_init, real_init},
     {Py_tp_dealloc, cell_dealloc},
