@@ -30,7 +30,7 @@ class Local(Rule):
     def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
         if request.peer is None:
-            return "the server does not tell the peer's address"
+            return "the server does not report the peer's address"
         if request.peer and not is_loopback(request.peer):
             return "the peer is another machine"
         hosts = _hosts(request)

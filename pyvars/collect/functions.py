@@ -102,14 +102,14 @@ class FunctionRunner:
 
     def _give_up(self, job: Job, word: str, reason: str) -> None:
         job.error = failure(word)
-        self._log(job.name, "variable %r is null on the page: it %s (said once)", job.label, reason)
+        self._log(job.name, "variable %r is null on the page: it %s (logged once)", job.label, reason)
 
     def caught(self, name: str, label: str, exception: BaseException) -> dict[str, str]:
         """The entry of `pyvars.errors` for an exception, which is logged, once for each `name`."""
         if isinstance(exception, NotJSONError | TooLargeError):
-            self._log(name, "variable %r is null on the page: JSON cannot hold it: %s (said once)", label, exception)
+            self._log(name, "variable %r is null on the page: JSON cannot hold it: %s (logged once)", label, exception)
             return failure(exception.word)
-        self._log(name, "variable %r is null on the page: it raised (said once)", label, exc_info=exception)
+        self._log(name, "variable %r is null on the page: it raised (logged once)", label, exc_info=exception)
         return failure(type_name(exception))
 
     def _log(self, name: str, text: str, *about: object, exc_info: BaseException | None = None) -> None:

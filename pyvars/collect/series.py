@@ -222,4 +222,4 @@ def _log(collisions: list[Collision]) -> None:
             _logged[each.variable] = None
             if len(_logged) > _MAX_LOGGED:
                 _logged.pop(next(iter(_logged)), None)
-            warn("variable %r is left out for Prometheus: %r has the name %s there (said once)", *each)
+            warn("variable %r is left out for Prometheus: %r has the name %s there (logged once)", *each)
