@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ("ASGIApp", "CountRequests", "DebugApp", "SiteApp", "VarsMiddleware")
 
 MAX_THREADS = 4
-"""Threads for pages with functions: two render, two wait for a slot to render. Further requests wait on the event loop."""
+"""Threads for pages with functions: two render, two wait for a slot. Further requests wait on the event loop."""
 
 _count_request = REQUESTS.add  # looked up once, not for each request
 
@@ -48,7 +48,7 @@ class SiteApp:
 
 
 class DebugApp(SiteApp):
-    """An ASGI application that answers `/vars`, `/workers`, `/api/stats`, `/metrics` and an index below its mount point.
+    """An application that answers `/vars`, `/workers`, `/api/stats`, `/metrics` and an index below its mount point.
 
         app = Starlette(routes=[Mount("/debug", DebugApp())])
 
@@ -155,8 +155,10 @@ async def respond(site: Site, scope: Scope) -> Response:
 
 
 def _limiter() -> "CapacityLimiter":
-    """Returns the thread limit of the running event loop. It is not the one of the service: when all threads of that are
-    busy, the page must still answer."""
+    """Returns the thread limit of the running event loop.
+
+    It is not the limit of the service: the page must answer when all threads of the service are busy.
+    """
     from anyio import CapacityLimiter
 
     limiters = _limiters()
