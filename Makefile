@@ -17,14 +17,14 @@ run: .venv/installed ## start the demo service on 127.0.0.1:8000 (and its WSGI t
 test: .venv/installed-test ## run the whole test suite, in two halves at once, with coverage
 	$(BIN)/python -m coverage erase
 	@mkdir -p build
-	$(BIN)/python -m coverage run -m pytest tests/test_[k-z]*.py >build/second-half 2>&1 & second=$$!; \
-	$(BIN)/python -m coverage run -m pytest tests/test_[a-j]*.py; failed=$$?; \
+	$(BIN)/python -m coverage run -m pytest tests/[d-z]*/ tests/test_*.py >build/second-half 2>&1 & second=$$!; \
+	$(BIN)/python -m coverage run -m pytest tests/[a-c]*/; failed=$$?; \
 	wait $$second || failed=1; cat build/second-half; exit $$failed
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
 stress: .venv/installed-test ## kill workers and readers for minutes, and check every page
-	PYVARS_STRESS_SECONDS=300 $(BIN)/python -m pytest tests/test_kill.py
+	PYVARS_STRESS_SECONDS=300 $(BIN)/python -m pytest tests/workers/test_kill.py
 
 lint: .venv/installed-test ## ruff, mypy and pyright, strict
 	$(BIN)/ruff check

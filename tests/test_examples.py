@@ -116,13 +116,13 @@ def test_workers(server: str) -> None:
 
 
 def test_each_example_has_a_test() -> None:
-    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    tests = "".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py"))
     for name in EXAMPLES:
         assert f"examples.{name}" in tests or f"examples/{name}" in tests, name
 
 
 def of_collectd(text: str) -> list[str]:
-    """The keys of curl_json; collectd itself reads the file in tests/test_clients.py."""
+    """The keys of curl_json; collectd itself reads the file in tests/formats/test_clients.py."""
     lines = [line.strip() for line in text.splitlines() if line and not line.startswith("#")]
     assert sum(line.startswith("</") for line in lines) * 2 == sum(line.startswith("<") for line in lines)
     return re.findall(r'<Key "(.*)">', text)
