@@ -1,6 +1,5 @@
 """A real proxy in front: what it lets through is what the application's own 404 answers, or a right token opens."""
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,6 +12,10 @@ import httpx
 import pytest
 
 from tests.services import free_port, service
+from tests.tools import tool
+
+# One process makes what all tests here share.
+pytestmark = pytest.mark.xdist_group("nginx")
 
 TOKEN = "correct-horse-battery"
 APP = """
@@ -49,9 +52,7 @@ class Proxy(NamedTuple):
 
 @pytest.fixture(scope="module")
 def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if program is None:
-        pytest.skip("nginx is not installed (Debian's package nginx-light)")
+    program = tool("nginx")
     folder = tmp_path_factory.mktemp("nginx")
     (folder / "proxied_app.py").write_text(APP)
     upstreams = {name: free_port() for name in ("application", "with_token")}

@@ -15,17 +15,15 @@ import pytest
 import pyvars
 from pyvars import Float, Histogram, Int, Map, String
 from tests.programs import ROOT, output
+from tests.tools import tool
 
 native = pytest.mark.skipif(not pyvars.native, reason="the extension is not there: no compiler, or PYVARS_NATIVE=0")
 
 
-def can_build() -> bool:
-    headers = Path(sysconfig.get_path("include")) / "Python.h"
-    return headers.exists() and any(map(shutil.which, ("cc", "gcc", "clang")))
-
-
 def test_it_is_built_where_it_can_be() -> None:
-    assert pyvars.native == (can_build() and os.environ.get("PYVARS_NATIVE") != "0")
+    tool("compiler")
+    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    assert pyvars.native == (headers.exists() and os.environ.get("PYVARS_NATIVE") != "0")
 
 
 @pytest.mark.parametrize("kind", ["0", "1"])

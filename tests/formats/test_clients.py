@@ -4,9 +4,7 @@ The page is that of the demo shop, and beside the shop's own it has every hostil
 """
 
 import csv
-import os
 import re
-import shutil
 import subprocess
 import threading
 import time
@@ -20,9 +18,12 @@ import pytest
 from tests.conftest import strict
 from tests.programs import ROOT
 from tests.services import Client, fetch, free_port, port_in, service
+from tests.tools import PATH, lacking, tool
+
+# One process makes what all tests here share.
+pytestmark = pytest.mark.xdist_group("clients")
 
 EXAMPLES = ROOT / "examples" / "clients"
-SYSTEM_PATH = os.pathsep.join((os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"))
 PATIENCE = 15.0
 """Seconds that a tool has for its first figures."""
 
@@ -60,13 +61,6 @@ def shop() -> Iterator[Shop]:
         yield Shop(port)
 
 
-def program(name: str, package: str) -> str:
-    found = shutil.which(name, path=SYSTEM_PATH)
-    if found is None:
-        pytest.skip(f"{name} is not installed (Debian's package {package})")
-    return found
-
-
 @contextmanager
 def running(*command: str, errors: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """A tool in the foreground. It is killed in the end, and at the latest when its time is over."""
@@ -79,7 +73,7 @@ def running(*command: str, errors: Path, **environment: str) -> Iterator[subproc
             stderr=stderr,
             text=True,
             cwd=errors.parent,
-            env={"PATH": SYSTEM_PATH, "HOME": str(errors.parent), **environment},
+            env={"PATH": PATH, "HOME": str(errors.parent), **environment},
         ) as process,
     ):
         timer = threading.Timer(PATIENCE, process.kill)
@@ -97,9 +91,8 @@ def about(figure: int) -> Any:
 
 
 def test_netdata(shop: Shop, tmp_path: Path) -> None:
-    plugin = Path("/usr/lib/netdata/plugins.d/python.d.plugin")
-    if not plugin.exists() or not (plugin.parent.parent / "python.d" / "go_expvar.chart.py").exists():
-        pytest.skip(f"{plugin} is not installed (Debian's package netdata-plugins-python)")
+    plugin = Path(tool("netdata"))
+    tool("go_expvar of netdata")
     for folder in ("python.d", "stock", "lib", "lock"):
         (tmp_path / folder).mkdir()
     (tmp_path / "python.d.conf").write_text("go_expvar: yes\n")
@@ -153,7 +146,7 @@ LoadPlugin csv
 
 
 def test_collectd(shop: Shop, tmp_path: Path) -> None:
-    collectd = program("collectd", "collectd-core")
+    collectd = tool("collectd")
     configuration, errors = tmp_path / "collectd.conf", tmp_path / "errors"
     configuration.write_text(COLLECTD.format(folder=tmp_path) + shop.configuration("collectd.conf"))
     tested = subprocess.run(
@@ -161,7 +154,7 @@ def test_collectd(shop: Shop, tmp_path: Path) -> None:
     )
     said = tested.stdout + tested.stderr
     if "cannot open shared object file" in said:
-        pytest.skip("curl_json cannot be loaded (Debian's packages libyajl2, libcurl3-gnutls)")
+        lacking("what curl_json of collectd needs", "libyajl2, libcurl3-gnutls")
     assert (tested.returncode, said) == (0, "")
 
     def series() -> dict[str, list[float]]:
@@ -204,7 +197,7 @@ PluginSocket={folder}/plugin
 
 
 def test_zabbix(shop: Shop, tmp_path: Path) -> None:
-    agent = program("zabbix_agent2", "zabbix-agent2")
+    agent = tool("zabbix agent")
     configuration = tmp_path / "agent.conf"
     configuration.write_text(ZABBIX.format(folder=tmp_path) + shop.configuration("zabbix_agent2.conf"))
 

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,18 +20,14 @@ import pytest
 from tests.formats.prometheus_program import HOSTILE
 from tests.programs import ROOT
 from tests.services import fetch, free_port, service
+from tests.tools import tool
+
+# One process makes what all tests here share.
+pytestmark = pytest.mark.xdist_group("prometheus")
 
 EXAMPLES = ROOT / "examples" / "prometheus"
 RATE = 40.0
 WINDOW = 8
-
-
-def program(*names: str) -> str:
-    found = next((path for name in names if (path := shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin"))), None)
-    if found is None:
-        package = "prometheus" if names[0] in ("prometheus", "promtool") else "prometheus-alertmanager"
-        pytest.skip(f"{names[0]} is not installed (Debian's package {package})")
-    return found
 
 
 def eventually(what: str, check: Callable[[], Any], seconds: float = 30) -> Any:
@@ -56,7 +51,7 @@ def read(url: str) -> Any:
 
 
 def promtool(*arguments: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
-    command = [program("promtool"), *arguments]
+    command = [tool("promtool"), *arguments]
     return subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False)
 
 
@@ -98,7 +93,7 @@ class Monitoring:
         config = self.folder / "alertmanager.yml"
         config.write_text(text)
         command = (
-            program("prometheus-alertmanager", "alertmanager"),
+            tool("alertmanager"),
             *(f"--config.file={config}", f"--storage.path={self.folder / 'alertmanager'}"),
             *(f"--web.listen-address=127.0.0.1:{self.ports['alertmanager']}", "--cluster.listen-address="),
         )
@@ -115,7 +110,7 @@ class Monitoring:
         rules = re.sub(r"for: \w+", "for: 0s", (EXAMPLES / "rules.yml").read_text())
         (self.folder / "rules.yml").write_text(rules)
         command = (
-            program("prometheus"),
+            tool("prometheus"),
             f"--config.file={self.folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={self.folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.ports['prometheus']}",
@@ -136,8 +131,8 @@ class Monitoring:
 
 @pytest.fixture(scope="module")
 def monitoring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]:
-    for names in (("prometheus",), ("prometheus-alertmanager", "alertmanager")):
-        program(*names)
+    for name in ("prometheus", "alertmanager"):
+        tool(name)
     with ExitStack() as stack:
         found = Monitoring(tmp_path_factory.mktemp("prometheus"), stack)
         port = found.ports["service"]
@@ -303,8 +298,7 @@ def test_promtool_reads_the_examples(tmp_path: Path) -> None:
 
 
 def test_an_alertmanager_reads_the_example() -> None:
-    tool = program("amtool")
     checked = subprocess.run(
-        [tool, "check-config", str(EXAMPLES / "alertmanager.yml")], capture_output=True, check=False
+        [tool("amtool"), "check-config", str(EXAMPLES / "alertmanager.yml")], capture_output=True, check=False
     )
     assert checked.returncode == 0, checked.stderr

@@ -1,12 +1,9 @@
 """memstats: Go's keys, types and identities on every answer, and figures that tell the truth about memory."""
 
 import gc
-import glob
 import json
 import os
-import shutil
 import subprocess
-import sys
 import threading
 import time
 from decimal import Decimal
@@ -22,6 +19,7 @@ from pyvars.runtime.memstats import MemStats
 from pyvars.runtime.process import Process
 from tests.conftest import Read
 from tests.programs import DATA, ROOT, output
+from tests.tools import other_pythons, tool
 
 SCHEMA = json.loads((DATA / "memstats.schema.json").read_text())
 MB = 1_000_000
@@ -125,10 +123,7 @@ def read():
 )
 def test_under_other_allocators_it_stays_truthful(environment: dict[str, str], before: str) -> None:
     if environment.get("LD_PRELOAD"):
-        libraries = glob.glob("/usr/lib/*/libjemalloc.so.2")
-        if not libraries:
-            pytest.skip("libjemalloc2 is not installed (Debian's package of that name)")
-        environment = {"LD_PRELOAD": libraries[0]}
+        environment = {"LD_PRELOAD": tool("jemalloc")}
     shown = json.loads(
         output(
             f"""{PREFIX}
@@ -325,24 +320,9 @@ def test_what_is_handed_out_is_the_users_own(memstats: Read, registry: Registry)
     assert len(memstats()["PauseNs"]) == 256
 
 
-def interpreters() -> list[str]:
-    """The other CPythons of this machine that pyvars supports, on the PATH or installed by pyenv."""
-    found = {}
-    for version in ("3.11", "3.12", "3.13", "3.14"):
-        if version != f"{sys.version_info.major}.{sys.version_info.minor}":
-            pattern = os.path.expanduser(f"~/.pyenv/versions/{version}.*/bin/python3")
-            for python in (shutil.which(f"python{version}"), *glob.glob(pattern)):
-                if python and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0:
-                    found[version] = python
-    return [*found.values()]
-
-
 def test_other_interpreters_answer_too() -> None:
     """The core and the built-ins need nothing installed, so any CPython runs them from this source."""
-    others = interpreters()
-    if not others:
-        pytest.skip("there is no other CPython from 3.11 on this machine")
-    for python in others:
+    for python in other_pythons("3.11", "3.12", "3.13", "3.14"):
         done = subprocess.run(
             [python, "-c", f"{PREFIX}\nread()\ngc.collect()\nprint(json.dumps(read()))"],
             capture_output=True,

@@ -23,6 +23,9 @@ from pyvars import Int, Registry, asgi, wsgi
 from pyvars.access import local, token
 from tests.services import free_port, service
 
+# One process makes what all tests here share.
+pytestmark = pytest.mark.xdist_group("hostile")
+
 TOKEN = "correct-horse-battery"
 SECRET = b"31337"  # the value of a variable: whoever sees it has seen the page
 

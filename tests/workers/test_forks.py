@@ -7,7 +7,7 @@ import pytest
 
 from pyvars.workers.together.directory import remove_group, sweep
 from tests.programs import output
-from tests.workers.test_membership import AS_ROOT, CARRIER, PAGE, said
+from tests.workers.test_membership import AS_NOBODY, AS_ROOT, CARRIER, PAGE, said
 
 
 def test_a_fork_that_runs_no_hooks(tmp_path: Path) -> None:
@@ -209,6 +209,7 @@ print(json.dumps([first, found["n"], found["pyvars.workers"]["reason"]]))
 
 
 @AS_ROOT
+@AS_NOBODY
 def test_a_process_that_is_another_user_for_a_while() -> None:
     """It goes on in that one's place, and then in its own; each number is counted once."""
     lines = said(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.programs import ROOT, UNMEASURED, output, run
+from tests.tools import tool
 
 # A program that can render its page at any moment, with nothing left to import.
 PAGE = """
@@ -28,6 +29,7 @@ def page(path="/debug/vars", query=""):
     return json.loads(site.respond(ask(path, query)).body)
 """
 CARRIER = 'site = debug(None, None, prefix="/debug")\n'
+AS_NOBODY = pytest.mark.xdist_group("user nobody")  # one at a time: they share what that user has in /dev/shm
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do that")
 
 
@@ -37,6 +39,7 @@ def said(code: str, **environment: str) -> Any:
 
 
 @AS_ROOT
+@AS_NOBODY
 def test_children_that_become_another_user_find_each_other() -> None:
     """As the workers of a server whose master stays root: forked as root, and then nobody, without a word to pyvars."""
     lines = said(
@@ -87,7 +90,7 @@ def test_without_shared_memory_the_runtime_directory_is_taken(tmp_path: Path) ->
     for variables in ({"XDG_RUNTIME_DIR": str(tmp_path)}, {"XDG_RUNTIME_DIR": "", "TMPDIR": str(tmp_path)}):
         shell = 'umount /dev/shm && rmdir /dev/shm; mount -t tmpfs -o ro none /dev/shm; exec "$@" 2>&1'
         done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", shell, "sh", sys.executable, "-c", code],
+            [tool("unshare"), "--mount", "sh", "-c", shell, "sh", sys.executable, "-c", code],
             env={**os.environ, **variables},
             cwd=ROOT,
             capture_output=True,

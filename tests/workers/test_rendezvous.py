@@ -14,6 +14,7 @@ import pytest
 
 from tests.programs import ROOT, output
 from tests.services import free_port, service
+from tests.workers.test_membership import AS_NOBODY
 from tests.workers.test_workers import GUNICORN, get, page, wait_for_members
 
 COUNTING = """
@@ -227,6 +228,7 @@ def _nobody_can_read(path: str) -> bool:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@AS_NOBODY
 @pytest.mark.parametrize("preload", [(), ("--preload",)])
 def test_workers_that_drop_root(preload: tuple[str, ...], tmp_path: Path) -> None:
     """The master stays root, and so cannot be read; its workers find each other as who they have become."""

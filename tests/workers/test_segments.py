@@ -8,7 +8,6 @@ import json
 import os
 import random
 import resource
-import shutil
 import signal
 import stat
 import struct
@@ -45,6 +44,7 @@ from pyvars.workers.numbers.segment import (
     VITALS_SIZE,
 )
 from tests.programs import ROOT, UNMEASURED, output, run
+from tests.tools import tool
 
 CASES = 20
 """Of each kind of damage, each as the file of a process that lives, and of one that is dead."""
@@ -657,7 +657,7 @@ def on_small_disk(directory: Path, code: str, limit: str) -> Any:
     else:
         mount = 'mount -t tmpfs -o size=300k,mode=0700 tmpfs "$PYVARS_SHARE" && exec "$0" -W error -c "$CODE" disk'
         done = subprocess.run(
-            ["unshare", "-m", "sh", "-c", mount, sys.executable],
+            [tool("unshare"), "-m", "sh", "-c", mount, sys.executable],
             env={**os.environ, **environment},
             cwd=ROOT,
             capture_output=True,
@@ -670,8 +670,8 @@ def on_small_disk(directory: Path, code: str, limit: str) -> Any:
 
 @cache
 def can_mount() -> bool:
-    command = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-    return bool(shutil.which("unshare")) and subprocess.run(command, capture_output=True).returncode == 0
+    command = [tool("unshare"), "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return subprocess.run(command, capture_output=True).returncode == 0
 
 
 @pytest.fixture(params=["disk", "limit"])
