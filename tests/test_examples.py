@@ -38,6 +38,7 @@ def shop() -> Iterator[tuple[int, int]]:
         for line in process.stdout:
             if line.startswith("Ctrl-C"):
                 break
+        fetch(asgi)  # once it answers it can be interrupted
         yield asgi, wsgi
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
