@@ -265,7 +265,9 @@ def test_a_function_may_ask_for_the_page_itself(registry: Registry, respond: Cal
 
 def test_a_function_may_fork() -> None:
     code = """
-import os, urllib.request, warnings, pyvars
+import os, warnings, pyvars
+from pyvars.site.default import debug
+from tests.conftest import local_request
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
 def forks():
     pid = os.fork()
@@ -273,8 +275,9 @@ def forks():
         os._exit(7)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 pyvars.publish("forks", forks)
-with pyvars.serve(0) as server:
-    print(urllib.request.urlopen(server.url + "/debug/vars/forks").read())
+site = debug(None, None, prefix="/debug")
+with pyvars.serve(0):
+    print(site.respond(local_request("/debug/vars/forks")).body)  # a fork beside busy programs may take its time
 """
     # Unmeasured: the child would save its coverage before it ends, for which a page does not wait.
     assert output(code, **UNMEASURED) == "b'7\\n'\n"
