@@ -4,7 +4,7 @@ BIN := .venv/bin
 CPUS := $(shell nproc 2>/dev/null || echo 2)
 # Tests that share a costly fixture, or something of the machine, are marked as a group, which one process runs.
 IN_PARALLEL := --numprocesses $(CPUS) --dist loadgroup
-BUILT_FROM := .venv/python pyproject.toml $(wildcard pyvars/core/*.c pyvars/core/*.h)
+BUILT_FROM := .venv/python pyproject.toml $(wildcard pyvars/core/*.c)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help

@@ -1,25 +1,40 @@
 """expvar for Python: named variables of a program, and of the interpreter under it, as one JSON page at /debug/vars.
 
-    import pyvars
+Count something, and give it a name:
 
-    orders = pyvars.publish("orders", pyvars.Int(), help="Orders accepted")
+    from pyvars import Int, Map, publish
+
+    orders = publish("orders", Int(), help="Orders accepted")
+    by_state = publish("orders_by_state", Map())
+    publish("queue_depth", jobs.qsize)              # any function without arguments
+
     orders.add()
+    by_state.add("paid")
 
-General layout, for the reader. The core knows variables and names and does no I/O:
+Serve the page, in one of these ways:
 
-    cells, counts, buckets -> variables, map, histogram -> registry
-                                                 where numbers live; what can be published; under which name
-    traffic -> routes, exchange, answering       the variable `http`: what a request counts, and what one is
-    runtime/                                     the built-in variables, one file each
-    formats/                                     bytes from data
-    workers/                                     the numbers of all worker processes on the page of each
-    access, site/                                a Request comes in, passes one gate, and leaves as a Response
-    asgi, wsgi -> server -> cli                  the carriers of requests, the side port, `python -m pyvars`
-    health/, prometheus                          satellites: views that site/default.py knows by import string, and
-                                                 what puts a registry into one of prometheus_client
+    app.add_middleware(VarsMiddleware)              # from pyvars.asgi: Starlette, FastAPI, any ASGI application
+    application = wsgi.VarsMiddleware(application)  # from pyvars: Flask, Django, any WSGI application
+    with pyvars.serve(port=6060): ...               # a side port beside any program
+    $ python -m pyvars --port 6060 worker.py        # the same for a program that is not changed
 
-Arrows point inward: nothing on a line knows of the lines below it. Carriers are imported by name: `from pyvars.asgi
-import VarsMiddleware`, `from pyvars import wsgi`. Importing pyvars starts nothing and opens nothing.
+Read it, with the numbers of all worker processes in it:
+
+    $ curl localhost:6060/debug/vars
+
+Importing pyvars starts no thread and opens no file.
+
+General layout, for the reader of the code, from the inside out. A module imports only from its own line and from the
+lines above it:
+
+    errors, core/                   variables, their numbers and their names
+    traffic/                        the variable `http`: HTTP requests that the program answers
+    runtime/, formats/              the built-in variables; JSON, and the text format of Prometheus
+    workers/                        one truth across worker processes
+    access/, collect/               which request may look; a registry read into values
+    site/                           a Request comes in, passes the gate, and leaves as a Response
+    asgi, wsgi, server, cli/        integrations, the side port, `python -m pyvars`
+    health/, prometheus             liveness and hardware; a collector for prometheus_client
 """
 
 import sys as _sys
@@ -80,20 +95,20 @@ def _with_builtins() -> Registry:
 
 
 default_registry: Registry = _with_builtins()
-"""The registry that carriers serve when they are given none. It holds the built-in variables, which can be deleted."""
+"""The registry that integrations serve when they are given none. It holds the built-in variables."""
 
 
 def _join(name: str | None, before: object) -> None:
-    """A child of multiprocessing has no carrier: it shares from its first publish on, if its parent does."""
-    default_registry.watcher = None  # a signal handler may publish meanwhile
+    """A child of multiprocessing has no integration: it shares from its first publish on, if its parent does."""
+    default_registry._on_change = None  # a signal handler may publish meanwhile
     from pyvars.workers import join
 
     if not join(default_registry):
-        default_registry.watcher = _join  # perhaps its parent will, later
+        default_registry._on_change = _join  # perhaps its parent will, later
 
 
 if any(each.startswith(("--multiprocessing-fork", "from multiprocessing.forkserver")) for each in _sys.orig_argv):
-    default_registry.watcher = _join
+    default_registry._on_change = _join
 
 
 @overload

@@ -1,4 +1,4 @@
-"""The ASGI carrier: translates a scope to a Request, and a Response back to messages."""
+"""The ASGI integration: translates a scope to a Request, and a Response back to messages."""
 
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ import pyvars
 from pyvars.access import Access
 from pyvars.access.request import Request, deadline
 from pyvars.core.registry import Registry
-from pyvars.runtime.event_loop import watch
+from pyvars.runtime.event_loop import register_loop
 from pyvars.site.default import debug, variables
 from pyvars.site.gate import Site
 from pyvars.site.http import Response
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 __all__ = ("ASGIApp", "CountRequests", "DebugApp", "SiteApp", "VarsMiddleware")
 
 MAX_THREADS = 4
-"""For pages with functions: two render, two wait for them; further ones wait on the loop, at no cost."""
+"""Threads for pages with functions: two render, two wait for a slot to render. Further requests wait on the event loop."""
 
-_requested = REQUESTS.add  # looked up once, not for each request
+_count_request = REQUESTS.add  # looked up once, not for each request
 
 
 class SiteApp:
-    """An application that serves a site below where it is mounted. Thread-safe."""
+    """An ASGI application that serves a site below its mount point. Thread-safe."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection. It needs nothing at startup and shutdown, and refuses WebSockets."""
-        watch()
+        """Serve one connection. It does nothing at startup and shutdown, and closes WebSockets."""
+        register_loop()
         if scope["type"] == "http":
-            _requested()
+            _count_request()
             await reply(await respond(self._site, scope), send)
         elif scope["type"] == "websocket":
             await receive()
@@ -48,11 +48,13 @@ class SiteApp:
 
 
 class DebugApp(SiteApp):
-    """An application that answers `/vars`, `/workers`, `/api/stats` and an index below where it is mounted.
+    """An ASGI application that answers `/vars`, `/workers`, `/api/stats`, `/metrics` and an index below its mount point.
 
         app = Starlette(routes=[Mount("/debug", DebugApp())])
 
-    It serves the default registry, or exactly what `registry` holds, to programs on this machine. Thread-safe.
+    It serves the default registry, or only `registry`. `access` decides which requests may see the variables; the
+    default is `pyvars.access.default()`: requests of programs on this machine, and with PYVARS_TOKEN if that is set.
+    Thread-safe.
     """
 
     def __init__(self, registry: Registry | None = None, *, access: Access | None = None) -> None:
@@ -60,12 +62,12 @@ class DebugApp(SiteApp):
 
 
 class Middleware:
-    """Serves a site, or counts what passes, or both."""
+    """Serves a site, or counts the requests to the application, or both."""
 
     __slots__ = ("_recorder", "_site", "app")
 
     app: ASGIApp
-    """What everything else is passed on to."""
+    """The application that all other requests are passed on to."""
 
     def __init__(self, app: ASGIApp, site: Site | None, counted: Registry | None) -> None:
         self.app = app
@@ -75,16 +77,16 @@ class Middleware:
             install_route_hook(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass on: what is not ours costs one look into the scope, and the recording of a request."""
+        """Answer the request, or pass it on: that costs one look into the scope, and the counting."""
         path = scope.get("path")
         if path is None:  # lifespan, the only kind of scope without
-            watch()
+            register_loop()
             await self.app(scope, receive, send)
             return
         if self._site is not None:
-            _requested()
+            _count_request()
             if "/debug/" in path and scope["type"] == "http":
-                watch()
+                register_loop()
                 response = await respond(self._site, scope)
                 if response.ours:
                     await reply(response, send)
@@ -109,13 +111,16 @@ class VarsMiddleware(Middleware):
         app.add_middleware(VarsMiddleware)      # Starlette, FastAPI
         app = VarsMiddleware(app)               # any ASGI application
 
-    It serves the default registry, or exactly what `registry` holds, to programs on this machine; the request of
-    anybody else goes to the application as if this were not here. The requests that go to the application are counted
-    in the registry, as `http` (see `CountRequests`), those that are answered here are not; with `count=False` nothing
-    is counted. Thread-safe.
+    It serves the default registry, or only `registry`. `access` decides which requests may see the variables; the
+    default is `pyvars.access.default()`: requests of programs on this machine, and with PYVARS_TOKEN if that is set.
+    A refused request goes to the application as if there were no middleware; but if the access rule takes a credential,
+    the response is 401.
+
+    The requests that go to the application are counted in the registry as `http` (see `CountRequests`), those that the
+    middleware answers are not; with `count=False` nothing is counted. Thread-safe.
 
     Raises:
-        DuplicateNameError: it is to count, and something else is published as `http`.
+        DuplicateNameError: it counts, and another variable is published as `http`.
     """
 
     def __init__(
@@ -127,12 +132,12 @@ class VarsMiddleware(Middleware):
 class CountRequests(Middleware):
     """A middleware that counts requests in a registry, as `http`, and serves nothing.
 
-    It counts requests and errors (status 5xx, or the application raised), those in flight, bytes of bodies, requests by
-    method, class of status and template of the route, and how long they took, in all and by route. WebSockets are not
-    requests. Middlewares of one registry share what they count. Thread-safe.
+    It counts requests, errors (a status of 5xx, or the application raised), requests in flight, bytes of bodies, and
+    requests by method, by class of status and by template of the route; and how long requests took, in all and by
+    route. WebSockets are not counted. Middlewares of one registry count in the same `http`. Thread-safe.
 
     Raises:
-        DuplicateNameError: something else is published as `http`.
+        DuplicateNameError: another variable is published as `http`.
     """
 
     def __init__(self, app: ASGIApp, *, registry: Registry | None = None) -> None:
@@ -140,7 +145,7 @@ class CountRequests(Middleware):
 
 
 async def respond(site: Site, scope: Scope) -> Response:
-    """The site's answer. What may wait for functions of the program runs in a thread of its own, not on the loop."""
+    """Returns the response of the site. A view that may wait runs in a thread, not on the event loop."""
     request = _request(scope)
     if not site.may_block(request):
         return site.respond(request)
@@ -150,7 +155,8 @@ async def respond(site: Site, scope: Scope) -> Response:
 
 
 def _limiter() -> "CapacityLimiter":
-    """The limit on threads of the loop that runs. Not that of the service: if its threads are all busy, look why."""
+    """Returns the thread limit of the running event loop. It is not the one of the service: when all threads of that are
+    busy, the page must still answer."""
     from anyio import CapacityLimiter
 
     limiters = _limiters()
@@ -170,13 +176,13 @@ def _limiters() -> "RunVar[CapacityLimiter]":
 
 
 async def reply(response: Response, send: Send) -> None:
-    """Send the whole answer."""
+    """Send the response."""
     headers = [_encoded(header) for header in response.headers]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
 
 
-@lru_cache(maxsize=256)  # most are on every answer
+@lru_cache(maxsize=256)  # most headers are on every response
 def _encoded(header: tuple[str, str]) -> tuple[bytes, bytes]:
     name, value = header
     return name.lower().encode("latin-1"), value.encode("latin-1")

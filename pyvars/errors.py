@@ -1,38 +1,38 @@
 """The exceptions and warnings of pyvars.
 
     Exception
-    └── PyvarsError                what pyvars itself refuses
+    └── PyvarsError                the base of the exceptions of pyvars
         ├── DuplicateNameError     (ValueError)  the name is already published
         ├── UnknownNameError       (KeyError)    nothing is published under the name
-        └── ConfigurationError     (ValueError)  a carrier or the side port was set up in a way that cannot be right
+        └── ConfigurationError     (ValueError)  an integration, access rule or side port cannot work as configured
     UserWarning
-    └── PyvarsWarning              it works here, but it breaks a known client
+    └── PyvarsWarning              the call works, but a known reader of the page cannot read the result
 
-Plain misuse of an argument is the built-in TypeError, ValueError or OverflowError. Exceptions of the user's own code
-are never wrapped.
+A wrong argument raises the built-in TypeError, ValueError or OverflowError. Exceptions of code of the program are never
+wrapped.
 """
 
 __all__ = ("ConfigurationError", "DuplicateNameError", "PyvarsError", "PyvarsWarning", "UnknownNameError")
 
 
 class PyvarsError(Exception):
-    """The base of every exception that pyvars raises on its own account."""
+    """The base class of the exceptions of pyvars."""
 
 
 class DuplicateNameError(PyvarsError, ValueError):
-    """A variable of that name is already published in the registry."""
+    """The name is taken: by a variable of the registry, or by a health check."""
 
 
 class UnknownNameError(PyvarsError, KeyError):
-    """No variable of that name is published in the registry or held by the Map."""
+    """The registry or the Map holds no variable of that name."""
 
     def __str__(self) -> str:
-        return Exception.__str__(self)  # KeyError shows the repr of its text
+        return Exception.__str__(self)  # KeyError would show the repr of the text
 
 
 class ConfigurationError(PyvarsError, ValueError):
-    """A carrier or the side port was configured in a way that cannot be right; the text names the ways out."""
+    """An integration, an access rule or the side port cannot work as configured. The text names the alternatives."""
 
 
 class PyvarsWarning(UserWarning):
-    """What was asked for works, but a known reader of the page will stumble over it."""
+    """The call works, but a known reader of the page cannot read its result."""

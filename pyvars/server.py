@@ -1,4 +1,4 @@
-"""The side port: the variables on an address of their own, from a thread beside the program."""
+"""The side port: an HTTP server for the variables on its own address, in a thread beside the program."""
 
 import asyncio
 import atexit
@@ -7,11 +7,10 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
-from functools import cache, partial
+from functools import partial
 from threading import Event, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 import uvicorn
 from starlette.applications import Starlette
@@ -19,9 +18,10 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from pyvars.access import Access, is_loopback
 from pyvars.asgi import ASGIApp, reply, respond
+from pyvars.core import resources
 from pyvars.core.registry import Registry
 from pyvars.errors import ConfigurationError
-from pyvars.runtime.event_loop import watch
+from pyvars.runtime.event_loop import register_loop
 from pyvars.site.default import side_port
 from pyvars.site.gate import Site
 from pyvars.traffic.asgi import Receive, Scope, Send
@@ -34,31 +34,32 @@ if TYPE_CHECKING:
 __all__ = ("Server", "serve")
 
 STAND_BY_SECONDS = 0.2
-"""How often one that stands by looks whether the address is free."""
+"""How often a side port that stands by tries to take the address."""
 
 
 class Server:
     """A side port, running or standing by. Close it with `close()` or as a context manager, or leave it to the exit.
 
-    Of the worker processes of one program the first to ask for an address serves it. The others stand by, and one of
-    them takes over within a second of its end. A forked child inherits neither, and its exit leaves the parent's alone.
+    Of the workers of a group the first one that claims an address serves it. The others stand by, and one of them takes
+    over within a second after it ends. A forked child inherits no side port, and its exit leaves that of its parent
+    alone.
     """
 
-    def __init__(self, listener: socket.socket | None, host: str, port: int, app: ASGIApp) -> None:
+    def __init__(self, listener: socket.socket | None, host: str, *, port: int, app: ASGIApp) -> None:
         self._listener = listener
-        self._asked = host
+        self._requested_host = host
         self.host: str = host if listener is None else listener.getsockname()[0]
-        """The address it listens on."""
+        """The address that it listens on; while it stands by, the requested host."""
         self.port: int = port
-        """The port it listens on, also when 0 was asked for."""
+        """The port that it listens on; if the requested port was 0, the one that the system chose."""
         self._config = _Config(app)
-        # Import now what uvicorn imports when it runs: here an error reaches the caller; and a program that Ctrl-C ends
-        # in that moment would not be seen to end by it (CPython forgets an interrupt at the next eval of a text).
+        # Import now what uvicorn imports when it runs: here an error reaches the caller. And a program that Ctrl-C ends
+        # during a late import would not end by the signal (CPython forgets an interrupt at the next eval of a text).
         self._config.load()
         self._config.get_loop_factory()
         self._uvicorn: _Uvicorn | None = None
         self._thread: Thread | None = None
-        self._waiting: Thread | None = None
+        self._standby_thread: Thread | None = None
         self._paused = Event()
         self._ended = Event()
         self._pid = os.getpid()
@@ -66,24 +67,30 @@ class Server:
             self._serve(listener)
         else:
             self._resume()
-        _servers.add(self)
-        _hook()
+        self._resource = resources.hold(
+            __name__,
+            "side port: listener, threads pyvars-server and pyvars-standby",
+            before=self._pause,
+            in_parent=self._resume,
+            in_child=self._forget,
+        )
         atexit.register(self.close)
 
     @property
     def url(self) -> str:
-        """Where it is, such as `http://127.0.0.1:6060`."""
+        """The URL of its root, such as `http://127.0.0.1:6060`."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
     @property
     def serving(self) -> bool:
-        """Whether this process serves it; false while it stands by, and once it is closed."""
+        """Whether this process serves the address; False while the side port stands by, and once it is closed."""
         return self._uvicorn is not None
 
     def close(self) -> None:
-        """Stop listening, finish what is being answered (at most a second), and end the thread. Again is no error."""
+        """Stop listening, finish open requests (one second at most), and end the thread. May be called again."""
         atexit.unregister(self.close)
+        resources.release(self._resource)
         self._ended.set()
         if self._pid != os.getpid():
             return
@@ -96,12 +103,12 @@ class Server:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-            release(self._asked, self.port)
+            release(self._requested_host, self.port)
 
     def _serve(self, listener: socket.socket) -> None:
-        # Accepted sockets inherit it. asyncio sets it itself, but not on sockets whose protocol is 0, as create_server
-        # makes them; without it head and body of an answer wait for each other: 44 ms a request over a connection kept
-        # alive.
+        # Accepted sockets inherit TCP_NODELAY. asyncio sets it, but not on sockets whose protocol is 0, such as those
+        # of create_server. Without it the body of a response waits for the acknowledgement of its head: 44 ms a request
+        # over a connection kept alive.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._listener = listener
         self._uvicorn = _Uvicorn(self._config)
@@ -112,41 +119,44 @@ class Server:
 
     def _stand_by(self, pause: Event) -> None:
         while not pause.wait(STAND_BY_SECONDS):
-            with suppress(OSError):  # another Server of this process has it
-                if claim(self._asked, self.port):
+            with suppress(OSError):  # another Server of this process has the address
+                if claim(self._requested_host, self.port):
                     try:
-                        listener = _bound(self._asked, self.port)
-                    except OSError:  # somebody else was quicker, or a child of the one before has it still
-                        release(self._asked, self.port)
+                        listener = _bound(self._requested_host, self.port)
+                    except OSError:  # another program was quicker, or a child of the previous worker still has it
+                        release(self._requested_host, self.port)
                         continue
                     self._serve(listener)
                     return
 
     def _resume(self) -> None:
-        """Stand by, or go on to after a fork."""
+        """Start the thread that stands by, at first or again after a fork."""
         if self._listener is None and not self._ended.is_set() and self._pid == os.getpid():
             self._paused = Event()
-            self._waiting = Thread(target=self._stand_by, args=(self._paused,), name="pyvars-standby", daemon=True)
-            self._waiting.start()
+            self._standby_thread = Thread(
+                target=self._stand_by, args=(self._paused,), name="pyvars-standby", daemon=True
+            )
+            self._standby_thread.start()
 
     def _pause(self) -> None:
-        """Stop the thread that stands by, if there is one, as before a fork."""
-        if self._waiting is not None:
+        """Stop the thread that stands by, if there is one: before a fork, and to close."""
+        if self._standby_thread is not None:
             self._paused.set()
-            self._waiting.join()
-            self._waiting = None
+            self._standby_thread.join()
+            self._standby_thread = None
 
     def _forget(self) -> None:
-        """In a forked child: give up what the parent goes on to use, and touch nothing of its event loop."""
+        """In a forked child: close the sockets that the parent still uses, and leave its event loop alone."""
+        resources.release(self._resource)
         self._ended = Event()
         self._ended.set()
-        self._thread = self._waiting = None
+        self._thread = self._standby_thread = None
         if self._listener is not None:
             os.close(self._listener.detach())
             self._listener = None
         running, self._uvicorn = self._uvicorn, None
         for connection in running.server_state.connections if running is not None else ():
-            with suppress(OSError, AttributeError):  # one that is being closed has no socket any more
+            with suppress(OSError, AttributeError):  # a connection that is being closed has no socket any more
                 os.close(connection.transport.get_extra_info("socket").fileno())
 
     def __enter__(self) -> "Self":
@@ -161,41 +171,22 @@ class Server:
         return f"<Server {self.url}{'' if self.serving else ', which does not serve'}>"
 
 
-_servers: "WeakSet[Server]" = WeakSet()
-
-
-@cache
-def _hook() -> None:
-    """Set the hooks of forks, once."""
-
-    def each(call: Callable[[Server], None]) -> Callable[[], None]:
-        def run() -> None:
-            for server in list(_servers):
-                call(server)
-
-        return run
-
-    if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-        os.register_at_fork(
-            before=each(Server._pause), after_in_parent=each(Server._resume), after_in_child=each(Server._forget)
-        )
-
-
 def serve(
     port: int = 6060, host: str = "127.0.0.1", *, registry: Registry | None = None, access: Access | None = None
 ) -> Server:
     """Serve the variables at `http://host:port/debug/vars`, from a daemon thread with an event loop of its own.
 
-    Beside them are `/api/stats`, `/status/health` and `/status/hardware/`; the index at `/debug/` lists what there is.
-    Who may look is said by `access`: by default programs on this machine, and who sends PYVARS_TOKEN if that is set.
-    It binds before it returns; port 0 takes a free one, which `url` names. If another worker process of the program has
-    the address already it stands by, and takes over within a second when that one ends. The program's signal handlers,
-    logging and event loop are left alone. It serves the default registry, or exactly what `registry` holds.
+    It serves the default registry, or only `registry`; also `/metrics`, `/api/stats`, `/status/health` and
+    `/status/hardware/`. The index at `/debug/` lists all views. `access` decides which requests may see the variables;
+    the default is `pyvars.access.default()`: requests of programs on this machine, and with PYVARS_TOKEN if that is
+    set. The side port is bound when this returns; port 0 takes a free one, which is in `url`. If another worker has the
+    address already, the side port stands by, and takes over within a second after that worker ends. The signal
+    handlers, logging and event loop of the program are left alone.
 
     Raises:
-        OSError: the address cannot be had, mostly because another program holds the port.
-        ConfigurationError: `host` is not a loopback address and `access` lets in programs on this machine only; or
-            `port` is none; or `access` is no rule.
+        OSError: the address cannot be bound, mostly because another program holds the port.
+        ConfigurationError: `host` is no loopback address, and `access` allows only programs on this machine; or `port`
+            is not from 0 to 65535; or `access` is no rule.
     """
     site = side_port(registry, access)
     if site.only_local and not is_loopback(host):
@@ -205,10 +196,10 @@ def serve(
         )
     if not isinstance(port, int) or not 0 <= port <= 65535:
         raise ConfigurationError(f"a port is a number from 0 to 65535, got {port!r}")
-    watch()  # when it is called on the program's loop
+    register_loop()  # if this runs on an event loop of the program, register it
     app = _application(site)
     if not claim(host, port):
-        return Server(None, host, port, app)
+        return Server(None, host, port=port, app=app)
     try:
         listener = _bound(host, port)
     except OSError as error:
@@ -216,7 +207,7 @@ def serve(
         error.add_note("another program may hold it; 0 takes a free one")
         raise
     try:
-        return Server(listener, host, listener.getsockname()[1], app)
+        return Server(listener, host, port=listener.getsockname()[1], app=app)
     except BaseException:
         listener.close()
         release(host, port)
@@ -229,27 +220,27 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn, without what wakes it ten times a second to see whether it should exit.
+    """uvicorn without its timer, which wakes ten times a second to see whether the server should exit.
 
-    Beside a program that holds the GIL all the time that took 2.4 ms of CPU each second, more than a page does.
+    Beside a program that holds the GIL all the time, the timer took 2.4 ms of CPU each second, more than a page does.
     """
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self._wakes: list[Callable[[], object]] = []  # none before its loop runs
+        self._wakes: list[Callable[[], object]] = []  # empty before its event loop runs
 
     async def main_loop(self) -> None:
-        """Wait for `stop()`."""
+        """Wait until `stop()` is called."""
         stopped = asyncio.Event()
         self._wakes.append(partial(asyncio.get_running_loop().call_soon_threadsafe, stopped.set))
-        while not self.should_exit:  # stop() does the two in the other order, so one of them sees the other
+        while not self.should_exit:  # stop() sets the flag before it wakes: so one of the two sees the other
             await stopped.wait()
 
     def stop(self) -> None:
-        """Have it finish; from any thread."""
+        """Make the server end. May be called from any thread."""
         self.should_exit = True
         for wake in self._wakes:
-            with suppress(RuntimeError):  # its loop was closed a moment ago
+            with suppress(RuntimeError):  # its event loop was closed a moment ago
                 wake()
 
 
@@ -257,8 +248,8 @@ class _Config(uvicorn.Config):
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(
             app,
-            # The same wherever it runs: httptools, which uvicorn takes if it is there, hands on an absolute URI as if
-            # it were its path, and refuses methods by itself.
+            # The same on every machine: httptools, which uvicorn prefers if it is installed, passes on an absolute URI
+            # as if it were the path, and refuses methods by itself.
             http="h11",
             loop="asyncio",
             log_config=None,
@@ -269,16 +260,16 @@ class _Config(uvicorn.Config):
             workers=1,
             proxy_headers=False,
             server_header=False,
-            date_header=False,  # uvicorn's would be of the time when the server started, since nothing ticks
+            date_header=False,  # without its timer, uvicorn would always send the time when the server started
             timeout_graceful_shutdown=1,
         )
 
     def configure_logging(self) -> None:
-        """Leave the program's loggers alone: uvicorn would take the handlers off its own access logger."""
+        """Leave the loggers of the program alone: uvicorn would remove the handlers of its own access logger."""
 
 
 def _application(site: Site) -> ASGIApp:
-    # Without a route everything goes to the default, whatever its path: no answer bypasses the gate, nothing redirects.
+    # Without routes every request goes to the default, whatever its path: none bypasses the gate or is redirected.
     app = Starlette()
     app.router.redirect_slashes = False
     app.router.default = _endpoint(site)
@@ -296,7 +287,7 @@ def _endpoint(site: Site) -> ASGIApp:
 
 
 class _Compressed:
-    """Starlette's gzip, where the client accepts it."""
+    """Compresses responses with Starlette's gzip if the client accepts it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._plain = app
@@ -306,14 +297,14 @@ class _Compressed:
         if not _accepts_gzip(scope):
             await self._plain(scope, receive, send)
             return
-        # What HEAD would compress is what GET would get: uvicorn drops the body, and the headers agree.
+        # HEAD must have the headers of GET: so it is compressed as GET is, and uvicorn drops the body.
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        headers = [(b"accept-encoding", b"gzip"), *scope["headers"]]  # the first counts, and Starlette reads no GZIP
+        headers = [(b"accept-encoding", b"gzip"), *scope["headers"]]  # the first counts; Starlette knows no GZIP
         await self._gzip({**scope, "method": method, "headers": headers}, receive, send)
 
 
 def _accepts_gzip(scope: Scope) -> bool:
-    """RFC 9110, section 12.5.3. Starlette looks for the word alone and so overlooks `gzip;q=0`."""
+    """Whether the client accepts gzip (RFC 9110, section 12.5.3). Starlette ignores the weight, such as `gzip;q=0`."""
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     for name, value in headers:
         if name == b"accept-encoding":

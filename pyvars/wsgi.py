@@ -1,4 +1,4 @@
-"""The WSGI carrier: translates an environ to a Request, and a Response back to start_response and a body."""
+"""The WSGI integration: translates an environ to a Request, and a Response to start_response and a body."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -23,34 +23,37 @@ __all__ = ("CountRequests", "DebugApp", "VarsMiddleware")
 
 
 class DebugApp:
-    """An application that answers `/vars`, `/workers`, `/api/stats` and an index below where it is mounted.
+    """A WSGI application that answers `/vars`, `/workers`, `/api/stats`, `/metrics` and an index below its mount point.
 
         app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/debug": wsgi.DebugApp()})       # Flask
 
-    It serves the default registry, or exactly what `registry` holds, to programs on this machine. Thread-safe.
+    It serves the default registry, or only `registry`. `access` decides which requests may see the variables; the
+    default is `pyvars.access.default()`: requests of programs on this machine, and with PYVARS_TOKEN if that is set.
+    Thread-safe.
     """
 
     def __init__(self, registry: Registry | None = None, *, access: Access | None = None) -> None:
         self._site = debug(registry, access, prefix="")
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Serve one request."""
+        """Answer one request."""
         REQUESTS.add()
         return _reply(self._site.respond(_request(environ)), start_response)
 
 
 class Middleware:
-    """Serves a site, or counts what passes, or both."""
+    """Serves a site, or counts the requests to the application, or both."""
 
     def __init__(self, app: "WSGIApplication", site: Site | None, counted: Registry | None) -> None:
         self.app = app
+        """The application that all other requests are passed on to."""
         self._site = site
         self._recorder = None if counted is None else http_variable(counted).recorder
         if counted is not None:
             install_route_hook(app)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Answer, or pass on: what is not ours costs one look into the environ, and the counting of a request."""
+        """Answer the request, or pass it on: that costs one look into the environ, and the counting."""
         if self._site is not None:
             REQUESTS.add()
             if "/debug/" in environ.get("PATH_INFO", ""):
@@ -73,13 +76,16 @@ class VarsMiddleware(Middleware):
         app.wsgi_app = wsgi.VarsMiddleware(app.wsgi_app)                    # Flask
         application = wsgi.VarsMiddleware(get_wsgi_application())           # Django
 
-    It serves the default registry, or exactly what `registry` holds, to programs on this machine; the request of
-    anybody else goes to the application as if this were not here. The requests that go to the application are counted
-    in the registry, as `http` (see `CountRequests`), those that are answered here are not; with `count=False` nothing
-    is counted. Thread-safe.
+    It serves the default registry, or only `registry`. `access` decides which requests may see the variables; the
+    default is `pyvars.access.default()`: requests of programs on this machine, and with PYVARS_TOKEN if that is set.
+    A refused request goes to the application as if there were no middleware; but if the access rule takes a credential,
+    the response is 401.
+
+    The requests that go to the application are counted in the registry as `http` (see `CountRequests`), those that the
+    middleware answers are not; with `count=False` nothing is counted. Thread-safe.
 
     Raises:
-        DuplicateNameError: it is to count, and something else is published as `http`.
+        DuplicateNameError: `count` is true, and another variable is published as `http`.
     """
 
     def __init__(
@@ -94,13 +100,13 @@ class VarsMiddleware(Middleware):
 
 
 class CountRequests(Middleware):
-    """A middleware that counts requests in a registry, as `http`, and serves nothing: what `asgi.CountRequests` does.
+    """A middleware that counts requests in a registry, as `http`, and serves nothing; see `asgi.CountRequests`.
 
-    A file that the application hands to the server (wsgi.file_wrapper) is passed on as it is, so that sendfile works;
-    its bytes are those that Content-Length says, its time ends there. Thread-safe.
+    A file that the application returns by wsgi.file_wrapper is passed to the server as it is, so that sendfile works:
+    its bytes are those of Content-Length, and the time of the request ends when it is passed on. Thread-safe.
 
     Raises:
-        DuplicateNameError: something else is published as `http`.
+        DuplicateNameError: another variable is published as `http`.
     """
 
     def __init__(self, app: "WSGIApplication", *, registry: Registry | None = None) -> None:
@@ -130,12 +136,12 @@ def _request(environ: "WSGIEnvironment") -> Request:
 
 
 def _text(native: str) -> str:
-    """PEP 3333 has the bytes of a path as Latin-1."""
+    """Decode a path, whose bytes an environ holds as Latin-1 (PEP 3333)."""
     return native.encode("latin-1").decode(errors="replace")
 
 
 def _raw_path(environ: "WSGIEnvironment") -> str | None:
-    # gunicorn and werkzeug say RAW_URI; uWSGI and mod_wsgi say REQUEST_URI. A client can set neither: its headers are
+    # gunicorn and werkzeug set RAW_URI; uWSGI and mod_wsgi set REQUEST_URI. A client can set neither: its headers are
     # HTTP_*.
     uri: Any = environ.get("RAW_URI", environ.get("REQUEST_URI"))
     return None if uri is None else str(uri).partition("?")[0]

@@ -133,6 +133,12 @@ def test_only_one_module_knows_orjson_and_one_prometheus_client_and_one_uvicorn(
     }
 
 
+def test_only_one_module_hooks_forks() -> None:
+    """The others have it stop, make again and give up what they hold."""
+    users = {name for name, tree in MODULES.items() if "register_at_fork" in ast.unparse(tree)}
+    assert users == {"pyvars.core.resources"}
+
+
 def test_importing_is_cheap_and_silent() -> None:
     code = """
 import json, os, sys, threading

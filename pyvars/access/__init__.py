@@ -1,6 +1,7 @@
-"""Who may look. `access=` of every carrier takes a rule; rules combine with `|`: who one of them lets in may look.
+"""Access rules: they decide which requests may see the variables. Every integration takes one as `access=`.
 
-access=local() | token("a-long-random-token")
+Rules combine with `|`: `access=local() | token("a-long-random-token")` allows a request that one of the two allows. The
+gate (`pyvars.site.gate`) asks the rule for each request.
 """
 
 import os
@@ -28,28 +29,30 @@ __all__ = (
 
 
 def local() -> Rule:
-    """Only programs on this machine, and no proxy that leaves a trace.
+    """Allows requests of programs on this machine, unless a proxy forwarded them, as far as that leaves a trace.
 
-    The peer is on loopback or a unix socket; the Host names loopback (or a web page could look through its reader's
-    browser, by DNS rebinding); the protocol is HTTP/1.1 or later (nginx speaks 1.0 to its backends, up to 1.29.6); and
-    no header says that the request was forwarded. All of it over a unix socket too, since proxies use them most.
+    The client address is loopback, or the connection a unix socket; the Host is a loopback name (else a web page could
+    read the variables by DNS rebinding, through the browser of its visitor); the protocol is HTTP/1.1 or later (nginx
+    up to 1.29.6 speaks 1.0 to its backends); and no header says that the request was forwarded. All of this holds over
+    a unix socket too, since proxies use these most.
     """
     return Local()
 
 
 def token(*tokens: str) -> Rule:
-    """Whoever sends one of the tokens: as `Authorization: Bearer`, or as the password of Basic with any user name.
+    """Allows requests with one of the tokens: as `Authorization: Bearer`, or as the password of Basic with any user.
 
     Raises:
-        ConfigurationError: there is none, or one has under 16 characters, or spaces.
+        ConfigurationError: no token is given, or one has under 16 characters, or holds spaces or unprintable ones.
     """
     return Tokens(tokens)
 
 
 def token_file(path: str | os.PathLike[str]) -> Rule:
-    """Whoever sends a token of the file, one on each line; `#` begins a comment. It is read again when it changes.
+    """Allows requests with one of the tokens in a file, sent as for `token`. The file is read again when it changes.
 
-    While the file is missing or holds something else, nobody is let in by it.
+    The file has one token on each line; a line that begins with `#` is a comment. While the file is missing or holds
+    anything else, the rule refuses all requests.
 
     Raises:
         ConfigurationError: the file cannot be read now, or does not hold tokens.
@@ -58,7 +61,7 @@ def token_file(path: str | os.PathLike[str]) -> Rule:
 
 
 def basic(user: str, password: str) -> Rule:
-    """Whoever sends this user name and password as `Authorization: Basic`.
+    """Allows requests with this user name and password as `Authorization: Basic`.
 
     Raises:
         ConfigurationError: the password has under 12 characters, or the user name is empty or holds a colon.
@@ -67,27 +70,27 @@ def basic(user: str, password: str) -> Rule:
 
 
 def networks(*networks: str, hosts: Sequence[str] = ()) -> Rule:
-    """Peers in one of the networks, such as `"10.0.0.0/8"`, as the server reports them, not as a header claims.
+    """Allows requests of clients in one of the networks, such as `"10.0.0.0/8"`.
 
-    No header may say that the request was forwarded, the protocol is HTTP/1.1 or later, and the Host is an address or
-    one of `hosts`, against DNS rebinding.
+    The client address is the one that the server reports, not one in a header. No header may say that the request was
+    forwarded, the protocol is HTTP/1.1 or later, and the Host is an address or one of `hosts`, against DNS rebinding.
 
     Raises:
-        ConfigurationError: there is none, or one is no network.
+        ConfigurationError: no network is given, or one is malformed.
     """
     return Networks(networks, hosts)
 
 
 def anyone() -> Rule:
-    """Everybody who can reach the address. The page shows the program's inside: be sure."""
+    """Allows every request that reaches the server. The page shows the inside of the program: be sure."""
     return Anyone()
 
 
 def default() -> Rule:
-    """`local()`, and where the environment variable PYVARS_TOKEN is set also `token(PYVARS_TOKEN)`.
+    """The rule if no `access=` is given: `local()`, or `local() | token(PYVARS_TOKEN)` if that is in the environment.
 
     Raises:
-        ConfigurationError: PYVARS_TOKEN has under 16 characters, or spaces.
+        ConfigurationError: PYVARS_TOKEN has under 16 characters, or holds spaces or unprintable ones.
     """
     from_environment = os.environ.get("PYVARS_TOKEN")
     return local() if not from_environment else local() | token(from_environment)

@@ -1,7 +1,7 @@
-"""The rules that ask for a credential.
+"""The access rules that ask for a credential.
 
-Kept and compared as SHA-256 digests, in constant time, all of them for each request: neither the credential nor how
-much of it was right can be read from memory, a log, or the time that an answer takes.
+Credentials are kept and compared as SHA-256 digests, in constant time, and each request is compared with all of them:
+neither a credential nor how much of a guess was right can be read from memory, a log, or the time of a response.
 """
 
 import binascii
@@ -19,14 +19,16 @@ from pyvars.errors import ConfigurationError
 __all__ = ("Basic", "TokenFile", "Tokens")
 
 MIN_TOKEN = 16
+"""The minimum length of a token, in characters."""
 MIN_PASSWORD = 12
+"""The minimum length of a password, in characters."""
 
 _BEARER = "Bearer"
 _BASIC = 'Basic realm="pyvars", charset="UTF-8"'
 
 
 class Tokens(Rule):
-    """See `pyvars.access.token`."""
+    """The rule of `pyvars.access.token`: a request needs one of some tokens."""
 
     challenges: tuple[str, ...] = (_BEARER, _BASIC)
 
@@ -37,7 +39,7 @@ class Tokens(Rule):
         """See `Rule.refusal`."""
         scheme, credential = _authorization(request)
         if scheme == "basic":
-            # Any user name with the token as the password: every reader of expvar that sends credentials can send
+            # The token is the password, with any user name: every reader of expvar that sends credentials can send
             # Basic.
             credential = (_basic_credential(credential) or b":").partition(b":")[2]
         elif scheme != "bearer":
@@ -46,7 +48,7 @@ class Tokens(Rule):
 
 
 class TokenFile(Rule):
-    """See `pyvars.access.token_file`."""
+    """The rule of `pyvars.access.token_file`: a request needs one of the tokens in a file."""
 
     challenges: tuple[str, ...] = Tokens.challenges
 
@@ -56,11 +58,11 @@ class TokenFile(Rule):
         self._read_file()
 
     def _read_file(self) -> None:
-        """State and tokens belong together and are replaced together; a file that is not right lets nobody in."""
+        """Read state and tokens of the file, which are replaced together. A malformed file leaves no tokens."""
         self._tokens: tuple[object, Tokens | None] = (None, None)
         try:
             with open(self._path, encoding="utf-8") as file:
-                state = _state(os.fstat(file.fileno()))  # of what is read, whatever stands under the name meanwhile
+                state = _state(os.fstat(file.fileno()))  # of the open file: the path may be another file by now
                 lines = [line.strip() for line in file]
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"the token file cannot be read: {error}") from None
@@ -83,7 +85,7 @@ def _state(found: os.stat_result) -> tuple[int, ...]:
 
 
 class Basic(Rule):
-    """See `pyvars.access.basic`."""
+    """The rule of `pyvars.access.basic`: a request needs a user name and a password."""
 
     challenges: tuple[str, ...] = (_BASIC,)
 
@@ -106,7 +108,7 @@ class Basic(Rule):
 
 
 def _authorization(request: Request) -> tuple[str, bytes]:
-    """Scheme in lower case and credential of the one Authorization header; both empty if there is none, or several."""
+    """Scheme, in lower case, and credential of the Authorization header; both empty if there is none, or several."""
     headers = [value for name, value in request.headers if name == "authorization"]
     if len(headers) != 1:
         return "", b""
@@ -115,7 +117,7 @@ def _authorization(request: Request) -> tuple[str, bytes]:
 
 
 def _basic_credential(credential: bytes) -> bytes | None:
-    """`user:password`, or None if it is not that."""
+    """The decoded `user:password` of a Basic credential; None if it is malformed."""
     try:
         pair = b64decode(credential, validate=True)
     except binascii.Error:
@@ -140,6 +142,6 @@ def _digests(tokens: Sequence[str]) -> list[bytes]:
 def _is_one_of(credential: bytes, digests: Sequence[bytes]) -> bool:
     given = sha256(credential).digest()
     found = False
-    for digest in digests:  # all of them, so that the time does not tell which one it was
+    for digest in digests:  # all of them, so that the time does not tell which one matched
         found |= hmac.compare_digest(given, digest)
     return found

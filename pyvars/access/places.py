@@ -1,4 +1,4 @@
-"""The rules that look at where a request comes from: this machine, or a network."""
+"""The access rules that look at the origin of a request: this machine, or a network."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,20 +17,20 @@ _FORWARDING = frozenset(
         *("fly-client-ip", "x-original-forwarded-for", "x-original-host", "x-original-url"),
     )
 )
-"""Headers that only a proxy adds, beside all that begin with x-forwarded."""
+"""Headers that only proxies add, beside those that begin with x-forwarded."""
 
 _MAX_HOST = 253 + 6  # a name has at most 253 bytes (RFC 1035, section 2.3.4), a port at most five and its colon
 
 
 class Local(Rule):
-    """See `pyvars.access.local`."""
+    """The rule of `pyvars.access.local`: requests of programs on this machine."""
 
     only_local: bool = True
 
     def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
         if request.peer is None:
-            return "the server does not tell the peer's address"
+            return "the server does not report the peer's address"
         if request.peer and not is_loopback(request.peer):
             return "the peer is another machine"
         hosts = _hosts(request)
@@ -42,7 +42,7 @@ class Local(Rule):
 
 
 class Networks(Rule):
-    """See `pyvars.access.networks`."""
+    """The rule of `pyvars.access.networks`: requests of clients in some networks."""
 
     def __init__(self, networks: Sequence[str], hosts: Sequence[str]) -> None:
         try:
@@ -70,8 +70,8 @@ class Networks(Rule):
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address, or the name localhost, is this machine's own. IPv4 mapped into IPv6 is unwrapped."""
-    return len(address) < 64 and _is_loopback(address)  # what is kept for the next time is chosen by strangers
+    """Whether the text is a loopback address or the name localhost. IPv4 mapped into IPv6 is unwrapped."""
+    return len(address) < 64 and _is_loopback(address)  # bounded, since the cache is filled with text of clients
 
 
 @lru_cache(maxsize=256)
@@ -91,7 +91,7 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _hosts(request: Request) -> list[str] | None:
-    """The values of Host; None if a header says that the request was forwarded."""
+    """The values of the Host headers; None if a header says that the request was forwarded."""
     hosts: list[str] = []
     for name, value in request.headers:
         if name == "host":
@@ -102,7 +102,7 @@ def _hosts(request: Request) -> list[str] | None:
 
 
 def _name(host: str) -> str:
-    """The name or address in a Host, without brackets and port; empty if it is malformed."""
+    """The name or address in a Host header, without brackets and port; empty if it is malformed."""
     return _name_in(host) if len(host) <= _MAX_HOST else ""
 
 

@@ -1,4 +1,4 @@
-"""Request: what is known of one request, whichever integration received it."""
+"""Request: one HTTP request in the form that all integrations translate theirs to."""
 
 from time import monotonic
 from typing import NamedTuple
@@ -7,28 +7,29 @@ __all__ = ("DEADLINE_SECONDS", "Request", "deadline")
 
 
 class Request(NamedTuple):
-    """One request for a page. Immutable."""
+    """An HTTP request. Immutable."""
 
     method: str
     path: str
-    """Below the mount point, percent-decoded."""
+    """The path below the mount point, percent-decoded."""
     root: str
     """The mount point, percent-decoded: root_path or SCRIPT_NAME."""
     raw_path: str | None
-    """Path with the mount point as it was sent, without the query; None where the carrier does not tell."""
+    """The path as it was sent, with the mount point and without the query; None if the server does not tell."""
     query: str
+    """The query as it was sent, without the question mark."""
     headers: tuple[tuple[str, str], ...]
-    """Lower-case names; a header sent twice is there twice, where the carrier tells."""
+    """Names in lower case, and values; a header that is sent twice is there twice, if the server passes on both."""
     peer: str | None
-    """The address of the other end as the server reports it; empty for a unix socket; None when it is not known."""
+    """The client address as the server reports it, not a header; empty for a unix socket; None if unknown."""
     http_version: str
     """Such as `1.1`."""
     deadline: float
-    """When, on the clock of `time.monotonic`, the answer must be on its way."""
+    """When the response must be ready, on the clock of `time.monotonic`."""
 
 
 DEADLINE_SECONDS = 0.2
-"""From arrival to answer. The strictest reader of the page, SignalFx's agent, gives up after 0.3."""
+"""The time from a request to its response. SignalFx's agent, the strictest reader of the page, gives up after 0.3."""
 
 
 def deadline() -> float:

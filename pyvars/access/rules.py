@@ -1,4 +1,4 @@
-"""What every rule is, how rules combine, and the rules that look at nothing."""
+"""The base class of access rules, their combination, and the rules that are a function or allow everything."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -12,16 +12,16 @@ __all__ = ("Access", "Anyone", "Rule", "rule")
 
 
 class Rule(ABC):
-    """Says of a request whether it may look. Immutable; thread-safe."""
+    """An access rule: decides whether a request may see the variables. Thread-safe."""
 
     challenges: tuple[str, ...] = ()
-    """The values of WWW-Authenticate that invite its credential; empty for a rule that takes none."""
+    """The values of WWW-Authenticate that ask for the credential of the rule; empty if it takes none."""
     only_local: bool = False
-    """Whether it lets in nobody from another machine."""
+    """Whether the rule refuses all requests from other machines."""
 
     @abstractmethod
     def refusal(self, request: Request) -> str:
-        """Empty if the request may look, else why not: a fixed text, which never holds anything of the request."""
+        """The reason to refuse the request, empty to allow it. A fixed text: it never holds anything of the request."""
 
     def __or__(self, other: "Access") -> "Rule":
         return Either(self, rule(other))
@@ -31,11 +31,11 @@ class Rule(ABC):
 
 
 Access: TypeAlias = Rule | Callable[[Request], bool]
-"""What `access=` takes: a rule, or a function of the request that says whether it may look."""
+"""What `access=` takes: a rule, or a function of the request that returns True to allow it."""
 
 
 class Either(Rule):
-    """Lets in whom one of its rules lets in."""
+    """Allows a request that one of its rules allows."""
 
     def __init__(self, *rules: Rule) -> None:
         self._rules = rules
@@ -54,7 +54,7 @@ class Either(Rule):
 
 
 class Function(Rule):
-    """Lets in whom a function of the program returns True for."""
+    """Allows a request if a function of the program returns True for it."""
 
     def __init__(self, function: Callable[[Request], bool]) -> None:
         self._function = function
@@ -65,7 +65,7 @@ class Function(Rule):
 
 
 class Anyone(Rule):
-    """Lets everybody in."""
+    """Allows every request."""
 
     def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
@@ -73,10 +73,10 @@ class Anyone(Rule):
 
 
 def rule(access: Access) -> Rule:
-    """`access` as a Rule.
+    """Converts `access` to a Rule.
 
     Raises:
-        ConfigurationError: it is neither a rule nor a function of the request; or a coroutine function.
+        ConfigurationError: it is neither a rule nor a function of the request, or it is a coroutine function.
     """
     if isinstance(access, Rule):
         return access

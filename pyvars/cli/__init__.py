@@ -1,9 +1,9 @@
-"""The command line: `pyvars`, or `python -m pyvars`. One file a command, which is imported when it is asked for.
+"""The command line: `pyvars`, or `python -m pyvars`. Each command is one file, which is imported only when it runs.
 
-run       an unchanged program with a side port
-get       a page of a running program
-reader    the page at a URL, and lines for a terminal of it
-usage     the help, and what is printed when something went wrong
+run       runs an unchanged program with a side port
+get       prints the page of a running program
+reader    fetches the page at a URL, and formats it as lines for a terminal
+usage     the help text and the error lines
 """
 
 import sys
@@ -13,11 +13,11 @@ from importlib import import_module
 __all__ = ("main",)
 
 COMMANDS = {"get": "pyvars.cli.get"}
-"""The word that comes first, and the module whose `main` it is. Without such a word a program is run."""
+"""The first argument, and the module whose `main` it runs. Any other first argument runs a program."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, `sys.argv` by default; the exit status comes back. A program's own exit is not caught."""
+    """Run the command line, `sys.argv` by default. Returns the exit status; SystemExit of the program goes through."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = COMMANDS.get(given[0]) if given else None
     if command is None:

@@ -1,4 +1,4 @@
-"""`pyvars get`: prints a page."""
+"""`pyvars get`: prints the page of a running program."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ __all__ = ("main",)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; the exit status comes back."""
+    """Run the command. Returns the exit status."""
     parser = Parser(prog="pyvars get", allow_abbrev=False)
     parser.add_argument("url")
     parser.add_argument("names", nargs="*")
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
         for line in lines(page, options.names, human=options.human):
             print(line)
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough; spare the interpreter the same error at its exit
+    except BrokenPipeError:  # `| head` has ended; the flush at exit must not raise the same error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, HTTPException, ValueError, LookupError) as error:
         place = options.url.rpartition("@")[2]  # without a password

@@ -1,4 +1,4 @@
-"""Reads a page of pyvars or of Go's expvar over HTTP, and lays it out for a terminal. The other side of `formats/`."""
+"""Reads a page of pyvars or of Go's expvar over HTTP, and formats it for a terminal. The inverse of `formats/`."""
 
 import base64
 import json
@@ -11,8 +11,9 @@ from urllib.parse import unquote, urlsplit
 __all__ = ("fetch", "first_token", "lines")
 
 MAX_PAGE_BYTES = 256 * 1024 * 1024
+"""At most so much of a response is read."""
 MAX_ITEMS = 8
-"""A longer array, such as the 256 pauses of memstats, is shortened unless it is asked for by its name."""
+"""A longer array, such as the 256 pauses of memstats, is shortened unless it is requested by its name."""
 
 
 def first_token(path: str) -> str:
@@ -20,7 +21,7 @@ def first_token(path: str) -> str:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds none.
+        ValueError: it holds no token.
     """
     with open(path, encoding="utf-8") as file:
         for line in file:
@@ -30,13 +31,13 @@ def first_token(path: str) -> str:
 
 
 def fetch(url: str, timeout: float, *, token: str | None = None) -> dict[str, object]:
-    """The page at `url`, which may be a port, host, or host:port alone.
+    """Fetch the page at `url`, which may be a port, host, or host:port alone.
 
-    User and password in it are sent as Basic, `token` as Bearer, and to no other place that the answer may redirect to.
+    User and password in the URL are sent as Basic, `token` as Bearer; neither is sent again after a redirect.
 
     Raises:
-        OSError: it cannot be had within `timeout` seconds, or the answer is an error.
-        ValueError: `url` is none, or the answer is no page of variables.
+        OSError: there is no response within `timeout` seconds, or it is an error.
+        ValueError: `url` is no http URL, or the response is no page of variables.
     """
     if url.isdigit():
         url = f"127.0.0.1:{url}"
@@ -52,7 +53,7 @@ def fetch(url: str, timeout: float, *, token: str | None = None) -> dict[str, ob
         request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(unquote(user).encode()).decode()}")
     if token is not None:
         request.add_unredirected_header("Authorization", f"Bearer {token}")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # what is read here is near
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy: the program is near
     with opener.open(request, timeout=timeout) as answer:
         body = answer.read(MAX_PAGE_BYTES)
     try:
@@ -65,7 +66,7 @@ def fetch(url: str, timeout: float, *, token: str | None = None) -> dict[str, ob
 
 
 def lines(page: dict[str, object], names: Sequence[str], *, human: bool) -> Iterator[str]:
-    """A line for each figure, sorted and aligned; with `names`, only those and what is below them.
+    """A line for each figure, sorted and aligned; with `names`, only for these and the figures below them.
 
     Raises:
         LookupError: a name is not on the page.
@@ -109,7 +110,7 @@ def _shown(figure: str, value: object, *, human: bool, whole: bool) -> str:
 
 
 def _text(text: str) -> str:
-    """Text as it is, or quoted if it would do something to a terminal."""
+    """Printable text as it is; other text as JSON, so that it cannot control the terminal."""
     return text if text.isprintable() else _json(text)
 
 
@@ -121,7 +122,7 @@ def _json(value: object) -> str:
 _COUNTS = frozenset(
     ("Lookups", "Mallocs", "Frees", "HeapObjects", "NumGC", "NumForcedGC", "GCCPUFraction", "LastGC", "PauseTotalNs")
 )
-"""The figures of memstats that are no bytes."""
+"""The figures of memstats that are not in bytes."""
 
 
 def _human(figure: str, value: float) -> str:

@@ -17,7 +17,7 @@ __all__ = ("main",)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the program; the exit status comes back. The program's own exit is not caught."""
+    """Start the side port and run the program. Returns the exit status; SystemExit of the program goes through."""
     parser = Parser(prog="pyvars", allow_abbrev=False)
     parser.add_argument("--port", type=int, default=6060)
     parser.add_argument("--host", default="127.0.0.1")
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _split(given: list[str]) -> tuple[list[str], list[str], bool]:
-    """Our own arguments, then the program with its own, and whether it is a module: as python itself splits them."""
+    """The arguments of pyvars, the program with its arguments, and whether it is a module: split as python does."""
     position = 0
     while position < len(given):
         word = given[position]
@@ -58,7 +58,7 @@ def _run(program: list[str], *, is_module: bool) -> int:
         spec, code = _find_module(name) if is_module else _find_script(name)
     except OSError as error:
         failed(f"cannot run {name}: {error}")
-        return 2  # as plain python
+        return 2  # as plain python does
     except (ImportError, ValueError) as error:
         return failed(f"cannot run {name}: {error}")
     except SyntaxError as error:
@@ -81,8 +81,8 @@ def _run(program: list[str], *, is_module: bool) -> int:
     except SystemExit:
         raise
     except BaseException as error:
-        # The traceback that plain python prints begins at the program's first line. The exception goes on to the
-        # interpreter, which so ends with the right status (after Ctrl-C, by the signal), but must not print it again.
+        # Print the traceback that plain python prints, which begins at the program's first line. Then raise it again,
+        # so that the interpreter ends with the right status (after Ctrl-C, by the signal), but does not print it twice.
         traceback = error.__traceback__.tb_next if error.__traceback__ else None
         sys.excepthook(type(error), error.with_traceback(traceback), traceback)
         sys.excepthook = _silent
@@ -127,6 +127,6 @@ def _code(spec: ModuleSpec) -> CodeType:
 
 
 def _set_path0(folder: str) -> None:
-    """What plain python puts first on sys.path, in place of what it put there for this command."""
+    """Replace the first entry of sys.path, which is that of this command, by the one of plain python."""
     if not sys.flags.safe_path:
         sys.path[0] = folder

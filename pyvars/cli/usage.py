@@ -1,4 +1,4 @@
-"""What the command line says of itself: the help, and one line for what went wrong."""
+"""The help text of the command line, and its error lines."""
 
 import argparse
 import sys
@@ -49,18 +49,18 @@ print a page:
 
 
 class Parser(argparse.ArgumentParser):
-    """Answers --help with the whole help, and a mistake with one line."""
+    """An argument parser that prints HELP for --help, and one line for an error."""
 
     def format_help(self) -> str:
-        """The whole help."""
+        """Returns HELP."""
         return HELP
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and exit with status 2."""
+        """Print what is wrong, and exit with status 2."""
         self.exit(2, f"pyvars: {message}; try pyvars --help\n")
 
 
 def failed(reason: str) -> int:
-    """Say what went wrong; the exit status comes back."""
+    """Print why the command failed. Returns its exit status, 1."""
     print(f"pyvars: {reason}", file=sys.stderr)
     return 1

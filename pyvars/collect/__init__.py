@@ -1,9 +1,9 @@
-"""A registry read into values, which the formats make bytes of.
+"""Reads a registry into values, from which `pyvars.formats` makes bytes.
 
-functions    the functions of a page: in threads of ours, under a deadline, what they raise contained
-layout       where each variable stands on the page
-page         /debug/vars: the values of all variables, and those that went wrong
-series       the same for Prometheus: names, kinds and labels
-answers      what another worker asks of this one
-log          what is said in the log of the program
+functions    runs the published functions of a page in threads of pyvars, under a deadline, and contains what they raise
+layout       the page layout: where each variable stands on the page
+page         /debug/vars: the values of all variables, and the errors
+series       /metrics: the numbers as metric families for Prometheus
+answers      answers the questions of peers
+log          writes warnings to the log of the program
 """

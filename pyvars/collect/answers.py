@@ -1,4 +1,4 @@
-"""What this process answers to another worker that asks for its page or for values of its functions."""
+"""Answers the questions of peers: for the page of this process, or for the values of its functions."""
 
 from collections.abc import Mapping
 from time import monotonic
@@ -14,7 +14,10 @@ _pages = Pages()
 
 
 def answer(registry: Registry, ask: Mapping[str, object]) -> bytes:
-    """What a sibling is told that asks for this process's page or for values of its functions."""
+    """The answer to a question of a peer: the page of this process, or the values of its functions, as JSON.
+
+    `seconds` of the question is the time that the answer has; it is never longer than that of a request.
+    """
     names, seconds = ask.get("names"), ask.get("seconds")
     texts = tuple(name for name in cast("list[object]", names) if isinstance(name, str)) if _is_list(names) else ()
     until = min(deadline(), monotonic() + seconds) if isinstance(seconds, int | float) else deadline()

@@ -1,9 +1,14 @@
-"""Runs the functions of a page: in threads of ours, contained, under one deadline, and never two calls of one at once.
+"""Runs the published functions of a page: in threads of pyvars, under one deadline, never two calls of one at once.
 
-C code that never gives up the GIL cannot be bounded by anyone: while it runs, no other thread does.
+The functions of a page run one after the other in one thread. A function that has not returned after 50 ms
+(FUNCTION_TIMEOUT_SECONDS), or at the deadline of the page, is given up in `_RunnerThread.wait`: its value is null, its
+error `timeout`, its thread is left to it, and a fresh thread runs the remaining functions. From then on the function is
+stuck: it is not called again before that call returns. While MAX_STUCK functions are stuck, no thread is started, and
+all other functions are `skipped`. An exception of a function costs only its own value.
+
+No deadline bounds C code that never releases the GIL: while it runs, no other thread does.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -11,51 +16,57 @@ from threading import Event, Lock, Thread
 from time import monotonic
 
 from pyvars.collect.log import warn
+from pyvars.core import resources
 from pyvars.core.functions import Func, called
 from pyvars.core.variables import Var
-from pyvars.formats.json import Fragment, NotJSONError, TooLargeError, encode_foreign
+from pyvars.formats.json import Fragment, NotJSONError, TooLargeError, encode_user_value
 
-__all__ = ("COLLECTOR", "Collector", "Job", "failure", "type_name")
+__all__ = ("FUNCTIONS", "FunctionRunner", "Job", "failure", "type_name")
 
-PATIENCE_SECONDS = 0.05
-"""After this a function is left to its thread, and the others go on in a fresh one."""
+FUNCTION_TIMEOUT_SECONDS = 0.05
+"""After this time a function is given up: its thread is left to it, and a fresh thread runs the other functions."""
 MAX_STUCK = 4
+"""While so many functions are stuck, no function is called."""
 MAX_LOGGED = 1000
-"""How many names are remembered, so that each is logged once: a program may publish new ones for ever."""
+"""How many names are remembered to log each only once; bounded, since a program may publish new names for ever."""
 
 SKIPPED = "skipped"
+"""The error of a function that was not called, for lack of time or threads."""
 TIMEOUT = "timeout"
+"""The error of a function that did not return in time, or is stuck in an earlier call."""
 
 
 class Job:
-    """One function of one page, and then either its value or the word for why there is none."""
+    """One function on one page. After the run it has either a value or an error."""
 
     __slots__ = ("error", "function", "label", "name", "value", "var")
 
     def __init__(self, name: str, label: str, var: Var) -> None:
         self.name: str = name
+        """The name on the page that its variable is below."""
         self.label: str = label
+        """The name of the variable itself, with its keys: `orders.open`."""
         self.var: Var = var
         self.function: object = getattr(var, "_function", var) if issubclass(type(var), Func) else var
-        """What must not run twice at once: a function may have several names, and be several Funcs."""
+        """What must not be called twice at once: one function may have several names, and be in several Funcs."""
         self.value: Fragment | None = None
         self.error: dict[str, str] | None = None
 
 
-class Collector:
-    """Runs jobs for one page at a time; a page waits for its turn no longer than its deadline. Thread-safe."""
+class FunctionRunner:
+    """Runs the jobs of one page at a time; a page waits for its turn until its deadline at most. Thread-safe."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what runs, which after a fork runs no more."""
+        """Forget the calls that run: in a forked child their threads are gone."""
         self._turn = Lock()
-        self._stuck: dict[int, object] = {}  # by id, since the user's objects need not be hashable
+        self._stuck: dict[int, object] = {}  # by id, since objects of the program need not be hashable
         self._logged: dict[str, None] = {}  # an ordered set
 
     def run(self, jobs: Iterable[Job], deadline: float) -> None:
-        """Run the function of each job. On return each job has a value or an error, and no job changes any more."""
+        """Run the function of each job. On return each job has a value or an error, and none changes any more."""
         waiting = deque(jobs)
         if not waiting:
             return
@@ -72,33 +83,33 @@ class Collector:
             waiting.remove(job)
             self.give_up_stuck(job)
         while waiting and len(self._stuck) < MAX_STUCK and monotonic() < deadline:
-            runner = _Runner(self, waiting)
+            runner = _RunnerThread(self, waiting)
             try:
                 runner.start()
-            except RuntimeError:  # no more threads, or the interpreter is on its way out
+            except RuntimeError:  # no more threads, or the interpreter shuts down
                 return
-            left = runner.watch(deadline)
+            left = runner.wait(deadline)
             if left is not None:
                 self._give_up(left, TIMEOUT, "did not return in time")
 
     def is_stuck(self, job: Job) -> bool:
-        """Whether its function has not returned yet from an earlier call, under whatever name."""
+        """Whether the function of the job is stuck: an earlier call, under any name, has not returned yet."""
         return id(job.function) in self._stuck
 
     def give_up_stuck(self, job: Job) -> None:
-        """Say so of the job."""
+        """Give the job the error `timeout`, since its function is stuck."""
         self._give_up(job, TIMEOUT, "has not returned yet, and is not started again before")
 
     def _give_up(self, job: Job, word: str, reason: str) -> None:
         job.error = failure(word)
-        self._log(job.name, "variable %r is null on the page: it %s (said once)", job.label, reason)
+        self._log(job.name, "variable %r is null on the page: it %s (logged once)", job.label, reason)
 
     def caught(self, name: str, label: str, exception: BaseException) -> dict[str, str]:
-        """The entry for what a variable raised; logged with its traceback, once for each name on the page."""
+        """The entry of `pyvars.errors` for an exception, which is logged, once for each `name`."""
         if isinstance(exception, NotJSONError | TooLargeError):
-            self._log(name, "variable %r is null on the page: JSON cannot hold it: %s (said once)", label, exception)
+            self._log(name, "variable %r is null on the page: JSON cannot hold it: %s (logged once)", label, exception)
             return failure(exception.word)
-        self._log(name, "variable %r is null on the page: it raised (said once)", label, exc_info=exception)
+        self._log(name, "variable %r is null on the page: it raised (logged once)", label, exc_info=exception)
         return failure(type_name(exception))
 
     def _log(self, name: str, text: str, *about: object, exc_info: BaseException | None = None) -> None:
@@ -110,17 +121,17 @@ class Collector:
         warn(text, *about, exc_info=exc_info)
 
 
-class _Runner(Thread):
-    """A thread that takes jobs from the queue until it is empty, or until it is left with one that takes too long."""
+class _RunnerThread(Thread):
+    """A thread that runs jobs from a queue until the queue is empty, or until it is abandoned with a job that hangs."""
 
-    def __init__(self, collector: Collector, waiting: deque[Job]) -> None:
+    def __init__(self, runner: FunctionRunner, waiting: deque[Job]) -> None:
         super().__init__(name="pyvars-functions", daemon=True)
-        self._collector = collector
+        self._runner = runner
         self._waiting = waiting
-        self._lock = Lock()  # for the four below
+        self._lock = Lock()  # for _current, _since and _abandoned
         self._current: Job | None = None
         self._since = monotonic()
-        self._left = False
+        self._abandoned = False
         self._done = Event()
 
     def run(self) -> None:
@@ -131,38 +142,41 @@ class _Runner(Thread):
             self._done.set()
 
     def _take(self) -> bool:
-        """Run the next job; false if there is none, or the thread is left."""
+        """Run the next job. Returns False if there is none, or if the thread is abandoned."""
         with self._lock:
-            if self._left or not self._waiting:
+            if self._abandoned or not self._waiting:
                 return False
             job = self._waiting.popleft()
-            if self._collector.is_stuck(job):  # it stands on this page under another name, and hangs there
-                self._collector.give_up_stuck(job)
+            if self._runner.is_stuck(job):  # it hangs on this page under another name
+                self._runner.give_up_stuck(job)
                 return True
             self._current, self._since = job, monotonic()
         value, error = None, None
         try:
-            value = encode_foreign(called(job.var.snapshot))
-        except BaseException as exception:  # SystemExit and KeyboardInterrupt of a function end nothing here
-            error = self._collector.caught(job.name, job.label, exception)
+            value = encode_user_value(called(job.var.snapshot))
+        except BaseException as exception:  # even SystemExit and KeyboardInterrupt of a function end nothing
+            error = self._runner.caught(job.name, job.label, exception)
         with self._lock:
             self._current = None
-            if self._left:
-                self._collector._stuck.pop(id(job.function), None)
+            if self._abandoned:
+                self._runner._stuck.pop(id(job.function), None)
             else:
                 job.value, job.error = value, error
-        return not self._left
+        return not self._abandoned
 
-    def watch(self, deadline: float) -> Job | None:
-        """Wait until the queue is empty, or leave the thread with the job that takes too long, and return that job."""
-        while not self._done.wait(max(0.0, min(self._since + PATIENCE_SECONDS, deadline) - monotonic())):
+    def wait(self, deadline: float) -> Job | None:
+        """Wait until the queue is empty, and return None; or give up the job that takes too long, and return it.
+
+        A job takes too long after FUNCTION_TIMEOUT_SECONDS, or at the deadline. The thread is abandoned to it.
+        """
+        while not self._done.wait(max(0.0, min(self._since + FUNCTION_TIMEOUT_SECONDS, deadline) - monotonic())):
             with self._lock:
                 now = monotonic()
-                if now < min(self._since + PATIENCE_SECONDS, deadline):
+                if now < min(self._since + FUNCTION_TIMEOUT_SECONDS, deadline):
                     continue
-                self._left = True
+                self._abandoned = True
                 if self._current is not None:  # pragma: no branch - else it is between two jobs: no test can time that
-                    self._collector._stuck[id(self._current.function)] = self._current.function
+                    self._runner._stuck[id(self._current.function)] = self._current.function
                 return self._current
         return None
 
@@ -171,17 +185,16 @@ _NAME: Callable[[type], str] = type.__dict__["__name__"].__get__
 
 
 def type_name(exception: BaseException) -> str:
-    """The name of its class. Asked of `type` itself: a metaclass of the program's may say something that is no text."""
+    """The name of the class of an exception, read by `type` itself: a metaclass of the program may return no text."""
     return _NAME(type(exception))
 
 
 def failure(word: str) -> dict[str, str]:
-    """An entry of `pyvars.errors`. Never the text of an exception: that may hold anything."""
+    """An entry of `pyvars.errors`: type and time. Never the text of an exception, which may hold anything."""
     return {"type": word, "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")}
 
 
-COLLECTOR: Collector = Collector()
-"""The collector of this process: a function is not called twice at once, however many pages show it."""
+FUNCTIONS: FunctionRunner = FunctionRunner()
+"""The FunctionRunner of this process: a function is not called twice at once, however many pages show it."""
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=COLLECTOR.reset)
+resources.hold(__name__, "threads that run functions", in_child=FUNCTIONS.reset)

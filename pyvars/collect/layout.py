@@ -1,4 +1,4 @@
-"""How the variables of a registry go on a page: kept from page to page while nothing is published or deleted."""
+"""The page layout: where each variable of a registry stands. It is kept until a variable is published or deleted."""
 
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
@@ -6,129 +6,131 @@ from typing import Any, NamedTuple, cast
 
 from pyvars.core.buckets import summary_of
 from pyvars.core.cells import Cell, NumberCell
-from pyvars.core.variables import Var, is_own
+from pyvars.core.variables import Var, is_pyvars_code
 from pyvars.formats.json import Lines, distinct, splice, valid_text
 from pyvars.runtime import Builtin
-from pyvars.workers import Siblings
-from pyvars.workers.membership.peers import Distribution, Tree, summed
+from pyvars.workers import Peers
+from pyvars.workers.membership.peers import Distribution, NestedSums, summed
 from pyvars.workers.numbers.plan import Plan
 from pyvars.workers.numbers.sums import number
 
-__all__ = ("Layout", "foreign", "is_free", "lay_out", "ordered", "with_siblings")
+__all__ = ("PageLayout", "peer_value", "is_free", "lay_out", "ordered", "with_peers")
 
 
-class Layout(NamedTuple):
-    """How the variables of a registry are read."""
+class PageLayout(NamedTuple):
+    """The page layout of a registry, and how each of its variables is read."""
 
     version: object
+    """The version of the registry that it was made for; None for a part of the page."""
     names: list[str]
     """In the order of the page."""
     lines: Lines
+    """The encoded names."""
     cells: list[object]
-    """A page before the others are read: the variables whose snapshot is what the cell holds, None for others."""
-    others: list[tuple[int, str, Var]]
-    """What takes more than that: its place, its name, itself."""
+    """By place: the variable, if its snapshot is what its cell holds; None for each of `not_cells`."""
+    not_cells: list[tuple[int, str, Var]]
+    """The variables that take more than a look into a cell: place, name, variable."""
     builtins: list[tuple[int, str, Builtin]]
     """The built-ins among them."""
-    foreign: list[tuple[int, str, Var]]
-    """The rest of them, which may run code of the program's."""
+    user_code: list[tuple[int, str, Var]]
+    """The rest of `not_cells`, which may run code of the program."""
     kept: dict[str, tuple[object, bytes]]
-    """What was shared by a variable, and its encoding, to be used again while the variable shares the same."""
-    splits: "list[Split]"
-    """One at most."""
+    """By name of a built-in: its figures and their encoding, used again while `shared()` returns the same object."""
+    sum_places: "list[SumPlaces]"
+    """The latest SumPlaces, or empty."""
 
 
-def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> Layout:
-    """The layout of these variables."""
+def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> PageLayout:
+    """Make the page layout of these variables."""
     places: dict[str, int] = {}
     cells: list[object] = []
-    others: list[tuple[int, str, Var]] = []
+    not_cells: list[tuple[int, str, Var]] = []
     for raw, var in variables:
         name = distinct(valid_text(raw), places)
         places[name] = len(cells)
-        # Asked of the class: what an instance or a subclass does instead is code of the program's.
-        if issubclass(type(var), Cell) and is_own(type(var)):
+        # Decided by the class: what an instance or a subclass overrides is code of the program.
+        if issubclass(type(var), Cell) and is_pyvars_code(type(var)):
             cells.append(var)
         else:
-            others.append((len(cells), name, var))
+            not_cells.append((len(cells), name, var))
             cells.append(None)
     names = list(places)
-    builtins = [(place, name, cast("Any", var)) for place, name, var in others if type(var) is Builtin]
-    strange = [other for other in others if type(other[2]) is not Builtin]
-    return Layout(version, names, Lines(names), cells, others, builtins, strange, {}, [])
+    builtins = [(place, name, cast("Any", var)) for place, name, var in not_cells if type(var) is Builtin]
+    user_code = [each for each in not_cells if type(each[2]) is not Builtin]
+    return PageLayout(version, names, Lines(names), cells, not_cells, builtins, user_code, {}, [])
 
 
-class Split(NamedTuple):
-    """How a plan of sums and a layout of a page go together."""
+class SumPlaces(NamedTuple):
+    """Where the sums of a plan (`pyvars.workers.numbers.plan`) go in a page layout."""
 
     plan: object
     places: list[int]
+    """The places of the numbers that have a sum."""
     pick: "itemgetter[Any]"
+    """Picks these sums, in the order of `places`, from all sums of the plan."""
     mixed: list[int]
     """Places of numbers that are integers in one worker and floats in another."""
-    strange: list[str]
-    """Names that only siblings have."""
+    peer_only: list[str]
+    """Names that only peers have."""
 
 
-def _split(plan: Plan, layout: Layout) -> Split:
+def _sum_places(plan: Plan, layout: PageLayout) -> SumPlaces:
     known = {*layout.names}
     places = {name: place for place, name in _numbers(layout)}
     found = [(places[name], index) for name, index in plan.scalars.items() if name in places]
-    strange = [name for name in (*plan.scalars, *plan.maps, *plan.others) if name not in known]
-    # Two more, since itemgetter gives no tuple for one and refuses none; zip leaves them out.
+    peer_only = [name for name in (*plan.scalars, *plan.maps, *plan.irregular) if name not in known]
+    # Two more indices: itemgetter returns no tuple for one index and refuses none. zip ignores the two.
     pick = itemgetter(*(index for _, index in found), -1, -1)
-    mixed = [places[name] for name in plan.others if name in places]
-    return Split(plan, [place for place, _ in found], pick, mixed, [name for name in strange if is_free(name)])
+    mixed = [places[name] for name in plan.irregular if name in places]
+    return SumPlaces(plan, [place for place, _ in found], pick, mixed, [name for name in peer_only if is_free(name)])
 
 
-def _numbers(layout: Layout) -> Iterator[tuple[int, str]]:
-    """Places and names of the numbers: nothing else is a sibling's to change."""
+def _numbers(layout: PageLayout) -> Iterator[tuple[int, str]]:
+    """Places and names of the numbers: peers change nothing else on the page."""
     for place, (name, cell) in enumerate(zip(layout.names, layout.cells, strict=True)):
         if issubclass(type(cell), NumberCell):
             yield place, name
 
 
-def with_siblings(
-    values: list[object], layout: Layout, siblings: Siblings, prefixes: tuple[str, ...]
-) -> dict[str, object]:
-    """Put the sums of all workers in; what only siblings have comes back."""
-    if not layout.splits or layout.splits[0].plan is not siblings.plan:
-        layout.splits[:] = [_split(siblings.plan, layout)]
-    split = layout.splits[0]
-    if siblings.partial:
+def with_peers(values: list[object], layout: PageLayout, peers: Peers, prefixes: tuple[str, ...]) -> dict[str, object]:
+    """Put the sums of all workers into `values`. Returns the values that only peers have, by name."""
+    if not layout.sum_places or layout.sum_places[0].plan is not peers.plan:
+        layout.sum_places[:] = [_sum_places(peers.plan, layout)]
+    sums = layout.sum_places[0]
+    if peers.has_private_numbers:
         for place, name in _numbers(layout):
-            values[place] = summed(cast("Cell", values[place]).snapshot(), siblings.others(name))
+            values[place] = summed(cast("Cell", values[place]).snapshot(), peers.numbers(name))
     else:
-        if split.places:
-            for place, total in zip(split.places, split.pick(siblings.sums), strict=False):
+        if sums.places:
+            for place, total in zip(sums.places, sums.pick(peers.sums), strict=False):
                 values[place] = total
-        for place in split.mixed:
-            values[place] = summed(cast("Cell", values[place]).snapshot(), siblings.others(layout.names[place]))
-    return {name: foreign(siblings.others(name)) for name in split.strange if name.startswith(prefixes or "")}
+        for place in sums.mixed:
+            values[place] = summed(cast("Cell", values[place]).snapshot(), peers.numbers(layout.names[place]))
+    return {name: peer_value(peers.numbers(name)) for name in sums.peer_only if name.startswith(prefixes or "")}
 
 
 def is_free(name: str) -> bool:
-    """Whether what only siblings have may stand under the name.
+    """Whether a variable that only peers have may stand under the name.
 
-    A sibling's file may be damaged: its numbers never stand where readers look for something else.
+    The file of a peer may be damaged: its numbers never stand where readers expect something else.
     """
     folded = name.casefold()
     return bool(name) and folded not in ("memstats", "cmdline") and not folded.startswith("pyvars")
 
 
-def foreign(data: Any) -> object:
-    """What only siblings have: a number, a Histogram, or a Map or registry of them."""
+def peer_value(data: Any) -> object:
+    """The value of a variable that only peers have: a number, a Histogram, or a Map or Registry of them."""
     if isinstance(data, Distribution):
         return splice(summary_of({key: number(addends) for key, addends in data.items()}))
     if not isinstance(data, dict):
         return number(data)
-    tree = cast("Tree", data)
+    tree = cast("NestedSums", data)
     members: dict[str, object] = {}
     for key in sorted(tree):
-        members[distinct(valid_text(key), members)] = foreign(tree[key])
+        members[distinct(valid_text(key), members)] = peer_value(tree[key])
     return splice(members)
 
 
 def ordered(members: dict[str, object]) -> dict[str, object]:
-    """The same in the order of the page."""
+    """The members in the order of the page: sorted by name."""
     return {name: members[name] for name in sorted(members)}

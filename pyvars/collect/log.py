@@ -1,14 +1,16 @@
-"""Says things in the log of the program from a thread of its own: a handler that hangs or raises costs no page."""
+"""Writes to the log of the program from a thread of pyvars: a log handler that hangs or raises delays no page."""
 
 import logging
-import os
 from collections import deque
 from threading import Lock, Thread
 from typing import Any
 
+from pyvars.core import resources
+
 __all__ = ("warn",)
 
 MAX_WAITING = 10_000
+"""How many records wait for the thread at most; the oldest are dropped."""
 
 _logger = logging.getLogger("pyvars")
 
@@ -19,7 +21,7 @@ class _Writer:
 
     def reset(self) -> None:
         self._waiting: deque[tuple[tuple[Any, ...], BaseException | None]] = deque(maxlen=MAX_WAITING)
-        self._lock = Lock()  # for the thread's coming and going; held for no call of the program's
+        self._lock = Lock()  # for start and end of the thread; not held while code of the program runs
         self._running = False
 
     def write(self, about: tuple[Any, ...], exc_info: BaseException | None) -> None:
@@ -30,7 +32,7 @@ class _Writer:
             self._running = True
         try:
             Thread(target=self._run, name="pyvars-log", daemon=True).start()
-        except RuntimeError:  # no more threads, or the interpreter is on its way out
+        except RuntimeError:  # no more threads, or the interpreter shuts down
             self._running = False
 
     def _run(self) -> None:
@@ -42,15 +44,14 @@ class _Writer:
                 about, exc_info = self._waiting.popleft()
             try:
                 _logger.warning(*about, exc_info=exc_info)
-            except BaseException:  # of a handler or filter of the program; there is nobody left to tell
+            except BaseException:  # of a log handler or filter of the program; there is no other log to report it to
                 continue
 
 
 _writer = _Writer()
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=_writer.reset)
+resources.hold(__name__, "thread pyvars-log", in_child=_writer.reset)
 
 
 def warn(*about: object, exc_info: BaseException | None = None) -> None:
-    """`logging.getLogger("pyvars").warning(*about, exc_info=...)`, soon. Neither blocks nor raises."""
+    """Call `logging.getLogger("pyvars").warning(*about, exc_info=...)` soon, in a thread. Neither blocks nor raises."""
     _writer.write(about, exc_info)

@@ -1,52 +1,53 @@
-"""Reads a registry for Prometheus: the numbers of all workers, by name, kind and labels.
+"""Reads a registry for Prometheus: the numbers of all workers as metric families.
 
-A count (Int, Float, what a Map counts) is a counter, with `gauge=True` a gauge, a Histogram a histogram; a number that
-a function returns is a gauge, so are the numbers in a dict that it returns. What is no number is left out.
+A count (an Int, a Float, a number in a Map) becomes a counter, with `gauge=True` a gauge; a Histogram becomes a
+histogram. A number that a function returns becomes a gauge, and so do the numbers in a dict that it returns. Values
+that are not numbers are ignored.
 """
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
-from pyvars.collect.functions import COLLECTOR, Job
+from pyvars.collect.functions import FUNCTIONS, Job
 from pyvars.collect.layout import is_free
 from pyvars.collect.log import warn
 from pyvars.collect.page import Reader
 from pyvars.core.cells import NumberCell
 from pyvars.core.registry import Metadata, Registry
-from pyvars.core.variables import Container, Float, Int, Var, Variable, is_own
+from pyvars.core.variables import Composite, Float, Int, Var, Variable, is_pyvars_code
 from pyvars.formats.conventions import conventional
 from pyvars.formats.families import LEFT_OUT, Collision, Families, Family, Kind, Labels, Point, Sample
-from pyvars.formats.json import distinct, parsed, plain, valid_text
+from pyvars.formats.json import distinct, from_json, to_json, valid_text
 from pyvars.runtime import Builtin
-from pyvars.workers import Siblings
-from pyvars.workers.membership.peers import Distribution, Tree, summed
+from pyvars.workers import Peers
+from pyvars.workers.membership.peers import Distribution, NestedSums, summed
 from pyvars.workers.numbers.sums import number
 
 __all__ = ("read",)
 
 KEY = "key"
-"""The label of keys of which nobody said what they are."""
+"""The label for the keys of a Map without a `label`, and of a dict that a function returns."""
 _MAX_DEPTH = 32
-_MAX_SAID = 1000
+_MAX_LOGGED = 1000
 
 
 def read(
     registry: Registry,
     prefixes: tuple[str, ...],
     deadline: float,
-    siblings: Siblings | None,
+    peers: Peers | None,
     *,
     prefix: str = "",
     builtins: bool = True,
 ) -> list[Family]:
     """The families of the variables whose names begin with one of `prefixes`, or of all if there are none.
 
-    Their own names begin with `prefix`. What a variable cannot give, or another's name keeps out, is missing alone; the
-    family `pyvars_left_out` names it.
+    `prefix` goes before the names of the families. `builtins=False` leaves out the built-ins. A variable that cannot be
+    read, or whose metric name is taken, is left out alone; the family `pyvars_left_out` names it with the reason.
     """
-    reading = _Reading(Families(prefix), siblings)
-    held = registry.children()
-    names = {*held, *(filter(is_free, siblings.names) if siblings is not None else ())}
+    reading = _Reading(Families(prefix), peers)
+    held = registry._children()
+    names = {*held, *(filter(is_free, peers.names) if peers is not None else ())}
     for name in sorted(names):
         var = held.get(name)
         if not name.startswith(prefixes or ""):
@@ -56,22 +57,26 @@ def read(
                 reading.builtin(name, var)
             continue
         about = registry._metadata.get(name, Metadata())
-        others = siblings.others(name) if siblings is not None else None
-        reading.variable(_Place((name,), (valid_text(name),), {}, about), var, others)
+        from_peers = peers.numbers(name) if peers is not None else None
+        reading.variable(_Place((name,), (valid_text(name),), {}, about), var, from_peers)
     return reading.families(deadline, prefix)
 
 
 class _Place(NamedTuple):
-    """Where a variable stands in the registry, and where its series do."""
+    """Where a variable stands in the registry, and the names and labels of its series."""
 
     keys: tuple[str, ...]
+    """The name of the variable, and the keys below it."""
     path: tuple[str, ...]
-    """The keys without those that are values of labels."""
+    """The keys that are part of the metric name: all but those that are values of labels."""
     labels: Labels
     about: Metadata
 
     def below(self, key: str, text: str, label: str) -> "_Place":
-        """The place under a key, shown as `text`: the value of a label, or where there is none part of the name."""
+        """The place below a key, which is shown as `text`.
+
+        It is the value of `label`; or part of the name, if `label` is empty or has a value already.
+        """
         keys = (*self.keys, key)
         if label and label not in self.labels:
             return self._replace(keys=keys, labels={**self.labels, label: text})
@@ -79,50 +84,50 @@ class _Place(NamedTuple):
 
 
 class _Reading:
-    """What was found so far, and which functions are to be called."""
+    """One reading of a registry: the series found so far, and the functions to call."""
 
-    def __init__(self, families: Families, siblings: Siblings | None) -> None:
+    def __init__(self, families: Families, peers: Peers | None) -> None:
         self._families = families
-        self._siblings = siblings
-        self._reader = Reader(siblings, {})
+        self._peers = peers
+        self._reader = Reader(peers, {})
         self._found: list[tuple[_Place, Kind, float | Mapping[str, float] | Job]] = []
 
     def builtin(self, name: str, var: Builtin) -> None:
-        for family in conventional(var.target, parsed(plain(self._reader.read(name, var)))):
+        for family in conventional(var.target, from_json(to_json(self._reader.read(name, var)))):
             self._families.put(name, family)
 
-    def variable(self, place: _Place, var: Var | None, others: Any, within: tuple[Var, ...] = ()) -> None:
-        """Find the series of a variable with what its siblings have; of None what only these have."""
+    def variable(self, place: _Place, var: Var | None, from_peers: Any, within: tuple[Var, ...] = ()) -> None:
+        """Find the series of a variable, summed over all workers; with `var` None, of one that only peers have."""
         if var is None:
-            if isinstance(others, dict):
-                return self._container(place, None, {}, cast("Tree", others), within)
-            return self._add(place, self._kind(place, None), number(others))
-        if not is_own(type(var)):
+            if isinstance(from_peers, dict):
+                return self._composite(place, None, {}, cast("NestedSums", from_peers), within)
+            return self._add(place, self._kind(place, None), number(from_peers))
+        if not is_pyvars_code(type(var)):
             return self._call(place, var)
         try:
-            self._own(place, cast("Variable", var), others, within)
-        except Exception as exception:  # of a subclass that forgot to initialise it
+            self._own(place, cast("Variable", var), from_peers, within)
+        except Exception as exception:  # a subclass did not call super().__init__()
             label = ".".join(place.keys)
-            self._reader.errors[label] = COLLECTOR.caught(place.keys[0], label, exception)
+            self._reader.errors[label] = FUNCTIONS.caught(place.keys[0], label, exception)
 
-    def _own(self, place: _Place, var: Variable, others: Any, within: tuple[Var, ...]) -> None:
+    def _own(self, place: _Place, var: Variable, from_peers: Any, within: tuple[Var, ...]) -> None:
         if isinstance(var, NumberCell):
-            return self._add(place, self._kind(place, var), cast("float", summed(var.snapshot(), others)))
-        children = var.children()
+            return self._add(place, self._kind(place, var), cast("float", summed(var.snapshot(), from_peers)))
+        children = var._children()
         if children is not None:
             if len(within) >= _MAX_DEPTH or any(var is outer for outer in within):
                 raise RecursionError(f"a registry that holds itself, or over {_MAX_DEPTH} levels")
-            below = cast("Tree", others if isinstance(others, dict) else {})
-            return self._container(place, cast("Container", var), children, below, (*within, var))
-        if not var.inline:
+            below = cast("NestedSums", from_peers if isinstance(from_peers, dict) else {})
+            return self._composite(place, cast("Composite", var), children, below, (*within, var))
+        if not var._inline:
             self._call(place, var)
 
-    def _container(
+    def _composite(
         self,
         place: _Place,
-        own: Container | None,
+        own: Composite | None,
         children: Mapping[str, Var],
-        below: Tree,
+        below: NestedSums,
         within: tuple[Var, ...],
     ) -> None:
         keys = sorted({*children, *below})
@@ -131,7 +136,7 @@ class _Reading:
             numbers = {key: each for key, each in members.items() if isinstance(each, int | float)}
             return self._add(place, "histogram", numbers)
         if own is not None and below:
-            members = own.merged(members)
+            members = own._merged(members)
         label = self._label(place, own, children, below)
         taken: dict[str, None] = {}
         for key, each in members.items():
@@ -145,21 +150,21 @@ class _Reading:
             else:
                 self.variable(inner, var, below.get(key), within)
 
-    def _label(self, place: _Place, own: Container | None, children: Mapping[str, Var], below: Tree) -> str:
-        """What the keys are values of; empty if they are parts of names."""
-        known = self._siblings is not None and self._siblings.is_map(place.keys)
+    def _label(self, place: _Place, own: Composite | None, children: Mapping[str, Var], below: NestedSums) -> str:
+        """The label whose values the keys of a composite are; empty if the keys are parts of names."""
+        known = self._peers is not None and self._peers.is_map(place.keys)
         if isinstance(own, Registry) or (own is None and not known):
             return ""
         label: str = getattr(own, "label", "")
         if label:
             return label
-        containers = any(issubclass(type(each), Container) for each in children.values())
-        return "" if containers or any(isinstance(each, dict) for each in below.values()) else KEY
+        composites = any(issubclass(type(each), Composite) for each in children.values())
+        return "" if composites or any(isinstance(each, dict) for each in below.values()) else KEY
 
     def _kind(self, place: _Place, var: object) -> Kind:
         level = getattr(var, "gauge", None)
         if level is None:
-            level = self._siblings is not None and self._siblings.is_level(place.keys)
+            level = self._peers is not None and self._peers.is_gauge(place.keys)
         return "gauge" if level else "counter"
 
     def _call(self, place: _Place, var: Var) -> None:
@@ -171,26 +176,26 @@ class _Reading:
         self._found.append((place, kind, value))
 
     def families(self, deadline: float, prefix: str) -> list[Family]:
-        """All of them, with what the functions return."""
-        COLLECTOR.run(self._reader.jobs, deadline)
+        """All families, once the functions have run, and the family of the variables left out."""
+        FUNCTIONS.run(self._reader.jobs, deadline)
         self._reader.combine(deadline)
         errors = self._reader.errors
         for place, kind, value in self._found:
             if isinstance(value, Job):
                 self._reader.settled(value)
-                self._returned(place, None if value.value is None else parsed(plain(value.value)))
+                self._returned(place, None if value.value is None else from_json(to_json(value.value)))
             else:
                 self._families.add(place.path, kind, Point(place.labels, value, *place.about))
         families, collisions = self._families.named()
         reasons = [(valid_text(label), str(cast("Mapping[str, str]", each)["type"])) for label, each in errors.items()]
         reasons += [(each.variable, "collision") for each in collisions]
-        _say(collisions)
+        _log(collisions)
         samples = [Sample("", {"variable": name, "reason": reason}, 1) for name, reason in sorted({*reasons})]
         help = "Variables that are not here, or not whole, and why."
         return [*families, Family(prefix + LEFT_OUT, "gauge", help, "", samples)] if samples else families
 
     def _returned(self, place: _Place, data: object) -> None:
-        """What a function returned, of which numbers are shown, and dicts as Maps are."""
+        """Add the numbers in a value that a function returned; a dict is shown as a Map is."""
         if isinstance(data, dict):
             members = cast("dict[str, object]", data)
             label = "" if any(isinstance(each, dict) for each in members.values()) else KEY
@@ -200,21 +205,21 @@ class _Reading:
             self._families.add(place.path, "gauge", Point(place.labels, data, *place.about))
 
 
-def _number(var: Var | None, others: Any) -> float | None:
-    """The number under a key, of this process and its siblings; None for anything else."""
+def _number(var: Var | None, from_peers: Any) -> float | None:
+    """The number below a key, summed over this process and its peers; None if it is not a number."""
     if var is None:
-        return None if isinstance(others, dict) else number(others)
-    return cast("float", summed(var.snapshot(), others)) if type(var) in (Int, Float) else None
+        return None if isinstance(from_peers, dict) else number(from_peers)
+    return cast("float", summed(var.snapshot(), from_peers)) if type(var) in (Int, Float) else None
 
 
-_said: dict[str, None] = {}  # an ordered set
+_logged: dict[str, None] = {}  # an ordered set
 
 
-def _say(collisions: list[Collision]) -> None:
-    """Log each of them once."""
+def _log(collisions: list[Collision]) -> None:
+    """Log each collision once."""
     for each in collisions:
-        if each.variable not in _said:
-            _said[each.variable] = None
-            if len(_said) > _MAX_SAID:
-                _said.pop(next(iter(_said)), None)
-            warn("variable %r is left out for Prometheus: %r has the name %s there (said once)", *each)
+        if each.variable not in _logged:
+            _logged[each.variable] = None
+            if len(_logged) > _MAX_LOGGED:
+                _logged.pop(next(iter(_logged)), None)
+            warn("variable %r is left out for Prometheus: %r has the name %s there (logged once)", *each)

@@ -1,8 +1,9 @@
-"""Variables and their names. Standard library only, and no I/O.
+"""The variables, and the registry of their names. Uses the standard library only, and does no I/O.
 
-_cells.c, cells, counts, buckets    where numbers live in memory: of an Int or Float, of a Map, of a Histogram
-variables, functions, map, histogram    what can be published
-registry                            the names
-spans                               a block of code or a call of a function, timed or tracked
-version                             the version of pyvars
+_cells.c, cells, counts, buckets        the numbers of an Int or Float, of a Map, and of a Histogram in memory
+variables, functions, map, histogram    the variables that can be published
+registry                                publishes variables under names
+spans                                   times or tracks a block of code, or the calls of a function
+resources                               locks, threads, files, sockets and shared memory, around a fork
+version                                 the version of pyvars
 """

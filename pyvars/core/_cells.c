@@ -1,11 +1,244 @@
-/* The cells of cells.py in C, for speed alone: it says there what each does, and does the same in Python. Here is what
-Python sees of them; how they count, is in _cells.h. */
+/* The cells of cells.py in C, only for speed: cells.py documents what each function does, and does the same in Python.
 
-#include "_cells.h"
+A number is 8 bytes, in the cell itself or in a word of memory that is shared with peers. The cell holds a pointer to
+its number. A number is changed only by C11 atomics, in a compare-and-swap loop, so counting is exact without the GIL
+and cannot be interrupted halfway: no lock is held, no Python code runs and nothing is allocated between reading a
+number and writing the next one. Readers in other processes see either the old number or the new one.
+
+The GIL guards only which memory the pointer names (bind, unbind, restart), and the keys of a Map. Without the GIL
+(Py_GIL_DISABLED) a cell is pinned while its number is read or changed, and a Map takes its critical section. The macro
+PYVARS_PIN turns pinning on with the GIL, too, so that it can be tested there. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include "structmember.h"
+
+#if defined(Py_GIL_DISABLED) && !defined(PYVARS_PIN)
+#define PYVARS_PIN
+#endif
+
+#if ATOMIC_LLONG_LOCK_FREE != 2
+#error "counting in memory that processes share needs 64-bit atomics without a lock"
+#endif
+
+typedef _Atomic int64_t word_t; /* an integer, or the bits of a double */
+
+typedef struct {
+    PyObject_HEAD
+    word_t *_Atomic word; /* points to the number: `own`, or a word of `words`; NULL while the number moves */
+    word_t own;
+    PyObject *words; /* the memoryview that `word` points into, or NULL */
+#ifdef PYVARS_PIN
+    _Atomic int users;
+#endif
+    char gauge;
+} Cell;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *cells; /* str -> Int or Float */
+    Py_ssize_t free; /* how many keys can still be added; `__other__` does not count */
+} Counts;
+
+/* Reading and changing the number of a cell */
+
+#ifndef Py_BEGIN_CRITICAL_SECTION /* CPython 3.13 has it */
+#define Py_BEGIN_CRITICAL_SECTION(op) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
 
 #ifdef PYVARS_PIN
-/* Nobody counts until the cell is put down; who comes second to move it waits for the first. A fork may have left a
-   thread behind that counted or moved it, so there is an end to waiting: what is waited for takes nanoseconds. */
+#include <sched.h>
+
+static inline word_t *
+pin(Cell *cell)
+{
+    for (;;) {
+        atomic_fetch_add(&cell->users, 1);
+        word_t *word = atomic_load(&cell->word);
+        if (word != NULL)
+            return word;
+        atomic_fetch_sub(&cell->users, 1);
+        sched_yield();
+    }
+}
+
+static inline void
+unpin(Cell *cell)
+{
+    atomic_fetch_sub(&cell->users, 1);
+}
+#else
+#define pin(cell) atomic_load_explicit(&(cell)->word, memory_order_relaxed)
+#define unpin(cell) ((void)0)
+#endif
+
+static inline int64_t
+load(Cell *cell)
+{
+    int64_t value = atomic_load_explicit(pin(cell), memory_order_relaxed);
+    unpin(cell);
+    return value;
+}
+
+static inline void
+store(Cell *cell, int64_t value)
+{
+    atomic_store_explicit(pin(cell), value, memory_order_relaxed);
+    unpin(cell);
+}
+
+static inline double
+real_of(int64_t bits)
+{
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline int64_t
+bits_of(double value)
+{
+    int64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* The functions that add return 0, or -1 with an exception set. */
+
+static inline int
+too_large(Cell *cell)
+{
+    PyErr_Format(PyExc_OverflowError,
+                 "%lld and what was added do not fit into 64 bits with a sign; the value is unchanged",
+                 (long long)load(cell));
+    return -1;
+}
+
+static inline int
+add_integer(Cell *cell, int64_t delta)
+{
+    word_t *word = pin(cell);
+    int64_t value = atomic_load_explicit(word, memory_order_relaxed), sum;
+    do {
+        if (__builtin_add_overflow(value, delta, &sum)) {
+            unpin(cell);
+            return too_large(cell);
+        }
+    } while (!atomic_compare_exchange_weak_explicit(word, &value, sum, memory_order_relaxed, memory_order_relaxed));
+    unpin(cell);
+    return 0;
+}
+
+static inline int
+add_real(Cell *cell, double delta)
+{
+    word_t *word = pin(cell);
+    int64_t bits = atomic_load_explicit(word, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(word, &bits, bits_of(real_of(bits) + delta), memory_order_relaxed,
+                                                  memory_order_relaxed))
+        ;
+    unpin(cell);
+    return 0;
+}
+
+/* The tp_new of each base class here. Subclasses inherit it together with the memory layout, so one comparison tells
+   the kind of an object; a subclass check would walk over the bases of its class. */
+static struct {
+    newfunc integer, real, counts, buckets;
+} makers;
+
+#define IS_INTEGER(object) (Py_TYPE(object)->tp_new == makers.integer)
+#define IS_REAL(object) (Py_TYPE(object)->tp_new == makers.real)
+#define IS_COUNTS(object) (Py_TYPE(object)->tp_new == makers.counts)
+#define IS_BUCKETS(object) (Py_TYPE(object)->tp_new == makers.buckets)
+
+static inline PyObject *
+find_cell(Counts *counts, PyObject *key) /* a new reference, or NULL; a missing key sets no exception */
+{
+    return Py_XNewRef(PyDict_GetItemWithError(counts->cells, key)); /* the caller prevents its removal */
+}
+
+/* Distributions: see buckets.py */
+
+#define LOWEST (-20)
+#define OCTAVES 64
+#define PARTS 8
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *sum;               /* a Float */
+    PyObject **octaves[OCTAVES]; /* PARTS Ints each, or NULL; bucket n is [n / PARTS][n % PARTS] */
+    PyObject *last[2];           /* Ints of the last two buckets: up to 2**44, and over it */
+} Buckets;
+
+static inline PyObject **
+place_of(Buckets *buckets, Py_ssize_t n) /* the address of the pointer to the cell, or NULL */
+{
+    if (n >= OCTAVES * PARTS)
+        return &buckets->last[n - OCTAVES * PARTS];
+    PyObject **octave = buckets->octaves[n / PARTS];
+    return octave == NULL ? NULL : octave + n % PARTS;
+}
+
+static inline Py_ssize_t
+bucket_of(double value)
+{
+    /* 2 ** (part / 8 - 1): the bounds as fractions of frexp */
+    static const double within[PARTS] = {0.5,
+                                         0.5452538663326288,
+                                         0.5946035575013605,
+                                         0.6484197773255048,
+                                         0.7071067811865476,
+                                         0.7711054127039704,
+                                         0.8408964152537145,
+                                         0.9170040432046712};
+    int exponent, part = 0;
+    double fraction = frexp(value, &exponent);
+    if (value <= ldexp(1.0, LOWEST))
+        return 0;
+    if (value > ldexp(1.0, LOWEST + OCTAVES))
+        return OCTAVES * PARTS + 1;
+    for (int step = PARTS / 2; step; step /= 2)
+        part += step * (fraction > within[part + step]);
+    return (Py_ssize_t)(exponent - 1 - LOWEST) * PARTS + part + (fraction > within[0]);
+}
+
+static inline PyObject *
+find_bucket(Buckets *buckets, Py_ssize_t n) /* a new reference, or NULL with an exception set */
+{
+    PyObject **place, *cell;
+    Py_BEGIN_CRITICAL_SECTION(buckets);
+    place = place_of(buckets, n);
+    cell = place == NULL ? NULL : Py_XNewRef(*place);
+    Py_END_CRITICAL_SECTION();
+    return cell == NULL ? PyObject_CallMethod((PyObject *)buckets, "_first", "n", n) : cell;
+}
+
+static inline int
+observe_in(Buckets *buckets, Py_ssize_t n, double number) /* returns 0, or -1 with an exception set */
+{
+    PyObject *cell = find_bucket(buckets, n);
+    int result = -1;
+    if (cell == NULL)
+        return -1;
+    if (!IS_INTEGER(cell) || buckets->sum == NULL)
+        PyErr_SetString(PyExc_TypeError, "the buckets of a Histogram are Ints, and its sum is a Float");
+    else if (add_integer((Cell *)cell, 1) == 0)
+        result = add_real((Cell *)buckets->sum, number);
+    Py_DECREF(cell);
+    return result;
+}
+
+#ifdef PYVARS_PIN
+/* Starts to move the number of a cell: no thread counts until `put` ends the move, and a second thread that moves the
+   number waits for that. The waits are bounded, because a forked child lacks the threads that were counting in or
+   moving the cell at the fork; otherwise the waits take nanoseconds. */
 static word_t *
 lift(Cell *cell)
 {
@@ -23,7 +256,7 @@ lift(Cell *cell)
 #endif
 
 static void
-put(Cell *cell, word_t *word, int64_t value, PyObject *words) /* takes the reference to `words` */
+put(Cell *cell, word_t *word, int64_t value, PyObject *words) /* ends a move; steals the reference to `words` */
 {
     PyObject *before = cell->words;
     atomic_store_explicit(word, value, memory_order_relaxed);
@@ -33,7 +266,7 @@ put(Cell *cell, word_t *word, int64_t value, PyObject *words) /* takes the refer
 }
 
 static PyObject *
-none(int failed) /* what a method returns that is called for its effect */
+none(int failed) /* the result of a method that returns None */
 {
     return failed ? NULL : Py_NewRef(Py_None);
 }
@@ -41,7 +274,7 @@ none(int failed) /* what a method returns that is called for its effect */
 /* Arguments */
 
 static PyObject *
-checked(const char *name, PyObject *value) /* what cells.py makes of a value that is no plain number, or its error */
+checked(const char *name, PyObject *value) /* calls exact_int or exact_float of cells.py */
 {
     PyObject *cells = PyImport_ImportModule("pyvars.core.cells");
     if (cells == NULL)
@@ -82,7 +315,7 @@ real_from(PyObject *value, double *number)
     return *number == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* The one argument `delta`, which may be left out: then `*delta` stays as it is. */
+/* Parses the only argument, `delta`; if it is missing, `*delta` is unchanged. Returns 0, or -1 with an exception. */
 static int
 delta_of(PyObject *const *arguments, Py_ssize_t number, PyObject *names, PyObject **delta)
 {
@@ -165,7 +398,7 @@ static PyObject *
 cell_restart(Cell *cell, PyObject *Py_UNUSED(none))
 {
     lift(cell);
-    put(cell, &cell->own, 0, NULL); /* the bits of 0.0 are those of 0 */
+    put(cell, &cell->own, 0, NULL); /* 0.0 has the same bits as 0 */
     Py_RETURN_NONE;
 }
 
@@ -184,20 +417,23 @@ cell_index(Cell *cell, void *Py_UNUSED(closure))
 }
 
 static PyMemberDef cell_members[] = {
-    {"gauge", T_BOOL, offsetof(Cell, gauge), 0, "Whether it is a level, not a count."},
+    {"gauge", T_BOOL, offsetof(Cell, gauge), 0, "Whether it is a gauge, not a count."},
     {NULL},
 };
 
 #define CALL(function) ((PyCFunction)(void (*)(void))(function))
 
-/* What both kinds have, beside `add`, `set` and `value` of their own */
+/* The methods of both kinds; each kind has its own `add`, `set` and `value` */
 #define CELL_METHODS \
-    {"bind", CALL(cell_bind), METH_FASTCALL, PyDoc_STR("Count in `words[index]` from now on.")}, \
-    {"unbind", CALL(cell_unbind), METH_NOARGS, PyDoc_STR("Private again, with the value that it has.")}, \
-    {"restart", CALL(cell_restart), METH_NOARGS, PyDoc_STR("Private again, from zero.")}, \
+    {"_bind", CALL(cell_bind), METH_FASTCALL, \
+     PyDoc_STR("Keep the number in `words[index]` from now on. No other cell may use that word.")}, \
+    {"_unbind", CALL(cell_unbind), METH_NOARGS, \
+     PyDoc_STR("Keep the number in private memory again. The value is unchanged.")}, \
+    {"_restart", CALL(cell_restart), METH_NOARGS, \
+     PyDoc_STR("Keep the number in private memory again, starting from zero.")}, \
     {NULL}
 #define CELL_GETTERS(value) \
-    {"value", (getter)(value), NULL, PyDoc_STR("The number now. Read-only: count with `add`, or `set` it."), NULL}, \
+    {"value", (getter)(value), NULL, PyDoc_STR("The current number. Read-only: `add` to it or `set` it."), NULL}, \
     {"_value", (getter)(value), NULL, NULL, NULL}, \
     {"_words", (getter)cell_words, NULL, NULL, NULL}, \
     {"_index", (getter)cell_index, NULL, NULL, NULL}, \
@@ -264,17 +500,19 @@ integer_init(Cell *cell, PyObject *arguments, PyObject *named)
 static PyMethodDef integer_methods[] = {
     {"add", CALL(integer_add), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("add($self, /, delta=1)\n--\n\nAdd `delta`, which may be negative. Exact from any thread, signal \n"
-               "handler, gc callback or finalizer.\n\nRaises:\n    TypeError: `delta` is no integer. The value is unchanged.\n"
+               "handler, gc callback or finalizer.\n\nRaises:\n"
+               "    TypeError: `delta` is not an integer. The value is unchanged.\n"
                "    OverflowError: the sum does not fit into 64 bits. The value is unchanged.")},
     {"set", CALL(integer_set), METH_O,
-     PyDoc_STR("set($self, value, /)\n--\n\nReplace the number.\n\nRaises:\n    TypeError: `value` is no integer.\n"
+     PyDoc_STR("set($self, value, /)\n--\n\nReplace the number.\n\nRaises:\n"
+               "    TypeError: `value` is not an integer. The old value stays.\n"
                "    OverflowError: `value` does not fit into 64 bits. The old value stays.")},
     {"snapshot", CALL(integer_snapshot), METH_NOARGS, PyDoc_STR("The number, as plain JSON data.")},
     CELL_METHODS,
 };
 static PyGetSetDef integer_getters[] = {CELL_GETTERS(integer_value)};
 static PyType_Slot integer_slots[] = {
-    {Py_tp_doc, "A signed 64-bit integer."},
+    {Py_tp_doc, "IntCell(value=0, *, gauge=False)\n--\n\nA signed 64-bit integer."},
     {Py_tp_new, integer_new},
     {Py_tp_init, integer_init},
     {Py_tp_dealloc, cell_dealloc},
@@ -334,16 +572,19 @@ real_init(Cell *cell, PyObject *arguments, PyObject *named)
 static PyMethodDef real_methods[] = {
     {"add", CALL(real_add), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("add($self, /, delta=1.0)\n--\n\nAdd `delta`, which may be negative. Safe from any thread, signal \n"
-               "handler, gc callback or finalizer.\n\nRaises:\n    TypeError: `delta` is no number. The value is unchanged.")},
+               "handler, gc callback or finalizer.\n\nRaises:\n"
+               "    TypeError: `delta` is not a number. The value is unchanged.\n"
+               "    OverflowError: `delta` is an integer too large for a float. The value is unchanged.")},
     {"set", CALL(real_set), METH_O,
-     PyDoc_STR("set($self, value, /)\n--\n\nReplace the number. NaN and the infinities are kept, and are `null` on the\n"
-               "page.\n\nRaises:\n    TypeError: `value` is no number.")},
+     PyDoc_STR("set($self, value, /)\n--\n\nReplace the number. NaN and infinities are stored as they are; the page\n"
+               "shows them as `null`.\n\nRaises:\n    TypeError: `value` is not a number. The old value stays.\n"
+               "    OverflowError: `value` is an integer too large for a float. The old value stays.")},
     {"snapshot", CALL(real_snapshot), METH_NOARGS, PyDoc_STR("The number, as plain JSON data.")},
     CELL_METHODS,
 };
 static PyGetSetDef real_getters[] = {CELL_GETTERS(real_value)};
 static PyType_Slot real_slots[] = {
-    {Py_tp_doc, "A 64-bit floating point number."},
+    {Py_tp_doc, "FloatCell(value=0.0, *, gauge=False)\n--\n\nA 64-bit floating point number."},
     {Py_tp_new, real_new},
     {Py_tp_init, real_init},
     {Py_tp_dealloc, cell_dealloc},
@@ -363,7 +604,7 @@ is_other(PyObject *key)
     return PyUnicode_CompareWithASCIIString(key, "__other__") == 0;
 }
 
-/* Add to the number under the key if that takes no more than that; else leave `*done` as it is. */
+/* The fast path of `add`: adds to a number that exists already, and sets `*done`. Otherwise `*done` stays 0. */
 static PyObject *
 counts_try(Counts *counts, PyObject *key, PyObject *delta, int *done)
 {
@@ -408,7 +649,8 @@ counts_add(Counts *counts, PyObject *const *arguments, Py_ssize_t number, PyObje
     return result;
 }
 
-/* Count what `new` holds under the key, or put `new` there; then a pair tells the key and what stood there before. */
+/* Adds the number of `new` to the one under the key, and returns None; or puts `new` there, and returns the key and the
+   cell that was there before, or None: see counts.py. */
 static PyObject *
 counts_place(Counts *counts, PyObject *key, PyObject *new)
 {
@@ -481,7 +723,7 @@ counts__put(Counts *counts, PyObject *arguments)
     if (!failed && !is_other(key))
         counts->free += (before != NULL) - (new != Py_None);
     Py_END_CRITICAL_SECTION();
-    Py_XDECREF(before); /* its end may run code */
+    Py_XDECREF(before); /* outside the critical section: destroying it may run code */
     if (failed || PyErr_Occurred())
         return NULL;
     Py_RETURN_NONE;
@@ -526,7 +768,7 @@ counts_traverse(Counts *counts, visitproc visit, void *arg)
 }
 
 static int
-counts_clear(Counts *counts) /* a dict is cleared by itself; there is always one */
+counts_clear(Counts *counts) /* the dict itself stays: `cells` is never NULL */
 {
     PyDict_Clear(counts->cells);
     return 0;
@@ -549,10 +791,11 @@ static PyMemberDef counts_members[] = {
 static PyMethodDef counts_methods[] = {
     {"add", CALL(counts_add), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("add($self, /, key, delta=1)\n--\n\nAdd `delta` to the number under `key`, which starts at 0.\n\n"
-               "An integer that meets a float becomes a float; nothing is lost. Under a key that was `set` to another\n"
-               "variable with an `add` method, that method is called.\n\nRaises:\n"
-               "    TypeError: `key` is no str, `delta` is no number, or the variable under `key` does not count.\n"
-               "    OverflowError: an integer sum does not fit into 64 bits. The value is unchanged.")},
+               "Adding a float to an integer turns it into a float; nothing that was counted is lost. If `key` was\n"
+               "`set` to another variable that has a method `add`, that method is called.\n\nRaises:\n"
+               "    TypeError: `key` is not a str, `delta` is not a number, or the variable under `key` has no method\n"
+               "        `add`.\n"
+               "    OverflowError: the sum of integers does not fit into 64 bits. The value is unchanged.")},
     {"_place", (PyCFunction)counts__place, METH_VARARGS, NULL},
     {"_put", (PyCFunction)counts__put, METH_VARARGS, NULL},
     {"_clear", (PyCFunction)counts__clear, METH_VARARGS, NULL},
@@ -660,7 +903,7 @@ buckets_dealloc(Buckets *buckets)
 }
 
 static int
-buckets_traverse(Buckets *buckets, visitproc visit, void *arg) /* cells refer to nothing */
+buckets_traverse(Buckets *buckets, visitproc visit, void *arg) /* cells form no cycles */
 {
     Py_VISIT(Py_TYPE(buckets));
     return 0;
@@ -674,8 +917,9 @@ buckets_new(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *Py_UNU
 
 static PyMethodDef buckets_methods[] = {
     {"observe", (PyCFunction)buckets_observe, METH_O,
-     PyDoc_STR("observe($self, value, /)\n--\n\nCount a value, and add it to the sum.\n\nRaises:\n"
-               "    TypeError: it is no number.\n    ValueError: it is negative, infinite, or not a number.")},
+     PyDoc_STR("observe($self, value, /)\n--\n\nCount `value` in its bucket, and add it to the sum.\n\nRaises:\n"
+               "    TypeError: `value` is not a number.\n    ValueError: `value` is negative, infinite or NaN.\n"
+               "    OverflowError: `value` is an integer too large for a float.")},
     {"_put", (PyCFunction)buckets_put, METH_VARARGS, NULL},
     {"_known", (PyCFunction)buckets_known, METH_NOARGS, NULL},
     {NULL},
@@ -695,7 +939,7 @@ static PyType_Spec buckets_spec = {"pyvars.core._cells.Buckets", sizeof(Buckets)
 /* The module */
 
 static int
-is_integer(PyObject *value, int64_t *integer) /* of 64 bits, or a cell of that */
+is_integer(PyObject *value, int64_t *integer) /* whether it is an int of 64 bits or an IntCell */
 {
     int overflow;
     if (IS_INTEGER(value)) {
@@ -709,7 +953,7 @@ is_integer(PyObject *value, int64_t *integer) /* of 64 bits, or a cell of that *
 }
 
 static Py_ssize_t
-write_integer(char *text, int64_t integer) /* at most 20 characters; how many comes back */
+write_integer(char *text, int64_t integer) /* at most 20 characters; returns how many */
 {
     char digits[20], *digit = digits + sizeof digits;
     uint64_t left = integer < 0 ? 0 - (uint64_t)integer : (uint64_t)integer;
@@ -722,8 +966,9 @@ write_integer(char *text, int64_t integer) /* at most 20 characters; how many co
     return digits + sizeof digits - digit;
 }
 
-/* A page: heads, each with a value behind it. `ends` are 32-bit offsets into `heads`. Integers are written here, 10 ns
-   each, and bytes are text already; whatever else there is, is written by `encode`, which may run any code. */
+/* Builds a page: each head, followed by its value. `ends` are 32-bit offsets: where each head ends in `heads`. Integers
+   are written here, in 10 ns each, and bytes are copied, being JSON already. All other values are written by `encode`,
+   which may run any code. */
 static PyObject *
 join(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
@@ -732,7 +977,7 @@ join(PyObject *Py_UNUSED(self), PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "y*y*O!O", &heads, &ends, &PyList_Type, &values, &encode))
         return NULL;
     Py_ssize_t number = ends.len / 4, used = 0, begin = 0;
-    Py_ssize_t size = heads.len + 24 * (number + 1); /* enough for heads and integers; other values ask for more */
+    Py_ssize_t size = heads.len + 24 * (number + 1); /* enough for heads and integers; other values enlarge it */
     const uint32_t *end = ends.buf;
     if (number == 0 || number != PyList_GET_SIZE(values) || end[number - 1] != heads.len) {
         PyErr_SetString(PyExc_ValueError, "join() takes heads, their ends, and as many values");
@@ -782,17 +1027,18 @@ done:
     return text;
 }
 
-/* CPython calls a C method at full speed only where it is of the class of the object itself, not of a base of that:
-   `add` takes 24 instead of 32 ns. So the classes that programs count with have methods of their own. Cells are also
-   not followed by the collector, as the instances of a class statement are, at 16 bytes each: they refer to nothing. */
+/* CPython calls a C method at full speed only if the class of the object itself defines it, not a base class: `add`
+   takes 24 instead of 32 ns. So the classes that programs count with get the methods themselves. A class of cells is
+   also made anew, without garbage collection of its instances, which a class statement would add at 16 bytes each:
+   cells form no cycles. */
 static PyObject *
-leaf(PyObject *Py_UNUSED(self), PyObject *class)
+fast_methods(PyObject *Py_UNUSED(self), PyObject *class)
 {
     PyTypeObject *type = (PyTypeObject *)class;
     if (!PyType_Check(class) ||
         (type->tp_new != integer_new && type->tp_new != real_new && type->tp_new != counts_new &&
          type->tp_new != buckets_new)) {
-        PyErr_SetString(PyExc_TypeError, "leaf() takes a class of cells, counts or buckets");
+        PyErr_SetString(PyExc_TypeError, "fast_methods() takes a class of cells, counts or buckets");
         return NULL;
     }
     if (type->tp_new == counts_new || type->tp_new == buckets_new) {
@@ -844,9 +1090,11 @@ module_exec(PyObject *module)
 }
 
 static PyMethodDef module_methods[] = {
-    {"leaf", leaf, METH_O, PyDoc_STR("leaf($module, class, /)\n--\n\nThe class as it is called the fastest.")},
+    {"fast_methods", fast_methods, METH_O,
+     PyDoc_STR("fast_methods($module, class, /)\n--\n\n"
+               "Decorate a class that programs count with, so that CPython calls its C methods at full speed.")},
     {"join", join, METH_VARARGS,
-     PyDoc_STR("join($module, heads, ends, values, encode, /)\n--\n\nA page: each head, and its value.")},
+     PyDoc_STR("join($module, heads, ends, values, encode, /)\n--\n\nReturns a page: each head, then its value.")},
     {NULL},
 };
 

@@ -1,9 +1,9 @@
-"""Where a distribution lives: a cell for each bucket of values that were observed, and their sum.
+"""The numbers of a Histogram: a cell for each bucket in which values were observed, and a cell for their sum.
 
-A bucket ends where the next begins, at powers of the eighth root of 2, from 2**-20 (a microsecond, in seconds) to
-2**44: bucket n holds what is over bound n - 1 and up to bound n, bucket 0 what is up to 2**-20, the last one what is
-over 2**44. So what is told of a value is off by 4.5 % at most, in at most 514 buckets, and buckets of workers can be
-added up. The idea is that of DDSketch (https://arxiv.org/abs/1908.10693) and of OpenTelemetry's exponential histograms.
+The bounds of the buckets are the powers of the eighth root of 2 from 2**-20 (a microsecond, in seconds) to 2**44.
+Bucket n holds the values over bound n - 1 and up to bound n, bucket 0 those up to 2**-20, and the last bucket those
+over 2**44. So there are at most 514 buckets, a quantile is off by at most 4.5 %, and the buckets of workers can be
+summed. The idea is that of DDSketch (https://arxiv.org/abs/1908.10693) and of OpenTelemetry's exponential histograms.
 """
 
 from bisect import bisect_left
@@ -20,23 +20,23 @@ __all__ = ("BOUNDS", "SUM", "Buckets", "bucket_of", "buckets_in", "summary", "su
 _LOWEST, _HIGHEST = -20, 44
 _PARTS = 8
 
-_WITHIN = tuple(2.0 ** (part / _PARTS - 1) for part in range(_PARTS))  # bounds, as frexp gives them
+_WITHIN = tuple(2.0 ** (part / _PARTS - 1) for part in range(_PARTS))  # bounds as fractions of frexp
 
 BOUNDS: tuple[float, ...] = tuple(
     ldexp(_WITHIN[n % _PARTS], n // _PARTS + 1 + _LOWEST) for n in range((_HIGHEST - _LOWEST) * _PARTS + 1)
 )
-"""Where the buckets end, the last one aside, which has no end."""
+"""The upper bounds of the buckets, in order. The last bucket, of values over the last bound, has none."""
 SUM: str = "sum"
-"""The key of the sum among the keys of buckets, which are their numbers."""
+"""The key of the sum; the key of a bucket is its number."""
 
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 def bucket_of(value: float) -> int:
-    """The number of the bucket for a value.
+    """Returns the number of the bucket that holds `value`.
 
     Raises:
-        ValueError: the value is negative, infinite or no number.
+        ValueError: `value` is negative, infinite or NaN.
     """
     if not value >= 0.0 or not isfinite(value):
         raise ValueError(f"a Histogram takes finite numbers from 0 on, got {value!r}")
@@ -49,13 +49,19 @@ def bucket_of(value: float) -> int:
 
 
 def buckets_in(numbers: Mapping[str, float]) -> list[tuple[int, int]]:
-    """Numbers and counts of the buckets under keys, in order; what is no bucket is left out."""
+    """Returns the number and the count of each bucket in `numbers`, in order.
+
+    Keys that are no bucket, and buckets with a count of 0, are left out.
+    """
     keys = {int(key): count for key, count in numbers.items() if key.isdecimal() and key.isascii()}
     return [(n, int(keys[n])) for n in sorted(keys) if n <= len(BOUNDS) and keys[n] > 0]
 
 
 def summary(buckets: Sequence[tuple[int, int]], total: float) -> dict[str, object]:
-    """What the page shows of buckets, in order, and of their sum; what there is nothing to tell of is None."""
+    """Returns what the page shows of a Histogram, given its buckets in order and its sum.
+
+    Without any bucket the minimum, the maximum and the quantiles are None.
+    """
     if not buckets:
         return {"count": 0, "sum": total, **dict.fromkeys(("min", "max", *_QUANTILES))}
     reached = list(accumulate(number for _, number in buckets))
@@ -72,13 +78,16 @@ def summary(buckets: Sequence[tuple[int, int]], total: float) -> dict[str, objec
 
 
 def summary_of(numbers: Mapping[str, float]) -> dict[str, object]:
-    """The same of numbers under keys."""
+    """Returns the same from the numbers of a Histogram by key."""
     return summary(buckets_in(numbers), float(numbers.get(SUM, 0.0)))
 
 
 @cache
 def _middle(n: int) -> float:
-    """What stands for the values of a bucket: as far from its lower end as from its upper, as ratios go."""
+    """Returns the value shown for a bucket: the geometric mean of its bounds, rounded to 3 digits.
+
+    The first bucket is shown as 0, the last one as its lower bound.
+    """
     if n == 0:
         return 0.0
     if n == len(BOUNDS):
@@ -87,7 +96,7 @@ def _middle(n: int) -> float:
 
 
 class Buckets:
-    """The cells of a distribution: `sum`, and those of the buckets that were observed."""
+    """The cells of a distribution: one for the sum, and one for each bucket in which values were observed."""
 
     __slots__ = ("_cells", "_sum")
 
@@ -95,16 +104,17 @@ class Buckets:
         self._cells: dict[int, IntCell] = {}
         self._sum = total
 
-    if TYPE_CHECKING:  # the Histogram's
+    if TYPE_CHECKING:  # Histogram implements it
 
         def _first(self, n: int) -> IntCell: ...
 
     def observe(self, value: SupportsFloat | SupportsIndex) -> None:
-        """Count a value, and add it to the sum.
+        """Count `value` in its bucket, and add it to the sum.
 
         Raises:
-            TypeError: it is no number.
-            ValueError: it is negative, infinite, or not a number.
+            TypeError: `value` is not a number.
+            ValueError: `value` is negative, infinite or NaN.
+            OverflowError: `value` is an integer too large for a float.
         """
         number = exact_float(value)
         n = bucket_of(number)
@@ -112,11 +122,11 @@ class Buckets:
         self._sum.add(number)
 
     def _put(self, n: int, cell: IntCell) -> IntCell:
-        """Have this cell for the bucket if there is none yet; the one that counts comes back."""
+        """Use `cell` for bucket `n` if the bucket has none yet. Returns the cell of the bucket."""
         return self._cells.setdefault(n, cell)
 
     def _known(self) -> dict[int, IntCell]:
-        """The cells of buckets so far."""
+        """Returns the cells of the buckets by number. A bucket has a cell once a value was observed in it."""
         return self._cells.copy()
 
 

@@ -1,25 +1,27 @@
-"""Where a number lives: private memory of this process, and a word of memory shared with its sibling workers if bound.
+"""Cells: each holds one number, in private memory of this process or, if bound, in memory shared with its peers.
 
-There are two kinds of cells, which say and do the same. Those in C (_cells.c) are five times as fast, and are what this
-module exports where that was built; those in Python are here. PYVARS_NATIVE=0 in the environment takes these.
+There are two implementations, which behave the same. The cells in C (_cells.c) are five times as fast, and this module
+exports them if the C extension was built. The cells in Python are defined here; PYVARS_NATIVE=0 in the environment
+selects them.
 
-A bound cell in Python writes each new value through to its word; the value here stays the truth, and nobody else writes
-the word. A store of 8 aligned bytes through a memoryview is one machine store: a reader in another process sees the old
-number or the new one.
+A bound cell in Python writes each new value through to its word of shared memory. The value in the cell stays the
+authoritative one, and nothing else writes the word. A store of 8 aligned bytes through a memoryview is one machine
+store, so a reader in another process sees either the old number or the new one.
 
-The rule of the cells in Python: nothing is called while the lock is held. CPython runs signal handlers, hands the GIL
-to another thread and (before 3.12) collects garbage only at calls, backward jumps and allocations of containers, never
-between the plain loads, additions, comparisons and stores used here. So no code of the program's can run in the middle
-of an update, and a signal handler, a gc callback or a finalizer may itself count without deadlock. Not covered: a trace
-or profile function (sys.settrace, sys.setprofile) that counts while it is tracing this file.
+The cells in Python follow one rule: nothing is called while the lock is held. CPython runs signal handlers, hands the
+GIL to another thread and (before 3.12) collects garbage only at calls, backward jumps and allocations of containers,
+never between the plain loads, additions, comparisons and stores used here. So no code of the program can run in the
+middle of an update, and a signal handler, a gc callback or a finalizer may itself count without deadlock. The exception
+is a trace or profile function (sys.settrace, sys.setprofile) that counts while it traces this file.
 """
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from operator import index
 from threading import RLock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
+
+from pyvars.core import resources
 
 __all__ = (
     "INT64_MAX",
@@ -29,48 +31,38 @@ __all__ = (
     "IntCell",
     "NumberCell",
     "Words",
-    "after_fork",
     "exact_float",
     "exact_int",
-    "in_child",
     "lock",
     "native",
-    "leaf",
+    "fast_methods",
 )
 
 Words: TypeAlias = "memoryview[Any]"
-"""Shared memory as 64-bit numbers, of the cell's own kind."""
+"""Shared memory as an array of 64-bit numbers: integers for an IntCell, floats for a FloatCell."""
 
 INT64_MIN = -(2**63)
+"""The smallest value of an Int."""
 INT64_MAX = 2**63 - 1
+"""The largest value of an Int."""
 
 _BITS = "64 bits with a sign; the value is unchanged"
 
-# One lock for every cell of the process. It is held for five bytecodes and, under the GIL, never while another thread
-# runs, so it does not contend; a lock for each cell would cost 88 bytes a variable (threading.Lock and its semaphore).
+# One lock for all cells of the process. It is held for five bytecodes and, under the GIL, never while another thread
+# runs, so there is no contention; a lock for each cell would cost 88 bytes a variable (threading.Lock and its
+# semaphore).
 #
-# `with` ends with a call that is handed three Nones, and CPython 3.11 may collect garbage when it makes the tuple for
-# them: a gc callback that counts then finds the lock held by its own thread. The update is complete by then, so the
-# lock lets it in (RLock).
+# It is an RLock, because `with` ends with a call that gets three Nones as arguments, and CPython 3.11 may collect
+# garbage when it makes the tuple for them: a gc callback that counts then finds the lock held by its own thread. The
+# update is complete by then, so the callback may go on.
 lock: Any = RLock()
+"""Guards the cells and Maps in Python, the text of each String, and publishing in a Registry."""
 
-in_child: list[Callable[[], None]] = []
-"""Called in a forked child before anything else of ours: by it the cells leave the memory of the parent."""
-
-
-def after_fork() -> None:
-    """What the child does first. A hook of Python's; called by hand where a fork runs no hooks."""
-    lock._at_fork_reinit()  # as in threading, logging
-    for leave in in_child:
-        leave()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=after_fork)
+resources.hold(__name__, "lock of the cells", first_in_child=lock._at_fork_reinit)  # as threading and logging do
 
 
 class Cell:
-    """One value that is plain JSON data at every moment, so that a page reads it without a check."""
+    """Holds one value that is plain JSON data at all times, so that the page reads it without a check."""
 
     __slots__ = ()
 
@@ -82,45 +74,48 @@ class Cell:
 
 
 class NumberCell(Cell):
-    """A number of 8 bytes, which can be bound to a word of shared memory."""
+    """Holds a number of 8 bytes, which can be bound to a word of shared memory."""
 
-    if not TYPE_CHECKING:  # each has a place for these
+    if not TYPE_CHECKING:  # the subclasses define the slots
         __slots__ = ()
 
-    code: ClassVar[Literal["q", "d"]]
-    """What the word holds, in the letters of the struct module."""
+    _code: ClassVar[Literal["q", "d"]]
+    """The type of the number, as a format character of the struct module: q (integer) or d (double)."""
     gauge: bool
-    """Whether it is a level, not a count."""
+    """Whether the number is a gauge, which rises and falls, and not a count."""
     _words: "memoryview[Any] | None"
     _index: int
 
     if TYPE_CHECKING:
 
-        def bind(self, words: Words, index: int) -> None: ...  # noqa: D102
+        def _bind(self, words: Words, index: int) -> None: ...
 
-        def unbind(self) -> None: ...  # noqa: D102
+        def _unbind(self) -> None: ...
 
-        def restart(self) -> None: ...  # noqa: D102
+        def _restart(self) -> None: ...
 
 
 class PythonCell(NumberCell):
-    """What the numbers in Python have in common."""
+    """The base class of the cells in Python."""
 
     __slots__ = ("_index", "_value", "_words", "gauge")
 
-    def bind(self, words: Words, index: int) -> None:
-        """From now on `words[index]` is what the value is. The word must be this cell's alone."""
+    def _bind(self, words: Words, index: int) -> None:
+        """Keep the number in `words[index]` from now on. No other cell may use that word."""
         with lock:
             words[index] = self._value
             self._words, self._index = words, index
 
-    def unbind(self) -> None:
-        """Private again, with the value that it has."""
+    def _unbind(self) -> None:
+        """Keep the number in private memory again. The value is unchanged."""
         self._words = None
 
-    def restart(self) -> None:
-        """Private again, from zero: what a forked child does with numbers that its parent goes on to show."""
-        zero = 0 if self.code == "q" else 0.0
+    def _restart(self) -> None:
+        """Keep the number in private memory again, starting from zero.
+
+        A forked child does this with numbers that its parent goes on to show.
+        """
+        zero = 0 if self._code == "q" else 0.0
         with lock:
             self._words = None
             self._value = zero
@@ -131,7 +126,7 @@ class IntCell(PythonCell):
 
     __slots__ = ()
 
-    code: ClassVar[Literal["q", "d"]] = "q"
+    _code: ClassVar[Literal["q", "d"]] = "q"
 
     def __init__(self, value: SupportsIndex = 0, *, gauge: bool = False) -> None:
         self._words = None
@@ -140,7 +135,7 @@ class IntCell(PythonCell):
 
     @property
     def value(self) -> int:
-        """The number now. Read-only: count with `add`, or `set` it."""
+        """The current number. Read-only: `add` to it or `set` it."""
         number: int = self._value
         return number
 
@@ -148,13 +143,13 @@ class IntCell(PythonCell):
         """Add `delta`, which may be negative. Exact from any thread, signal handler, gc callback or finalizer.
 
         Raises:
-            TypeError: `delta` is no integer. The value is unchanged.
+            TypeError: `delta` is not an integer. The value is unchanged.
             OverflowError: the sum does not fit into 64 bits. The value is unchanged.
         """
         if type(delta) is int:
             with lock:
                 value = self._value + delta
-                if -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:  # literals: a name costs 5 ns each
+                if -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:  # literals: each name would cost 5 ns
                     self._value = value
                     words = self._words
                     if words is not None:
@@ -168,7 +163,7 @@ class IntCell(PythonCell):
         """Replace the number.
 
         Raises:
-            TypeError: `value` is no integer.
+            TypeError: `value` is not an integer. The old value stays.
             OverflowError: `value` does not fit into 64 bits. The old value stays.
         """
         number = exact_int(value)
@@ -183,7 +178,7 @@ class FloatCell(PythonCell):
 
     __slots__ = ()
 
-    code: ClassVar[Literal["q", "d"]] = "d"
+    _code: ClassVar[Literal["q", "d"]] = "d"
 
     def __init__(self, value: SupportsFloat | SupportsIndex = 0.0, *, gauge: bool = False) -> None:
         self._words = None
@@ -192,7 +187,7 @@ class FloatCell(PythonCell):
 
     @property
     def value(self) -> float:
-        """The number now. Read-only: count with `add`, or `set` it."""
+        """The current number. Read-only: `add` to it or `set` it."""
         number: float = self._value
         return number
 
@@ -200,7 +195,8 @@ class FloatCell(PythonCell):
         """Add `delta`, which may be negative. Safe from any thread, signal handler, gc callback or finalizer.
 
         Raises:
-            TypeError: `delta` is no number. The value is unchanged.
+            TypeError: `delta` is not a number. The value is unchanged.
+            OverflowError: `delta` is an integer too large for a float. The value is unchanged.
         """
         if type(delta) is not float:
             delta = exact_float(delta)
@@ -211,10 +207,11 @@ class FloatCell(PythonCell):
                 self._words[self._index] = value
 
     def set(self, value: SupportsFloat | SupportsIndex) -> None:
-        """Replace the number. NaN and the infinities are kept, and are `null` on the page.
+        """Replace the number. NaN and infinities are stored as they are; the page shows them as `null`.
 
         Raises:
-            TypeError: `value` is no number.
+            TypeError: `value` is not a number. The old value stays.
+            OverflowError: `value` is an integer too large for a float. The old value stays.
         """
         number = exact_float(value)
         with lock:
@@ -224,27 +221,27 @@ class FloatCell(PythonCell):
 
 
 def exact_int(value: SupportsIndex) -> int:
-    """`value` as a plain int of 64 bits: adding it runs no code of a subclass.
+    """Returns `value` as a plain int of 64 bits, so that adding it runs no code of a subclass.
 
     Raises:
-        TypeError: it is no integer.
-        OverflowError: it does not fit into 64 bits.
+        TypeError: `value` is not an integer.
+        OverflowError: `value` does not fit into 64 bits.
     """
     try:
         number = int.__pos__(index(value))
     except TypeError:
         raise TypeError(f"an Int counts in whole numbers, got {value!r}; publish a Float for fractions") from None
     if not INT64_MIN <= number <= INT64_MAX:
-        raise OverflowError(f"the number does not fit into {_BITS}")  # which may have too many digits to be shown
+        raise OverflowError(f"the number does not fit into {_BITS}")  # not shown: it may have too many digits
     return number
 
 
 def exact_float(value: SupportsFloat | SupportsIndex) -> float:
-    """`value` as a plain float: adding it runs no code of a subclass.
+    """Returns `value` as a plain float, so that adding it runs no code of a subclass.
 
     Raises:
-        TypeError: it is no number (text is refused, although float() would parse it).
-        OverflowError: it is an integer too large for a float.
+        TypeError: `value` is not a number. A str is refused, although float() would parse it.
+        OverflowError: `value` is an integer too large for a float.
     """
     if not hasattr(value, "__float__") and not hasattr(value, "__index__"):
         raise TypeError(f"a Float takes a number, got {value!r}")
@@ -254,33 +251,36 @@ def exact_float(value: SupportsFloat | SupportsIndex) -> float:
 C = TypeVar("C")
 
 
-def leaf(kind: C) -> C:
-    """Decorates the classes that programs count with: those in C are given what makes them the fastest."""
+def fast_methods(kind: C) -> C:
+    """Decorate a class that programs count with, so that CPython calls its C methods at full speed.
+
+    Without the C extension it returns the class unchanged.
+    """
     return kind
 
 
 native: bool = False
-"""Whether the cells are those in C."""
+"""Whether the cells are implemented in C."""
 
 if not TYPE_CHECKING and os.environ.get("PYVARS_NATIVE") != "0":
-    with suppress(ImportError):  # it was installed without a compiler
+    with suppress(ImportError):  # pyvars was installed without a C compiler
         from pyvars.core import _cells
 
         native = True
-        leaf = _cells.leaf
+        fast_methods = _cells.fast_methods
 
-        @leaf
+        @fast_methods
         class IntCell(_cells.IntCell, NumberCell):
             """A signed 64-bit integer."""
 
             __slots__ = ()
 
-            code = "q"
+            _code = "q"
 
-        @leaf
+        @fast_methods
         class FloatCell(_cells.FloatCell, NumberCell):
             """A 64-bit floating point number."""
 
             __slots__ = ()
 
-            code = "d"
+            _code = "d"

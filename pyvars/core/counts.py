@@ -1,4 +1,4 @@
-"""Where numbers by key live: the part of a Map that counts, in Python, or in C as the cells are (_cells.c)."""
+"""The part of a Map that counts: numbers by key. Like the cells it is implemented in Python, and in C (_cells.c)."""
 
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
@@ -7,11 +7,11 @@ from pyvars.core.cells import INT64_MAX, INT64_MIN, NumberCell, lock, native
 __all__ = ("OTHER", "Counts")
 
 OTHER = "__other__"
-"""The key under which is counted what has no place of its own."""
+"""The key that counts for all keys that get no number of their own."""
 
 
 class Counts:
-    """Numbers by key: the part of a Map that counts. It takes `free` keys, and `"__other__"`."""
+    """Numbers by key: the part of a Map that counts. It holds up to `free` keys, and `"__other__"`."""
 
     __slots__ = ("_cells", "_free")
 
@@ -21,21 +21,21 @@ class Counts:
         self._cells = {}  # changed only under the lock
         self._free = free
 
-    if TYPE_CHECKING:  # a Map's
+    if TYPE_CHECKING:  # Map implements it
 
         def _add(self, key: str, delta: SupportsFloat | SupportsIndex = 1) -> None: ...
 
     def add(self, key: str, delta: SupportsFloat | SupportsIndex = 1) -> None:
         """Add `delta` to the number under `key`, which starts at 0.
 
-        An integer that meets a float becomes a float; nothing is lost. Under a key that was `set` to another variable
-        with an `add` method, that method is called.
+        Adding a float to an integer turns it into a float; nothing that was counted is lost. If `key` was `set` to
+        another variable that has a method `add`, that method is called.
 
         Raises:
-            TypeError: `key` is no str, `delta` is no number, or the variable under `key` does not count.
-            OverflowError: an integer sum does not fit into 64 bits. The value is unchanged.
+            TypeError: `key` is not a str, `delta` is not a number, or the variable under `key` has no method `add`.
+            OverflowError: the sum of integers does not fit into 64 bits. The value is unchanged.
         """
-        if type(key) is str and type(delta) is int:  # exact types: their hash, == and + run no code of the program's
+        if type(key) is str and type(delta) is int:  # exact types: their hash, == and + run no code of the program
             with lock:
                 cells = self._cells
                 if key in cells:
@@ -49,7 +49,11 @@ class Counts:
         self._add(key, delta)
 
     def _place(self, key: str, new: NumberCell) -> tuple[str, NumberCell | None] | None:
-        """Count what `new` holds under the key, or put `new` there: then key and what stood there before come back.
+        """Add the number of `new` to the one under `key`, or put the cell `new` there.
+
+        `new` is put there if the key is missing, and if an integer becomes a float. Then the key and the cell that was
+        there before, or None, are returned. Otherwise None is returned. The key becomes `"__other__"` if it is missing
+        and there is no room for it.
 
         Raises:
             OverflowError: the sum does not fit into 64 bits. The value is unchanged.
@@ -67,12 +71,12 @@ class Counts:
             else:
                 cell = cells[key]
                 value = cell._value + number
-                put = cell.code == "q" and new.code == "d"
+                put = cell._code == "q" and new._code == "d"
                 if put:
                     new._value = value
                     new.gauge = cell.gauge
                     cells[key] = new
-                elif cell.code == "d" or INT64_MIN <= value <= INT64_MAX:
+                elif cell._code == "d" or INT64_MIN <= value <= INT64_MAX:
                     cell._value = value
                     if cell._words is not None:
                         cell._words[cell._index] = value
@@ -82,7 +86,7 @@ class Counts:
         raise OverflowError(f"{key!r}: {value} does not fit into 64 bits with a sign; the value is unchanged")
 
     def _put(self, key: str, new: NumberCell | None) -> None:
-        """Have this one under the key, or none."""
+        """Put the cell `new` under `key`; None removes the key."""
         old = None
         with lock:
             if key in self._cells:
@@ -94,10 +98,10 @@ class Counts:
                 self._cells[key] = new
                 if key != OTHER:
                     self._free -= 1
-        del old  # not under the lock: its end may run code
+        del old  # outside the lock: destroying it may run code
 
     def _clear(self, free: int) -> "dict[str, Any]":
-        """Take every key away; what was there comes back."""
+        """Remove all keys, and hold up to `free` keys from now on. Returns the cells that were there, by key."""
         cells: dict[str, Any] = {}
         with lock:
             cells, self._cells = self._cells, cells

@@ -1,4 +1,4 @@
-"""Func: a function as a variable, and what `publish` makes a variable of."""
+"""Func: a function as a variable; and `variable`, which makes a variable of what a program publishes."""
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
@@ -9,21 +9,24 @@ from pyvars.core.variables import Var, Variable
 __all__ = ("Combine", "Func", "called", "variable")
 
 Combine: TypeAlias = Literal["sum", "max", "min"]
-"""How the values that a function has in several workers make one."""
+"""How the values of a function in several workers become one: their sum, maximum or minimum."""
 
 _COMBINE: dict[str, Callable[[Iterable[Any]], object]] = {"sum": sum, "max": max, "min": min}
 
 
 class Func(Variable):
-    """A function without arguments, called for each page.
+    """Publish a function without arguments as a variable: each page calls it and shows what it returns.
 
-    It runs in a thread of pyvars, never two calls at once, under one deadline for all functions of a page. What it
-    raises, and what JSON cannot hold, costs the page only this value. With `combine` the page shows the sum, maximum
-    or minimum over all worker processes; without, the value of the worker that answers.
+        publish("queue_depth", jobs.qsize)    # publish makes the Func
+
+    The function runs in a thread of pyvars, never two calls of it at once, under one deadline for all functions of a
+    page. If it raises, misses the deadline, or returns what JSON cannot hold, only this value is `null` on the page.
+    With `combine` the page shows the sum, maximum or minimum over all workers; without it, the value of the worker that
+    answers.
 
     Raises:
-        TypeError: `function` is no callable, or it is a coroutine or generator function.
-        ValueError: `combine` is something else.
+        TypeError: `function` is not callable, requires arguments, or is a coroutine or generator function.
+        ValueError: `combine` is none of "sum", "max", "min" and None.
     """
 
     __slots__ = ("_function", "combine")
@@ -31,7 +34,7 @@ class Func(Variable):
     kind = "func"
 
     combine: Combine | None
-    """How the values of several workers make one; None: the worker that answers stands for all."""
+    """How the values of several workers become one. None: the value of the worker that answers is shown."""
 
     def __init__(self, function: Callable[[], object], *, combine: Combine | None = None) -> None:
         if combine not in (None, *_COMBINE):
@@ -49,16 +52,19 @@ class Func(Variable):
         self.combine = combine
 
     @property
-    def inline(self) -> bool:
-        """False: it is code of the program's."""
+    def _inline(self) -> bool:
+        """False: `snapshot()` runs code of the program."""
         return False
 
-    def combined(self, values: Sequence[object]) -> object:
-        """The sum, maximum or minimum of those that are numbers, or of the numbers in those that are dicts, by key."""
+    def _combined(self, values: Sequence[object]) -> object:
+        """Returns the sum, maximum or minimum of the values that are numbers; of dicts, of the numbers under each key.
+
+        If the first value is neither, it is returned, as it is without `combine`.
+        """
         return values[0] if self.combine is None else _combined(_COMBINE[self.combine], values)
 
     def snapshot(self) -> object:
-        """Call the function and hand back what it returns. Raises what it raises."""
+        """Call the function. Returns its result, and raises what it raises."""
         return called(self._function)
 
     def __repr__(self) -> str:
@@ -76,22 +82,27 @@ def _combined(together: Callable[[Iterable[Any]], object], values: Sequence[obje
 
 
 def called(function: Callable[[], object]) -> object:
-    """What the function returns. Raises what it raises, and TypeError if that is a coroutine."""
+    """Call `function`. Returns its result, and raises what it raises.
+
+    Raises:
+        TypeError: the function returned a coroutine.
+    """
     value = function()
     if isinstance(value, Coroutine):
-        value.close()  # or it would warn later that it was never awaited
+        value.close()  # or Python warns later that it was never awaited
         raise TypeError("it returned a coroutine")
     return value
 
 
 def variable(thing: object, call: str, combine: Combine | None = None) -> Var:
-    """`thing` as a variable: itself if it has `snapshot()`, a Func if it is a function.
+    """Returns `thing` as a variable: itself if it has a method `snapshot()`, a Func if it is a function.
 
-    `call` is the call to show in the text of an error, up to the thing: `publish("orders", `.
+    `call` is the call that error texts show, up to `thing`, such as `publish("orders", `.
 
     Raises:
-        TypeError: it is neither, or not a function but `combine` is given; the text says what to write instead.
-        ValueError: `combine` is unknown.
+        TypeError: `thing` is neither, or a coroutine or generator function, or `combine` is given and `thing` is not a
+            function. The text says what to write instead.
+        ValueError: `combine` is none of "sum", "max", "min" and None.
     """
     if combine is not None and (isinstance(thing, type) or not callable(thing) or _has_snapshot(thing)):
         raise TypeError(
@@ -114,7 +125,7 @@ def variable(thing: object, call: str, combine: Combine | None = None) -> Var:
     )
 
 
-# Bits of co_flags, https://docs.python.org/3/library/inspect.html#code-objects-bit-flags (inspect itself costs 30
+# Bits of co_flags, https://docs.python.org/3/library/inspect.html#code-objects-bit-flags (importing inspect imports 30
 # modules)
 _DELAYED = 0x20 | 0x80 | 0x100 | 0x200  # GENERATOR, COROUTINE, ITERABLE_COROUTINE, ASYNC_GENERATOR
 
@@ -123,14 +134,14 @@ def _code_flags(function: object) -> int:
     while isinstance(function, partial):
         function = function.func
     if not hasattr(function, "__code__") and not hasattr(function, "__func__"):
-        function = getattr(type(function), "__call__", None)  # noqa: B004 - its code is wanted, not whether it is there
+        function = getattr(type(function), "__call__", None)  # noqa: B004 - its code is needed, not whether it exists
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     flags: int = getattr(code, "co_flags", 0)
     return flags
 
 
 def _required_arguments(function: object) -> int:
-    """How many arguments a Python function must be given; 0 for what does not tell, such as built-in functions."""
+    """Returns how many arguments a Python function requires; 0 if that is unknown, as for built-in functions."""
     plain = getattr(function, "__func__", function)
     code = getattr(plain, "__code__", None)
     if code is None:

@@ -1,12 +1,12 @@
-"""Map: variables by key. Numbers appear as they are counted; any other variable can be set under a key."""
+"""Map: variables by key. Numbers are made when they are first counted; any other variable can be set under a key."""
 
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import SupportsFloat, SupportsIndex, cast
 
-from pyvars.core.cells import INT64_MAX, INT64_MIN, Cell, exact_float, exact_int, leaf
+from pyvars.core.cells import INT64_MAX, INT64_MIN, Cell, exact_float, exact_int, fast_methods
 from pyvars.core.counts import OTHER, Counts
 from pyvars.core.functions import variable
-from pyvars.core.variables import Container, Float, Int, Var
+from pyvars.core.variables import Composite, Float, Int, Var
 from pyvars.errors import UnknownNameError
 
 __all__ = ("OTHER", "Map")
@@ -14,34 +14,38 @@ __all__ = ("OTHER", "Map")
 MAX_KEY_BYTES = 255
 
 
-@leaf
-class Map(Counts, Container, Mapping[str, object]):
-    """Variables by key, such as orders by state. A read-only Mapping of plain values that is changed by its own verbs.
+@fast_methods
+class Map(Counts, Composite, Mapping[str, object]):
+    """Count by key, such as orders by state; any other variable can be `set` under a key.
 
-    It holds at most `max_keys` counted keys. What is counted under further ones, and under a key that no reader could
-    take (empty, or over 255 bytes), is counted under `"__other__"`: keys often come from outside, and counting must
-    neither fail nor grow without bound. Thread-safe, and exact also from signal handlers, gc callbacks and finalizers.
-    Iteration is over the keys of that moment, sorted. Two Maps are equal only if they are the same one.
+        orders = publish("orders_by_state", Map(label="state"))
+        orders.add("paid")
 
-    `label` is what readers that know labels, such as Prometheus, call the keys: `Map(label="state")` is there
-    `orders_by_state_total{state="paid"}`. Without, the label is `key`, but in a Map that holds Maps, Histograms or
-    registries the keys are parts of names, such as `http_requests_total`.
+    A Map is a read-only Mapping of plain values, changed by `add`, `set`, `delete` and `clear`. It counts under at most
+    `max_keys` keys. Further keys, and keys that no reader could take (empty, or over 255 bytes of UTF-8), are counted
+    under `"__other__"`: keys often come from outside, and counting must neither fail nor grow without bound.
+    Thread-safe; exact also from signal handlers, gc callbacks and finalizers. Iteration runs over a sorted copy of the
+    keys. Two Maps are equal only if they are the same object.
+
+    `label` names the keys for readers that have labels, such as Prometheus: the Map above becomes the series
+    `orders_by_state_total{state="paid"}`. Without `label` the label is named `key`; but in a Map that holds Maps,
+    Histograms or registries the keys become parts of the names of series, such as `http_requests_total`.
 
     Raises:
-        TypeError: `label` is no str.
-        ValueError: `max_keys` is less than 1, or `label` is no letter or underscore followed by letters, digits and
-            underscores, or one that readers keep for themselves: `le`, `quantile`, and what begins with `__`.
+        TypeError: `label` is not a str.
+        ValueError: `max_keys` is less than 1; or `label` is not a letter or underscore followed by letters, digits and
+            underscores; or it is a label that readers reserve: `le`, `quantile`, or any that begins with `__`.
     """
 
-    __slots__ = ("_vars", "label", "max_keys", "watcher")
+    __slots__ = ("_on_change", "_vars", "label", "max_keys")
 
     kind = "map"
 
     max_keys: int
-    """How many different keys are counted before `"__other__"` takes the rest."""
+    """How many different keys are counted; all further keys are counted under `"__other__"`."""
 
     label: str
-    """What the keys are called by readers that know labels; empty if nothing was said."""
+    """The name of the label that the keys are values of; empty if none was given."""
 
     def __init__(self, *, max_keys: int = 1000, label: str = "") -> None:
         if max_keys < 1:
@@ -49,10 +53,10 @@ class Map(Counts, Container, Mapping[str, object]):
         if label != "":
             _check_label(label)
         Counts.__init__(self, max_keys)
-        Container.__init__(self)
+        Composite.__init__(self)
         self.max_keys = max_keys
         self.label = label
-        self._vars: dict[str, Var] = {}  # what was set and is no number
+        self._vars: dict[str, Var] = {}  # the variables that are not exactly Int or Float
 
     def _add(self, key: str, delta: SupportsFloat | SupportsIndex = 1) -> None:
         key = _key(key)
@@ -61,14 +65,14 @@ class Map(Counts, Container, Mapping[str, object]):
             return self._add_to_variable(key, number)
         if not _fits(key):
             key = OTHER
-        # Made before the cells change: an allocation may collect garbage, and that runs finalizers.
+        # The cell is made before the cells change: an allocation may collect garbage, and that runs finalizers.
         put = self._place(key, Int(number) if isinstance(number, int) else Float(number))
         if put is not None:
             key, before = put
-            self.changed(key, cast("Int | None", before))
+            self._changed(key, cast("Int | None", before))
 
     def _number(self, key: str, delta: SupportsFloat | SupportsIndex) -> int | float:
-        # What counts as a float already takes an integer of any size that a float takes.
+        # A Float takes any integer that a float can hold, not only those of 64 bits.
         if not hasattr(delta, "__index__") or isinstance(self._cells.get(key), Float):
             return exact_float(delta)
         return exact_int(delta)  # type: ignore[arg-type]
@@ -81,43 +85,43 @@ class Map(Counts, Container, Mapping[str, object]):
         add(number)
 
     def set(self, key: str, var: Var | Callable[[], object]) -> None:
-        """Put a variable, or a function, under `key` in place of what is there.
+        """Put a variable or a function under `key`, in place of the variable that is there.
 
         Raises:
-            TypeError: `key` is no str, or `var` is neither a variable nor a function.
+            TypeError: `key` is not a str, or `var` is neither a variable nor a function.
             ValueError: `key` is empty or over 255 bytes of UTF-8.
         """
         key = _key(key)
         if not _fits(key):
             raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes of UTF-8, got {key[:40]!r}")
-        held, before = variable(var, f"set({key!r}, "), self.child(key)
+        held, before = variable(var, f"set({key!r}, "), self._child(key)
         if type(held) is Int or type(held) is Float:  # a subclass may have another `add` or `snapshot`
             self._put(key, held)
             self._vars.pop(key, None)
         else:
             self._vars[key] = held
             self._put(key, None)
-        self.changed(key, before)
+        self._changed(key, before)
 
     def delete(self, key: str) -> None:
-        """Take `key` away with what it holds. An unknown key is no error."""
+        """Remove `key` and its variable. A missing key is ignored."""
         key = _key(key)
-        before = self.child(key)
+        before = self._child(key)
         self._put(key, None)
         self._vars.pop(key, None)
-        self.changed(key, before)
+        self._changed(key, before)
 
     def clear(self) -> None:
-        """Take every key away."""
+        """Remove all keys."""
         cells = self._clear(self.max_keys)
         held, self._vars = self._vars, {}
-        self.changed(None, {**cells, **held})
+        self._changed(None, {**cells, **held})
 
     def var(self, key: str) -> Var:
-        """The variable under `key`, live. An Int under a key that later meets a float is replaced by a Float.
+        """Returns the variable under `key`, not a copy. When a float is added to an Int, a Float replaces that Int.
 
         Raises:
-            UnknownNameError: nothing is counted or set under `key`.
+            UnknownNameError: nothing was counted or set under `key`.
         """
         for held in (self._vars, self._cells):
             if key in held:
@@ -125,20 +129,23 @@ class Map(Counts, Container, Mapping[str, object]):
         raise UnknownNameError(f"the Map holds no key {key!r}")
 
     @property
-    def inline(self) -> bool:
-        """Whether it holds numbers only."""
+    def _inline(self) -> bool:
+        """Whether it holds only numbers, so that `snapshot()` runs no code of the program."""
         return not self._vars
 
-    def children(self) -> Mapping[str, Var]:
-        """The variables it holds, by key, in no order."""
+    def _children(self) -> Mapping[str, Var]:
+        """The variables by key, unsorted."""
         return {**self._cells.copy(), **self._vars.copy()}
 
-    def child(self, key: str) -> Var | None:
+    def _child(self, key: str) -> Var | None:
         """The variable under `key`, or None."""
         return self._vars.get(key) or self._cells.get(key)
 
-    def merged(self, members: Mapping[str, object]) -> dict[str, object]:
-        """The members within the bound: of too many keys the last ones in order count together."""
+    def _merged(self, members: Mapping[str, object]) -> dict[str, object]:
+        """Returns the members of all workers with at most `max_keys` numbers.
+
+        Further ones, in the order of their keys, are summed under `"__other__"`.
+        """
         numbers = [key for key in sorted(members) if key != OTHER and isinstance(members[key], int | float)]
         rest, surplus = members.get(OTHER, 0), numbers[self.max_keys :]
         if not surplus or len(members) <= self.max_keys or not isinstance(rest, int | float):
@@ -149,8 +156,8 @@ class Map(Counts, Container, Mapping[str, object]):
         return {**within, OTHER: min(max(rest, INT64_MIN), INT64_MAX) if isinstance(rest, int) else rest}
 
     def snapshot(self) -> dict[str, object]:
-        """The plain values by key, sorted. Raises what a function set under a key raises."""
-        return {key: _plain(var) for key, var in sorted(self.children().items())}
+        """Returns the plain values by key, sorted. Raises what a function under a key raises."""
+        return {key: _plain(var) for key, var in sorted(self._children().items())}
 
     def __getitem__(self, key: str) -> object:
         return _plain(self.var(key))
@@ -159,17 +166,17 @@ class Map(Counts, Container, Mapping[str, object]):
         return key in self._cells or key in self._vars
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self.children()))
+        return iter(sorted(self._children()))
 
     def __len__(self) -> int:
         return len(self._cells) + len(self._vars)
 
     def items(self) -> ItemsView[str, object]:
-        """Keys and plain values of this moment, sorted by key."""
+        """Returns a copy of the keys and plain values, sorted by key."""
         return self.snapshot().items()
 
     def values(self) -> ValuesView[object]:
-        """The plain values of this moment, in the order of their keys."""
+        """Returns a copy of the plain values, in the order of their keys."""
         return self.snapshot().values()
 
     def __bool__(self) -> bool:
@@ -182,7 +189,7 @@ class Map(Counts, Container, Mapping[str, object]):
         return id(self)
 
     def __repr__(self) -> str:
-        return f"Map({dict(sorted(self.children().items()))!r})"
+        return f"Map({dict(sorted(self._children().items()))!r})"
 
 
 def _plain(var: Var) -> object:

@@ -1,4 +1,4 @@
-"""Registry: names and the variables published under them."""
+"""Registry: variables by the names under which they are published."""
 
 import sys
 import warnings
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Never, TypeVar, overload
 
 from pyvars.core.cells import lock
 from pyvars.core.functions import Combine, Func, variable
-from pyvars.core.variables import Container, Var
+from pyvars.core.variables import Composite, Var
 from pyvars.errors import DuplicateNameError, PyvarsWarning, UnknownNameError
 
 __all__ = ("MISSING", "Metadata", "Registry")
@@ -18,39 +18,43 @@ V = TypeVar("V", bound=Var)
 F = TypeVar("F", bound=Callable[[], object])
 
 MISSING: Any = object()
-"""Stands for the variable when `publish` is used as a decorator."""
+"""The default of the argument `var` of `publish`, which without a variable is a decorator."""
 
 
 class Metadata(NamedTuple):
-    """What a publisher says of a variable beside its value."""
+    """The description of a variable, given when it is published."""
 
     help: str = ""
-    """One line on what it counts; empty when nothing was said."""
+    """One line on what the variable counts; empty if none was given."""
     unit: str = ""
-    """The unit, such as bytes, seconds or eur; empty when nothing was said."""
+    """The unit, such as bytes, seconds or eur; empty if none was given."""
 
 
-class Registry(Container, Mapping[str, Var]):
-    """Variables by name. It is a variable itself, so registries nest.
+class Registry(Composite, Mapping[str, Var]):
+    """Publish variables in a registry of your own; publish it in another one, since a registry is a variable itself.
 
-    A read-only Mapping that is changed by `publish` and `delete`. Iteration is over the names of that moment, sorted
-    by code point, as Go sorts them. Thread-safe; may be used from a variable's own function, a signal handler, a gc
-    callback or a finalizer. Two registries are equal only if they are the same one.
+        database = Registry()
+        queries = database.publish("queries", Int())
+        publish("db", database)
+
+    A Registry is a read-only Mapping from names to variables, changed by `publish` and `delete`. Iteration runs over a
+    copy of the names, sorted by code point, as Go sorts them. Thread-safe; may be used from the function of a variable,
+    a signal handler, a gc callback or a finalizer. Two registries are equal only if they are the same object.
     """
 
     kind = "registry"
 
     def __init__(self) -> None:
         super().__init__()
-        # Changed by single dict operations, or under the lock of the cells and by its rule: nothing here can be found
-        # locked by a signal handler or a finalizer.
+        # Changed by single dict operations, or under the lock of the cells and by the rule in cells.py, so a signal
+        # handler or a finalizer never waits for a lock here.
         self._vars: dict[str, Var] = {}
         self._metadata: dict[str, Metadata] = {}
-        self._prefixes: dict[str, int] = {}  # how many names have "a" and "a.b" before a dot, as "a.b.c" has
-        self.version = object()
+        self._prefixes: dict[str, int] = {}  # how many names begin with "a." or "a.b.", as "a.b.c" does
+        self._version = object()
 
-    version: object
-    """A token that is replaced after each publish and delete: readers keep what they derived while it is the same."""
+    _version: object
+    """An object that each publish and delete replaces. Readers cache what they derived while it is the same."""
 
     @overload
     def publish(self, name: str, var: V, *, help: str = "", unit: str = "", exist_ok: bool = False) -> V: ...
@@ -91,22 +95,24 @@ class Registry(Container, Mapping[str, Var]):
         exist_ok: bool = False,
         combine: Combine | None = None,
     ) -> object:
-        """Make a variable, a function or any object with `snapshot()` public under `name`, and hand the variable back.
+        """Publish a variable, a function or any object with `snapshot()` under `name`. Returns the variable.
 
-        Without `var` it is a decorator for a function without arguments, which comes back unchanged. `help` is one
-        line on what it counts, `unit` its unit; formats that have a place for them show them. With `exist_ok=True` a
-        name that is taken by a variable of the same kind is no error: the present variable comes back and the new one
-        is dropped. `combine` ("sum", "max", "min") says what the page makes of the values that a function has in
-        several worker processes; without it the worker that answers stands for all.
+        Without `var` it is a decorator for a function without arguments, and returns that function unchanged. `help` is
+        one line on what the variable counts, `unit` its unit; formats that have a place for them show them. With
+        `exist_ok=True`, if `name` is taken by a variable of the same kind, that variable is returned and the new one is
+        dropped. `combine` ("sum", "max", "min") says how the page combines the values of a function in several workers;
+        without it the page shows the value of the worker that answers.
 
         Raises:
-            TypeError: `name` is no str; `var` is no variable (the text says what to write), or a coroutine function.
+            TypeError: `name` is not a str; or `var` is not a variable (the text says what to write), or a coroutine
+                function.
             ValueError: `name` is empty, over 255 bytes of UTF-8, or reserved: memstats, cmdline, pyvars and pyvars.* in
-                any case; after deleting memstats or cmdline a function may take its place.
+                upper or lower case; once memstats or cmdline is deleted, a function may take its place. Or `combine` is
+                unknown.
             DuplicateNameError: the name is taken.
 
         Warns:
-            PyvarsWarning: a known reader stumbles over the name (not ASCII; `http` beside `http.requests`).
+            PyvarsWarning: a known reader fails on the name (not ASCII; `http` beside `http.requests`).
         """
         if not isinstance(name, str):
             hint = '; write @publish("name") with the name' if callable(name) and var is MISSING else ""
@@ -122,7 +128,7 @@ class Registry(Container, Mapping[str, Var]):
 
     def _publish(self, name: str, var: Var, metadata: Metadata, exist_ok: bool) -> Var:
         name = _checked_name(name, var)
-        self._warn(name)  # first: who makes warnings errors has published nothing
+        self._warn(name)  # before publishing: where warnings are errors, nothing is published
         with lock:
             taken = name in self._vars
             if not taken:
@@ -142,8 +148,8 @@ class Registry(Container, Mapping[str, Var]):
             self._prefixes[prefix] = self._prefixes.get(prefix, 0) + 1
         if metadata != Metadata():
             self._metadata[name] = metadata
-        self.version = object()
-        self.changed(name, None)
+        self._version = object()
+        self._changed(name, None)
         return var
 
     def _warn(self, name: str) -> None:
@@ -158,7 +164,7 @@ class Registry(Container, Mapping[str, Var]):
             _warn(f"{name!r} beside {clash!r}: Elasticsearch refuses a page where a name is both a value and a prefix")
 
     def delete(self, name: str) -> None:
-        """Take `name` off the registry. An unknown name is no error. The variable itself lives on."""
+        """Remove `name` from the registry. A missing name is ignored. The variable itself is unchanged."""
         before = self._vars.pop(name, None)
         if before is None:
             return
@@ -169,11 +175,11 @@ class Registry(Container, Mapping[str, Var]):
                 self._prefixes[prefix] = left
             else:
                 self._prefixes.pop(prefix, None)
-        self.version = object()
-        self.changed(name, before)
+        self._version = object()
+        self._changed(name, before)
 
     def metadata(self, name: str) -> Metadata:
-        """What was said of the variable when it was published.
+        """Returns the help and the unit with which the variable was published.
 
         Raises:
             UnknownNameError: nothing is published under `name`.
@@ -182,20 +188,20 @@ class Registry(Container, Mapping[str, Var]):
         return self._metadata.get(name, Metadata())
 
     @property
-    def inline(self) -> bool:
-        """False: what it holds is read one by one."""
+    def _inline(self) -> bool:
+        """False: its variables are read one by one."""
         return False
 
-    def children(self) -> Mapping[str, Var]:
-        """The variables by name, in no order."""
+    def _children(self) -> Mapping[str, Var]:
+        """The variables by name, unsorted."""
         return self._vars.copy()
 
-    def child(self, key: str) -> Var | None:
+    def _child(self, key: str) -> Var | None:
         """The variable published as `key`, or None."""
         return self._vars.get(key)
 
     def snapshot(self) -> dict[str, object]:
-        """The plain values by name, sorted. Raises what a function in it raises; a page contains that instead."""
+        """Returns the plain values by name, sorted. Raises what a function in it raises, unlike the page."""
         return {name: var.snapshot() for name, var in self.items()}
 
     def __getitem__(self, name: str) -> Var:
@@ -214,16 +220,16 @@ class Registry(Container, Mapping[str, Var]):
         return len(self._vars)
 
     def items(self) -> ItemsView[str, Var]:
-        """Names and variables of this moment, sorted by name."""
+        """Returns a copy of the names and variables, sorted by name."""
         variables = self._vars.copy()
         return {name: variables[name] for name in sorted(variables)}.items()
 
     def values(self) -> ValuesView[Var]:
-        """The variables of this moment, in the order of their names."""
+        """Returns a copy of the variables, in the order of their names."""
         return dict(self.items()).values()
 
     def __bool__(self) -> bool:
-        return True  # so that `registry or default_registry` does not swap an empty one
+        return True  # even if empty, so that `registry or default_registry` is the registry
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -236,7 +242,7 @@ class Registry(Container, Mapping[str, Var]):
 
 
 def _prefixes(name: str) -> list[str]:
-    """ "a" and "a.b" of "a.b.c"."""
+    """Returns the prefixes of a dotted name: "a" and "a.b" of "a.b.c"."""
     parts = name.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts))]
 
@@ -267,7 +273,7 @@ def _same_kind(present: Var, new: Var) -> bool:
 
 
 def _warn(text: str) -> None:
-    """Warn at the line that called into pyvars, however deep that is."""
+    """Warn at the line of the program that called pyvars, through however many frames of pyvars."""
     level, frame = 1, sys._getframe().f_back
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pyvars":
         level, frame = level + 1, frame.f_back

@@ -1,4 +1,4 @@
-"""Span: something that is done around a block of code, or around each call of a function, of whatever kind it is."""
+"""Span: calls a function before and another one after a block of code, or each call of a function of any kind."""
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from functools import partial, wraps
@@ -15,12 +15,13 @@ _GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x10
 
 
 class Span:
-    """A context manager, and a decorator that leaves the signature of the function as it is.
+    """A context manager, and a decorator that calls `begin` at the start, and `end` at the end.
 
-    Of a function it is about each call; of a coroutine function the whole run of each coroutine, from its first step to
-    its end, not its creation; of a generator or asynchronous generator from the first value asked for to the last, or
-    until it is closed. One object can be entered by one block at a time; of a decorated function any number of calls
-    may run at once.
+    `end` is called with the result of `begin`. A decorated function keeps its signature. Around a function the Span
+    covers each call; around a coroutine function the whole run of each coroutine, from its first step to its end, not
+    its creation; around a generator or asynchronous generator the time from the first value requested until it is
+    exhausted or closed. One Span can be entered by one block at a time; any number of calls of a decorated function may
+    run at once.
     """
 
     __slots__ = ("_begin", "_end", "_mark")
@@ -32,7 +33,7 @@ class Span:
 
     @classmethod
     def timing(cls, observe: Callable[[float], object]) -> "Span":
-        """A span that observes the seconds it took."""
+        """Returns a Span that calls `observe` with the seconds it took (time.perf_counter)."""
         return cls(perf_counter, lambda started: observe(perf_counter() - started))
 
     def __enter__(self) -> None:

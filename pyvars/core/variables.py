@@ -1,6 +1,6 @@
-"""The variables: Int, Float, String, and what every variable is. Map and Func have files of their own.
+"""Int, Float and String, and the base classes of all variables. The other variables have files of their own.
 
-Making one has no side effect; publishing it in a Registry makes it public.
+Making a variable has no side effect; publishing it in a Registry makes it public.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,111 +12,118 @@ from typing import (
     TypeAlias,
 )
 
-from pyvars.core.cells import Cell, FloatCell, IntCell, leaf, lock
+from pyvars.core.cells import Cell, FloatCell, IntCell, fast_methods, lock
 from pyvars.core.spans import Span
 
-__all__ = ("Container", "Float", "Int", "String", "Var", "Variable", "Watcher", "is_own", "printable")
+__all__ = ("Composite", "Float", "Int", "String", "Var", "Variable", "OnChange", "is_pyvars_code", "printable")
 
 MAX_STRING_BYTES = 64 * 1024
 
 
 class Var(Protocol):
-    """What can be published: any object with a method `snapshot()`."""
+    """Any object with a method `snapshot()`: it can be published."""
 
     def snapshot(self) -> object:
-        """The value now, as plain JSON data. It may run code, and it may raise: that costs the page only this value."""
+        """Returns the current value as plain JSON data. May run any code. If it raises, only this value is `null`."""
         ...
 
 
 class Variable:
-    """What the variables of pyvars say of themselves, so that no reader needs to know the kinds.
+    """The base class of the variables of pyvars: how each kind is read, so that no reader needs to know the kinds.
 
-    An object that is no Variable, or overrides what is said here, is read like a Func: that is code of the program's.
+    An object that is not a Variable, or overrides the methods here, is read like a Func: it is code of the program.
     """
 
     __slots__ = ()
 
     kind: ClassVar[str]
-    """The word for it: int, float, string, map, func, registry."""
+    """The name of the kind: int, float, string, map, histogram, func or registry."""
 
-    if TYPE_CHECKING:  # each has its own
+    if TYPE_CHECKING:  # each kind has its own
 
         def snapshot(self) -> object: ...  # noqa: D102
 
     @property
-    def inline(self) -> bool:
-        """Whether `snapshot()` runs no code of the program's, so that it neither raises nor blocks."""
+    def _inline(self) -> bool:
+        """Whether `snapshot()` runs no code of the program, so that it neither raises nor blocks."""
         return True
 
-    def children(self) -> Mapping[str, Var] | None:
-        """The variables it holds, by key; None when it is a leaf."""
+    def _children(self) -> Mapping[str, Var] | None:
+        """The variables it holds, by key; None if it is not a composite."""
         return None
 
-    def combined(self, values: Sequence[object]) -> object:
-        """What the values of several workers are together; the first is the one of the worker that answers.
+    def _combined(self, values: Sequence[object]) -> object:
+        """Returns one value for the values of several workers, of which the first is that of the worker that answers.
 
-        Numbers that live in cells are summed before; for anything else the worker that answers stands for all.
+        It is not called for numbers in cells, which are summed. By default the first value stands for all.
         """
         return values[0]
 
 
-Watcher: TypeAlias = Callable[[str | None, Var | Mapping[str, Var] | None], None]
+OnChange: TypeAlias = Callable[[str | None, Var | Mapping[str, Var] | None], None]
+"""Is called when a composite changes: see Composite."""
 
 
-class Container(Variable):
-    """A variable that holds others by key, and says so when one is put, replaced or taken away."""
+class Composite(Variable):
+    """A variable that holds others by key, and calls a function when one is added, replaced or removed."""
 
-    if not TYPE_CHECKING:  # each has a place for `watcher`
+    if not TYPE_CHECKING:  # the subclasses define the slot
         __slots__ = ()
 
-    watcher: Watcher | None
-    """Called after each such change with the key and what stood there before, or with None and all there was before.
+    _on_change: OnChange | None
+    """Called after each change with the key and the variable that was there before, or None.
 
-    Must neither raise nor block.
+    When all keys are removed, it is called with None and all variables that were there, by key. It must neither raise
+    nor block.
     """
 
     def __init__(self) -> None:
-        self.watcher = None
+        self._on_change = None
 
-    def child(self, key: str) -> Var | None:
+    def _child(self, key: str) -> Var | None:
         """The variable under `key`, or None."""
-        return (self.children() or {}).get(key)
+        return (self._children() or {}).get(key)
 
-    def merged(self, members: Mapping[str, object]) -> Mapping[str, object]:
-        """What the page shows, given what is shown under each key; of several workers, that is their sum."""
+    def _merged(self, members: Mapping[str, object]) -> Mapping[str, object]:
+        """Returns what the page shows, given the value under each key, which is combined over the workers already."""
         return members
 
-    def changed(self, key: str | None, before: Var | Mapping[str, Var] | None) -> None:
-        """Say that `key` holds something else than before."""
-        if self.watcher is not None:
-            self.watcher(key, before)
+    def _changed(self, key: str | None, before: Var | Mapping[str, Var] | None) -> None:
+        """Call `_on_change`. The arguments are those of `_on_change`."""
+        if self._on_change is not None:
+            self._on_change(key, before)
 
 
 @lru_cache(maxsize=1024)
-def is_own(kind: type) -> bool:
-    """Whether reading a variable of this class runs code of pyvars only: a subclass may say something else."""
+def is_pyvars_code(kind: type) -> bool:
+    """Whether reading a variable of this class runs code of pyvars only: a subclass of the program may override it."""
     if not issubclass(kind, Variable):
         return False
-    owners = (next(each for each in kind.__mro__ if name in vars(each)) for name in _SAID if hasattr(kind, name))
+    owners = (
+        next(each for each in kind.__mro__ if name in vars(each)) for name in _READ_METHODS if hasattr(kind, name)
+    )
     return all(owner.__module__.partition(".")[0] == "pyvars" for owner in owners)
 
 
-_SAID = ("snapshot", "inline", "children", "combined", "merged")
+_READ_METHODS = ("snapshot", "_inline", "_children", "_combined", "_merged")
 
 
-@leaf
+@fast_methods
 class Int(IntCell, Variable):
-    """A signed 64-bit integer: a count, or with `gauge=True` a level that rises and falls.
+    """Count with `add`; or with `gauge=True` keep a number that rises and falls, such as the jobs in a queue.
 
-    The difference matters to readers that compute rates, and when a worker process ends: its counts are kept, its
-    levels go with it. Thread-safe; exact also from signal handlers, gc callbacks and finalizers.
+        orders = publish("orders", Int())
+        orders.add()
 
-    `value`, `add` and `set` are about this process's share; the page shows the sum over all worker processes. A forked
-    child starts from zero if its parent shows the page, since the parent goes on to show what was counted so far; else
-    it goes on from the value at the fork, on its own.
+    It is a signed 64-bit integer. Readers compute rates of counts, not of gauges; and when a worker ends, its counts
+    are kept and its gauges are dropped. Thread-safe; exact also from signal handlers, gc callbacks and finalizers.
+
+    `value`, `add` and `set` are about this process; the page shows the sum over all workers. A forked child starts from
+    zero if its parent shows the page, since the parent goes on to show what was counted so far. Otherwise it goes on
+    from the value at the fork, on its own.
 
     Raises:
-        TypeError: `value` is no integer.
+        TypeError: `value` is not an integer.
         OverflowError: `value` does not fit into 64 bits.
     """
 
@@ -125,12 +132,12 @@ class Int(IntCell, Variable):
     kind = "int"
 
     def track(self) -> Span:
-        """Up by one while a block runs, or each call of a function: `with` it, or decorate with it.
+        """Add 1 while a block runs (use it with `with`), or while each call of a function runs (as a decorator).
 
-        Of a coroutine function that is the whole run of the coroutine, and of a generator its whole life.
+        For a coroutine function that is the whole run of the coroutine, and for a generator its whole life.
 
         Raises:
-            TypeError: it is no gauge: counts do not go down.
+            TypeError: the Int is not a gauge: counts do not go down.
         """
         if not self.gauge:
             raise TypeError("track() goes up and down again, so it is for Int(gauge=True); add() counts")
@@ -140,12 +147,15 @@ class Int(IntCell, Variable):
         return f"Int({self._value}{', gauge=True' if self.gauge else ''})"
 
 
-@leaf
+@fast_methods
 class Float(FloatCell, Variable):
-    """A 64-bit float: a sum, or with `gauge=True` a level that rises and falls. Thread-safe as Int is.
+    """Sum up with `add`; or with `gauge=True` keep a number that rises and falls, such as a temperature.
+
+    It is a 64-bit floating point number, so sums are rounded. Threads, forks and workers are handled as for Int.
 
     Raises:
-        TypeError: `value` is no number.
+        TypeError: `value` is not a number.
+        OverflowError: `value` is an integer too large for a float.
     """
 
     __slots__ = ()
@@ -157,13 +167,13 @@ class Float(FloatCell, Variable):
 
 
 class String(Cell, Variable):
-    """A text, such as a version or a state. Thread-safe.
+    """Show a text, such as a version or a state, and replace it with `set`. Thread-safe.
 
-    On the page a text of more than 64 KiB is cut and ends in `…(cut)`, and what is not valid Unicode (a lone surrogate)
-    is U+FFFD; `value` is always the text as it was set.
+    On the page a text of more than 64 KiB of UTF-8 is cut and ends in `…(cut)`, and U+FFFD replaces what is not valid
+    Unicode (a lone surrogate). `value` is always the text as it was set.
 
     Raises:
-        TypeError: `value` is no str.
+        TypeError: `value` is not a str.
     """
 
     __slots__ = ("_text", "_value")
@@ -182,13 +192,13 @@ class String(Cell, Variable):
         """Replace the text.
 
         Raises:
-            TypeError: `value` is no str. The old text stays.
+            TypeError: `value` is not a str. The old text stays.
         """
         if not isinstance(value, str):
             raise TypeError(f"a String takes a str, got {value!r}")
         text = str.__str__(value)
         shown = printable(text)
-        with lock:  # both or none: the last to set is the one that is shown
+        with lock:  # both change together, so that the page shows the text that was set last
             self._text = text
             self._value = shown
 
@@ -197,7 +207,7 @@ class String(Cell, Variable):
 
 
 def printable(text: str, limit: int = MAX_STRING_BYTES) -> str:
-    """`text` as valid Unicode of at most `limit` bytes of UTF-8, a cut one marked."""
+    """Returns `text` as valid Unicode, cut after `limit` bytes of UTF-8; then `…(cut)` is appended."""
     if len(text) * 4 <= limit and text.isascii():
         return text
     data = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()

@@ -1,1 +1,1 @@
-"""Bytes from data: one format a file."""
+"""Encoders: the bytes of a response from data, one file for each format."""

@@ -1,6 +1,7 @@
-"""The built-in variables under the names that exporters of Prometheus agreed on, and others of ours beside them.
+"""The metric families of the built-ins: names by the conventions of Prometheus, and names of pyvars for the rest.
 
-https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics; those of Python are prometheus_client's.
+https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics; the names that begin with `python_` are
+those of prometheus_client.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,7 +20,7 @@ class _Named(NamedTuple):
     kind: Kind
     unit: str
     read: _Read
-    """Labels and values, given the figures."""
+    """Returns labels and values, given the runtime figures of the built-in."""
     help: str
 
 
@@ -133,11 +134,14 @@ CONVENTIONS: Final[dict[str, tuple[_Named, ...]]] = {
         ),
     ),
 }
-"""What a built-in is elsewhere, by its import string."""
+"""The metric families of each built-in, by its import string."""
 
 
 def conventional(target: str, figures: object) -> list[Family]:
-    """The families of a built-in, given its figures. What is no number there, as a sibling's may be, has none."""
+    """The metric families of a built-in, given its runtime figures.
+
+    A figure that is not a number has no sample: the figures of a peer may be anything.
+    """
     row: Row = cast("Row", figures) if isinstance(figures, dict) else {}
     families: list[Family] = []
     for named in CONVENTIONS.get(target, ()):

@@ -1,7 +1,7 @@
-"""Families: the numbers of a program as Prometheus and OpenMetrics have them, by name, kind and labels.
+"""Metric families: the numbers of a program by name, kind and labels, as Prometheus and OpenMetrics have them.
 
-Names follow https://prometheus.io/docs/practices/naming/, what may stand beside what follows OpenMetrics
-(https://prometheus.io/docs/specs/om/open_metrics_spec/), which the older text format takes too.
+Names follow https://prometheus.io/docs/practices/naming/. Which names may stand side by side follows OpenMetrics
+(https://prometheus.io/docs/specs/om/open_metrics_spec/); the older text format allows all that OpenMetrics allows.
 """
 
 import re
@@ -14,55 +14,60 @@ from pyvars.formats.json import valid_text
 __all__ = ("LEFT_OUT", "Collision", "Families", "Family", "Kind", "Labels", "Numbers", "Point", "Sample")
 
 LEFT_OUT: str = "pyvars_left_out"
-"""The name of the family that says what is left out; no variable can have it."""
+"""The name of the metric family that lists the variables left out; no variable can have it."""
 
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
+"""The type of a metric family."""
 Labels: TypeAlias = Mapping[str, str]
+"""The values of labels, by the names of the labels."""
 Numbers: TypeAlias = Mapping[str, float]
-"""A distribution: counts by the numbers of their buckets, and the sum (pyvars.core.buckets)."""
+"""The numbers of a Histogram: the counts by the number of their bucket, and the sum (pyvars.core.buckets)."""
 
 
 class Sample(NamedTuple):
-    """One line."""
+    """One sample of a metric family: one line of the page."""
 
     suffix: str
-    """What follows the name of the family: `_total` of a counter, `_bucket`, `_sum` and `_count` of a histogram."""
+    """Follows the name of the family: `_total` of a counter, `_bucket`, `_sum` and `_count` of a histogram."""
     labels: Labels
     value: float
 
 
 class Family(NamedTuple):
-    """What has one name, one help and one kind."""
+    """A metric family: the samples that share one name, kind, help text and unit."""
 
     name: str
     """With its unit, without `_total`."""
     kind: Kind
     help: str
     unit: str
-    """As the name ends; empty if there is none."""
+    """The unit that the name ends with; empty if there is none."""
     samples: list[Sample]
 
 
 class Collision(NamedTuple):
-    """A variable that is left out, since another has its name."""
+    """A variable that is left out because its metric name is taken."""
 
     variable: str
     other: str
+    """The variable that has the name."""
     name: str
+    """The metric name that both would have."""
 
 
-# What else is taken by a family of this kind, as OpenMetrics has it; counts come first.
+# The suffixes of the names that a family of each kind takes, by the rules of OpenMetrics. Counters come first: where
+# one variable has several kinds, the counter gets the plain name.
 _SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "counter": ("", "_total", "_created"),
     "histogram": ("", "_bucket", "_count", "_sum", "_created"),
     "gauge": ("",),
 }
-# Where a Map holds counts, and beside them Histograms or levels, these need a name of their own.
+# Where a Map holds counts, and beside them Histograms or gauges, the latter need a name of their own.
 _BESIDE: dict[Kind, str] = {"counter": "", "histogram": "_distribution", "gauge": "_level"}
 
 
 class Point(NamedTuple):
-    """A number, or the numbers of a distribution."""
+    """A value of a variable with its labels: a number, or the numbers of a Histogram."""
 
     labels: Labels
     value: float | Numbers
@@ -71,7 +76,7 @@ class Point(NamedTuple):
 
 
 class Families:
-    """Gathers numbers into families. Of two families that would have one name the first stays."""
+    """Collects numbers into metric families. Of two families with the same name the first one stays."""
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
@@ -80,17 +85,20 @@ class Families:
         self._ready: list[Family] = []
 
     def put(self, variable: str, family: Family) -> None:
-        """Add a family whose name is a convention; it comes before all others."""
+        """Add a family with a conventional name, which comes before all others.
+
+        It is ignored if it has no samples, or if its name is taken.
+        """
         family = family._replace(name=f"{self._prefix}{family.name}")
         if family.samples and self._take(family, (variable,)) is None:
             self._ready.append(family)
 
     def add(self, path: tuple[str, ...], kind: Kind, point: Point) -> None:
-        """Add to what there is of the variable at the path: its name, and what is below."""
+        """Add a value at a path: the name of the variable, then the keys below it."""
         self._points.setdefault(path, {}).setdefault(kind, []).append(point)
 
     def named(self) -> tuple[list[Family], list[Collision]]:
-        """All families, those of variables in the order in which these came; and what is left out."""
+        """Returns all families, those of variables in the order in which the paths were added; and the collisions."""
         families, collisions = self._ready.copy(), list[Collision]()
         for path, kinds in self._points.items():
             for kind in _SUFFIXES:
@@ -121,7 +129,7 @@ class Families:
         return family if taken is None else Collision(shown, valid_text(".".join(taken)), family.name)
 
     def _take(self, family: Family, owner: tuple[str, ...]) -> tuple[str, ...] | None:
-        """Take the names of a family; if one of them is taken, who has it comes back."""
+        """Take the names of a family for `owner`. Returns None, or the owner of a name that is taken already."""
         names = [family.name + suffix for suffix in _SUFFIXES[family.kind]]
         for name in names:
             if name in self._owners:
@@ -148,9 +156,9 @@ def _with_unit(name: str, unit: str) -> str:
     return name if not unit or name == unit or name.endswith(f"_{unit}") else f"{name}_{unit}"
 
 
-# Powers of 2 at which the buckets of a page end, 19 of them; the twentieth has no end. They do not depend on what was
-# observed: rate() and histogram_quantile() need the same `le` in each scrape and in each process of a service. All are
-# among BOUNDS, so the counts are exact.
+# The upper bounds of the buckets on the page, as powers of 2: 19 of them, and a twentieth bucket without a bound. They
+# do not depend on the observations: rate() and histogram_quantile() need the same `le` in each scrape and in each
+# process of a service. All are among BOUNDS, so the counts are exact.
 _LADDERS = {
     "seconds": range(-12, 7),  # 0.24 ms to 64 s, each twice the one before
     "milliseconds": range(-2, 17),
@@ -169,7 +177,7 @@ def _ladder(family: Family) -> range:
 
 
 def _thinned(numbers: Numbers, labels: Labels, powers: Iterable[int]) -> list[Sample]:
-    """The lines of a distribution: buckets that end at these powers of 2, each with those before it; one has no end."""
+    """The samples of a Histogram: cumulative buckets up to these powers of 2, the bucket +Inf, sum and count."""
     buckets = buckets_in(numbers)
     samples: list[Sample] = []
     seen = place = 0
@@ -187,7 +195,7 @@ def _thinned(numbers: Numbers, labels: Labels, powers: Iterable[int]) -> list[Sa
 
 
 def _le(bound: float) -> str:
-    """As Go prints floats, which is a rule of OpenMetrics for this label."""
+    """The label `le` as Go prints floats, which OpenMetrics requires."""
     if bound < 1e6:
         return repr(bound)
     mantissa, _, exponent = f"{bound:.15e}".partition("e")

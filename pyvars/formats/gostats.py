@@ -1,8 +1,9 @@
-"""The document of golang-stats-api-handler, from the figures of `memstats`; Mackerel, Munin and Zabbix have readers.
+"""The JSON document of golang-stats-api-handler, from `memstats` and `threads`; Mackerel, Munin and Zabbix can read it.
 
-Keys, types and order are those of its Go struct (https://github.com/fukata/golang-stats-api-handler, handler.go). There
-the three figures of recent collections are since whoever asked last, so that two readers halve each other's, and
-`gc_pause_per_second` is not divided by seconds. Here they are of one window that ends now, whoever asks and how often.
+Keys, types and order are those of its Go struct (https://github.com/fukata/golang-stats-api-handler, handler.go). In Go
+the three figures of recent collections cover the time since the previous request, so that two readers halve each
+other's figures, and `gc_pause_per_second` is not divided by seconds. Here they cover a window that ends now, whichever
+reader asks and however often.
 """
 
 import os
@@ -18,14 +19,14 @@ from pyvars.runtime.python import Python
 __all__ = ("WINDOW_SECONDS", "stats")
 
 WINDOW_SECONDS: int = 60
-"""What `gc_per_second`, `gc_pause_per_second` and `gc_pause` look back on; a minute is also how often Mackerel asks."""
+"""The window of `gc_per_second`, `gc_pause_per_second` and `gc_pause`; Mackerel asks once a minute, too."""
 
 _UINT32 = 0xFFFFFFFF
 _INT64 = 2**63 - 1
 _NS = 1_000_000_000
 _NS_IN_MS = 1_000_000
 
-# Go's words for what Python calls otherwise, https://go.dev/doc/install/source#environment
+# Go's names of systems and architectures, where Python's differ: https://go.dev/doc/install/source#environment
 _GOOS = {"win32": "windows"}
 _GOARCH = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386"}
 
@@ -46,7 +47,7 @@ _MEMORY = {
     "gc_next": "NextGC",
     "gc_last": "LastGC",
 }
-"""The keys that stand for a figure of memstats, as it is."""
+"""The keys whose value is a figure of memstats, unchanged, and the name of that figure."""
 
 _python = Python()
 _cpu_count: Callable[[], int | None] = getattr(os, "process_cpu_count", os.cpu_count)  # the former since Python 3.13
@@ -55,13 +56,13 @@ _cpu_count: Callable[[], int | None] = getattr(os, "process_cpu_count", os.cpu_c
 def stats(memstats: Row, threads: Row, now_ns: int) -> dict[str, object]:
     """The document, given the variables `memstats` and `threads`, and the time in ns since the epoch.
 
-    time: now_ns. go_version: interpreter and version, `cpython3.11.7`. go_os, go_arch: in Go's words. cpu_num: CPUs.
+    time: now_ns. go_version: interpreter and version, `cpython3.11.7`. go_os, go_arch: Go's names. cpu_num: CPUs.
     goroutine_num: `threads.count`. gomaxprocs: 1 where there is a GIL, else the CPUs. cgo_call_num: 0.
-    memory_*, heap_*, gc_next, gc_last: those of memstats, bytes, objects, ns. gc_num: NumGC modulo 2**32.
+    memory_*, heap_*, gc_next, gc_last: the figures of memstats, in bytes, objects and ns. gc_num: NumGC modulo 2**32.
     gc_pause: pauses in ms that ended in the last 60 s, the newest first, the last 256 at most. gc_per_second and
-        gc_pause_per_second: how many these are, and their sum in ms, divided by 60 s, or by the time since the oldest
-        of them if memstats remembers no older one.
-    Counts are whole numbers from 0 to 2**63 - 1, whatever `memstats` holds; a figure that it does not hold is 0.
+        gc_pause_per_second: the number of these pauses, and their sum in ms, divided by 60 s; or by the time since the
+        oldest of them if memstats holds no older pause.
+    Counts are integers from 0 to 2**63 - 1, whatever `memstats` holds; a missing figure is 0.
     """
     python = _python.figures()
     cpus = _cpu_count() or 1
@@ -88,12 +89,12 @@ def stats(memstats: Row, threads: Row, now_ns: int) -> dict[str, object]:
 
 
 def _count(row: Row, key: str) -> int:
-    """The figure as Go's decoder takes it: one that is negative, or no integer, would cost the reader all of them."""
+    """The figure as an int64 that is not negative: for any other number Go's decoder refuses the whole document."""
     return min(max(0, int(number(row, key))), _INT64)
 
 
 def _recent(memstats: Mapping[str, object], now_ns: int) -> list[tuple[int, int]]:
-    """End and length in ns of the pauses that ended in the window, the newest first."""
+    """End and length, in ns, of each pause that ended in the window, the newest first."""
     ends, pauses = memstats.get("PauseEnd"), memstats.get("PauseNs")
     if not isinstance(ends, list) or not isinstance(pauses, list):
         return []

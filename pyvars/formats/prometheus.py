@@ -1,4 +1,4 @@
-"""The text formats of Prometheus and OpenMetrics, by prometheus_client, of which this is the only user."""
+"""The text formats of Prometheus and OpenMetrics. Only this module uses prometheus_client."""
 
 from collections.abc import Callable, Iterable, Sequence
 from math import isnan
@@ -30,7 +30,7 @@ class _Found:
 def exposition(families: Sequence[Family], accept: str) -> tuple[bytes, str]:
     """The page in the format that the header Accept asks for, and its Content-Type.
 
-    OpenMetrics has no place for a count that is negative or no number: there, such a sample is left out.
+    OpenMetrics allows no negative and no NaN count: there, such a sample is left out.
     """
     encode, content_type = _encoder(accept)
     found = metrics(families, strict=content_type.startswith(_OPENMETRICS))
@@ -38,7 +38,7 @@ def exposition(families: Sequence[Family], accept: str) -> tuple[bytes, str]:
 
 
 def metrics(families: Iterable[Family], *, strict: bool = False) -> list[Metric]:
-    """The same for prometheus_client; `strict`: what OpenMetrics can hold."""
+    """The families as objects of prometheus_client. With `strict`, samples that OpenMetrics forbids are left out."""
     found: list[Metric] = []
     for family in families:
         metric = Metric(family.name, family.help, family.kind, family.unit if _has_unit(family) else "")
@@ -57,9 +57,9 @@ def _has_unit(family: Family) -> bool:
 def _encoder(accept: str) -> tuple[Callable[[_Source], bytes], str]:
     try:
         encode, content_type = choose_encoder(accept)
-    except TypeError:  # a version that is none: prometheus_client 0.26 compares text with numbers
+    except TypeError:  # a version that is no number: prometheus_client 0.26 compares text with numbers
         encode, content_type = choose_encoder("")
-    if not content_type.isascii() or not content_type.isprintable():  # it repeats the version that was asked for
+    if not content_type.isascii() or not content_type.isprintable():  # prometheus_client repeats the requested version
         encode, content_type = choose_encoder("")
     return encode, content_type
 
@@ -69,7 +69,7 @@ def _with_integers(page: bytes, found: Iterable[Metric]) -> bytes:
     lines = page.decode().split("\n")  # a line break in a label or a help is written as an escape
     places = [place for place, line in enumerate(lines) if line and line[0] != "#"]
     values = [sample.value for metric in found for sample in metric.samples]
-    if len(places) != len(values):  # another release writes something else; its page is right, but for large integers
+    if len(places) != len(values):  # another release writes other lines; its page is right but for large integers
         return page
     for place, value in zip(places, values, strict=True):
         if isinstance(value, int):

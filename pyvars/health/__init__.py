@@ -1,4 +1,4 @@
-"""Whether the program is well, and the machine or container that it runs on.
+"""Health checks of the program, and figures of the machine or container that it runs on.
 
     from pyvars.health import HealthApp, check
 
@@ -8,8 +8,8 @@
 
     app = Starlette(routes=[Mount("/status", HealthApp())])       # /status/health, /status/hardware/disk, ram and cpu
 
-The side port has the same paths. General layout: checks (what the program says of itself); cgroup, hardware (what the
-kernel says); views (the answers); app (to mount them).
+The side port has the same paths. The modules: checks (health checks, which are functions of the program); cgroup and
+hardware (figures of the kernel); views (the views below /status); app (the ASGI application).
 """
 
 from pyvars.health.app import HealthApp

@@ -1,4 +1,4 @@
-"""HealthApp: the views of health and hardware as an ASGI application."""
+"""HealthApp: the views below /status as an ASGI application."""
 
 from pyvars.access import Access
 from pyvars.asgi import SiteApp
@@ -12,8 +12,9 @@ class HealthApp(SiteApp):
 
         app = Starlette(routes=[Mount("/status", HealthApp())])
 
-    `/health` answers everybody, and names what fails to who may look; the rest is for who may look: programs on this
-    machine, unless `access` says otherwise. It speaks for the process and machine that answer. Thread-safe.
+    `access` decides which requests may see them; the default is `pyvars.access.default()`: requests of programs on this
+    machine, and with PYVARS_TOKEN if that is set. `/health` answers a refused request, too, but without the names of
+    the checks that fail. All figures are of the process and machine that answer, not of the group. Thread-safe.
     """
 
     def __init__(self, *, access: Access | None = None) -> None:

@@ -1,7 +1,7 @@
-"""What a container may use, and uses: the cgroups, versions 1 and 2, that this process is in.
+"""Limits and use of memory and CPUs in a container: the cgroups, versions 1 and 2, that this process is in.
 
-Limits hold for a cgroup and all that are within it, so each from this process's own up to the mount point counts, and
-the lowest limit binds. https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/, cgroups(7)
+The limits of a cgroup hold for all cgroups below it: each one from the cgroup of this process up to the mount point
+counts, and the lowest limit binds. https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/, cgroups(7)
 """
 
 import re
@@ -12,52 +12,55 @@ __all__ = ("CPUs", "Memory", "cpus", "memory")
 
 
 class Memory(NamedTuple):
-    """The cgroup whose limit is lowest. Bytes."""
+    """The memory of the cgroup with the lowest limit, in bytes."""
 
     limit: int
-    """memory.max; memory.limit_in_bytes. A version 1 without limit has one above what any machine has."""
+    """memory.max; in version 1 memory.limit_in_bytes, which without a limit is more than any machine has."""
     used: int
-    """memory.current less inactive_file of memory.stat; memory.usage_in_bytes less total_inactive_file.
+    """memory.current less inactive_file of memory.stat; in version 1 memory.usage_in_bytes less total_inactive_file.
 
-    The kernel counts files that it has read to the cgroup, and gives those not used lately away before it kills
-    anybody: what is left is what kubelet calls the working set.
+    The kernel counts cached files to the cgroup, and drops those not used lately before it kills a process: the rest is
+    what kubelet calls the working set.
     """
 
 
 class CPUs(NamedTuple):
-    """The cgroup whose limit is lowest."""
+    """The CPUs of the cgroup with the lowest limit."""
 
     limit: float
-    """CPUs: the quota of cpu.max, or cpu.cfs_quota_us, by its period; or how many the cpuset has."""
+    """A number of CPUs: the quota of cpu.max, or cpu.cfs_quota_us, by its period; or the size of the cpuset."""
     seconds: float
-    """CPU time that the cgroup has used: usage_usec of cpu.stat; cpuacct.usage."""
+    """CPU time that the cgroup has used: usage_usec of cpu.stat; in version 1 cpuacct.usage."""
     name: str
-    """Its path below the mount point."""
+    """The path of the cgroup below the mount point."""
 
 
 def memory(root: str = "") -> Memory | None:
-    """The limit on memory; None where there is none. `root` is the folder that /proc is in."""
+    """The lowest limit on memory, and the use; None if there is no limit. `root` is the folder that /proc is in."""
     found: list[Memory] = []
     for folder in _folders(root, "memory").values():
         limit = _number(folder, "memory.max", "memory.limit_in_bytes")
         used = _number(folder, "memory.current", "memory.usage_in_bytes")
         if limit and used is not None:
             stat = _figures(folder, "memory.stat")
-            # Version 1 has both keys, and only the former is of all that are within.
+            # Version 1 has both keys, and only the former includes the cgroups below.
             files = stat.get("total_inactive_file", stat.get("inactive_file", 0))
             found.append(Memory(limit, max(0, used - files)))
     return min(found, default=None)
 
 
 def cpus(root: str = "") -> CPUs | None:
-    """The limit on CPUs; None where there is none, or the time used is not told. `root` is the folder /proc is in."""
+    """The lowest limit on CPUs, and the time used; None if there is no limit, or the time used is unknown.
+
+    `root` is the folder that /proc is in.
+    """
     accounts = _folders(root, "cpuacct")
     limits = [(quota, name) for name, folder in _folders(root, "cpu").items() if (quota := _quota(folder))]
     for name, folder in _folders(root, "cpuset").items():
         listed = _text(folder, "cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus")
         if listed:
             limits.append((float(_listed(listed)), name))
-            break  # what an inner one has, the outer ones have too
+            break  # an outer cpuset has at least the CPUs of the inner one
     found = [
         CPUs(limit, seconds, name)
         for limit, name in limits
@@ -67,7 +70,7 @@ def cpus(root: str = "") -> CPUs | None:
 
 
 def _folders(root: str, controller: str) -> dict[str, str]:
-    """The folders of the cgroups that this process is in, by name, its own first; none where there is no such thing."""
+    """The folders of the cgroups that this process is in, by name, the innermost first; empty if there are none."""
     own = dict(_memberships(root))
     version1 = controller in own
     for line in _lines(f"{root}/proc/self/mountinfo"):
@@ -77,8 +80,8 @@ def _folders(root: str, controller: str) -> dict[str, str]:
             continue
         within, point = map(_unescaped, mount.split(" ")[3:5])
         path = own.get(controller if version1 else "", "")
-        # In a container the mount often begins at its own cgroup, and the path is told as the machine sees it, or the
-        # other way round; what then does not match is the mount point itself.
+        # In a container the mount point often is its own cgroup, while the path is that on the machine, or the other
+        # way round. If the two do not match, the cgroup is the mount point itself.
         inside = path.removeprefix(within.rstrip("/")) if f"{path}/".startswith(f"{within.rstrip('/')}/") else ""
         names = [inside.rstrip("/")]
         while names[-1]:
@@ -88,7 +91,7 @@ def _folders(root: str, controller: str) -> dict[str, str]:
 
 
 def _memberships(root: str) -> Iterator[tuple[str, str]]:
-    """Path of this process by controller, as version 1 has them; that of version 2 is under the empty name."""
+    """Pairs of a controller of version 1 and the path of its cgroup; the controller of version 2 is the empty text."""
     for line in _lines(f"{root}/proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
@@ -96,7 +99,7 @@ def _memberships(root: str) -> Iterator[tuple[str, str]]:
 
 
 def _quota(folder: str) -> float:
-    """How many CPUs' time; 0 if there is no limit."""
+    """The quota as a number of CPUs; 0 if there is no limit."""
     quota, _, period = _text(folder, "cpu.max").partition(" ")
     if not period:
         quota, period = _text(folder, "cpu.cfs_quota_us"), _text(folder, "cpu.cfs_period_us")
@@ -112,25 +115,25 @@ def _seconds(folder: str) -> float | None:
 
 
 def _listed(text: str) -> int:
-    """How many there are in a list such as `0-3,7`."""
+    """The number of CPUs in a list such as `0-3,7`."""
     ranges = [part.partition("-") for part in text.split(",")]
     return sum(int(last or first) - int(first) + 1 for first, _, last in ranges)
 
 
 def _number(folder: str, *names: str) -> int | None:
-    """The number in the first of the files that there is; None for `max`, and where there is none."""
+    """The number in the first of the files that exists; None if it is `max`, or no file exists."""
     text = _text(folder, *names)
     return int(text) if text.isdecimal() else None
 
 
 def _figures(folder: str, name: str) -> dict[str, int]:
-    """The numbers in a file that has a key and a number on each line; empty where there is none."""
+    """The numbers in a file with a key and a number on each line; empty if the file is missing."""
     words = (line.split(" ") for line in _lines(f"{folder}/{name}"))
     return {key: int(number) for key, number in words}
 
 
 def _text(folder: str, *names: str) -> str:
-    """The first of the files that there is, in one line; empty where there is none."""
+    """The text of the first of the files that is not empty, in one line; empty if there is none."""
     return next((" ".join(lines) for name in names if (lines := _lines(f"{folder}/{name}"))), "")
 
 
@@ -143,5 +146,5 @@ def _lines(path: str) -> list[str]:
 
 
 def _unescaped(text: str) -> str:
-    r"""A space in mountinfo is \040 (proc_pid_mountinfo(5))."""
+    r"""Decodes a path in mountinfo, where a space is \040 (proc_pid_mountinfo(5))."""
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

@@ -1,10 +1,9 @@
-"""The checks: functions of the program that say whether it is well. Each runs in a thread of ours, never twice at once.
+"""Health checks: functions of the program that tell whether it works. Each call runs in a thread of pyvars.
 
-A page's functions take turns under one deadline (site/collect.py), since a page waits for all of them and one must not
-cost it the others. Checks run side by side, since each has a time of its own and the answer is as slow as the slowest.
+Checks run side by side, since each has a timeout of its own, and the response waits for the slowest; never two calls of
+one check at once. The functions of a page instead run one after the other under one deadline (collect/functions.py).
 """
 
-import os
 from collections.abc import Callable, Mapping
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -12,6 +11,7 @@ from typing import TypeVar
 
 from pyvars.collect.functions import type_name
 from pyvars.collect.log import warn
+from pyvars.core import resources
 from pyvars.core.functions import Func
 from pyvars.errors import DuplicateNameError
 
@@ -22,68 +22,72 @@ F = TypeVar("F", bound=Callable[[], object])
 MAX_NAME_BYTES = 255
 MAX_TIMEOUT_SECONDS: float = 60.0
 REUSE_SECONDS = 1.0
-"""Requests that may not look have the checks run this often at most."""
+"""The minimum time between two runs of the checks for refused requests."""
 LOG_SECONDS = 60.0
+"""The minimum time between two log records of one check."""
 
 TIMEOUT = "timeout"
+"""The reason of a check that did not return within its timeout."""
 
 
 class Call:
-    """One call of a check's function, for all who ask while it runs."""
+    """One call of the function of a check, shared by all requests that come while it runs."""
 
     def __init__(self, check: "Check") -> None:
         self._check = check
         self._done = Event()
         self._reason = ""  # never the text of an exception: that may hold anything
         self.started: float = monotonic()
+        """When the call began, on the clock of `time.monotonic`."""
         self.ended: float | None = None
-        """When it returned, on the clock of `time.monotonic`; None while it runs."""
+        """When the function returned, on the clock of `time.monotonic`; None while it runs."""
 
     def start(self) -> None:
         """Run the function in a thread of its own."""
         try:
             Thread(target=self._run, name="pyvars-check", daemon=True).start()
-        except RuntimeError as error:  # no more threads, or the interpreter is on its way out
+        except RuntimeError as error:  # no more threads, or the interpreter shuts down
             self._end("no thread", error)
 
     def _run(self) -> None:
         try:
             value = self._check.function.snapshot()
-        except BaseException as error:  # SystemExit and KeyboardInterrupt of a check end nothing here
+        except BaseException as error:  # even SystemExit and KeyboardInterrupt of a check end nothing
             self._end(type_name(error), error)
         else:
             self._end("returned False" if value is False else "", None)
 
     def _end(self, reason: str, exception: BaseException | None) -> None:
         self._reason, self.ended = reason, monotonic()
-        if reason:  # here, since an exception that was kept would keep all that its frames hold
+        if reason:  # logged here: to keep the exception would keep all objects in its frames
             self._check.log(reason, exception)
         self._done.set()
 
     def wait(self, seconds: float) -> str:
-        """Why it did not pass, once it has returned or has run for so many seconds."""
+        """Wait for the call, up to `seconds` after its start. Returns why the check failed; empty if it passed."""
         until = self.started + seconds
         self._done.wait(max(0.0, until - monotonic()))
         return self._reason if self.ended is not None and self.ended <= until else TIMEOUT
 
 
 class Check:
-    """A function that says whether something works, and how long it may take. Thread-safe."""
+    """One health check: a name, a function and a timeout. Thread-safe."""
 
     def __init__(self, name: str, function: Func, timeout: float) -> None:
         self.name: str = name
         self.function: Func = function
         self.timeout: float = timeout
-        self._said = -LOG_SECONDS
+        """The time in seconds after which a call has failed."""
+        self._logged_at = -LOG_SECONDS
         self.reset()
 
     def reset(self) -> None:
-        """Forget the call that runs, which after a fork runs no more."""
+        """Forget the call that runs: in a forked child its thread is gone."""
         self._lock = Lock()
         self._call: Call | None = None
 
     def call(self) -> Call:
-        """The call that runs, or a new one: what hangs is not started again before it returns."""
+        """The call that runs, or a new one: a function that hangs is not called again before it returns."""
         with self._lock:
             call = self._call
             if call is None or call.ended is not None:
@@ -92,22 +96,22 @@ class Check:
             return call
 
     def log(self, reason: str, exception: BaseException | None = None) -> None:
-        """Say why it failed, once a minute."""
+        """Log why the check failed, once a minute at most."""
         now = monotonic()
-        if now - self._said >= LOG_SECONDS:
-            self._said = now
+        if now - self._logged_at >= LOG_SECONDS:
+            self._logged_at = now
             warn("the health check %r failed: %s (said once a minute)", self.name, reason, exc_info=exception)
 
 
 class Checks:
-    """Checks by name. Thread-safe; a forked child has the same ones."""
+    """Health checks by name. Thread-safe; a forked child has the same checks."""
 
     def __init__(self) -> None:
-        self._checks: dict[str, Check] = {}  # replaced as a whole
+        self._checks: dict[str, Check] = {}  # replaced as a whole, never changed: so reading takes no lock
         self.reset()
 
     def reset(self) -> None:
-        """Forget what runs, which after a fork runs no more."""
+        """Forget the calls that run: in a forked child their threads are gone."""
         self._lock = Lock()
         self._turn = Lock()
         self._latest: tuple[float, object, Mapping[str, str]] = (0.0, None, {})
@@ -118,7 +122,7 @@ class Checks:
         return bool(self._checks)
 
     def add(self, new: Check, *, exist_ok: bool) -> None:
-        """Take the check in; with `exist_ok` the one that has its name stays instead."""
+        """Add a check. With `exist_ok`, a check that has its name already stays instead, and this is no error."""
         with self._lock:
             if new.name not in self._checks:
                 self._checks = {**self._checks, new.name: new}
@@ -130,12 +134,12 @@ class Checks:
             )
 
     def delete(self, name: str) -> None:
-        """Take a check off."""
+        """Remove a check. An unknown name is ignored."""
         with self._lock:
             self._checks = {other: each for other, each in self._checks.items() if other != name}
 
     def run(self) -> Mapping[str, str]:
-        """Why each of those that fail does so now, by name; in no more than the longest of their timeouts."""
+        """Call all checks. Returns the reason of each failing one, by name, after the longest timeout at most."""
         checks = self._checks
         calls = [(each, each.call()) for each in checks.values()]
         failing: dict[str, str] = {}
@@ -149,9 +153,10 @@ class Checks:
         return failing
 
     def recent(self) -> Mapping[str, str]:
-        """The same, from at most a second ago, or from before if somebody has them run already.
+        """The result of `run`: the latest one, or a new one if the latest is a second old.
 
-        So who may not look, and asks without end, has neither checks run without end nor threads of ours wait.
+        While a refused request runs the checks, others get the latest result. So refused requests, however many come,
+        neither run the checks without pause nor block threads of the server.
         """
         at, checks, failing = self._latest
         if checks is not self._checks:
@@ -165,26 +170,27 @@ class Checks:
 
 
 CHECKS: Checks = Checks()
-"""The checks of this process."""
+"""The health checks of this process."""
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=CHECKS.reset)
+resources.hold(__name__, "threads that run checks", in_child=CHECKS.reset)
 
 
 def check(name: str, *, timeout: float = 1.0, exist_ok: bool = False) -> Callable[[F], F]:
-    """A decorator for a function without arguments that says whether something works: `/status/health` calls it.
+    """A decorator that makes a function without arguments a health check, which `/status/health` calls.
 
         @check("db", timeout=1)
         def db() -> None:
             pool.execute("select 1")
 
-    It passes if it returns within `timeout` seconds, and not False; it fails if it raises. All checks run side by side,
-    each in a thread of pyvars, never two calls of one at once: who asks while one runs waits for that call, and one
-    that hangs is not called again before it returns. The function comes back unchanged. With `exist_ok=True` a name
-    that is taken is no error: the check that has it stays. Thread-safe; forked children have the same checks.
+    The check passes if the function returns within `timeout` seconds, and not False; it fails if it raises. All checks
+    run side by side, each in a thread of pyvars, never two calls of one at once: a request that comes while a call runs
+    waits for that call, and a function that hangs is not called again before it returns. The decorator returns the
+    function unchanged. With `exist_ok=True` a name that is taken is no error: the check that has it stays. Thread-safe;
+    forked children have the same checks.
 
     Raises:
-        TypeError: `name` is no str; `timeout` no number; the function takes arguments, or is a coroutine function.
+        TypeError: `name` is no str, or `timeout` no number; the function takes arguments, or is a coroutine or
+            generator function.
         ValueError: `name` is empty, unprintable or over 255 bytes; `timeout` is not over 0 and up to 60 seconds.
         DuplicateNameError: there is a check of that name.
     """
@@ -209,5 +215,5 @@ def check(name: str, *, timeout: float = 1.0, exist_ok: bool = False) -> Callabl
 
 
 def delete(name: str) -> None:
-    """Take the check of that name off. An unknown name is no error."""
+    """Remove the health check of that name. An unknown name is ignored."""
     CHECKS.delete(name)

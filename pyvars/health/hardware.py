@@ -1,6 +1,6 @@
-"""Disk, memory and CPUs: how much there is, how much is used, and whether that is much. Sources: psutil, cgroups.
+"""Total and use of disk, memory and CPUs, with a status. Sources: psutil, cgroups.
 
-Where a container has a limit below what the machine has, the figures are of the container.
+If the container has a limit below the total of the machine, the figures of memory and CPUs are those of the container.
 """
 
 import os
@@ -12,18 +12,18 @@ from pyvars.health import cgroup
 __all__ = ("CRITICAL_PERCENT", "WARNING_PERCENT", "CPUs", "disk", "ram")
 
 WARNING_PERCENT: float = 80.0
-"""From here on the status of disk, memory and CPUs is WARNING."""
+"""The use in percent from which the status of disk, memory and CPUs is WARNING."""
 CRITICAL_PERCENT: float = 90.0
-"""From here on it is CRITICAL."""
+"""The use in percent from which the status is CRITICAL."""
 
 WINDOW_SECONDS = 10.0
-"""The use of CPUs is the mean over at least so much time, however often it is asked for."""
+"""The use of CPUs is the mean over this time at least, however often it is read."""
 
 
 def disk(path: str = "/") -> dict[str, object]:
-    """The file system that `path` is on: `total` and `used` bytes, and `percent` of it as df has it.
+    """The file system that `path` is on: `total` and `used` in bytes, `percent` as `df` shows it, and `status`.
 
-    Of what is not used a part is often kept for root; the percentage is of what others can have (psutil.disk_usage).
+    A part of the free space is often reserved for root: the percentage leaves it out (psutil.disk_usage).
     """
     import psutil
 
@@ -32,9 +32,9 @@ def disk(path: str = "/") -> dict[str, object]:
 
 
 def ram(root: str = "") -> dict[str, object]:
-    """Memory: `total` and `used` bytes; what can be given back at once is not used.
+    """Memory: `total` and `used` in bytes, `percent` and `status`. Memory that the kernel can free at once is not used.
 
-    `source` is `machine` (psutil.virtual_memory: total less available), or `cgroup` if one has a limit below that.
+    `source` is `machine` (psutil.virtual_memory: used is total less available), or `cgroup` if one has a lower limit.
     """
     import psutil
 
@@ -47,16 +47,18 @@ def ram(root: str = "") -> dict[str, object]:
 
 
 class _Mark(NamedTuple):
-    """How much CPU time had been used, and when."""
+    """The CPU time used up to a moment."""
 
     of: str | None
-    """The cgroup; None for the machine."""
+    """The name of the cgroup; None for the machine."""
     at: float
+    """The moment, on the clock of `time.monotonic`."""
     seconds: float
+    """The CPU time used until then."""
 
 
 class CPUs:
-    """How busy the CPUs are. `figures` is for one thread at a time."""
+    """The use of the CPUs. Not thread-safe: `figures` is for one thread at a time."""
 
     def __init__(self, root: str = "") -> None:
         self._root = root
@@ -64,15 +66,15 @@ class CPUs:
         self._older = self._newer = self._begin(self._limit())
 
     def figures(self) -> dict[str, object]:
-        """CPUs: `total` that may be used, such as 1.5; `used`, the mean over 10 s or more; `count` the machine has.
+        """CPUs: `total` that may be used, such as 1.5; mean `used`; `count` of the machine; `percent` and `status`.
 
-        The mean is since the last answer that is at least 10 s old, so that several readers do not shorten it for one
-        another; the first one is since the machine started, or since this was made if a cgroup has a limit.
-        `source` is `machine` (psutil.cpu_times: all but idle and iowait), or `cgroup`.
+        The mean begins at an earlier call, at least 10 s ago, so that several readers do not shorten it for each other.
+        The first mean begins at the start of the machine, or, if a cgroup has a limit, when this object was made.
+        `source` is `machine` (psutil.cpu_times: all but idle and iowait), or `cgroup` if one has a lower limit.
         """
         container = self._limit()
         now = _Mark(container.name, monotonic(), container.seconds) if container else _machine()
-        if now.of != self._newer.of:  # it was moved, or its limit was changed
+        if now.of != self._newer.of:  # the process was moved to another cgroup, or the limit was changed
             self._older = self._newer = self._begin(container)
         if now.at - self._newer.at >= WINDOW_SECONDS:
             self._older, self._newer = self._newer, now
@@ -88,7 +90,7 @@ class CPUs:
 
     @staticmethod
     def _begin(container: "cgroup.CPUs | None") -> _Mark:
-        # The clock and the counters of the machine both begin when it starts, but a cgroup does not say when it was
+        # The clock and the CPU times of the machine both begin at its start, but a cgroup does not tell when it was
         # made.
         return _Mark(container.name, monotonic(), container.seconds) if container else _Mark(None, 0.0, 0.0)
 

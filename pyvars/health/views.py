@@ -18,20 +18,20 @@ _UNAVAILABLE = "UNAVAILABLE"
 
 
 class Health:
-    """Whether all checks pass, and for those that do not their names and why: the answer to who may look."""
+    """Whether all health checks pass, with names and reasons of those that fail: for requests that are not refused."""
 
     description: ClassVar[str] = "OK, or 503 with the checks that fail"
     exact: ClassVar[bool] = True
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Whether there are checks: they are waited for."""
+        """Whether there are checks, since the response waits for them."""
         return bool(CHECKS)
 
     def respond(self, request: Request, rest: str) -> Response:
-        """200 and OK; or 503 and below the word a line `name: reason` for each check that fails.
+        """200 and OK; or 503 and UNAVAILABLE, then a line `name: reason` for each check that fails.
 
         The reason is the type of an exception, `returned False`, `timeout`, or `no thread` if none could be started.
-        It takes as long as the checks may, whatever the deadline of a page.
+        The timeouts of the checks hold, not the deadline of the request.
         """
         failing = CHECKS.run()
         lines = [_UNAVAILABLE, *(f"{name}: {reason}" for name, reason in sorted(failing.items()))]
@@ -39,7 +39,7 @@ class Health:
 
 
 class Liveness(Health):
-    """The same for everybody: status and word alone, at most a second old."""
+    """Whether all health checks pass, as of the latest run (`Checks.recent`), without names: for refused requests."""
 
     def respond(self, request: Request, rest: str) -> Response:
         """200 and OK, or 503 and UNAVAILABLE."""
@@ -53,14 +53,14 @@ class _Figures:
         self._reading = Reading(read)
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Always: psutil is imported, and the disk may be that of another machine."""
+        """Always: the first call imports psutil, and the disk may be a network file system."""
         return True
 
     def respond(self, request: Request, rest: str) -> Response:
-        """200 with JSON, whatever the figures say, so that who records them has them; 503 if there are none."""
+        """200 with JSON, whatever the status in it, so that readers can record it; 503 if no figures can be read."""
         try:
             figures = self._reading.get()
-        except Exception as error:  # of psutil, where files of /proc are kept from the program
+        except Exception as error:  # psutil raises where the program may not read files of /proc
             return text(503, f"the system does not tell: {type_name(error)}")
         return respond_with(200, document(figures), "application/json; charset=utf-8")
 

@@ -1,7 +1,7 @@
-"""The built-in variables: figures of the interpreter and of the process, one file each.
+"""The built-in variables: runtime figures of the interpreter and of the process, one file for each variable.
 
-`BUILTINS` is the only table. An entry is a name and an import string until the variable is first read or a carrier is
-made, so an unread figure costs nothing and `import pyvars` brings in none of their modules.
+`BUILTINS` is the only table of them. Their modules are imported when a variable is first read or an integration is
+made, so a variable that is not read costs nothing, and `import pyvars` imports none of these modules.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from pyvars.core.registry import Registry
 if TYPE_CHECKING:
     from pyvars.runtime.combine import Row
 
-__all__ = ("BUILTINS", "Builtin", "install", "kept", "start", "vitals", "without_names")
+__all__ = ("BUILTINS", "Builtin", "install", "kept", "start", "runtime_figures", "without_names")
 
 BUILTINS: Final = {
     "asyncio": "pyvars.runtime.event_loop:EventLoop",
@@ -28,10 +28,11 @@ BUILTINS: Final = {
     "pyvars.workers": "pyvars.workers:Workers",
     "threads": "pyvars.runtime.threads:Threads",
 }
-"""Name of each built-in variable, and the class that reads it: made without arguments, read with `figures()`.
+"""The name of each built-in variable, and the import string of the class that reads it.
 
-A class whose figures are of the worker processes together says how by `combined(rows)`, given those of each worker, its
-own first; and by `kept(rows)` what stays of workers that have ended, given theirs.
+The class is called without arguments, and its `figures()` returns the figures of this process. If the page shows the
+figures of all workers together, the class has `combined(rows)`, which is given the figures of each worker, those of the
+worker that answers first. If some figures of workers that ended are kept, it has `kept(rows)`, which is given theirs.
 """
 
 _HELP: Final = {
@@ -47,15 +48,15 @@ _HELP: Final = {
 
 
 class Builtin(Func):
-    """A built-in variable: our own bounded code, so it is read inline; imported when it is first needed."""
+    """A built-in variable. It is imported when it is first needed, and read inline, since its cost is bounded."""
 
     __slots__ = ("_target", "shared")
 
     shared: Callable[[], object]
-    """The figures; the same object for up to 100 ms, or for as long as they are the same."""
+    """Returns the figures without a copy: the same object for up to 100 ms, or until the figures change."""
 
     builtin = True
-    """So that it may have a name that is reserved."""
+    """Allows a reserved name."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -63,12 +64,12 @@ class Builtin(Func):
         self.shared = self._load
 
     @property
-    def inline(self) -> bool:
-        """True: it is no code of the program's, it bounds its own cost, and it does not raise."""
+    def _inline(self) -> bool:
+        """True: it runs no code of the program, bounds its own cost, and does not raise."""
         return True
 
     def start(self) -> None:
-        """Import the variable, and with it set the hooks that it needs."""
+        """Import the class and make the object that reads the figures, which sets the hooks that it needs."""
         self._function = self.shared = _figures(self._target)
 
     def _load(self) -> object:
@@ -76,7 +77,7 @@ class Builtin(Func):
         return self._function()
 
     def snapshot(self) -> object:
-        """The figures, to keep."""
+        """Returns a copy of the figures."""
         return deepcopy(self._function())
 
     @property
@@ -84,8 +85,8 @@ class Builtin(Func):
         """The import string of its class."""
         return self._target
 
-    def combined(self, values: Sequence[object]) -> object:
-        """What the figures of several workers are together."""
+    def _combined(self, values: Sequence[object]) -> object:
+        """Returns the figures of several workers together."""
         rows = [cast("Row", value) for value in values if isinstance(value, dict)]
         return _combined(self._target, rows) if len(rows) > 1 else values[0]
 
@@ -110,16 +111,16 @@ def _combined(target: str, rows: "Sequence[Row]") -> object:
     return rows[0] if combined is None else combined(rows)
 
 
-def vitals() -> dict[str, object]:
-    """The figures of this process that the page has of all workers together, by import string.
+def runtime_figures() -> dict[str, object]:
+    """Returns the figures of this process that the page shows for all workers together, by import string.
 
-    The values are the same objects for as long as they say the same.
+    A value is the same object until the figures are read anew and differ.
     """
     return {target: _figures(target)() for target in BUILTINS.values() if hasattr(_class(target), "combined")}
 
 
 def without_names(figures: Mapping[str, object]) -> dict[str, object]:
-    """The same without what is never combined and may be long: the names of threads."""
+    """Returns the figures without the names of threads, which are never combined and may be long."""
     return {
         target: {key: each for key, each in cast("Row", row).items() if key != "names"}
         if isinstance(row, dict)
@@ -129,7 +130,7 @@ def without_names(figures: Mapping[str, object]) -> dict[str, object]:
 
 
 def kept(workers: "Sequence[Mapping[str, Row]]") -> dict[str, object]:
-    """What stays of the figures of workers that have ended, given those of each."""
+    """Returns what is kept of the figures of workers that ended, given the figures of each, by import string."""
     found: dict[str, object] = {}
     for target in BUILTINS.values():
         rows = [figures[target] for figures in workers if target in figures]
@@ -142,14 +143,14 @@ def kept(workers: "Sequence[Mapping[str, Row]]") -> dict[str, object]:
 def install(
     registry: Registry, *, cmdline: Literal["name", "redacted"] = "name", only: Iterable[str] | None = None
 ) -> None:
-    """Publish the built-in variables on `registry`, or `only` those named.
+    """Publish the built-in variables in `registry`, or only those named in `only`.
 
-    `cmdline="name"` shows the basename of argv[0]; `"redacted"` the whole command line with what looks like a secret
-    masked. A name that is taken on the registry is replaced. Every figure is of the process; a second registry shows
-    the same ones.
+    `cmdline="name"` shows the basename of argv[0]; `"redacted"` shows the whole command line, in which all that looks
+    like a secret is masked. A variable that has one of the names is replaced. All figures are those of the process, so
+    every registry shows the same ones.
 
     Raises:
-        ValueError: `cmdline` or a name in `only` is none of the above.
+        ValueError: `cmdline` is neither of these, or a name in `only` is not that of a built-in variable.
     """
     if cmdline not in ("name", "redacted"):
         raise ValueError(f'cmdline is "name" or "redacted", got {cmdline!r}')
@@ -164,7 +165,7 @@ def install(
 
 
 def start(registry: Registry) -> None:
-    """Set the hooks of the built-in variables on `registry`: gc callbacks, from then on for the life of the process."""
+    """Start the built-in variables in `registry`, which sets gc callbacks for the rest of the life of the process."""
     for var in registry.values():
-        if issubclass(type(var), Builtin):  # isinstance would ask the object, which is the program's
+        if issubclass(type(var), Builtin):  # isinstance may run code of the program: __class__
             cast("Builtin", var).start()

@@ -1,4 +1,4 @@
-"""What the two allocators under CPython say of themselves: pymalloc for small blocks, glibc's malloc for the rest."""
+"""Figures of the two allocators under CPython: pymalloc for small blocks, glibc's malloc for the rest."""
 
 import ctypes
 import re
@@ -9,11 +9,12 @@ __all__ = ("Heap", "malloc", "pymalloc")
 
 
 class Heap(NamedTuple):
-    """Bytes of one allocator."""
+    """The memory of one allocator, in bytes."""
 
     used: int
+    """In use by the program."""
     free: int
-    """Held from the system, and free for the program's next allocation."""
+    """Not returned to the system, and free for the next allocation."""
 
 
 class _Mallinfo2(ctypes.Structure):
@@ -35,7 +36,7 @@ class _Mallinfo2(ctypes.Structure):
 def _function(library: ctypes.CDLL, name: str, result: type | None, *arguments: type) -> Callable[..., int] | None:
     try:
         function = getattr(library, name)
-    except AttributeError:  # another C library, another interpreter, or a release that took it away
+    except AttributeError:  # another C library or interpreter, or a release that removed it
         return None
     function.restype, function.argtypes = result, arguments
     found: Callable[..., int] = function
@@ -58,10 +59,10 @@ _SUMMARY = re.compile(
 
 
 def pymalloc() -> Heap | None:
-    """pymalloc's own accounting: blocks of up to 512 bytes, and its pools.
+    """Returns pymalloc's own figures, of blocks of up to 512 bytes and of its pools (_PyObject_DebugMallocStats).
 
-    None where it is not asked for memory (PYTHONMALLOC=malloc, or tracemalloc stands in front of it) or does not tell.
-    It walks its arenas with the GIL held, about 0.7 us per MiB.
+    None if pymalloc is not in use (PYTHONMALLOC=malloc, or tracemalloc in front of it), or if its figures cannot be
+    read. The call walks the arenas of pymalloc with the GIL held, which takes about 0.7 us per MiB.
     """
     if _debug_stats is None or _open_memstream is None or _fclose is None or _free is None:
         return None
@@ -79,14 +80,14 @@ def pymalloc() -> Heap | None:
 
 
 def malloc() -> Heap | None:
-    """glibc's accounting over all its arenas, and the blocks it has mapped one by one (mallinfo2).
+    """Returns glibc's figures over all its arenas, and the blocks that it mapped one by one (mallinfo2).
 
-    None off glibc, and where another allocator serves malloc (jemalloc, tcmalloc), so that glibc's has next to nothing.
-    The cost grows with the number of free chunks: 36 ms were measured with 200,000 of them.
+    None without mallinfo2 (glibc 2.33), and if another allocator serves malloc (jemalloc, tcmalloc), so that glibc
+    holds almost nothing. The cost grows with the number of free chunks: 36 ms were measured with 200,000 of them.
     """
     if _mallinfo2 is None:
         return None
     info: _Mallinfo2 = _mallinfo2()  # type: ignore[assignment]
-    if info.arena + info.hblkhd < 64 * 1024:  # a started interpreter has some hundred KiB
+    if info.arena + info.hblkhd < 64 * 1024:  # an interpreter that has started holds several hundred KiB
         return None
     return Heap(info.uordblks + info.hblkhd, info.fordblks)

@@ -1,7 +1,7 @@
-"""`cmdline`: the program, an array of strings as Go's os.Args. Source: sys.argv.
+"""`cmdline`: the command line as an array of strings, like Go's os.Args. Source: sys.argv.
 
-Readers insist on an array of strings that is not empty. A command line is where secrets end up (Dgraph's admin token
-leaked through this very variable, GHSA-vvf7-6rmr-m29q), so by default only the program's name is shown.
+Readers require an array of strings that is not empty. Command lines contain secrets (Dgraph's admin token leaked
+through this very variable, GHSA-vvf7-6rmr-m29q), so by default only the name of the program is shown.
 """
 
 import re
@@ -16,26 +16,27 @@ _MASK = "***"
 
 
 class Cmdline:
-    """The basename of argv[0], alone."""
+    """Shows only the basename of argv[0]."""
 
     def __init__(self) -> None:
         self._program = ""
         self._figures = [""]
 
     def figures(self) -> list[str]:
-        """One string, empty when there is no argv[0]."""
+        """Returns a list of one string, which is empty if there is no argv[0]."""
         program = sys.argv[0] if sys.argv else ""
-        if program != self._program:  # a program may set sys.argv
+        if program != self._program:  # the program may change sys.argv
             self._program, self._figures = program, [basename(program)]
         return self._figures
 
 
 class Redacted:
-    """The whole command line with what looks like a secret masked.
+    """Shows the whole command line, in which all that looks like a secret is masked.
 
-    Masked are what follows a flag whose name looks like one; all of an argument behind `k=` or `k:` whose name does;
-    and of a URL all before the last @ and the whole of its query. A secret that looks like nothing, such as a bare
-    password as an argument, cannot be told from other words.
+    Masked are: the argument after a flag whose name looks like that of a secret, such as `--token`; the rest of an
+    argument after `name=` or `name:` if the name looks like that of a secret; `-p` with a value glued to it; and in a
+    URL all before the last @ of it, and its query. Other secrets, such as a password that is an argument without a
+    name, are not recognised.
     """
 
     def __init__(self) -> None:
@@ -43,8 +44,8 @@ class Redacted:
         self._figures: list[str] = []
 
     def figures(self) -> list[str]:
-        """The arguments, masked; one empty string when there are none."""
-        if sys.argv != self._argv:  # a program may set it
+        """Returns the arguments with secrets masked; one empty string if there are none."""
+        if sys.argv != self._argv:  # the program may change it
             self._argv = sys.argv.copy()
             self._figures = _redacted(self._argv or [""])
         return self._figures

@@ -1,10 +1,9 @@
-"""`asyncio`: the event loops of the program. Sources: asyncio.all_tasks; a callback sent through the loop.
+"""`asyncio`: the event loops of the program. Sources: asyncio.all_tasks; a callback scheduled on each loop.
 
-A loop is known once an ASGI carrier has run on it, or once `serve()` was called on it. asyncio itself is not imported
-here before that.
+A loop is known once an ASGI integration has run on it, or once `serve()` was called on it. This module does not import
+asyncio before that.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
@@ -12,35 +11,36 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 from weakref import ReferenceType, ref
 
+from pyvars.core import resources
 from pyvars.runtime.combine import Row, largest, totals
 from pyvars.runtime.reading import Reading
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-__all__ = ("EventLoop", "watch")
+__all__ = ("EventLoop", "register_loop")
 
 
 class Lag:
-    """How late a loop runs what is given to it, by a callback sent through it at each reading.
+    """Measures the lag of an event loop: the time from scheduling a callback on it until the loop runs the callback.
 
-    A loop that is stuck does not run the callback: then the lag is the time since it was sent, and grows. The state is
-    one tuple, replaced as a whole, so that there is no lock which a signal handler could find held.
+    A loop that is stuck does not run the callback: then the lag is the time since it was scheduled, and grows. The
+    state is one tuple, replaced as a whole, so there is no lock that a signal handler could find held.
     """
 
     def __init__(self, loop: "AbstractEventLoop") -> None:
         self.loop: ReferenceType[AbstractEventLoop] = ref(loop)
-        self._state = (0.0, 0.0, 0.0)  # when the callback was sent, or 0; the lag; the longest one
+        self._state = (0.0, 0.0, 0.0)  # when the pending callback was scheduled, or 0; the lag; the longest lag
 
     def measure(self, loop: "AbstractEventLoop") -> tuple[float, float]:
-        """The lag now and the longest one seen, in seconds; send the next callback."""
+        """Returns the lag and the longest lag so far, in seconds. Schedules a callback unless one is pending."""
         sent, lag, longest = self._state
         if sent:
             lag = perf_counter() - sent
             self._state = (sent, lag, max(longest, lag))
         else:
             self._state = (perf_counter(), lag, longest)
-            with suppress(RuntimeError):  # it was closed a moment ago
+            with suppress(RuntimeError):  # the loop was closed a moment ago
                 loop.call_soon_threadsafe(self._arrived)
         return self._state[1:]
 
@@ -53,12 +53,12 @@ class Lag:
 _known: tuple[Lag, ...] = ()  # replaced as a whole
 
 
-def watch() -> None:
-    """Know the asyncio loop that runs in this thread, if one does. Cheap enough for each request of ours."""
+def register_loop() -> None:
+    """Make known the asyncio loop that runs in this thread, if there is one. Cheap enough for each request."""
     global _known
     try:
         loop = _of_asyncio()()
-    except RuntimeError:  # another library's, such as trio's
+    except RuntimeError:  # no loop, or that of another library, such as trio
         return
     for lag in _known:
         if lag.loop() is loop:
@@ -83,27 +83,29 @@ def _forget() -> None:
     _known = ()
 
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=_forget)  # the child's copies of the loops do not run
+resources.hold(__name__, "event loops that are known", in_child=_forget)  # the loops do not run in the child
 
 
 _NO_LOOP: "dict[str, object]" = {"loops": 0, "tasks": 0, "lag_seconds": 0.0, "lag_max_seconds": 0.0}
 
 
 class EventLoop:
-    """Tasks and lag of the known loops."""
+    """Tasks and lag of the event loops that are known."""
 
     def __init__(self) -> None:
         self._loops = Reading(_read)  # each measurement wakes the loops
 
     def figures(self) -> dict[str, object]:
-        """`loops` known and open (0: the other figures mean nothing); `tasks` not done, over all of them;
-        `lag_seconds`, the worst of them at the last reading; `lag_max_seconds`, the worst ever read."""
+        """Returns the figures of all loops that are known and open:
+
+        `loops`, how many there are (if 0, the other figures mean nothing); `tasks` that are not done; `lag_seconds`,
+        the longest lag of any loop at the last reading; `lag_max_seconds`, the longest lag of any loop so far.
+        """
         return self._loops.get() if _known else _NO_LOOP
 
     @staticmethod
     def combined(rows: Sequence[Row]) -> dict[str, object]:
-        """Sums over the workers, and the worst lags."""
+        """Returns sums over the workers, and the longest lags of any."""
         lags = {key: largest(rows, key) for key in ("lag_seconds", "lag_max_seconds")}
         return {**totals(rows, ("loops", "tasks")), **lags}
 

@@ -1,53 +1,61 @@
 """`gc`: collections and pauses by generation, and the rings of pauses that `memstats` shows. Source: gc.callbacks.
 
-CPython keeps totals of collections (gc.get_stats) but does not time them, so two callbacks do. They cost about 1.5 us a
-collection, which is noise beside the collection itself.
+CPython keeps totals of collections (gc.get_stats) but does not time them, so a callback does, at the start and at the
+end of each. It costs about 1.5 us a collection, which is negligible beside the collection itself.
 """
 
 import gc
-import os
 from collections.abc import Sequence
 from time import perf_counter_ns, time_ns
 from typing import NamedTuple, cast
 
+from pyvars.core import resources
 from pyvars.runtime.combine import Row, largest, totals
 
 __all__ = ("GC", "PAUSES", "Pauses", "RING")
 
 RING: int = 256
-"""How many pauses Go keeps, and so do we."""
+"""How many of the last pauses are kept, as in Go."""
 
 
 class Totals(NamedTuple):
-    """What was recorded so far: one tuple, replaced as a whole, so that a reader never sees half of a collection."""
+    """The totals so far: one tuple, replaced as a whole, so that a reader never sees half of a collection."""
 
     collections: int = 0
     forced: int = 0
+    """Collections that can only have come from gc.collect(): a lower bound."""
     total_ns: int = 0
+    """The sum of all pauses."""
     last_end_ns: int = 0
+    """When the last pause ended, since the epoch; 0 before the first."""
     generations: tuple[tuple[int, int], ...] = ((0, 0), (0, 0), (0, 0))  # total and longest pause of each, in ns
 
 
 class Pauses:
-    """Times every collection of all generations, from `start` on.
+    """Records how long each collection pauses the program, for all generations, from `start` on.
 
-    A callback runs inside the collection, with the GIL held and no other collection possible, so it needs no lock.
+    The callback runs within the collection, with the GIL held, when no other collection can run, so it needs no lock.
     """
 
     def __init__(self) -> None:
         self.totals: Totals = Totals()
         self.ring_ns: list[int] = [0] * RING
+        """The last pauses; the pause of collection n is at n % RING, counted from 0."""
         self.ring_end_ns: list[int] = [0] * RING
+        """When these pauses ended, since the epoch."""
         self.started_ns: int = 0
         """perf_counter_ns when recording began; 0 before."""
         self.inherited: list[dict[str, int]] = [{}, {}, {}]
-        """What gc.get_stats said when this process was forked."""
+        """The result of gc.get_stats when this process was forked, by generation."""
         self._begun = 0
         self._forced = False
         self._not_started = [True]
 
     def restart(self) -> None:
-        """In a forked child: it has made no collection yet, though CPython's own counts go on from the parent's."""
+        """Start from zero in a forked child.
+
+        CPython's own counts go on from those of the parent, which are kept here to be subtracted.
+        """
         if self.started_ns:
             self.totals = Totals()
             self.ring_ns, self.ring_end_ns = [0] * RING, [0] * RING
@@ -55,9 +63,9 @@ class Pauses:
         self.inherited = gc.get_stats()
 
     def start(self) -> None:
-        """Record from now on, for the life of the process. Again is no error."""
+        """Record from now on, for the rest of the life of the process. Further calls are ignored."""
         try:
-            self._not_started.pop()  # one thread gets it, with no lock that a signal handler could find held
+            self._not_started.pop()  # only one call gets it, without a lock that a signal handler could find held
         except IndexError:
             return
         self.started_ns = perf_counter_ns()
@@ -67,13 +75,13 @@ class Pauses:
         if phase == "start":
             generation = info["generation"]
             # An automatic collection happens only if it is enabled, the first threshold is not 0, and the count of its
-            # generation has passed the threshold. The reverse is not sure: CPython puts a full collection off until the
-            # heap has grown by a quarter, so a forced one may come when the count says that one is due.
+            # generation has passed the threshold. The reverse does not hold: CPython puts a full collection off until
+            # the heap has grown by a quarter, so a forced one may come while the count has passed the threshold.
             threshold = gc.get_threshold()
             passed = threshold[0] > 0 and gc.get_count()[generation] > threshold[generation]
             self._forced = not (passed and gc.isenabled())
             self._begun = perf_counter_ns()
-        elif self._begun:  # else recording began inside this very collection
+        elif self._begun:  # else recording began within this collection
             pause, self._begun = perf_counter_ns() - self._begun, 0
             now = time_ns()
             count, forced, total, _, generations = self.totals
@@ -86,14 +94,13 @@ class Pauses:
 
 
 PAUSES: Pauses = Pauses()
-"""The recorder of this process."""
+"""The pauses of this process."""
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=PAUSES.restart)
+resources.hold(__name__, "pauses of the garbage collector", in_child=PAUSES.restart)
 
 
 class GC:
-    """Collections by generation."""
+    """Collections and pauses by generation."""
 
     def __init__(self) -> None:
         PAUSES.start()
@@ -101,10 +108,11 @@ class GC:
         self._figures: dict[str, object] = {}
 
     def figures(self) -> dict[str, object]:
-        """`enabled` (gc.isenabled) and for each generation:
+        """Returns `enabled` (gc.isenabled), and for each generation, under `gen0`, `gen1` and `gen2`:
 
-        collections, collected and uncollectable objects (gc.get_stats, since the process began); pause_total_ns and
-        pause_max_ns (since recording began with the first carrier); threshold (gc.get_threshold).
+        `collections`, `collected` and `uncollectable` objects (gc.get_stats, since the process began);
+        `pause_total_ns` and `pause_max_ns` (since recording began, with the first integration or the first reading);
+        `threshold` (gc.get_threshold).
         """
         key = PAUSES.totals, gc.isenabled(), gc.get_threshold()
         if key != self._key:
@@ -125,7 +133,7 @@ class GC:
 
     @staticmethod
     def combined(rows: Sequence[Row]) -> dict[str, object]:
-        """Sums over the workers, and the longest pause of any; `enabled` and the thresholds are of the first."""
+        """Returns sums over the workers, and the longest pause of any; `enabled` and thresholds are the first row's."""
         figures: dict[str, object] = {"enabled": rows[0].get("enabled", True)}
         for generation in ("gen0", "gen1", "gen2"):
             parts = [cast("Row", part) for row in rows if isinstance(part := row.get(generation), dict)]
@@ -138,5 +146,5 @@ class GC:
 
     @staticmethod
     def kept(rows: Sequence[Row]) -> dict[str, object]:
-        """What stays of workers that have ended: all of it, being counts."""
+        """Returns what is kept of workers that ended: all of it, since these are counts."""
         return GC.combined(rows)

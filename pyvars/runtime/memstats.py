@@ -1,7 +1,8 @@
-"""`memstats`: Go's runtime.MemStats, key for key, with what CPython can honestly say.
+"""`memstats`: every key of Go's runtime.MemStats, with the nearest figure that CPython or the kernel has.
 
-Readers of Go's expvar demand every key with Go's type, so a figure that CPython does not have is 0, and the docstring
-of `MemStats.figures` says which. Go's identities hold on every answer.
+Readers of Go's expvar require every key with Go's type, so a figure that CPython does not have is 0; the docstring of
+`MemStats.figures` says which these are. The identities of Go's figures, such as HeapSys = HeapIdle + HeapInuse, hold in
+every response.
 """
 
 import gc
@@ -29,7 +30,7 @@ _UINT63 = 2**63 - 1
 
 
 class Memory(NamedTuple):
-    """One consistent reading, in bytes and blocks."""
+    """The memory figures of one reading, in bytes; `mallocs` and `frees` in blocks."""
 
     alloc: int
     total_alloc: int
@@ -44,7 +45,7 @@ class Memory(NamedTuple):
 
 
 class MemStats:
-    """Memory and garbage collection. `proc` is where the proc file system is mounted."""
+    """Memory and garbage collection. `proc` is the mount point of the proc file system."""
 
     def __init__(self, proc: str = "/proc") -> None:
         PAUSES.start()
@@ -56,28 +57,29 @@ class MemStats:
         self._figures: dict[str, object] = {}
 
     def figures(self) -> dict[str, object]:
-        """The figures; bytes unless said otherwise.
+        """Returns the figures, in bytes unless stated otherwise.
 
-        Alloc, HeapAlloc: in use by the program: pymalloc's blocks + malloc's chunks and mapped blocks. HeapIdle: held
-        from the system, free for the next allocation: pymalloc's free blocks and pools + malloc's chunks. HeapInuse:
-        HeapSys - HeapIdle. HeapSys: anonymous memory resident or swapped (RssAnon + VmSwap - VmStk of
-        /proc/self/status, less BuckHashSys).
-            Stacks of threads other than the main one are in it.
-        Sys: all that is resident or swapped: HeapSys + StackSys + BuckHashSys + OtherSys. Not the virtual size.
-        StackInuse, StackSys: stack of the main thread (VmStk).
-        OtherSys: files and shared memory mapped: code, libraries (RssFile + RssShmem).
-        BuckHashSys: tracemalloc's own tables while it traces (tracemalloc.get_tracemalloc_memory).
+        Alloc, HeapAlloc: memory in use by the program: pymalloc's blocks + malloc's chunks and mapped blocks.
+        HeapIdle: memory not returned to the system, and free for the next allocation: pymalloc's free blocks and pools
+            + malloc's free chunks.
+        HeapInuse: HeapSys - HeapIdle.
+        HeapSys: anonymous memory, resident or swapped (RssAnon + VmSwap - VmStk of /proc/self/status, less
+            BuckHashSys). It includes the stacks of threads other than the main thread.
+        Sys: all memory that is resident or swapped: HeapSys + StackSys + BuckHashSys + OtherSys. Not the virtual size.
+        StackInuse, StackSys: the stack of the main thread (VmStk).
+        OtherSys: mapped files and shared memory, such as code and libraries (RssFile + RssShmem).
+        BuckHashSys: the tables of tracemalloc while it traces (tracemalloc.get_tracemalloc_memory).
         HeapObjects: blocks in use (sys.getallocatedblocks; 0 under PYTHONMALLOC=malloc), always Mallocs - Frees.
         Mallocs, Frees, TotalAlloc: CPython does not count these. They are the rises and falls of HeapObjects, and the
-            rises of HeapAlloc, from page to page: lower bounds that never fall.
-        NumGC: collections of all generations since recording began, modulo 2**32; NumForcedGC: those that can
-            only have come from gc.collect(), a lower bound.
-        PauseTotalNs: their pauses in ns; PauseNs, PauseEnd: the last 256 pauses and their ends in ns since the
-            epoch, the newest at (NumGC+255)%256; LastGC: the end of the newest.
-        GCCPUFraction: share of the time since recording began that was spent in collections.
-        EnableGC, DebugGC: gc.isenabled(), gc.get_debug().
-        0 because there is nothing like it: Lookups, HeapReleased (what is given back is no longer in HeapSys), MSpan*,
-            MCache*, GCSys, NextGC (CPython's thresholds count objects: see `gc`); BySize is empty.
+            rises of HeapAlloc, from reading to reading: lower bounds that never fall.
+        NumGC: collections of all generations since recording began, modulo 2**32; NumForcedGC: those that can only
+            have come from gc.collect(), a lower bound.
+        PauseTotalNs: the sum of their pauses in ns; PauseNs, PauseEnd: the last 256 pauses in ns, and their ends in ns
+            since the epoch, the newest at (NumGC+255)%256; LastGC: the end of the newest.
+        GCCPUFraction: the share of the time since recording began that was spent in collections.
+        EnableGC: gc.isenabled(); DebugGC: whether gc.get_debug() is not 0.
+        0, because CPython has no such figure: Lookups, HeapReleased (memory that is returned is no longer in HeapSys),
+            MSpan*, MCache*, GCSys, NextGC (CPython's thresholds count objects: see `gc`). BySize is empty.
         """
         key = self._memory.get(), PAUSES.totals, gc.isenabled(), gc.get_debug()
         if key != self._key:
@@ -86,8 +88,10 @@ class MemStats:
 
     @staticmethod
     def combined(rows: Sequence[Row]) -> dict[str, object]:
-        """Sums over the workers, so that Go's identities hold; the last 256 pauses of all of them; and the share of
-        the time that collections took in the mean of those that live."""
+        """Returns sums over the workers, so that Go's identities hold, and the last 256 pauses of all workers.
+
+        GCCPUFraction is the mean over the workers that have not ended.
+        """
         collections = int(total(rows, "NumGC")) & _UINT32
         live = [row for row in rows if not row.get("retired")]
         pauses, ends = _newest(rows, collections)
@@ -104,7 +108,7 @@ class MemStats:
 
     @staticmethod
     def kept(rows: Sequence[Row]) -> dict[str, object]:
-        """What stays of workers that have ended: counts and last pauses; all that they had allocated is freed."""
+        """Returns what is kept of workers that ended: counts and the last pauses. Frees is Mallocs: all is freed."""
         pauses, ends = _newest(rows, int(total(rows, "NumGC")) & _UINT32)
         return {
             **totals(rows, (*_COUNTS, "NumGC", "NumForcedGC")),
@@ -153,8 +157,8 @@ class MemStats:
         }
 
     def _read(self) -> Memory:
-        """Called by one thread at a time."""
-        if self._pid != os.getpid():  # a forked child has allocated nothing itself yet
+        """Returns a new reading. The Reading calls it in one thread at a time."""
+        if self._pid != os.getpid():  # a forked child has not allocated anything yet
             self._pid = os.getpid()
             self._alloc = self._total_alloc = self._blocks = self._mallocs = self._frees = 0
         fields = self._status() or _portable_status()
@@ -169,11 +173,11 @@ class MemStats:
         if large is not None and small is not None:
             alloc = small.used + large.used
         elif large is not None and tracing:
-            # pymalloc does not tell while tracemalloc stands before it. What is traced and also came from malloc counts
-            # twice: an upper bound, as far as tracing reaches back.
+            # pymalloc has no figures while tracemalloc is in front of it. Memory that is traced and came from malloc is
+            # counted twice, so this is an upper bound for the time since tracing began.
             alloc = tracemalloc.get_traced_memory()[0] + large.used
         elif large is not None:
-            alloc = large.used  # PYTHONMALLOC=malloc: all of it
+            alloc = large.used  # PYTHONMALLOC=malloc: all memory is from malloc
         else:
             alloc = heap_sys - free
         alloc = min(max(alloc, 0), heap_sys)
@@ -191,7 +195,7 @@ class MemStats:
 
 
 def _newest(rows: Sequence[Row], collections: int) -> tuple[list[int], list[int]]:
-    """The rings of the pauses of all workers: the newest at (collections + 255) % 256, older ones before it."""
+    """Returns the rings of the pauses of all workers: the newest at (collections + 255) % 256, older ones before it."""
     found: list[tuple[int, int]] = []
     for row in rows:
         pauses, ends = row.get("PauseNs"), row.get("PauseEnd")

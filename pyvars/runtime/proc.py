@@ -1,4 +1,4 @@
-"""What /proc says: /proc/self/status, read once for all the built-ins that need it; and of other processes."""
+"""Reads /proc: /proc/self/status, once for all built-in variables that need it; and the stat of other processes."""
 
 import os
 import re
@@ -12,9 +12,9 @@ _LINE = re.compile(rb"^(VmRSS|RssAnon|RssFile|RssShmem|VmStk|VmSwap|Threads):\s+
 
 
 def status(root: str = "/proc") -> dict[str, int]:
-    """Memory in bytes, and Threads, of this process; empty where there is no such file (any system but Linux)."""
+    """Returns the memory lines in bytes, and Threads, of /proc/self/status. Empty without that file, as off Linux."""
     try:
-        # Half of the cost of a cold page is here: os.read takes 11 us where open().read() takes 14.
+        # This is half of the cost of a cold page: os.read takes 11 us, open().read() 14.
         file = os.open(f"{root}/self/status", os.O_RDONLY)
     except OSError:
         return {}
@@ -22,15 +22,15 @@ def status(root: str = "/proc") -> dict[str, int]:
         text = os.read(file, 65536)
     finally:
         os.close(file)
-    memory = max(0, text.find(b"VmHWM"))  # what stands before takes the regular expression 3 us
+    memory = max(0, text.find(b"VmHWM"))  # scanning the lines before takes the regular expression 3 us
     return {name.decode(): int(number) * (1024 if kib else 1) for name, number, kib in _LINE.findall(text, memory)}
 
 
 def of_process(pid: int, root: str = "/proc") -> dict[str, float]:
-    """Start, CPU time and resident memory of any process (/proc/<pid>/stat; psutil off Linux); zeros if it has gone."""
+    """Returns start, CPU time and RSS of any process (/proc/<pid>/stat; psutil off Linux). Zeros if it has ended."""
     try:
         with open(f"{root}/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()  # from field 3 on; the name before may hold anything
+            fields = file.read().rpartition(b")")[2].split()  # from field 3 on; field 2, the name, may hold anything
         tick, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
         started, cpu, rss = (
             boot_time(root) + int(fields[19]) / tick,
@@ -54,7 +54,7 @@ def _portable(pid: int) -> tuple[float, float, int]:
 
 
 def boot_time(root: str = "/proc") -> int:
-    """When the machine started, in seconds since the epoch."""
+    """Returns when the machine started, in seconds since the epoch (btime of /proc/stat)."""
     with open(f"{root}/stat", "rb") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(b"btime"))
 

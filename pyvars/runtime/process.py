@@ -1,4 +1,4 @@
-"""`process`: what the kernel counts for this process. Sources: /proc/self, getrusage(2); psutil off Linux."""
+"""`process`: the figures of the kernel for this process. Sources: /proc/self, getrusage(2); psutil off Linux."""
 
 import os
 import time
@@ -20,7 +20,7 @@ _UNLIMITED = 2**63 - 1
 
 
 class Process:
-    """CPU, memory, files and context switches. `proc` is where the proc file system is mounted."""
+    """CPU, memory, file descriptors and context switches. `proc` is the mount point of the proc file system."""
 
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
@@ -31,18 +31,18 @@ class Process:
         self._figures = Reading(self._read_figures)
 
     def figures(self) -> dict[str, object]:
-        """The figures:
+        """Returns the figures:
 
         pid; start_time_seconds since the epoch; uptime_seconds; cpu_user_seconds and cpu_system_seconds (ru_utime,
         ru_stime); rss_bytes (VmRSS) and peak_rss_bytes (ru_maxrss); open_fds (/proc/self/fd) and max_fds
-        (RLIMIT_NOFILE); context_switches_voluntary (ru_nvcsw: it waited) and context_switches_involuntary (ru_nivcsw:
-        it was preempted).
+        (RLIMIT_NOFILE; 2**63 - 1 if unlimited); context_switches_voluntary (ru_nvcsw: the process waited) and
+        context_switches_involuntary (ru_nivcsw: it was preempted).
         """
         return self._figures.get()
 
     @staticmethod
     def combined(rows: Sequence[Row]) -> dict[str, object]:
-        """Sums over the workers; `pid` is of the one that answers, the start that of the first worker there was."""
+        """Returns sums over the workers; `pid` is that of the worker that answers, the start time the earliest."""
         started = min((start for start in numbers(rows, "start_time_seconds") if start), default=0.0)
         return {
             **rows[0],
@@ -54,7 +54,7 @@ class Process:
 
     @staticmethod
     def kept(rows: Sequence[Row]) -> dict[str, object]:
-        """What stays of workers that have ended: CPU seconds, context switches, and when the first one started."""
+        """Returns what is kept of workers that ended: CPU seconds, context switches, and the earliest start time."""
         started = min((start for start in numbers(rows, "start_time_seconds") if start), default=0.0)
         return {**totals(rows, _COUNTS), "start_time_seconds": started}
 
@@ -73,7 +73,7 @@ class Process:
         if self._read is _read_portable:
             return float(_psutil_process().create_time())
         with open(f"{self._proc}/self/stat", "rb") as file:
-            ticks = int(file.read().rpartition(b")")[2].split()[19])  # field 22; the name before may hold anything
+            ticks = int(file.read().rpartition(b")")[2].split()[19])  # field 22; field 2, the name, may hold anything
         return boot_time(self._proc) + ticks / os.sysconf("SC_CLK_TCK")
 
     def _read_linux(self) -> dict[str, object]:
@@ -86,7 +86,7 @@ class Process:
             "cpu_user_seconds": usage.ru_utime,
             "cpu_system_seconds": usage.ru_stime,
             "rss_bytes": rss,
-            "peak_rss_bytes": max(rss, usage.ru_maxrss * 1024),  # the kernel updates its mark late
+            "peak_rss_bytes": max(rss, usage.ru_maxrss * 1024),  # the kernel updates ru_maxrss late
             "open_fds": self._count_fds(),
             "max_fds": _UNLIMITED if limit == resource.RLIM_INFINITY else limit,
             "context_switches_voluntary": usage.ru_nvcsw,
@@ -96,7 +96,7 @@ class Process:
     def _count_fds(self) -> int:
         path = f"{self._proc}/self/fd"
         # Since Linux 6.2 the size of the directory is the count: one system call however many files are open.
-        return os.stat(path).st_size or len(os.listdir(path)) - 1  # less the one that lists them
+        return os.stat(path).st_size or len(os.listdir(path)) - 1  # less the file descriptor that lists them
 
 
 def _read_portable() -> dict[str, object]:

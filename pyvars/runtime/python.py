@@ -13,7 +13,7 @@ _gil_enabled: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
 
 
 class Python:
-    """Version and kind of the interpreter; read once, but for the GIL."""
+    """Version and kind of the interpreter. All but `gil` is read once."""
 
     def __init__(self) -> None:
         self._figures: dict[str, object] = {
@@ -26,9 +26,11 @@ class Python:
         }
 
     def figures(self) -> dict[str, object]:
-        """`gil` says whether the GIL is on (sys._is_gil_enabled of CPython 3.13; always true before).
+        """Returns the figures:
 
-        `native` says whether numbers are counted by the C extension of pyvars.
+        `gil`, whether the GIL is on (sys._is_gil_enabled of CPython 3.13; always true before); `version`,
+        `implementation` (platform) and `platform` (sys.platform); `pyvars`, its version; `native`, whether the C
+        extension of pyvars counts.
         """
         gil = _gil_enabled()
         if gil is not self._figures["gil"]:

@@ -1,11 +1,12 @@
-"""Reading: a costly figure that bounds its own cost."""
+"""Reading: a costly figure that is read only so often that its cost stays bounded."""
 
-import os
 from collections.abc import Callable
 from threading import RLock
 from time import monotonic, perf_counter, thread_time
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
+
+from pyvars.core import resources
 
 __all__ = ("Reading", "expire")
 
@@ -20,9 +21,10 @@ _all: "WeakSet[Reading[Any]]" = WeakSet()
 class Reading(Generic[T]):
     """A figure that is read anew at most every 100 ms, and never so often that it takes over 1 % of a CPU.
 
-    A flood of requests so pays for ten readings a second, and one that walks a large heap for 36 ms is taken every 3.6
-    s. What takes long is measured in CPU time of the reading thread, so a busy machine does not look like a costly
-    figure. One thread reads; others meanwhile get the figure before. Thread-safe; a forked child reads anew.
+    So a flood of requests causes at most ten readings a second, and a figure that takes 36 ms, such as that of a large
+    heap, is read every 3.6 s. The cost of a figure that was slow is measured in CPU time of the reading thread, so that
+    a busy machine does not make it look costly. One thread reads; other threads meanwhile get the previous figure, or
+    wait if there is none. Thread-safe; a forked child reads anew.
     """
 
     def __init__(self, read: Callable[[], T]) -> None:
@@ -31,13 +33,13 @@ class Reading(Generic[T]):
         _all.add(self)
 
     def _reset(self) -> None:
-        self._lock = RLock()  # a signal handler that reads may find its own thread reading
+        self._lock = RLock()  # an RLock, for a signal handler that reads while its own thread does
         self._due = 0.0
         self._costly = False
         self._latest: list[T] = []  # one, or none before the first reading
 
     def get(self) -> T:
-        """The figure, at most 100 ms or 100 times its own cost old."""
+        """Returns the figure, at most 100 ms or 100 times its own cost old."""
         if monotonic() < self._due:
             return self._latest[0]
         if self._lock.acquire(blocking=not self._latest):
@@ -48,8 +50,8 @@ class Reading(Generic[T]):
         return self._latest[0]
 
     def renew(self) -> T:
-        """The figure, read now, which `get` hands out from now on."""
-        clock = thread_time if self._costly else perf_counter  # which takes a twentieth, and is never less
+        """Read the figure now. Returns it, as `get` does from now on."""
+        clock = thread_time if self._costly else perf_counter  # perf_counter is 20 times as fast, measures no less
         started = clock()
         latest = self._read()
         seconds = (clock() - started) / COST_SHARE
@@ -59,12 +61,12 @@ class Reading(Generic[T]):
         return latest
 
     def expire(self) -> None:
-        """Read anew the next time."""
+        """Make the next `get` read the figure anew."""
         self._due = 0.0
 
 
 def expire() -> None:
-    """Read every figure anew the next time: a cold page, for benchmarks."""
+    """Make the next `get` of every Reading read anew, so that the next page is a cold one, for benchmarks."""
     for reading in _all:
         reading.expire()
 
@@ -74,5 +76,4 @@ def _reset_all() -> None:
         reading._reset()
 
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=_reset_all)
+resources.hold(__name__, "readings", in_child=_reset_all)

@@ -13,18 +13,22 @@ MAX_NAMES = 100
 
 
 class Threads:
-    """Counts and names; the names are an array of strings, never keys, since readers make a series of each key."""
+    """Counts and names. The names are an array of strings, not keys, since readers make a series of each key."""
 
     def __init__(self) -> None:
         self._threads = Reading(_read)
 
     def figures(self) -> dict[str, object]:
-        """`count` and `daemon` are Python's threads, `native` all that the kernel knows (0 off Linux)."""
+        """Returns the figures:
+
+        `count` of Python threads, `daemon` of those that are daemons, `native` of all that the kernel knows (0 off
+        Linux); `names` of the Python threads, sorted, 100 at most.
+        """
         return self._threads.get()
 
     @staticmethod
     def combined(rows: Sequence[Row]) -> dict[str, object]:
-        """Sums over the workers; the names are of the one that answers."""
+        """Returns sums over the workers; the names are those of the worker that answers."""
         return {**rows[0], **totals(rows, ("count", "daemon", "native"))}
 
 

@@ -1,9 +1,9 @@
-"""From Request to Response without I/O, for every integration.
+"""Makes the Response to a Request, for every integration, without I/O of HTTP.
 
-gate       path, access, method, view: in this order, for every request
+gate       the gate: path, access, method, view, in this order, for every request
 http       Response
-views      the page, one variable, the workers, the index
-stats      /api/stats
-metrics    /metrics
-default    the composition root: which views there are, below which path
+views      the views below /debug: the page, one variable, the workers, the index
+stats      the view /api/stats
+metrics    the view /metrics
+default    the composition root: the tables of views by path
 """

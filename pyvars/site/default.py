@@ -1,6 +1,7 @@
-"""The composition root: which views there are, and what a carrier gets when it is told nothing.
+"""The composition root: which views there are, and the defaults of the integrations for registry and access rule.
 
-`VIEWS`, `BESIDE`, `STATUS` and `OPEN` are the only tables. A further view is one class and one line in one of them.
+`DEBUG_VIEWS`, `ROOT_VIEWS`, `STATUS_VIEWS` and `OPEN_VIEWS` are the only tables of views: a new view is one class, and
+one line in one of them.
 """
 
 from importlib import import_module
@@ -15,68 +16,78 @@ from pyvars.site.gate import Site, View
 from pyvars.site.views import Index
 from pyvars.workers import share
 
-__all__ = ("BESIDE", "OPEN", "STATUS", "VIEWS", "debug", "served", "side_port", "status", "variables")
+__all__ = (
+    "ROOT_VIEWS",
+    "OPEN_VIEWS",
+    "STATUS_VIEWS",
+    "DEBUG_VIEWS",
+    "debug",
+    "served",
+    "side_port",
+    "status",
+    "variables",
+)
 
-VIEWS: Final = {
+DEBUG_VIEWS: Final = {
     "vars": "pyvars.site.views:Vars",
     "workers": "pyvars.site.views:Workers",
 }
-"""Path below /debug, and the class that answers it: made with the registry."""
+"""Path below /debug, and the class of its view, which is called with the registry."""
 
-BESIDE: Final = {
+ROOT_VIEWS: Final = {
     "api/stats": "pyvars.site.stats:Stats",
     "metrics": "pyvars.site.metrics:Metrics",
 }
-"""The same for what has a path of its own on the side port, and is below the mount point elsewhere."""
+"""The same for the views that the side port has at the root, and a DebugApp below its mount point."""
 
-STATUS: Final = {
+STATUS_VIEWS: Final = {
     "hardware/cpu": "pyvars.health.views:CPU",
     "hardware/disk": "pyvars.health.views:Disk",
     "hardware/ram": "pyvars.health.views:RAM",
     "health": "pyvars.health.views:Health",
 }
-"""Path below /status, and the class that answers it: made without arguments."""
+"""Path below /status, and the class of its view, which is called without arguments."""
 
-OPEN: Final = {
+OPEN_VIEWS: Final = {
     "health": "pyvars.health.views:Liveness",
 }
-"""What answers at one of these paths if the request may not look."""
+"""Path below /status, and the class of the view that answers there if the access rule refuses the request."""
 
 
 def debug(registry: Registry | None, access: Access | None, *, prefix: str) -> Site:
-    """All views of the variables and an index of them, below `prefix`."""
-    views = _of_variables({**VIEWS, **BESIDE}, registry)
+    """The site of DebugApp: all views of the variables and an index of them, below `prefix`."""
+    views = _of_variables({**DEBUG_VIEWS, **ROOT_VIEWS}, registry)
     return Site({"": _index(views, f"{prefix}/" if prefix else ""), **views}, prefix=prefix, access=_rule(access))
 
 
 def variables(registry: Registry | None, access: Access | None) -> Site:
-    """/debug/vars and /debug/workers: what a middleware answers in its application's place."""
-    targets = {name: VIEWS[name] for name in ("vars", "workers")}
+    """The site of a middleware: /debug/vars and /debug/workers."""
+    targets = {name: DEBUG_VIEWS[name] for name in ("vars", "workers")}
     return Site(_of_variables(targets, registry), prefix="/debug", access=_rule(access))
 
 
 def status(access: Access | None) -> Site:
-    """Health and hardware, and an index of them."""
-    views = _of_machine(STATUS)
-    return Site({"": _index(views, ""), **views}, prefix="", access=_rule(access), in_place=_of_machine(OPEN))
+    """The site of HealthApp: health, hardware, and an index of them."""
+    views = _of_machine(STATUS_VIEWS)
+    return Site({"": _index(views, ""), **views}, prefix="", access=_rule(access), open_views=_of_machine(OPEN_VIEWS))
 
 
 def side_port(registry: Registry | None, access: Access | None) -> Site:
-    """All there is, where its readers look for it, and an index of it at /debug."""
+    """The site of the side port: all views at the paths where their readers expect them, and an index at /debug."""
     views = {
-        **_below("debug", _of_variables(VIEWS, registry)),
-        **_of_variables(BESIDE, registry),
-        **_below("status", _of_machine(STATUS)),
+        **_below("debug", _of_variables(DEBUG_VIEWS, registry)),
+        **_of_variables(ROOT_VIEWS, registry),
+        **_below("status", _of_machine(STATUS_VIEWS)),
     }
-    in_place = _below("status", _of_machine(OPEN))
-    return Site({"debug": _index(views, "/"), **views}, prefix="", access=_rule(access), in_place=in_place)
+    open_views = _below("status", _of_machine(OPEN_VIEWS))
+    return Site({"debug": _index(views, "/"), **views}, prefix="", access=_rule(access), open_views=open_views)
 
 
 def served(registry: Registry | None) -> Registry:
-    """The registry, or the default one, ready to be shown: by any worker with the numbers of all."""
+    """The registry, or the default one, once its built-ins are started and its numbers shared with the peers."""
     if registry is None:
         registry = pyvars.default_registry
-    start(registry)  # the first carrier sets the gc callbacks: from here on the pauses are recorded
+    start(registry)  # sets the gc callbacks: pauses are recorded from the first integration on
     share(registry, answer)
     return registry
 

@@ -1,4 +1,7 @@
-"""The gate: path, access, method, view, in this order, for every request of every carrier."""
+"""The gate: path, access, method, view, in this order, for every request of every integration.
+
+`Site._refusal` asks the access rule (`pyvars.access`) whether a request may see the variables; nothing else decides it.
+"""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -13,48 +16,50 @@ from pyvars.site.http import NOT_FOUND, Response, no_content, text
 
 __all__ = ("Site", "View")
 
-_LITERAL = "/:@!$&'()*+,;=~"  # what a path may hold unencoded, beside what quote() leaves alone (RFC 3986, section 3.3)
+_LITERAL = "/:@!$&'()*+,;=~"  # need no encoding in a path (RFC 3986, section 3.3), beside what quote() leaves alone
 _ALLOW = (("Allow", "GET, HEAD, OPTIONS"),)
 
 
 class View(Protocol):
-    """Answers GET for one path. `rest` is what follows the path and a slash, percent-decoded; mostly empty."""
+    """Answers GET and HEAD of one path. `rest` is what follows the path and a slash, percent-decoded; mostly empty."""
 
     description: ClassVar[str]
     """One line for the index."""
     exact: ClassVar[bool]
-    """Whether nothing may follow its path but a slash."""
+    """Whether nothing but a slash may follow the path."""
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Whether `respond` may wait, so that it must not run on an event loop."""
+        """Whether `respond` may block, so that it must not run on an event loop."""
         ...
 
     def respond(self, request: Request, rest: str) -> Response:
-        """The answer, at the latest shortly after the request's deadline."""
+        """The response, at the latest shortly after the deadline of the request."""
         ...
 
 
 class Site:
-    """Views by path below `prefix`, and who may look at them. Thread-safe.
+    """Views by path below `prefix`, and the access rule for them. Thread-safe.
 
-    `in_place` has, by the same paths, what answers a request that may not look where there is something to say to it.
+    `open_views` are views, by the same paths, that answer the requests that the access rule refuses.
     """
 
     def __init__(
-        self, views: Mapping[str, View], *, prefix: str, access: Rule, in_place: Mapping[str, View] | None = None
+        self, views: Mapping[str, View], *, prefix: str, access: Rule, open_views: Mapping[str, View] | None = None
     ) -> None:
         self._views = {f"{prefix}/{name}" if name else prefix: view for name, view in views.items()}
-        self._in_place = {f"{prefix}/{name}": view for name, view in (in_place or {}).items()}
+        self._open_views = {f"{prefix}/{name}": view for name, view in (open_views or {}).items()}
         self._access = access
         self.only_local: bool = access.only_local
+        """Whether the access rule refuses all requests from other machines."""
         challenges = tuple(("WWW-Authenticate", challenge) for challenge in access.challenges)
         self._refused = text(401, "unauthorized", more_headers=challenges) if challenges else NOT_FOUND
-        self._said: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def respond(self, request: Request) -> Response:
-        """The answer: NOT_FOUND for a path that is not ours, and for a request that may not look.
+        """The response: NOT_FOUND for a path without a view, and for a request that the access rule refuses.
 
-        If there is a credential that the latter could bring, it is 401. A path that is open has an answer to all.
+        A refused request is answered by the open view of its path if there is one; else, if the rule takes a
+        credential, with 401.
         """
         response = self._answer(request)
         return response._replace(body=b"") if request.method == "HEAD" else response
@@ -66,10 +71,10 @@ class Site:
         path, view, rest = found
         refusal = self._refusal(request)
         if refusal:
-            if path not in self._in_place:
+            if path not in self._open_views:
                 self._log(refusal)
                 return self._refused
-            view = self._in_place[path]
+            view = self._open_views[path]
         if request.method == "OPTIONS":
             return no_content(more_headers=_ALLOW)
         if request.method not in ("GET", "HEAD"):
@@ -77,9 +82,9 @@ class Site:
         return view.respond(request, rest)
 
     def may_block(self, request: Request) -> bool:
-        """Whether `respond` may wait for functions of the program, so that it must not run on an event loop.
+        """Whether `respond` may block, for example on functions, so that it must not run on an event loop.
 
-        Who may look is left to `respond`: a function given as access is asked once for each request.
+        The access rule is left to `respond`: a function given as access is called once for each request.
         """
         found = self._find(request)
         if found is None or request.method not in ("GET", "HEAD"):
@@ -90,16 +95,16 @@ class Site:
     def _refusal(self, request: Request) -> str:
         try:
             return self._access.refusal(request)
-        except BaseException as error:  # of a function given as access: what it does not allow is refused
+        except BaseException as error:  # a function given as access raised: the request is refused
             return f"the function given as access raised {type(error).__name__}"
 
     def _log(self, refusal: str) -> None:
-        """Say why, once a minute for each reason. Neither reason nor text holds anything of a request."""
+        """Log the reason of a refusal, once a minute for each reason. The log record holds nothing of a request."""
         now = monotonic()
-        if now - self._said.get(refusal, -60.0) >= 60.0:
-            self._said[refusal] = now
+        if now - self._logged_at.get(refusal, -60.0) >= 60.0:
+            self._logged_at[refusal] = now
             warn(
-                "a request for the variables was refused: %s. To allow it, give the carrier an access rule, such as"
+                "a request for the variables was refused: %s. To allow it, give the integration an access rule, such as"
                 " access=local() | token(...) of pyvars.access, or set PYVARS_TOKEN",
                 refusal,
             )
@@ -111,8 +116,8 @@ class Site:
             rest = request.path[len(fixed) :]
             if rest and (rest[0] != "/" or (view.exact and rest != "/")):
                 continue
-            # Other spellings of the path (%64ebug, debug%2fvars, an absolute URI) are not ours: a proxy or a firewall
-            # in front may have judged them differently. What follows a view's path may be encoded.
+            # Other spellings of the path (%64ebug, debug%2fvars, an absolute URI) have no view: a proxy or a firewall
+            # in front may have judged them differently. Only what follows the path of a view may be encoded.
             if request.raw_path is not None:
                 literal = _quoted(request.root) + fixed
                 if not request.raw_path.startswith(f"{literal}/") and request.raw_path != literal:

@@ -1,4 +1,4 @@
-"""Response: what every view answers, and every integration passes on."""
+"""Response: the HTTP response that views make and integrations send."""
 
 from typing import NamedTuple
 
@@ -6,16 +6,16 @@ __all__ = ("NOT_FOUND", "Response", "no_content", "respond_with", "text")
 
 
 class Response(NamedTuple):
-    """The whole answer. Immutable."""
+    """A whole HTTP response. Immutable."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
     ours: bool = True
-    """False if nothing is said by it but that there is no page: a middleware lets its application answer instead."""
+    """False for NOT_FOUND alone: a middleware then passes the request on to its application."""
 
 
-# On every answer, errors included. No answer has a CORS header, ever: no web page is meant to read this.
+# Headers of every response, errors included. No response ever has a CORS header: no web page is meant to read it.
 _HEADERS = (
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
@@ -28,7 +28,7 @@ _HEADERS = (
 def respond_with(
     status: int, body: bytes, content_type: str, *, more_headers: tuple[tuple[str, str], ...] = ()
 ) -> Response:
-    """A Response with the headers that each answer has."""
+    """A Response with a body and the headers of every response."""
     length = ("Content-Length", str(len(body)))
     return Response(status, (("Content-Type", content_type), length, *_HEADERS, *more_headers), body)
 
@@ -39,9 +39,12 @@ def text(status: int, line: str, *, more_headers: tuple[tuple[str, str], ...] = 
 
 
 def no_content(*, more_headers: tuple[tuple[str, str], ...]) -> Response:
-    """A 204, which has neither body nor Content-Length (RFC 9110, section 8.6)."""
+    """A Response 204, which has neither body nor Content-Length (RFC 9110, section 8.6)."""
     return Response(204, (*_HEADERS, *more_headers), b"")
 
 
 NOT_FOUND = text(404, "not found")._replace(ours=False)
-"""The one answer to a path that is not ours and to who may not look."""
+"""The response to a path without a view, and to a refused request if the access rule takes no credential.
+
+The two are the same, so that a refusal does not reveal that there is a view.
+"""

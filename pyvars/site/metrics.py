@@ -1,4 +1,4 @@
-"""The view of /metrics."""
+"""The view /metrics."""
 
 from typing import ClassVar
 
@@ -6,14 +6,14 @@ from pyvars.access.request import Request
 from pyvars.collect.series import read
 from pyvars.core.registry import Registry
 from pyvars.site.http import Response, respond_with, text
-from pyvars.site.views import in_a_place, prefixes_in
-from pyvars.workers import siblings
+from pyvars.site.views import in_a_slot, prefixes_in
+from pyvars.workers import peers
 
 __all__ = ("Metrics",)
 
 
 class Metrics:
-    """The numbers of a registry for Prometheus: of all workers together, in the text format that is asked for."""
+    """The numbers of a registry, summed over all workers, in the text format of Prometheus or OpenMetrics."""
 
     description: ClassVar[str] = "the numbers among them for Prometheus, as text or OpenMetrics"
     exact: ClassVar[bool] = True
@@ -22,23 +22,23 @@ class Metrics:
         self._registry = registry
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Always: formatting takes milliseconds, even where no function and no sibling is waited for."""
+        """Always: formatting takes milliseconds, even without functions and peers."""
         return True
 
     def respond(self, request: Request, rest: str) -> Response:
-        """200, text or OpenMetrics as `Accept` says, of the variables that `?name=` selects, or of all.
+        """200, as text or OpenMetrics by `Accept`, with the variables that `?name=` selects, or all.
 
-        400 for a query out of bounds; 501 where prometheus_client is missing; 503 if there is no place.
+        400 for a query out of bounds; 501 if prometheus_client is missing; 503 if there is no slot in time.
         """
         prefixes = prefixes_in(request.query)
         if isinstance(prefixes, Response):
             return prefixes
-        return in_a_place(request, lambda: self._render(request, prefixes))
+        return in_a_slot(request, lambda: self._render(request, prefixes))
 
     def _render(self, request: Request, prefixes: tuple[str, ...]) -> Response:
         until = request.deadline
-        families = read(self._registry, prefixes, until, siblings(self._registry, until))
-        try:  # after reading: the first time it is imported, which takes the time that functions have
+        families = read(self._registry, prefixes, until, peers(self._registry, until))
+        try:  # after reading: the first import takes long, and functions need the time before the deadline
             from pyvars.formats.prometheus import exposition
         except ImportError:
             return text(501, "prometheus_client is not installed: pip install 'pyvars[prometheus]'")

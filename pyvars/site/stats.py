@@ -1,4 +1,4 @@
-"""The view of /api/stats."""
+"""The view /api/stats."""
 
 from time import time_ns
 from typing import ClassVar, cast
@@ -7,10 +7,10 @@ from pyvars.access.request import Request
 from pyvars.collect.page import render_one, runs_code
 from pyvars.core.registry import Registry
 from pyvars.formats.gostats import stats
-from pyvars.formats.json import document, parsed, value
+from pyvars.formats.json import document, from_json, value
 from pyvars.runtime.combine import Row
 from pyvars.site.http import Response, respond_with, text
-from pyvars.workers import Siblings, has_siblings, siblings
+from pyvars.workers import Peers, has_peers, peers
 
 __all__ = ("Stats",)
 
@@ -18,7 +18,7 @@ _PRETTY = {"pp=1", "pp=true"}
 
 
 class Stats:
-    """What golang-stats-api-handler answers, from `memstats` and `threads` of a registry: of all workers together."""
+    """The document of golang-stats-api-handler, from `memstats` and `threads` of a registry, over all workers."""
 
     description: ClassVar[str] = "memory and garbage collection as golang-stats-api-handler has them, as JSON"
     exact: ClassVar[bool] = True
@@ -27,27 +27,27 @@ class Stats:
         self._registry = registry
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Whether siblings are waited for, or functions of the program that stand in place of ours."""
+        """Whether there may be peers to wait for, or code of the program is published as `memstats` or `threads`."""
         found = (self._registry.get(name) for name in ("memstats", "threads"))
-        return has_siblings() or any(var is not None and runs_code(var) for var in found)
+        return has_peers() or any(var is not None and runs_code(var) for var in found)
 
     def respond(self, request: Request, rest: str) -> Response:
-        """200 with JSON, indented if `?pp=1` asks for that; 404 if the registry holds no memstats, or none in time.
+        """200 with JSON, indented with `?pp=1`; 404 if `memstats` is missing, or its value is no dict.
 
-        In Go that parameter changes all later answers, too.
+        In Go the parameter changes all later responses, too.
         """
-        others = siblings(self._registry, request.deadline)
-        memstats = self._read("memstats", request.deadline, others)
+        from_peers = peers(self._registry, request.deadline)
+        memstats = self._read("memstats", request.deadline, from_peers)
         if memstats is None:
             return text(404, "there are no memstats")
-        found = stats(memstats, self._read("threads", request.deadline, others) or {}, time_ns())
+        found = stats(memstats, self._read("threads", request.deadline, from_peers) or {}, time_ns())
         pretty = not _PRETTY.isdisjoint(request.query.split("&"))
         return respond_with(200, document(found) if pretty else value(found), "application/json; charset=utf-8")
 
-    def _read(self, name: str, deadline: float, others: Siblings | None) -> Row | None:
-        """A variable as the page has it, contained and with what the siblings add; None if it holds no figures."""
+    def _read(self, name: str, deadline: float, from_peers: Peers | None) -> Row | None:
+        """A variable as on the page, combined with the figures of the peers; None if its value is no dict."""
         var = self._registry.get(name)
         if var is None:
             return None
-        data = parsed(render_one(name, var, deadline, others))
+        data = from_json(render_one(name, var, deadline, from_peers))
         return cast("Row", data) if isinstance(data, dict) else None

@@ -1,4 +1,4 @@
-"""The views: what answers GET below /debug."""
+"""The views below /debug, and the slots to render a page."""
 
 import os
 from collections.abc import Callable
@@ -9,52 +9,54 @@ from urllib.parse import parse_qsl
 
 from pyvars.access.request import Request
 from pyvars.collect.page import ERRORS, Pages, render_one, runs_code
+from pyvars.core import resources
 from pyvars.core.registry import Registry
-from pyvars.formats.json import Fragment, document, parsed, plain
+from pyvars.formats.json import Fragment, document, from_json, to_json
 from pyvars.site.http import Response, respond_with, text
-from pyvars.workers import ask, has_siblings, live_pids, siblings, workers
+from pyvars.workers import ask, has_peers, live_pids, peers, workers
 from pyvars.workers.membership.peers import seconds_until
 
-__all__ = ("Index", "Vars", "Workers", "in_a_place", "prefixes_in")
+__all__ = ("Index", "Vars", "Workers", "in_a_slot", "prefixes_in")
 
 _JSON = "application/json; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
 
 MAX_QUERY_BYTES = 4096
 MAX_NAMES = 64
+"""How many `?name=` a query may have."""
 MAX_RENDERS = 2
+"""The number of slots: how many pages are rendered at once."""
 
-_places: SimpleQueue[int] = SimpleQueue()  # who renders holds one; a tenth of the cost of a threading.Semaphore
-
-
-def _renew_places() -> None:
-    """Make the places; after a fork those that other threads held are free."""
-    global _places
-    _places = SimpleQueue()
-    for place in range(MAX_RENDERS):
-        _places.put(place)
+_slots: SimpleQueue[int] = SimpleQueue()  # a tenth of the cost of a threading.Semaphore
 
 
-_renew_places()
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=_renew_places)
+def _renew_slots() -> None:
+    """Make the slots anew: in a forked child, the threads that held some are gone."""
+    global _slots
+    _slots = SimpleQueue()
+    for slot in range(MAX_RENDERS):
+        _slots.put(slot)
 
 
-def in_a_place(request: Request, render: Callable[[], Response]) -> Response:
-    """What `render` makes, once there is a place to do so; 503 if there is none in time."""
-    places = _places
+_renew_slots()
+resources.hold(__name__, "slots to render", in_child=_renew_slots)
+
+
+def in_a_slot(request: Request, render: Callable[[], Response]) -> Response:
+    """Call `render` once there is a free slot, and return its response; 503 if there is none before the deadline."""
+    slots = _slots
     try:
-        place = places.get(timeout=max(0.0, request.deadline - monotonic()))
+        slot = slots.get(timeout=max(0.0, request.deadline - monotonic()))
     except Empty:
         return text(503, "busy with other pages", more_headers=(("Retry-After", "1"),))
     try:
         return render()
     finally:
-        places.put(place)
+        slots.put(slot)
 
 
 def prefixes_in(query: str) -> tuple[str, ...] | Response:
-    """What `?name=` selects; 400 for a query out of bounds."""
+    """The prefixes of names that `?name=` selects, or the response 400 to a query out of bounds."""
     if len(query) > MAX_QUERY_BYTES:
         return text(400, f"the query has over {MAX_QUERY_BYTES} bytes")
     prefixes = _prefixes(query)
@@ -62,7 +64,7 @@ def prefixes_in(query: str) -> tuple[str, ...] | Response:
 
 
 class Vars:
-    """The variables of a registry: the page, the part of it that `?name=` selects, or one bare value behind a slash."""
+    """The variables of a registry: the page, the part that `?name=` selects, or below it the value of one variable."""
 
     description: ClassVar[str] = "every variable of the program and of its interpreter, as JSON"
     exact: ClassVar[bool] = False
@@ -72,12 +74,12 @@ class Vars:
         self._pages = Pages()
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Whether functions of the program are to run, or other pages are to be waited for."""
+        """Whether code of the program runs, or there are peers or no free slot to wait for."""
         if len(request.query) > MAX_QUERY_BYTES:
             return False
-        if _places.empty():
+        if _slots.empty():
             return True
-        if has_siblings() or "worker=" in request.query:
+        if has_peers() or "worker=" in request.query:
             return True
         if rest and rest != ERRORS:
             var = self._registry.get(rest)
@@ -85,7 +87,11 @@ class Vars:
         return self._pages.may_block(self._registry, _prefixes(request.query))
 
     def respond(self, request: Request, rest: str) -> Response:
-        """200 with JSON; 404 for the name of no variable; 400 for a query out of bounds; 503 if there is no place."""
+        """200 with JSON; 400 for a query out of bounds; 404 for an unknown name; 503 if there is no slot in time.
+
+        `?worker=` shows the page of one worker, by its pid, or of `all`: 404 if no live worker has the pid, 504 if it
+        does not answer in time.
+        """
         prefixes = prefixes_in(request.query)
         if isinstance(prefixes, Response):
             return prefixes
@@ -93,24 +99,24 @@ class Vars:
         if worker and rest:
             return text(400, "?worker= goes with the whole page or ?name=, not with one variable")
         if worker:
-            return in_a_place(request, lambda: self._of_worker(worker, prefixes, request.deadline))
-        return in_a_place(request, lambda: self._of_all(rest, prefixes, request.deadline))
+            return in_a_slot(request, lambda: self._of_worker(worker, prefixes, request.deadline))
+        return in_a_slot(request, lambda: self._of_all(rest, prefixes, request.deadline))
 
     def _of_all(self, rest: str, prefixes: tuple[str, ...], until: float) -> Response:
         var = self._registry.get(rest) if rest else None
-        others = siblings(self._registry, until)
+        from_peers = peers(self._registry, until)
         if rest == ERRORS:
-            body = self._pages.render_errors(self._registry, until, others)
+            body = self._pages.render_errors(self._registry, until, from_peers)
         elif not rest:
-            body = self._pages.render(self._registry, prefixes, until, others)
-        elif var is not None or (others is not None and others.has(rest)):
-            body = render_one(rest, var, until, others)
+            body = self._pages.render(self._registry, prefixes, until, from_peers)
+        elif var is not None or (from_peers is not None and from_peers.has(rest)):
+            body = render_one(rest, var, until, from_peers)
         else:
             return text(404, "no variable of that name")
         return respond_with(200, body, _JSON)
 
     def _of_worker(self, worker: str, prefixes: tuple[str, ...], until: float) -> Response:
-        """The page of one worker, or of all of them by pid: what only their own code knows."""
+        """The page of one worker, or those of all workers by pid. Each worker renders its own, without its peers."""
         if worker == str(os.getpid()):
             return respond_with(200, self._pages.render(self._registry, prefixes, until), _JSON)
         pids = live_pids(until)
@@ -121,7 +127,7 @@ class Vars:
         answers = ask(self._registry, {"ask": "page", "names": prefixes, "seconds": seconds}, until, wanted)
         pages = {pid: _checked(answers.get(pid, b"")) for pid in wanted}
         if worker == "all":
-            if pages.get(os.getpid()) is None:  # without threads nobody answers here
+            if pages.get(os.getpid()) is None:  # without threads this process does not answer its own question
                 pages[os.getpid()] = _checked(self._pages.render(self._registry, prefixes, until))
             members = {str(pid): {"error": "timeout"} if page is None else page for pid, page in sorted(pages.items())}
             return respond_with(200, document(members), _JSON)
@@ -130,7 +136,7 @@ class Vars:
 
 
 class Workers:
-    """The live worker processes of the group, as the kernel and their segments tell; who hangs is told by silence."""
+    """The live workers of the group, from the kernel and their segments; one that hangs shows as not answering."""
 
     description: ClassVar[str] = "the worker processes whose numbers are summed, as JSON"
     exact: ClassVar[bool] = True
@@ -139,7 +145,7 @@ class Workers:
         pass
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Always: siblings are asked whether they answer."""
+        """Always: peers are asked whether they answer."""
         return True
 
     def respond(self, request: Request, rest: str) -> Response:
@@ -148,16 +154,16 @@ class Workers:
 
 
 def _checked(page: bytes) -> Fragment | None:
-    """A sibling's page, if that is what came."""
+    """The page of a worker; None if it did not answer, or answered anything else."""
     try:
-        data = parsed(page)
-        return Fragment(plain(cast("object", data))) if isinstance(data, dict) else None
+        data = from_json(page)
+        return Fragment(to_json(cast("object", data))) if isinstance(data, dict) else None
     except (ValueError, TypeError, RecursionError):
         return None
 
 
 class Index:
-    """What there is below the mount point."""
+    """The index: the paths of a site and their descriptions."""
 
     description: ClassVar[str] = "this list"
     exact: ClassVar[bool] = True
@@ -172,12 +178,12 @@ class Index:
         return False
 
     def respond(self, request: Request, rest: str) -> Response:
-        """A line for each view."""
+        """200 with a line of text for each view."""
         return self._response
 
 
 def _worker(query: str) -> str:
-    """The last `?worker=`, or nothing."""
+    """The last `?worker=`; empty if there is none."""
     if "worker=" not in query:
         return ""
     return next((value for key, value in reversed(parse_qsl(query)) if key == "worker"), "")

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter
 from typing import Any, TypeAlias
 
-from pyvars.traffic.recorder import CLIENT_CLOSED_REQUEST, RequestRecorder
-from pyvars.traffic.routes import of_scope
+from pyvars.traffic.recorder import FollowedRequest, RequestRecorder
+from pyvars.traffic.routes import of_scope, whole_paths
 
 __all__ = ("ASGIApp", "ASGIRequest", "Message", "Receive", "Scope", "Send", "follow_request")
 
@@ -16,8 +16,8 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class ASGIRequest:
-    """A request that an application is about to handle. The application is given its `receive` and `send`.
+class ASGIRequest(FollowedRequest):
+    """Follows one request through an application, which is called with its `receive` and `send`.
 
     The request is recorded when the application sends the last message of the body, before that message is passed on:
     a client that has the whole answer finds it counted. What the application does afterwards, such as Starlette's
@@ -25,34 +25,36 @@ class ASGIRequest:
     request. No message is held, changed or copied. `follow_request` makes one.
     """
 
-    __slots__ = (
-        *("_disconnected", "_receive", "_recorder", "_scope", "_send"),
-        *("_size", "_started", "_status", "recorded"),
-    )
+    __slots__ = ("_disconnected", "_receive", "_recorder", "_scope", "_send")
 
-    recorded: bool
     _recorder: RequestRecorder
     _scope: Scope
     _receive: Receive
     _send: Send
-    _status: int
-    _size: int
     _disconnected: bool
-    _started: float
 
     def send(self, message: Message) -> Awaitable[None]:
-        """The `send` for the application. It needs no coroutine of its own, since that of the server is one."""
+        """The `send` for the application. It has no coroutine of its own: it returns that of the server."""
         kind = message["type"]
         if kind == "http.response.body":
             body = message.get("body")
             if body:
-                self._size += len(body)
+                self.size += len(body)
             if message.get("more_body"):
                 return self._send_part(message)
-            self._record(False)
+            if not self.recorded:
+                scope = self._scope
+                try:  # most templates are found here; each call that is not made counts, since its code is not cached
+                    route = scope["route"].path_format
+                    if route not in whole_paths or "app_root_path" in scope or scope.get("fastapi"):
+                        route = of_scope(scope)
+                except Exception:
+                    route = of_scope(scope)
+                self._recorder.record(self, scope.get("method", ""), route, False)
         elif kind == "http.response.start":
             if not self._disconnected:
-                self._status = int(message["status"])
+                status = message["status"]
+                self.status = status if type(status) is int else int(status)
         elif kind == "http.response.pathsend" or (
             kind == "http.response.zerocopysend" and not message.get("more_body")
         ):
@@ -74,32 +76,29 @@ class ASGIRequest:
         return message
 
     def finish(self, error: BaseException | None) -> None:
-        """Record the request, unless that is done: the application has returned, or raised the error."""
+        """Record the request if it is not recorded yet: the application has returned, or raised `error`."""
         failed = not self._disconnected and (error is None or isinstance(error, Exception))
-        if failed and not self._status:
-            self._status = 500  # which the server sends
+        if failed and not self.status:
+            self.status = 500  # the server sends it
         self._record(failed)
 
     def _record(self, failed: bool) -> None:
         if not self.recorded:
-            self.recorded = True
-            seconds = perf_counter() - self._started
-            status, scope = self._status or CLIENT_CLOSED_REQUEST, self._scope
-            self._recorder.record(scope.get("method", ""), status, of_scope(scope), self._size, seconds, failed)
+            self._recorder.record(self, self._scope.get("method", ""), of_scope(self._scope), failed)
 
 
 def follow_request(recorder: RequestRecorder, scope: Scope, receive: Receive, send: Send) -> ASGIRequest:
     """Begin to follow a request.
 
-    A function and not the `__init__` of the class, which CPython calls by way of C: that takes three times as long.
+    This is a function, and not the `__init__` of the class, which CPython calls from C: that takes three times as long.
     """
     request = ASGIRequest()
     request._recorder = recorder
     request._scope = scope
     request._receive = receive
     request._send = send
-    request._status = request._size = 0
+    request.status = request.size = 0
     request.recorded = request._disconnected = False
     recorder.begin()
-    request._started = perf_counter()
+    request.started = perf_counter()
     return request

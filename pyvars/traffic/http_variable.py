@@ -5,59 +5,46 @@ from pyvars.core.map import Map
 from pyvars.core.registry import Registry
 from pyvars.core.variables import Int, Var
 from pyvars.errors import DuplicateNameError
-from pyvars.traffic.recorder import MAX_ROUTES, RequestRecorder
+from pyvars.traffic.recorder import MAX_ROUTES, HTTPCounters, RequestRecorder
 
 __all__ = ("NAME", "HTTPVariable", "http_variable")
 
 NAME = "http"
-"""The name under which it is published."""
+"""The name under which the variable is published."""
 
 
 class HTTPVariable(Map):
     """A Map that counts HTTP requests. Thread-safe.
 
-    Its keys: `requests`, `errors`, `in_flight`, `bytes_out`; the Maps `by_method`, `by_status` and `by_route`; the
-    Histogram `seconds`, and `seconds_by_route`, a Map of Histograms.
+    Its keys are the counts `requests`, `errors` and `bytes_out`; the gauge `in_flight`; the Maps `by_method`,
+    `by_status` and `by_route`; the Histogram `seconds`; and `seconds_by_route`, a Map of Histograms.
     """
 
     __slots__ = ("recorder",)
 
     recorder: RequestRecorder
-    """What counts a request."""
+    """The request recorder, which counts a request in this variable."""
 
     def __init__(self) -> None:
         super().__init__()
-        requests, errors, in_flight, bytes_out = Int(), Int(), Int(gauge=True), Int()
-        by_method, by_status = Map(label="method"), Map(label="status")
-        by_route, seconds_by_route = (Map(max_keys=MAX_ROUTES, label="route") for _ in range(2))
-        seconds = Histogram()
-        for key, var in {
-            "requests": requests,
-            "errors": errors,
-            "in_flight": in_flight,
-            "bytes_out": bytes_out,
-            "by_method": by_method,
-            "by_status": by_status,
-            "by_route": by_route,
-            "seconds": seconds,
-            "seconds_by_route": seconds_by_route,
-        }.items():
-            self.set(key, var)
-        self.recorder = RequestRecorder(
-            requests=requests,
-            errors=errors,
-            in_flight=in_flight,
-            bytes_out=bytes_out,
-            by_method=by_method,
-            by_status=by_status,
-            by_route=by_route,
-            seconds=seconds,
-            seconds_by_route=seconds_by_route,
+        counters = HTTPCounters(
+            requests=Int(),
+            errors=Int(),
+            in_flight=Int(gauge=True),
+            bytes_out=Int(),
+            by_method=Map(label="method"),
+            by_status=Map(label="status"),
+            by_route=Map(label="route", max_keys=MAX_ROUTES),
+            seconds=Histogram(),
+            seconds_by_route=Map(label="route", max_keys=MAX_ROUTES),
         )
+        for key, var in counters._asdict().items():
+            self.set(key, var)
+        self.recorder = RequestRecorder(counters)
 
 
 def http_variable(registry: Registry) -> HTTPVariable:
-    """The HTTPVariable of a registry, published there as `http` if it is not yet: middlewares of one registry share it.
+    """Returns the HTTPVariable of a registry, and publishes one as `http` if there is none. Integrations share it.
 
     Raises:
         DuplicateNameError: something else is published as `http`.

@@ -1,6 +1,6 @@
 """The template of the route that a request took, such as /items/{id}, from what frameworks leave in scope or environ.
 
-The path itself is no key to count under: there are as many as clients like to ask for.
+Requests cannot be counted by their paths, since clients may request any number of paths.
 """
 
 import sys
@@ -9,37 +9,38 @@ from typing import Any
 
 from pyvars.traffic.recorder import UNMATCHED
 
-__all__ = ("ROUTE_KEY", "install_route_hook", "of_environ", "of_scope")
+__all__ = ("ROUTE_KEY", "install_route_hook", "of_environ", "of_scope", "whole_paths")
 
 ROUTE_KEY = "pyvars.route"
-"""The key of scope or environ under which an application of any kind may say its route."""
+"""The key of scope or environ under which any application may put the template of its route."""
 
 _REST = "/{path}"  # how the path_format of a Mount ends
 
+whole_paths: set[str] = set()
+"""Paths of routes that are whole templates, unless the route stands below a Mount or in an included router.
 
-_plain_paths: set[str] = set()
-"""Paths of routes that are known to end in no `/{path}`: most requests need no more than to find theirs here."""
-_MAX_PLAIN_PATHS = 10_000
+`of_scope` adds them, when it meets one.
+"""
+_MAX_WHOLE_PATHS = 10_000
 
 
 def of_scope(scope: Mapping[str, Any]) -> str:
-    """The template, from the scope of a request that an application has handled."""
+    """Returns the template, given the scope of a request that an application has handled. Never raises."""
     try:
         route = scope.get("route")
         path: Any = getattr(route, "path_format", None)
-        if "app_root_path" not in scope and not scope.get("fastapi"):  # no Mount and no included router on the way
-            if path in _plain_paths:
-                return str(path)
-            if type(path) is str and path and not path.endswith(_REST) and len(_plain_paths) < _MAX_PLAIN_PATHS:
-                _plain_paths.add(path)
-                return str(path)
+        direct = "app_root_path" not in scope and not scope.get("fastapi")  # no Mount and no included router on the way
+        if direct and type(path) is str and path and not path.endswith(_REST):
+            if len(whole_paths) < _MAX_WHOLE_PATHS:
+                whole_paths.add(path)
+            return path
         return _template(scope, route) or "/"
-    except Exception:  # whose objects these are is not known: they may not be what they look like
+    except Exception:  # the objects are those of any framework, and may not be what they look like
         return UNMATCHED
 
 
 def _included(fastapi: Any, route: object) -> Any:
-    """What knows the whole path: a route of a router that is included under a prefix knows the part behind that."""
+    """Returns the object with the whole path: a route of a router included under a prefix has the path without it."""
     context = fastapi.get("effective_route_context")
     if context is None or (route is not None and context.original_route is not route):
         return route
@@ -54,25 +55,25 @@ def _template(scope: Mapping[str, Any], route: Any) -> str:
         return _without_route(scope)
     mount = hasattr(route, "routes")
     if mount and route.routes:
-        return UNMATCHED  # nothing below it, or that would stand in its place
+        return UNMATCHED  # no route in the Mount matched, or `route` would be that one
     parameters = scope.get("path_params", {}).keys()
     if not parameters or (not mount and parameters <= route.param_convertors.keys()):
-        # The Mounts on the way are in root_path as they were asked for, which is as they are written.
+        # root_path has the paths of the Mounts as requested. As these have no parameters, they are the templates.
         now: str = scope.get("root_path", "")
         return now.removeprefix(_root(scope)) + (_REST if mount else path)
     return _find(scope["router"].routes, _below(scope), lambda each, rest: each is route) or path
 
 
 def _without_route(scope: Mapping[str, Any]) -> str:
-    """The template where there is no route to tell it: from the endpoint, or the application said so itself."""
-    for template in (scope.get(ROUTE_KEY), scope.get("path_template")):  # the latter is Litestar's
+    """Returns the template if the scope has no route: set by the application, or found by the endpoint."""
+    for template in (scope.get(ROUTE_KEY), scope.get("path_template")):  # Litestar sets path_template
         if isinstance(template, str):
             return template
     endpoint, router = scope.get("endpoint"), scope.get("router")
     if endpoint is None or router is None:
         return UNMATCHED
 
-    # Starlette before 1.1, and FastAPI with what is no route of its own, such as a Mount.
+    # Starlette before 1.1, and FastAPI for routes that are not its own, such as a Mount.
     def fits(route: Any, rest: str) -> bool:
         return getattr(route, "endpoint", getattr(route, "app", None)) is endpoint and route.path_regex.match(rest)
 
@@ -80,7 +81,7 @@ def _without_route(scope: Mapping[str, Any]) -> str:
 
 
 def _root(scope: Mapping[str, Any]) -> str:
-    """The prefix that the deployment has given the application: the first Mount keeps it, and adds itself behind."""
+    """Returns the prefix of the whole application (root_path). The first Mount keeps it as app_root_path."""
     root: str = scope.get("app_root_path", scope.get("root_path", ""))
     return root
 
@@ -92,7 +93,7 @@ def _below(scope: Mapping[str, Any]) -> str:
 
 
 def _find(routes: Iterable[Any], path: str, fits: Callable[[Any, str], bool]) -> str:
-    """The template of the route that fits, with those of the Mounts on the way to it; empty if there is none."""
+    """Returns the template of the route that fits, after those of the Mounts above it; empty if there is none."""
     for route in routes:
         inner = getattr(route, "routes", None)
         if fits(route, path):
@@ -110,7 +111,7 @@ def _find(routes: Iterable[Any], path: str, fits: Callable[[Any, str], bool]) ->
 
 
 def of_environ(environ: Mapping[str, Any], root: str) -> str:
-    """The template, from an environ whose SCRIPT_NAME was `root`, at the time the application calls start_response."""
+    """Returns the template. Called in start_response; `root` is SCRIPT_NAME before the application. Never raises."""
     try:
         route = _rule(environ)
         if not isinstance(route, str):
@@ -122,7 +123,7 @@ def of_environ(environ: Mapping[str, Any], root: str) -> str:
 
 
 def _rule(environ: Mapping[str, Any]) -> object:
-    request = environ.get("werkzeug.request")  # Flask's; it is gone when the application has returned
+    request = environ.get("werkzeug.request")  # Flask sets it, and removes it when the application returns
     if request is not None:
         return getattr(getattr(request, "url_rule", None), "rule", None)
     template = environ.get(ROUTE_KEY)
@@ -130,7 +131,10 @@ def _rule(environ: Mapping[str, Any]) -> object:
 
 
 def install_route_hook(app: object) -> None:
-    """Have a Django handler say its routes: what it knows of them is in its request, which no middleware sees."""
+    """Make a Django handler put the route of each request in scope or environ.
+
+    Django keeps it in its own request object only, which no middleware of ASGI or WSGI sees.
+    """
     base = sys.modules.get("django.core.handlers.base")
     if base is None or not isinstance(app, base.BaseHandler) or "resolve_request" in vars(app):
         return

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from pyvars.traffic.recorder import CLIENT_CLOSED_REQUEST, UNMATCHED, RequestRecorder
+from pyvars.traffic.recorder import CLIENT_CLOSED_REQUEST, UNMATCHED, FollowedRequest, RequestRecorder
 from pyvars.traffic.routes import of_environ
 
 if TYPE_CHECKING:
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 __all__ = ("WSGIRequest",)
 
 
-class WSGIRequest:
-    """What stands in for `start_response`, and for the body of one request. No part of a body is held or changed.
+class WSGIRequest(FollowedRequest):
+    """Follows one request through an application: replaces `start_response`, and wraps the body.
 
-    It ends when the body is exhausted, or closed before that.
+    The request is recorded when the body is exhausted, or closed before that. No part of a body is held or changed.
     """
 
     __slots__ = (
@@ -25,14 +25,10 @@ class WSGIRequest:
         "_headers",
         "_method",
         "_next",
-        "_recorded",
         "_recorder",
         "_root",
         "_route",
-        "_size",
         "_start",
-        "_started",
-        "_status",
         "_write",
     )
 
@@ -48,33 +44,33 @@ class WSGIRequest:
         self._root: str = environ.get("SCRIPT_NAME", "")  # an application may change both
         self._route = UNMATCHED
         self._headers: Any = ()
-        self._recorded = False
-        self._status = self._size = 0
+        self.recorded = False
+        self.status = self.size = 0
         recorder.begin()
-        self._started = perf_counter()
+        self.started = perf_counter()
 
     def start(self, status: str, headers: Any, *exc_info: Any) -> Callable[[bytes], object]:
-        """`start_response`. A route is known by now, and Flask forgets it when it returns."""
-        self._status = int(status[:3]) if status[:3].isdecimal() else 600
+        """The `start_response` for the application. It reads the route, which Flask removes when it returns."""
+        self.status = int(status[:3]) if status[:3].isdecimal() else 600
         self._headers = headers
         self._route = of_environ(self._environ, self._root)
         self._write = self._start(status, headers, *exc_info)
         return self.write
 
     def write(self, data: bytes) -> None:
-        """The function that `start_response` returns."""
-        self._size += len(data)
+        """The `write` function that `start_response` returns."""
+        self.size += len(data)
         self._write(data)
 
     def with_body(self, body: Iterable[bytes]) -> Iterable[bytes]:
-        """The body to be handed to the server."""
-        if type(body) in (list, tuple) and self._status:
-            # It is all there, so it is counted now: servers ask a list for its length, to tell Content-Length.
-            self._size += sum(map(len, body))
+        """Returns the body for the server."""
+        if type(body) in (list, tuple) and self.status:
+            # The body is complete, so it is counted now, and stays a list: servers need its length for Content-Length.
+            self.size += sum(map(len, body))
             self._record(False)
             return body
         if self._is_file(body):
-            self._size = self._announced() or self._size
+            self.size = self._announced() or self.size
             self._record(False)
             return body
         self._body = body
@@ -82,7 +78,7 @@ class WSGIRequest:
         return self
 
     def _is_file(self, body: object) -> bool:
-        """Whether servers send it without reading it here: PEP 3333, wsgi.file_wrapper. uWSGI's is a bare file."""
+        """Whether servers send the body without iterating over it (wsgi.file_wrapper, PEP 3333). uWSGI's is a file."""
         wrapper: Any = self._environ.get("wsgi.file_wrapper")
         if wrapper is None:
             return False
@@ -93,7 +89,7 @@ class WSGIRequest:
         return next((int(value) for value in said if value.isdecimal()), 0)
 
     def __iter__(self) -> Iterator[bytes]:
-        return self  # whoever asks twice goes on, and does not begin again
+        return self  # a second iter() continues the body, and does not begin again
 
     def __next__(self) -> bytes:
         try:
@@ -106,27 +102,23 @@ class WSGIRequest:
         except BaseException as error:
             self.fail(error)
             raise
-        self._size += len(part)
+        self.size += len(part)
         return part
 
     def close(self) -> None:
-        """The server needs no more of the body."""
+        """Record the request and close the body: the server needs no more of it."""
         self._record(False)
         close = getattr(self._body, "close", None)
         if close is not None:
             close()
 
     def fail(self, error: BaseException) -> None:
-        """The application has raised; the server answers for it, unless a part of the body was sent."""
+        """Record that the application raised `error`. The server responds, unless a part of the body was sent."""
         failed = isinstance(error, Exception)
-        if not self._size:
-            self._status = 500 if failed else CLIENT_CLOSED_REQUEST
+        if not self.size:
+            self.status = 500 if failed else CLIENT_CLOSED_REQUEST
         self._record(failed)
 
     def _record(self, failed: bool) -> None:
-        if not self._recorded:
-            self._recorded = True
-            seconds = perf_counter() - self._started
-            self._recorder.record(
-                self._method, self._status or CLIENT_CLOSED_REQUEST, self._route, self._size, seconds, failed
-            )
+        if not self.recorded:
+            self._recorder.record(self, self._method, self._route, failed)

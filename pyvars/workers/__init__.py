@@ -1,9 +1,16 @@
-"""One truth across worker processes: the numbers of all of them on the page of each.
+"""One truth across worker processes: the page of each worker shows the numbers of all workers of its group.
 
-Each process writes its numbers to a file of its own in memory (segment, tree); whoever is asked for the page reads
-those of the others (peers, layout, family, sums, siblings), keeps what dead ones counted (retired), and asks live ones
-over a socket for what needs their own code (answerer, asking). Which processes belong together is found in /proc
-(group), and the directory where they meet follows from that (place). This process's own part is in `member`.
+The code is in four rooms; of the others, each imports only those before it.
+
+together      finds in /proc which processes are the workers of one group, and the group directory where they meet
+numbers       keeps the numbers of each worker in a file of its own in that directory, its segment; a page reads the
+              segments of all peers and adds them up. When a worker has died, the first peer that notices folds its
+              segment: it adds the counts, not the gauges, to the file `retired` in that directory (numbers/retired.py)
+asking        asks a live peer, over a unix socket beside its segment, for what only its own code can tell: values of
+              the program's functions, whole pages, fresh runtime figures
+membership    makes this process a worker of its group (member), and brings the sums to the page (peers)
+
+The functions below are what the rest of pyvars uses.
 """
 
 import os
@@ -15,115 +22,128 @@ from pyvars.core.cells import IntCell
 from pyvars.core.registry import Registry
 from pyvars.formats.json import valid_text
 from pyvars.runtime.proc import of_process
-from pyvars.workers.asking.server import Ask, threads_run
+from pyvars.workers.asking.server import Question, threads_run
 from pyvars.workers.membership.member import MEMBER
-from pyvars.workers.membership.peers import Siblings
-from pyvars.workers.numbers.group_reading import NOBODY, Family
+from pyvars.workers.membership.peers import Peers
+from pyvars.workers.numbers.group_reading import NO_PEERS, GroupReading
 
 __all__ = (
     "MEMBER",
     "REQUESTS",
-    "Siblings",
+    "Peers",
     "Workers",
     "ask",
-    "has_siblings",
+    "has_peers",
     "join",
     "live_pids",
     "share",
-    "siblings",
+    "peers",
     "workers",
 )
 
 REQUESTS: IntCell = MEMBER.requests
-"""Requests that came to the carriers of this process, those for the page too; /debug/workers shows it of each."""
+"""Requests that the integrations of this process received, those for the page too; /debug/workers shows the count of
+each worker."""
 
 
-def share(registry: Registry, answer: Callable[[Registry, Ask], bytes] | None = None) -> None:
-    """Make this process a member of its group with the numbers of the registry. Never raises for want of a place.
+def share(registry: Registry, answer: Callable[[Registry, Question], bytes] | None = None) -> None:
+    """Join the group of this process, if it has not joined yet, and share the numbers of the registry with it.
 
-    `answer` is what tells siblings the values of functions.
+    `answer` computes the answer to a peer that asks for a page or for values of functions. If there is no group
+    directory this does not raise: the numbers stay private, and `pyvars.workers` shows the reason.
     """
     MEMBER.answer = answer or MEMBER.answer
     MEMBER.share(registry, default=registry is pyvars.default_registry)
 
 
 def join(registry: Registry) -> bool:
-    """The same as `share`, but only if the group is there already: a program without a carrier leaves no file."""
+    """Share the default registry if the group directory exists already; returns whether it is shared.
+
+    Unlike `share`, this makes no directory, so a program without an integration leaves no file.
+    """
     return MEMBER.join(registry)
 
 
-def siblings(registry: Registry, deadline: float) -> Siblings | None:
-    """What the siblings of this process add to the page of the registry; None if there is and was nobody else."""
-    root = MEMBER.root(registry)
-    family = MEMBER.family(deadline)
+def peers(registry: Registry, deadline: float) -> Peers | None:
+    """What the peers add to a page of the registry.
+
+    None if this process has and had no peers, or if the registry is not shared. Waits up to 50 ms for live peers to
+    write their runtime figures, but not past the deadline (of time.monotonic).
+    """
+    key = MEMBER.registry_key(registry)
+    reading = MEMBER.read_group(deadline)
     own = MEMBER.own
-    if root is None or own is None or family is None or not (family.peers or family.retired):
+    if key is None or own is None or reading is None or not (reading.peers or reading.retired):
         return None
-    return Siblings(MEMBER, family, root, own.source())
+    return Peers(MEMBER, reading, key, own.source())
 
 
-def has_siblings() -> bool:
-    """Whether a page may have to wait for somebody."""
-    return MEMBER.group is not None and MEMBER.group.has_siblings()
+def has_peers() -> bool:
+    """Whether this process has or had peers; if so, a page may have to wait for their answers."""
+    return MEMBER.group is not None and MEMBER.group.has_peers()
 
 
 def live_pids(deadline: float) -> list[int]:
-    """The pids of the live workers, this one among them."""
-    family = MEMBER.family(deadline)
-    return sorted({os.getpid(), *(peer.pid for peer in family.live)} if family is not None else {os.getpid()})
+    """The pids of the live workers, in order, that of this process included."""
+    reading = MEMBER.read_group(deadline)
+    return sorted({os.getpid(), *(peer.pid for peer in reading.live)} if reading is not None else {os.getpid()})
 
 
-def ask(registry: Registry, question: Ask, deadline: float, pids: Collection[int]) -> dict[int, bytes]:
-    """What the live workers with these pids answer, this one too if it is among them, by pid."""
-    return MEMBER.ask({**question, "root": MEMBER.root(registry)}, deadline, pids)
+def ask(registry: Registry, question: Question, deadline: float, pids: Collection[int]) -> dict[int, bytes]:
+    """Ask the live workers with these pids a question about the registry, and return their answers by pid.
+
+    The answer is empty for a worker that did not answer by the deadline. This process is asked too, over its own
+    socket, if its pid is given and it runs threads. A pid that no live worker has is missing from the answers.
+    """
+    return MEMBER.ask({**question, "registry": MEMBER.registry_key(registry)}, deadline, pids)
 
 
 def workers(deadline: float) -> dict[str, object]:
-    """The live workers, the oldest first, and the scalars of `pyvars.workers`."""
-    family = MEMBER.family(deadline, renew=True)
-    siblings = family.live if family is not None else []
+    """The content of /debug/workers: the figures of `pyvars.workers`, and a row for each live worker, oldest first."""
+    reading = MEMBER.read_group(deadline, renew=True)
+    peers = reading.live if reading is not None else []
     rows = [
         _row(os.getpid(), MEMBER.requests.value, True),
-        *(_row(peer.pid, peer.requests, MEMBER.answered(peer.name)) for peer in siblings),
+        *(_row(peer.pid, peer.requests, MEMBER.answered(peer.name)) for peer in peers),
     ]
     rows.sort(key=lambda row: (row["start_time_seconds"], row["pid"]))
     return {**Workers().figures(), "workers": rows}
 
 
 def _row(pid: int, requests: int, answered: bool) -> dict[str, Any]:
-    """`requests` that came through the carriers of pyvars; whether it `answered` within 50 ms, or last did."""
+    """`requests` is the count of the worker's integrations; `answered`: whether it just answered within 50 ms."""
     return {"pid": pid, **of_process(pid), "requests": requests, "answered": answered}
 
 
 class Workers:
-    """`pyvars.workers`: the processes whose numbers are summed on the page, as scalars."""
+    """The built-in variable `pyvars.workers`: scalars about the workers whose numbers are summed on the page."""
 
     def __init__(self) -> None:
-        self._said: tuple[object, dict[str, object]] = None, {}
+        self._cached: tuple[object, dict[str, object]] = None, {}
 
     def figures(self) -> dict[str, object]:
         """The figures:
 
-        live: processes of the group that run, this one with them. retired: those that have ended, whose counts are
-        kept. shared: whether the numbers of this process are among the sums. reason: why not, or what is left out;
-        empty if all is well. threads: whether threads of pyvars run in this process (not under gevent, nor in
-        uWSGI without threads or in its master), so that it answers its siblings, and deadlines hold.
+        live: live workers of the group, this one included. retired: workers that have ended, whose counts are kept.
+        shared: whether the numbers of this process are in the sums of the group. reason: why not, or which numbers
+        are left out; empty if none is. threads: whether threads of pyvars run in this process (not under gevent, nor
+        in uWSGI without threads or in its master), so that it answers its peers, and deadlines hold.
         """
-        family = MEMBER.latest() or NOBODY
-        known = MEMBER.reason, MEMBER.error, MEMBER.shared, threads_run(), family is NOBODY
-        if self._said[0] != known or family is not NOBODY:
-            self._said = known, _figures(family, *known[:4])
-        return self._said[1]
+        reading = MEMBER.latest() or NO_PEERS
+        known = MEMBER.reason, MEMBER.error, MEMBER.shared, threads_run(), reading is NO_PEERS
+        if self._cached[0] != known or reading is not NO_PEERS:
+            self._cached = known, _figures(reading, *known[:4])
+        return self._cached[1]
 
 
-def _figures(family: Family, reason: str, error: str, shared: bool, threads: bool) -> dict[str, object]:
+def _figures(reading: GroupReading, reason: str, error: str, shared: bool, threads: bool) -> dict[str, object]:
     reasons = [reason] if reason else []
     if error:
         reasons.append(f"some numbers are private to this process: {error}")
-    reasons += sorted(f"{name}: {why}" for name, why in family.damaged.items())[:4]
+    reasons += sorted(f"{name}: {why}" for name, why in reading.damaged.items())[:4]
     return {
-        "live": 1 + len(family.live),
-        "retired": family.dead,
+        "live": 1 + len(reading.live),
+        "retired": reading.dead,
         "shared": shared,
         "reason": valid_text("; ".join(reasons)),
         "threads": threads,

@@ -9,11 +9,11 @@ from pyvars import Int, Registry
 from pyvars.site.default import variables
 from tests.conftest import local_request
 
-Ask = Callable[..., bool]
+Question = Callable[..., bool]
 
 
 @pytest.fixture
-def may_look(registry: Registry) -> Ask:
+def may_look(registry: Registry) -> Question:
     """Whether a request like curl's, with these changes, is answered."""
     registry.publish("orders", Int())
     site = variables(registry, None)
@@ -25,7 +25,7 @@ def may_look(registry: Registry) -> Ask:
     "localhost LOCALHOST:8000 localhost. localhost: 127.0.0.1 127.0.0.1:1 127.8.9.10 [::1] [::1]:8000"
     " [::ffff:127.0.0.1] [::FFFF:7f00:1]:80".split(),
 )
-def test_hosts_that_name_loopback(may_look: Ask, host: str) -> None:
+def test_hosts_that_name_loopback(may_look: Question, host: str) -> None:
     assert may_look(headers=(("host", host),))
 
 
@@ -38,30 +38,30 @@ def test_hosts_that_name_loopback(may_look: Ask, host: str) -> None:
         *"0.0.0.0 2130706433 127.1 10.0.0.1 [::ffff:10.0.0.1] [fe80::1] a.localhost local\u017fhost".split(),
     ],
 )
-def test_hosts_that_do_not(may_look: Ask, host: str) -> None:
+def test_hosts_that_do_not(may_look: Question, host: str) -> None:
     assert not may_look(headers=(("host", host),))
 
 
-def test_a_long_host_is_not_kept(may_look: Ask) -> None:
+def test_a_long_host_is_not_kept(may_look: Question) -> None:
     assert not may_look(headers=(("host", "x" * 60_000),))
 
 
-def test_the_host_is_there_once(may_look: Ask) -> None:
+def test_the_host_is_there_once(may_look: Question) -> None:
     assert not may_look(headers=())
     assert not may_look(headers=(("host", "localhost"), ("host", "localhost")))
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "localhost"])
-def test_peers_on_loopback(may_look: Ask, peer: str) -> None:
+def test_peers_on_loopback(may_look: Question, peer: str) -> None:
     assert may_look(peer=peer)
 
 
 @pytest.mark.parametrize("peer", [None, "10.0.0.1", "::ffff:10.0.0.1", "2001:db8::1", "testclient", "unix:", "0.0.0.0"])
-def test_other_peers(may_look: Ask, peer: str | None) -> None:
+def test_other_peers(may_look: Question, peer: str | None) -> None:
     assert not may_look(peer=peer)
 
 
-def test_a_unix_socket_is_judged_as_strictly(may_look: Ask) -> None:
+def test_a_unix_socket_is_judged_as_strictly(may_look: Question) -> None:
     """Most unix sockets have a proxy in front, and nginx leaves out a Host that its own client did not send."""
     assert may_look(peer="")
     assert not may_look(peer="", headers=())
@@ -76,12 +76,12 @@ def test_a_unix_socket_is_judged_as_strictly(may_look: Ask) -> None:
     "x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded forwarded via x-real-ip cf-connecting-ip"
     " true-client-ip x-client-ip client-ip cf-ray x-envoy-external-address x-original-host x-amzn-trace-id".split(),
 )
-def test_a_forwarding_header_gives_a_proxy_away(may_look: Ask, header: str) -> None:
+def test_a_forwarding_header_gives_a_proxy_away(may_look: Question, header: str) -> None:
     assert not may_look(headers=(("host", "localhost"), (header, "127.0.0.1")))
     assert not may_look(headers=((header, ""), ("host", "localhost")))
 
 
-def test_http_1_0_gives_a_proxy_away(may_look: Ask) -> None:
+def test_http_1_0_gives_a_proxy_away(may_look: Question) -> None:
     """nginx with a bare `proxy_pass` speaks it to its backends, over TCP and over unix sockets."""
     for peer in ("127.0.0.1", ""):
         assert not may_look(http_version="1.0", peer=peer)
@@ -102,7 +102,7 @@ def test_http_1_0_gives_a_proxy_away(may_look: Ask) -> None:
         ("/debug/vars", {"root": "/svc", "raw_path": "/%73vc/debug/vars"}),
     ],
 )
-def test_other_spellings_of_the_path_are_not_ours(may_look: Ask, path: str, changes: dict[str, Any]) -> None:
+def test_other_spellings_of_the_path_are_not_ours(may_look: Question, path: str, changes: dict[str, Any]) -> None:
     assert not may_look(path, **changes)
 
 
@@ -115,5 +115,5 @@ def test_other_spellings_of_the_path_are_not_ours(may_look: Ask, path: str, chan
         ("/debug/vars/", {"root": "/größe x", "raw_path": "/gr%C3%B6%C3%9Fe%20x/debug/vars/"}),
     ],
 )
-def test_the_spelling_that_is(may_look: Ask, path: str, changes: dict[str, Any]) -> None:
+def test_the_spelling_that_is(may_look: Question, path: str, changes: dict[str, Any]) -> None:
     assert may_look(path, **changes)

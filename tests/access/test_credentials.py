@@ -24,11 +24,11 @@ OTHER = "second-token-for-rotation"
 PASSWORD = "pässword: with colons"
 REMOTE = {"peer": "10.1.2.3"}
 
-Ask = Callable[..., Response]
+Question = Callable[..., Response]
 
 
 @pytest.fixture
-def ask(registry: Registry) -> Ask:
+def ask(registry: Registry) -> Question:
     """The answer to a request from another machine, with this Authorization, under this rule."""
     registry.publish("orders", Int(3))
 
@@ -55,7 +55,7 @@ def pair(user: str, password: str) -> str:
         *(pair("any", TOKEN), pair("", OTHER), pair("user", TOKEN).replace("Basic", "basic")),
     ],
 )
-def test_a_right_token(ask: Ask, right: str) -> None:
+def test_a_right_token(ask: Question, right: str) -> None:
     assert ask(token(TOKEN, OTHER), right).status == 200
 
 
@@ -87,7 +87,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=range(len(WRONG)))
-def test_a_wrong_token_is_401(ask: Ask, wrong: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wrong_token_is_401(ask: Question, wrong: str, caplog: pytest.LogCaptureFixture) -> None:
     answer = ask(token(TOKEN, OTHER), wrong)
     assert (answer.status, answer.body) == (401, b"unauthorized\n")
     challenges = [value for name, value in answer.headers if name == "WWW-Authenticate"]
@@ -95,20 +95,20 @@ def test_a_wrong_token_is_401(ask: Ask, wrong: str, caplog: pytest.LogCaptureFix
     assert TOKEN not in log_text(caplog)
 
 
-def test_no_authorization_or_several_are_401(ask: Ask) -> None:
+def test_no_authorization_or_several_are_401(ask: Question) -> None:
     assert ask(token(TOKEN)).status == 401
     assert ask(token(TOKEN), bearer(TOKEN), bearer(TOKEN)).status == 401
     assert ask(token(TOKEN), bearer(TOKEN), "").status == 401
 
 
-def test_a_token_is_never_taken_from_the_query(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_token_is_never_taken_from_the_query(ask: Question, caplog: pytest.LogCaptureFixture) -> None:
     answer = ask(token(TOKEN), query=f"token={TOKEN}&access_token={TOKEN}")
     assert answer.status == 401
     assert TOKEN not in str(answer)
     assert TOKEN not in log_text(caplog)
 
 
-def test_unicode_tokens_and_headers(ask: Ask) -> None:
+def test_unicode_tokens_and_headers(ask: Question) -> None:
     unicode_token = "schlüssel-für-die-seite"
     as_sent = unicode_token.encode().decode("latin-1")  # as servers hand over the bytes of a header
     assert ask(token(unicode_token), bearer(as_sent)).status == 200
@@ -116,7 +116,7 @@ def test_unicode_tokens_and_headers(ask: Ask) -> None:
     assert ask(token(unicode_token), bearer("\u20ac" * 30)).status == 401
 
 
-def test_basic(ask: Ask) -> None:
+def test_basic(ask: Question) -> None:
     access = basic("scraper", PASSWORD)
     assert ask(access, pair("scraper", PASSWORD)).status == 200
     assert ask(access, pair("scraper", PASSWORD).replace("Basic", "basic")).status == 200
@@ -171,7 +171,7 @@ def test_an_async_function_is_no_rule() -> None:
         rule(allow)  # type: ignore[arg-type]
 
 
-def test_a_function_of_the_users(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_function_of_the_users(ask: Question, caplog: pytest.LogCaptureFixture) -> None:
     def inside(request: Request) -> bool:
         return request.peer == "10.1.2.3"
 
@@ -185,7 +185,7 @@ def test_a_function_of_the_users(ask: Ask, caplog: pytest.LogCaptureFixture) -> 
     assert "raised ZeroDivisionError" in log_text(caplog)
 
 
-def test_rules_combine(ask: Ask) -> None:
+def test_rules_combine(ask: Question) -> None:
     access = local() | token(TOKEN) | basic("scraper", PASSWORD) | networks("192.168.0.0/16")
     assert ask(access, bearer(TOKEN)).status == 200
     assert ask(access, pair("scraper", PASSWORD)).status == 200
@@ -201,7 +201,7 @@ def test_rules_combine(ask: Ask) -> None:
     assert ask(local()).status == 404
 
 
-def test_a_right_token_opens_it_through_a_proxy(ask: Ask) -> None:
+def test_a_right_token_opens_it_through_a_proxy(ask: Question) -> None:
     headers = (("host", "evil.example"), ("x-forwarded-for", "1.2.3.4"), ("authorization", bearer(TOKEN)))
     for version in ("1.0", "1.1"):
         changes = {"headers": headers, "http_version": version, "peer": "127.0.0.1"}
@@ -229,12 +229,12 @@ def test_a_right_token_opens_it_through_a_proxy(ask: Ask) -> None:
         ({"http_version": "1.0"}, 404),
     ],
 )
-def test_networks(ask: Ask, changes: dict[str, Any], status: int) -> None:
+def test_networks(ask: Question, changes: dict[str, Any], status: int) -> None:
     access = networks("10.0.0.0/8", "2001:db8::/32", hosts=("metrics.internal.",))
     assert ask(access, **{"headers": (("host", "10.0.0.9:6060"),), **changes}).status == status
 
 
-def test_a_token_file_is_read_again_when_it_changes(ask: Ask, tmp_path: Path) -> None:
+def test_a_token_file_is_read_again_when_it_changes(ask: Question, tmp_path: Path) -> None:
     path = tmp_path / "tokens"
     path.write_text(f"# for Datadog\n{TOKEN}\n\n  {OTHER}  \n")
     access = token_file(path)
@@ -255,7 +255,7 @@ def test_a_token_file_is_read_again_when_it_changes(ask: Ask, tmp_path: Path) ->
     assert ask(access, bearer(TOKEN)).status == 200
 
 
-def test_a_token_file_that_changes_all_the_time_lets_in_its_token_of_the_moment(ask: Ask, tmp_path: Path) -> None:
+def test_a_token_file_that_changes_all_the_time_lets_in_its_token_of_the_moment(ask: Question, tmp_path: Path) -> None:
     path, done = tmp_path / "tokens", threading.Event()
     path.write_text(f"{TOKEN}\n")
     access = token_file(path)
@@ -288,7 +288,7 @@ def test_a_token_file_must_be_right_at_the_start(tmp_path: Path) -> None:
             token_file(tmp_path / "tokens")
 
 
-def test_the_token_of_the_environment(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_of_the_environment(ask: Question, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(None, bearer(TOKEN)).status == 404
     monkeypatch.setenv("PYVARS_TOKEN", TOKEN)
     assert ask(None, bearer(TOKEN)).status == 200

@@ -1,16 +1,21 @@
-"""Starlette's hello, world: bare, or behind a middleware. `python -m tests.benchmarks.hello wrapped` serves it."""
+"""The hello, world of Starlette and of Flask: bare, or behind a middleware.
+
+`python -m tests.benchmarks.hello wrapped` serves that of Starlette.
+"""
 
 import asyncio
 import os
 import socket
 import sys
 
+import flask
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from pyvars import wsgi
 from pyvars.asgi import CountRequests, VarsMiddleware
 
 BODY = "Hello, world!"
@@ -48,6 +53,30 @@ def application(kind):
         from starlette_exporter import PrometheusMiddleware
 
         app.add_middleware(PrometheusMiddleware)
+    return app
+
+
+class EmptyWSGIMiddleware:
+    def __init__(self, app):
+        self.app = app
+
+    def __call__(self, environ, start_response):
+        return self.app(environ, start_response)
+
+
+WSGI_MIDDLEWARE = {
+    "empty": EmptyWSGIMiddleware,
+    "wrapped": wsgi.VarsMiddleware,
+    "serving": lambda app: wsgi.VarsMiddleware(app, count=False),
+    "counting": wsgi.CountRequests,
+}
+
+
+def wsgi_application(kind):
+    app = flask.Flask(__name__)
+    app.add_url_rule("/", "hello", lambda: BODY)
+    if kind in WSGI_MIDDLEWARE:
+        app.wsgi_app = WSGI_MIDDLEWARE[kind](app.wsgi_app)
     return app
 
 

@@ -199,8 +199,8 @@ signal.signal(signal.SIGALRM, handler)
 pyvars.runtime.start(pyvars.default_registry)  # as a carrier does: what is half imported cannot be read
 signal.setitimer(signal.ITIMER_REAL, 0.001, 0.005)  # a page takes longer while its coverage is measured
 async def main():
-    from pyvars.runtime.event_loop import watch
-    watch()
+    from pyvars.runtime.event_loop import register_loop
+    register_loop()
     until = time.monotonic() + 20
     while len(handled) < 300 and time.monotonic() < until:
         reading.expire()
@@ -217,11 +217,11 @@ def test_loops_may_come_and_go_while_they_are_read() -> None:
     code = """
 import asyncio, sys, threading, pyvars
 from pyvars.runtime import reading
-from pyvars.runtime.event_loop import watch
+from pyvars.runtime.event_loop import register_loop
 sys.setswitchinterval(1e-6)
 done = threading.Event()
 async def main():
-    watch()
+    register_loop()
     await asyncio.sleep(0)
 def work():
     while not done.is_set():

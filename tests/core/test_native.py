@@ -117,18 +117,18 @@ def test_shared_memory_is_checked() -> None:
         (array("q", range(4)), 0),
     ):
         with pytest.raises((TypeError, ValueError, OverflowError)):
-            number.bind(wrong, index)
+            number._bind(wrong, index)
     with pytest.raises(TypeError):
-        number.bind(words)
+        number._bind(words)
     assert (number.value, number._words, number._index) == (7, None, 0)
-    number.bind(words, 2)
+    number._bind(words, 2)
     number.add()
     assert (words.tolist(), number._words is words, number._index) == ([0, 1, 8, 3], True, 2)
-    number.unbind()
+    number._unbind()
     number.add()
     assert (words[2], number.value) == (8, 9)
-    number.bind(words, 0)
-    number.restart()
+    number._bind(words, 0)
+    number._restart()
     assert (words[0], number.value) == (9, 0)
 
 
@@ -144,7 +144,7 @@ def test_what_is_bound_is_written_through() -> None:
         (states.var("a"), ints, 2),
         (states.var("half"), floats, 2),
     ):
-        bound.bind(words, index)  # type: ignore[attr-defined]
+        bound._bind(words, index)  # type: ignore[attr-defined]
     assert (ints.tolist(), floats.tolist()) == ([0, 1, 1], [0.0, 0.5, 0.5])
     number.add()
     number.add(True)
@@ -201,7 +201,7 @@ def test_what_no_program_should_call_is_refused_and_not_a_crash() -> None:
         _cells.Buckets.__new__(_cells.Buckets).observe(1.0)
     for wrong in (5, int, String):
         with pytest.raises(TypeError):
-            _cells.leaf(wrong)
+            _cells.fast_methods(wrong)
     heads, ends = b"{a: ", array("I", [4])
     for arguments in (
         (heads, ends, [], str),
@@ -247,7 +247,7 @@ def test_what_counts_is_freed() -> None:
             states.set("seconds", seconds)
             words = memoryview(array("q", [0]))
             number = Int()
-            number.bind(words, 0)
+            number._bind(words, 0)
             with pytest.raises(OverflowError):
                 number.add(2**63)
 

@@ -8,7 +8,7 @@ import types
 import pytest
 
 from pyvars import Float, Func, Int, String, Var
-from pyvars.core.variables import Container
+from pyvars.core.variables import Composite
 
 pytestmark = pytest.mark.usefixtures("both_kinds")
 
@@ -191,25 +191,25 @@ def test_a_coroutine_that_comes_back_is_closed() -> None:
 
 
 def test_a_variable_says_what_the_values_of_several_workers_are_together() -> None:
-    assert String("mine").combined(["mine", "theirs"]) == "mine"
-    assert Func(lambda: 1).combined([1, 2]) == 1
-    assert Func(lambda: 1, combine="sum").combined([1, 2]) == 3
+    assert String("mine")._combined(["mine", "theirs"]) == "mine"
+    assert Func(lambda: 1)._combined([1, 2]) == 1
+    assert Func(lambda: 1, combine="sum")._combined([1, 2]) == 3
 
 
-def test_a_container_is_asked_for_a_child() -> None:
+def test_a_composite_is_asked_for_a_child() -> None:
     """What it does not say by itself follows from all of them."""
 
-    class Pair(Container):
+    class Pair(Composite):
         def snapshot(self) -> dict[str, object]:
             return {"one": 1, "two": 2}
 
-        def children(self) -> dict[str, Var]:
+        def _children(self) -> dict[str, Var]:
             return {"one": Int(1), "two": Int(2)}
 
-    two = Pair().child("two")
+    two = Pair()._child("two")
     assert two is not None
     assert two.snapshot() == 2
-    assert Pair().child("three") is None
+    assert Pair()._child("three") is None
 
 
 def test_variables_show_what_they_are() -> None:

@@ -24,7 +24,7 @@ from tests.tools import PATH, lacking, tool
 pytestmark = pytest.mark.xdist_group("clients")
 
 EXAMPLES = ROOT / "examples" / "clients"
-PATIENCE = 15.0
+TIMEOUT_SECONDS = 15.0
 """Seconds that a tool has for its first figures."""
 
 
@@ -76,7 +76,7 @@ def running(*command: str, errors: Path, **environment: str) -> Iterator[subproc
             env={"PATH": PATH, "HOME": str(errors.parent), **environment},
         ) as process,
     ):
-        timer = threading.Timer(PATIENCE, process.kill)
+        timer = threading.Timer(TIMEOUT_SECONDS, process.kill)
         timer.start()
         try:
             yield process
@@ -150,7 +150,7 @@ def test_collectd(shop: Shop, tmp_path: Path) -> None:
     configuration, errors = tmp_path / "collectd.conf", tmp_path / "errors"
     configuration.write_text(COLLECTD.format(folder=tmp_path) + shop.configuration("collectd.conf"))
     tested = subprocess.run(
-        [collectd, "-t", "-C", str(configuration)], capture_output=True, text=True, timeout=PATIENCE, check=False
+        [collectd, "-t", "-C", str(configuration)], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
     )
     said = tested.stdout + tested.stderr
     if "cannot open shared object file" in said:
@@ -167,7 +167,7 @@ def test_collectd(shop: Shop, tmp_path: Path) -> None:
 
     before = shop.page()["memstats"]
     with running(collectd, "-f", "-C", str(configuration), errors=errors) as process:
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + TIMEOUT_SECONDS
         while len((figures := series()).get("derive-orders", ())) < 2 or len(figures) < 12:
             assert process.poll() is None, (figures, errors.read_text())
             assert time.monotonic() < until, (figures, errors.read_text())
@@ -207,7 +207,7 @@ def test_zabbix(shop: Shop, tmp_path: Path) -> None:
             [agent, "-c", str(configuration), "-t", key],
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT_SECONDS,
             check=False,
             cwd=tmp_path,
         )

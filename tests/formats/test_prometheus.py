@@ -452,8 +452,8 @@ def test_names_are_made_valid_and_collisions_are_reported(
 def test_a_collision_is_logged_once(
     registry: Registry, metrics: Read, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyvars.collect.series._said", {})
-    monkeypatch.setattr("pyvars.collect.series._MAX_SAID", 1)
+    monkeypatch.setattr("pyvars.collect.series._logged", {})
+    monkeypatch.setattr("pyvars.collect.series._MAX_LOGGED", 1)
     for name in ("once", "once_total", "twice", "twice_total"):
         registry.publish(name, Int())
     metrics()
@@ -473,7 +473,7 @@ def test_queries_out_of_bounds_and_a_busy_program(registry: Registry, monkeypatc
     site = debug(registry, None, prefix="")
     assert site.respond(local_request("/metrics", query="x" * 5000)).status == 400
     assert site.respond(local_request("/metrics", query="name=x&" * 65)).status == 400
-    monkeypatch.setattr("pyvars.site.views._places", SimpleQueue())
+    monkeypatch.setattr("pyvars.site.views._slots", SimpleQueue())
     assert site.respond(local_request("/metrics", deadline=0.0)).status == 503
 
 

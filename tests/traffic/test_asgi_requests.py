@@ -67,7 +67,7 @@ def test_servers_take_it_for_an_application(registry: Registry, middleware: Call
     config.load()
     assert config.interface == "asgi3"
     assert list(inspect.signature(app).parameters) == ["scope", "receive", "send"]
-    assert "Answer, or pass on" in (type(app).__call__.__doc__ or "")
+    assert "Answer the request" in (type(app).__call__.__doc__ or "")
 
 
 def test_the_application_can_be_replaced(registry: Registry) -> None:

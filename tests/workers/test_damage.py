@@ -18,19 +18,19 @@ import pytest
 
 from pyvars.workers.numbers.segment import (
     CHUNK,
-    CONTAINER,
+    COMPOSITE,
+    FIGURES,
+    FIGURES_SIZE,
     FIRST_RECORD,
     FLOAT,
+    H_FIGURES,
     H_GENERATION,
     H_MAGIC,
     H_RETIRED,
     H_USED,
-    H_VITALS,
     INT,
     MAGIC,
     RECORD,
-    VITALS,
-    VITALS_SIZE,
 )
 from pyvars.workers.together.group import start_of
 from tests.workers.test_segments import READER, Program, file, is_alone, measured, real_files, with_word
@@ -46,7 +46,7 @@ def record(key: bytes, kind: int, parent: int, word: int, *, size: int = 0, flip
     return ((crc32(text) ^ flip).to_bytes(4, "little") + text).ljust(needed, b"\0")
 
 
-ROOT = record(b"default", CONTAINER, 0, ROOT_WORD)
+ROOT = record(b"default", COMPOSITE, 0, ROOT_WORD)
 ORDERS = record(b"orders", INT, ROOT_WORD, ORDERS_WORD)
 HALVES = record(b"halves", FLOAT, ROOT_WORD, HALVES_WORD)
 
@@ -60,22 +60,22 @@ def segment(*records: bytes, generation: int = 2, orders: int = 1000, halves: fl
     return data[:FIRST_RECORD] + b"".join(records).ljust(CHUNK - FIRST_RECORD, b"\0")
 
 
-def with_vitals(data: bytes, text: bytes, *, flip: int = 0) -> bytes:
+def with_figures_of(data: bytes, text: bytes, *, flip: int = 0) -> bytes:
     half = struct.pack("<II", crc32(text) ^ flip, len(text)) + text
-    data = with_word(data, H_VITALS, 2)
-    return data[:VITALS] + half.ljust(VITALS_SIZE, b"\0") + data[VITALS + VITALS_SIZE :]
+    data = with_word(data, H_FIGURES, 2)
+    return data[:FIGURES] + half.ljust(FIGURES_SIZE, b"\0") + data[FIGURES + FIGURES_SIZE :]
 
 
 def with_figures(**figures: object) -> bytes:
     """The file of a process whose figures of memory are these."""
     others = dict[str, object].fromkeys(("pyvars.runtime.gc:GC", "pyvars.runtime.process:Process"), {})
     text = json.dumps({MEMSTATS: figures, **others}, separators=(",", ":")).replace("e+308", "e308").encode()
-    assert len(text) <= VITALS_SIZE - 8
-    return with_vitals(segment(ROOT, ORDERS), text)
+    assert len(text) <= FIGURES_SIZE - 8
+    return with_figures_of(segment(ROOT, ORDERS), text)
 
 
 def of_words(*words: int) -> list[bytes]:
-    return [record(f"k{word}".encode(), CONTAINER, parent, word) for parent, word in pairwise(words)]
+    return [record(f"k{word}".encode(), COMPOSITE, parent, word) for parent, word in pairwise(words)]
 
 
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -110,11 +110,11 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         "a name is no text",
     ),
     "figures that are no JSON": (
-        lambda: with_vitals(segment(ROOT, ORDERS), b"{"),
+        lambda: with_figures_of(segment(ROOT, ORDERS), b"{"),
         "its runtime figures are damaged",
     ),
     "figures that are no object": (
-        lambda: with_vitals(segment(ROOT, ORDERS), b"[]"),
+        lambda: with_figures_of(segment(ROOT, ORDERS), b"[]"),
         "its runtime figures are damaged",
     ),
 }
@@ -129,11 +129,11 @@ READ: dict[str, Callable[[], bytes]] = {
     "records to the last byte": lambda: segment(
         ROOT, ORDERS, *(record(f"k{number}".encode(), INT, ROOT_WORD, 42) for number in range(1022))
     ),
-    "a registry that holds itself": lambda: segment(ROOT, record(b"me", CONTAINER, ROOT_WORD, ROOT_WORD), ORDERS),
+    "a registry that holds itself": lambda: segment(ROOT, record(b"me", COMPOSITE, ROOT_WORD, ROOT_WORD), ORDERS),
     "a number in place of a registry": lambda: segment(record(b"orders", INT, 0, ORDERS_WORD), ROOT, ORDERS),
     "registries that are too deep": lambda: segment(ROOT, ORDERS, *of_words(ROOT_WORD, *range(50, 90))),
-    "figures that are not whole": lambda: with_vitals(segment(ROOT, ORDERS), b"{}", flip=1),
-    "no figures": lambda: with_word(segment(ROOT, ORDERS), H_VITALS, 0),
+    "figures that are not whole": lambda: with_figures_of(segment(ROOT, ORDERS), b"{}", flip=1),
+    "no figures": lambda: with_word(segment(ROOT, ORDERS), H_FIGURES, 0),
     "figures without pauses": lambda: with_figures(Sys=1),
 }
 
@@ -268,10 +268,10 @@ def test_the_file_of_one_that_was_counted_is_there_again(reader: Program, place:
 
 def test_figures_that_are_damaged_after_they_were_read(reader: Program, place: Path) -> None:
     """The numbers count, and stay where they are, since nobody who comes now could read the file."""
-    good = with_vitals(segment(ROOT, ORDERS), b"{}")
+    good = with_figures_of(segment(ROOT, ORDERS), b"{}")
     with file(place / "w-1-1-a", good, lives=True) as opened:
         assert reader.page()["orders"] == 1005
-        opened.write(with_vitals(segment(ROOT, ORDERS), b"{"))
+        opened.write(with_figures_of(segment(ROOT, ORDERS), b"{"))
         opened.flush()
         assert reader.page()["orders"] == 1005
     for _ in range(2):

@@ -225,7 +225,7 @@ for user in (65534, 0):
     told = [page()["n"] for _ in range(3)]
     places.append(MEMBER.group.directory)
     name = MEMBER.name
-    MEMBER._move()  # by another thread that saw the change as well
+    MEMBER._follow_user()  # by another thread that saw the change as well
     print(json.dumps([*told, MEMBER.name == name, MEMBER.shared]))
 print(json.dumps([os.path.basename(os.path.dirname(place)) for place in places]))
 shutil.rmtree(places[1])  # or who is that user the next time does it

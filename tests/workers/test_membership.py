@@ -154,18 +154,18 @@ def test_strangers_on_the_socket_do_no_harm(tmp_path: Path) -> None:
                         answer += part
             return answer[16:]
 
-        page = json.loads(talk(b'{"ask":"page","root":"default","names":["n"],"seconds":1}\n'))
+        page = json.loads(talk(b'{"ask":"page","registry":"default","names":["n"],"seconds":1}\n'))
         assert page == {"n": 3}
         for nothing in (b"", b"{", b"\xff\xff\n", b"3\n", b"[]\n", b'{"ask":' + b"x" * 200_000 + b"\n"):
             assert talk(nothing) == b""
-        assert talk(b'{"ask":"vitals"}\n') == b"{}"
-        assert talk(b'{"ask":"page","root":"17"}\n') == b"null"
-        assert json.loads(talk(b'{"ask":"page","root":"default","names":7,"seconds":"x"}\n'))["n"] == 3
-        assert json.loads(talk(b'{"ask":"values","root":"default","names":["n","cmdline",3]}\n')) == {}
+        assert talk(b'{"ask":"figures"}\n') == b"{}"
+        assert talk(b'{"ask":"page","registry":"17"}\n') == b"null"
+        assert json.loads(talk(b'{"ask":"page","registry":"default","names":7,"seconds":"x"}\n'))["n"] == 3
+        assert json.loads(talk(b'{"ask":"values","registry":"default","names":["n","cmdline",3]}\n')) == {}
         waiting = [socket.socket(socket.AF_UNIX) for _ in range(50)]
         for client in waiting:
             client.connect(str(path))
-            client.sendall(b'{"ask":"page","root":"default","names":["n"],"seconds":1}\n')
+            client.sendall(b'{"ask":"page","registry":"default","names":["n"],"seconds":1}\n')
         answered = 0
         for client in waiting:
             client.settimeout(10)
@@ -223,7 +223,7 @@ others = [pyvars.Registry() for _ in range(3)]
 sites = [debug(other, None, prefix="/debug") for other in others]
 {CARRIER}
 def collect(frame, event, _):
-    if event == "c_call" and frame.f_code is MEMBER.root.__func__.__code__:
+    if event == "c_call" and frame.f_code is MEMBER.registry_key.__func__.__code__:
         del sites[:], others[:]
 sys.setprofile(collect)
 found = page()["n"]

@@ -5,8 +5,8 @@ import shutil
 import time
 from pathlib import Path
 
-from pyvars.workers.numbers.segment import CHUNK, H_GENERATION, H_VITALS
-from tests.workers.test_damage import ORDERS, ROOT, segment, with_vitals
+from pyvars.workers.numbers.segment import CHUNK, H_FIGURES, H_GENERATION
+from tests.workers.test_damage import ORDERS, ROOT, segment, with_figures_of
 from tests.workers.test_segments import READER, SIBLING, file, is_alone, measured, program, real_files
 
 CHANGING = f"""
@@ -29,13 +29,13 @@ for line in sys.stdin:
 def test_a_file_that_changes_faster_than_it_can_be_read(tmp_path: Path) -> None:
     """What was read of it a moment ago is on the page, if anything was."""
     tmp_path.chmod(0o700)
-    data = with_vitals(segment(ROOT, ORDERS), b"{}", flip=1)
+    data = with_figures_of(segment(ROOT, ORDERS), b"{}", flip=1)
     with file(tmp_path / "w-1-1-a", data, lives=True):
         with measured(CHANGING, tmp_path / "w-1-1-a", PYVARS_SHARE=tmp_path) as reader:
             page = reader.page(H_GENERATION)
             assert page["pyvars.workers"]["reason"] == "w-1-1-a: it changes faster than it can be read"
             assert is_alone(page)
-            for changing in (0, H_GENERATION, H_VITALS, 0):
+            for changing in (0, H_GENERATION, H_FIGURES, 0):
                 page = reader.page(changing)
                 assert page["orders"] == 1005
                 assert page["pyvars.workers"]["reason"] == ""

@@ -13,9 +13,9 @@ from tests.workers.test_segments import PRELUDE, READER, Program, file, measured
 
 # Each line that it is told is a statement; then comes a page.
 TOLD = f"""{PRELUDE}
-from pyvars.core.variables import Container
+from pyvars.core.variables import Composite
 from pyvars.workers.numbers.segment import Segment
-from pyvars.workers.numbers.records import Tree
+from pyvars.workers.numbers.records import Records
 def at_each(function, do):
     # As a signal or a finalizer that comes when the function is called.
     sys.setprofile(lambda frame, event, _: event == "call" and frame.f_code is function.__code__ and do())
@@ -97,9 +97,9 @@ def test_a_key_that_is_replaced_while_it_is_replaced(pair: Pair) -> None:
     """By what interrupts: the last one stands there, for all to see."""
     pair.do("by = pyvars.publish('by', pyvars.Map()); by.add('b')")
     pair.do("by.set('a', pyvars.Int(1))")
-    pair.do("at_next(Container.changed, lambda: by.set('a', pyvars.Int(30))); by.set('a', pyvars.Int(2))")
+    pair.do("at_next(Composite._changed, lambda: by.set('a', pyvars.Int(30))); by.set('a', pyvars.Int(2))")
     assert pair.do("sys.setprofile(None); by.var('a').add()")["by"] == {"a": 31, "b": 1}
-    pair.do("at_next(Tree._update, lambda: by.set('a', pyvars.Int(50))); by.set('a', pyvars.Int(4))")
+    pair.do("at_next(Records._update, lambda: by.set('a', pyvars.Int(50))); by.set('a', pyvars.Int(4))")
     assert pair.do("sys.setprofile(None); by.var('a').add()")["by"] == {"a": 51, "b": 1}
     assert pair.do("by.delete('a')")["by"] == {"b": 1}
 

@@ -26,22 +26,22 @@ import pytest
 
 from pyvars.workers.numbers.segment import (
     CHUNK,
-    CONTAINER,
+    COMPOSITE,
+    FIGURES,
+    FIGURES_SIZE,
     FIRST_RECORD,
     FIRST_WORD,
     FLOAT,
     FOLDED,
     FREE,
+    H_FIGURES,
     H_GENERATION,
     H_MAGIC,
     H_REQUESTS,
     H_USED,
-    H_VITALS,
     INT,
     MAGIC,
     RECORD,
-    VITALS,
-    VITALS_SIZE,
 )
 from tests.programs import ROOT, UNMEASURED, output, run
 from tests.tools import tool
@@ -233,16 +233,16 @@ def other_records(dice: random.Random, real: bytes) -> bytes:
     """Records that nobody would write: rings, names that are taken, reserved or no text, unknown kinds, far words."""
     keys = [b"orders", b"states", b"k1", b"text", b"function", b"memstats", b"MemStats", b"cmdline", b"pyvars.workers"]
     keys += [b"pyvars.errors", b"", b"x" * 300, b"\xff", b"\xed\xa0\x80", "é".encode(), b"a\0b", b"default", b"db"]
-    kinds = [INT, FLOAT, CONTAINER] * 3 + [FOLDED, FREE, 1, 255] * (dice.random() < 0.3)
+    kinds = [INT, FLOAT, COMPOSITE] * 3 + [FOLDED, FREE, 1, 255] * (dice.random() < 0.3)
     some = []
     for _ in range(dice.randrange(40)):
         kind = dice.choice(kinds)
-        word = 99999 if dice.random() < 0.01 else dice.randrange(32, 36 if kind == CONTAINER else 60)
+        word = 99999 if dice.random() < 0.01 else dice.randrange(32, 36 if kind == COMPOSITE else 60)
         some.append((dice.choice([0, 32, 32, 33, 34, 35, 77]), dice.choice(keys), kind, word))
-    return with_records(real, [(0, b"default", CONTAINER, 32), *some])
+    return with_records(real, [(0, b"default", COMPOSITE, 32), *some])
 
 
-def other_vitals(dice: random.Random, real: bytes) -> bytes:
+def other_figures(dice: random.Random, real: bytes) -> bytes:
     """Runtime figures that are JSON, and nonsense."""
     figures: list[Any] = ["text", None, [], {}, [1, "2"], 2**70, -1, 1.5, 1e308, {"gen0": 1}, [{}]]
     targets = ["pyvars.runtime.memstats:MemStats", "pyvars.runtime.gc:GC", "pyvars.runtime.process:Process", "x"]
@@ -255,15 +255,15 @@ def other_vitals(dice: random.Random, real: bytes) -> bytes:
     if dice.random() < 0.2:
         text = dice.choice([b"", b"{", b"\xff", b"[" * 5000, b'{"a":1e999}', b"null"])
     half = struct.pack("<II", crc32(text), len(text)) + text
-    data = with_word(real, H_VITALS, 2)
-    return data[:VITALS] + half.ljust(VITALS_SIZE, b"\0") + data[VITALS + VITALS_SIZE :]
+    data = with_word(real, H_FIGURES, 2)
+    return data[:FIGURES] + half.ljust(FIGURES_SIZE, b"\0") + data[FIGURES + FIGURES_SIZE :]
 
 
 DAMAGE = {
     make.__name__: make
     for make in (
         *(random_bytes, random_behind_the_magic, cut_short, flipped),
-        *(other_header, other_numbers, other_records, other_vitals),
+        *(other_header, other_numbers, other_records, other_figures),
     )
 }
 NO_SEGMENT = {"random_bytes", "random_behind_the_magic", "cut_short"}
@@ -282,7 +282,7 @@ def file(path: Path, data: bytes, *, lives: bool) -> Iterator[BinaryIO]:
 def check(page: Any, alone: Any, damage: str = "") -> None:
     """What is this process's alone, and what every reader looks for, is there whatever the siblings' files say."""
     counted = {int, float, NoneType} if damage == "other_records" else {int}  # that has Floats where others have Ints
-    figures = {int, float} if damage == "other_vitals" else {int}
+    figures = {int, float} if damage == "other_figures" else {int}
     for name in ("own", "text", "cmdline"):
         assert page[name] == alone[name]
     assert page.keys() >= alone.keys()
@@ -375,7 +375,7 @@ def test_a_word_of_the_header_is_in_no_sum(word: int, tmp_path: Path) -> None:
 def test_a_number_of_a_sibling_is_no_text_of_ours(tmp_path: Path) -> None:
     """Nor is it the value of a function."""
     tmp_path.chmod(0o700)
-    names = [(CONTAINER, b"default", 0, 32), (INT, b"text", 32, 33), (FLOAT, b"cmdline", 32, 34)]
+    names = [(COMPOSITE, b"default", 0, 32), (INT, b"text", 32, 33), (FLOAT, b"cmdline", 32, 34)]
     data = with_records(real_files()[0], [(parent, key, kind, word) for kind, key, parent, word in names])
     with program(READER, PYVARS_SHARE=tmp_path) as reader:
         alone = reader.page()

@@ -100,7 +100,7 @@ def test_one_that_answers_in_halves(tmp_path: Path) -> None:
     with measured(TOLD, PYVARS_SHARE=tmp_path) as told, sibling(tmp_path) as listener:
         assert answered(told.page()) == [False, True]
         connection = listener.accept()[0]
-        assert connection.recv(1000) == b'{"ask":"vitals"}\n'
+        assert connection.recv(1000) == b'{"ask":"figures"}\n'
         connection.sendall(HEAD.pack(2, monotonic()))
         for _ in range(3):
             assert answered(told.page()) == [False, True]
@@ -159,7 +159,7 @@ def test_who_comes_when_many_are_waited_for_is_sent_away(tmp_path: Path) -> None
     with measured(TOLD, PYVARS_SHARE=tmp_path) as told:
         told.page(long)
         (path,) = tmp_path.glob("s-*")
-        question = b'{"ask":"page","root":"default"}\n'
+        question = b'{"ask":"page","registry":"default"}\n'
         clients = [send(path, question) for _ in range(30)]
         answers = [received(client) for client in reversed(clients)]
         assert b"" in answers
@@ -172,9 +172,9 @@ def test_a_worker_that_is_out_of_threads(tmp_path: Path) -> None:
     with measured(TOLD, PYVARS_SHARE=tmp_path) as told:
         assert answered(told.page("threading.stack_size(1 << 46)")) == [True]  # more than there is
         (path,) = tmp_path.glob("s-*")
-        question = b'{"ask":"page","root":"default","names":["gc"]}\n'
+        question = b'{"ask":"page","registry":"default","names":["gc"]}\n'
         assert received(send(path, question)) == b""
-        assert received(send(path, b'{"ask":"vitals"}\n')) == b"{}"
+        assert received(send(path, b'{"ask":"figures"}\n')) == b"{}"
         told.page("assert fork() == 0")
         client = send(path, question)
         told.page("threading.stack_size(0)")
@@ -193,7 +193,7 @@ def test_a_worker_that_is_out_of_files(tmp_path: Path) -> None:
         (path,) = tmp_path.glob("s-*")
         few = "resource.setrlimit(resource.RLIMIT_NOFILE, (3, files[1]))"
         told.page(f"{few}; status = fork(); resource.setrlimit(resource.RLIMIT_NOFILE, files); assert status == 0")
-        client = send(path, b'{"ask":"vitals"}\n')
+        client = send(path, b'{"ask":"figures"}\n')
         assert told.page("path = '/debug/vars/pyvars.workers'")["retired"] == 0
         told.page("assert fork() == 0")
         assert received(client) == b"{}"

@@ -1,5 +1,5 @@
-"""Asking a worker for what needs its own code, over a unix socket.
+"""Questions between workers, over unix sockets: for what only a worker's own code can tell.
 
-server    the socket of this process, and the thread that answers
-client    asks the others
+server    the socket of this process, and the thread that answers its peers
+client    asks the peers of this process
 """

@@ -1,4 +1,4 @@
-"""Asks siblings over their sockets: all at once, under one deadline, and nobody twice who has not answered yet."""
+"""Asks peers over their sockets, all at once under one deadline. A peer that still owes an answer is not asked."""
 
 import os
 import select
@@ -7,20 +7,23 @@ from collections.abc import Iterable
 from contextlib import suppress
 from time import monotonic
 
-from pyvars.formats.json import plain
-from pyvars.workers.asking.server import HEAD, Ask, reachable
+from pyvars.core import resources
+from pyvars.formats.json import to_json
+from pyvars.workers.asking.server import HEAD, Question, short_path
 from pyvars.workers.together.directory import socket_of
 
-__all__ = ("PATIENCE_SECONDS", "VITALS", "Asker")
+__all__ = ("FIGURES_TIMEOUT_SECONDS", "ASK_FIGURES", "WorkerClient")
 
-PATIENCE_SECONDS = 0.05
-"""So long a page waits for the runtime figures of siblings."""
-VITALS: Ask = {"ask": "vitals"}
-MAX_ANSWER = 256 * 1024 * 1024
+FIGURES_TIMEOUT_SECONDS = 0.05
+"""How long a page waits for peers to write their runtime figures."""
+ASK_FIGURES: Question = {"ask": "figures"}
+"""Asks a peer to write its runtime figures to its segment; the answer only says that it has."""
+MAX_ANSWER_BYTES = 256 * 1024 * 1024
+"""A longer answer is dropped."""
 
 
 class _Call:
-    """One question to one sibling, and what has come of the answer."""
+    """One question to one peer, and the part of the answer that was received so far."""
 
     __slots__ = ("asked", "connection", "data")
 
@@ -30,7 +33,7 @@ class _Call:
         self.data = bytearray()
 
     def receive(self) -> bool:
-        """Take what has come; true if that is all."""
+        """Receive what has arrived, without waiting; returns whether no more is to be received."""
         try:
             part = self.connection.recv(1 << 18)
         except BlockingIOError:
@@ -38,12 +41,12 @@ class _Call:
         except OSError:
             part = b""
         self.data += part
-        # A child that the sibling forked meanwhile may hold the connection open.
-        return not part or self.answer is not None or len(self.data) > MAX_ANSWER
+        # Not only at the end of the stream: a child that the peer forked meanwhile may hold the connection open.
+        return not part or self.answer is not None or len(self.data) > MAX_ANSWER_BYTES
 
     @property
     def answer(self) -> bytes | None:
-        """The whole answer, or None if half of it is missing."""
+        """The whole answer; None if it is incomplete."""
         if len(self.data) < HEAD.size:
             return None
         body = bytes(self.data[HEAD.size :])
@@ -51,32 +54,33 @@ class _Call:
 
     @property
     def late(self) -> bool:
-        """Whether it was answered, but only after nobody waited for it any more."""
-        return len(self.data) >= HEAD.size and HEAD.unpack_from(self.data)[1] - self.asked > PATIENCE_SECONDS
+        """Whether the peer answered, but more than FIGURES_TIMEOUT_SECONDS after it was asked."""
+        return len(self.data) >= HEAD.size and HEAD.unpack_from(self.data)[1] - self.asked > FIGURES_TIMEOUT_SECONDS
 
 
-class Asker:
-    """Asks the siblings of this process. Thread-safe."""
+class WorkerClient:
+    """Asks the peers of this process. Thread-safe."""
 
     def __init__(self) -> None:
-        self._silent: dict[str, _Call] = {}
+        self._pending: dict[str, _Call] = {}
+        resources.hold(__name__, "sockets of questions", in_child=self.forget)
 
     def forget(self) -> None:
-        """Close what is open."""
-        for name in list(self._silent):
+        """Close the connections to peers that owe an answer. A forked child calls this."""
+        for name in list(self._pending):
             self._drop(name)
 
-    def ask(self, directory: str, siblings: Iterable[str], ask: Ask, deadline: float) -> dict[str, bytes]:
-        """The answers by the name of the sibling's segment; of who has not answered by the deadline there is none.
+    def ask(self, directory: str, peers: Iterable[str], question: Question, deadline: float) -> dict[str, bytes]:
+        """Ask the peers, given by the names of their segments; returns the answers received by the deadline, by name.
 
-        Who has not answered an earlier question yet, being stopped say, is not asked and not waited for. Several
-        threads may ask.
+        A peer that has not answered an earlier question yet (it is stopped, say) is neither asked nor waited for.
+        The deadline is of time.monotonic.
         """
-        text = plain(ask) + b"\n"
+        text = to_json(question) + b"\n"
         calls: dict[int, tuple[str, _Call]] = {}
         poll = select.poll()
-        names = set(siblings)
-        for name in [name for name in list(self._silent) if name not in names]:  # it has died
+        names = set(peers)
+        for name in [name for name in list(self._pending) if name not in names]:  # it has died, or is not asked now
             self._drop(name)
         for name in names:
             if self._is_silent(directory, name):
@@ -96,36 +100,38 @@ class Asker:
                     if call.answer is not None:
                         answers[name] = call.answer
         for name, call in calls.values():
-            self._silent[name] = call
+            self._pending[name] = call
         return answers
 
     def _is_silent(self, directory: str, name: str) -> bool:
-        """Whether it still owes an answer, or was late with the last one: then it is asked how it is, and not waited
-        for, until it has been quick once."""
-        call = self._silent.get(name)
+        """Whether the peer still owes an answer, or was late with its last one.
+
+        A late peer is asked for its runtime figures without waiting; it counts as silent until it answers that in time.
+        """
+        call = self._pending.get(name)
         if call is None:
             return False
         if not call.receive():
             return True
         self._drop(name)
-        again = _call(os.path.join(directory, socket_of(name)), plain(VITALS) + b"\n") if call.late else None
+        again = _call(os.path.join(directory, socket_of(name)), to_json(ASK_FIGURES) + b"\n") if call.late else None
         if again is not None:
-            self._silent[name] = again
+            self._pending[name] = again
         return again is not None
 
     def _drop(self, name: str) -> None:
-        with suppress(KeyError):  # another thread was quicker
-            self._silent.pop(name).connection.close()
+        with suppress(KeyError):  # another thread has dropped it
+            self._pending.pop(name).connection.close()
 
 
 def _call(path: str, text: bytes) -> _Call | None:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.setblocking(False)
     try:
-        with reachable(path) as short:
+        with short_path(path) as short:
             connection.connect(short)
         connection.sendall(text)
-    except OSError:  # it has no thread that answers, or died a moment ago, or does not come to take questions
+    except OSError:  # the peer runs no thread, died a moment ago, or has a full queue of connections
         connection.close()
         return None
     return _Call(connection)

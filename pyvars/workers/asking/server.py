@@ -1,4 +1,4 @@
-"""The socket of each worker: what needs a worker's own code is asked there, and answered by a thread of its own."""
+"""The server of each worker: a socket at which peers ask for what needs the worker's own code, and a thread for it."""
 
 import os
 import select
@@ -11,30 +11,34 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TypeAlias, cast
 
-from pyvars.formats.json import parsed
+from pyvars.core import resources
+from pyvars.formats.json import from_json
 
-__all__ = ("Answerer", "Ask", "reachable", "threads_run")
+__all__ = ("WorkerServer", "Question", "short_path", "threads_run")
 
-Ask: TypeAlias = "dict[str, object]"
-"""A question: `ask` is its kind, the rest belongs to the kind."""
+Question: TypeAlias = "dict[str, object]"
+"""A question: `ask` is its kind (`figures`, `values` or `page`); which other keys it has depends on the kind."""
 
 HEAD = struct.Struct("=Qd")
-"""An answer begins with its length, so that half of one is known for what it is, and the time.monotonic of the answer,
-which on one machine is the same for all processes."""
+"""The head of an answer: its length in bytes, so that an incomplete one is detected, and the time.monotonic at which it
+was sent, a clock that all processes of a machine share."""
 
-MAX_ASK = 64 * 1024
-TALK_SECONDS = 1.0
-ASK_SECONDS = 0.05
+MAX_QUESTION_BYTES = 64 * 1024
+ANSWER_TIMEOUT_SECONDS = 1.0
+"""How long sending an answer may take."""
+QUESTION_TIMEOUT_SECONDS = 0.05
+"""How long the server waits for the whole question."""
 MAX_AT_ONCE = 16
-_WATCH_SECONDS = 60.0
+"""How many questions are answered at once in threads; further ones are refused."""
+_CHECK_SECONDS = 60.0
 _MAX_PATH = 100  # a socket's path has at most 107 bytes, man 7 unix
 
 
 def threads_run() -> bool:
-    """Whether threads of ours run by themselves: not under gevent or eventlet, nor in uWSGI without threads.
+    """Whether pyvars can run threads here: not under gevent or eventlet, nor in uWSGI without threads.
 
-    Nor in the master of uWSGI: it forks without the GIL, and if a thread has that at the moment, the new worker waits
-    for it for ever (https://github.com/unbit/uwsgi/issues/2387).
+    Nor in the master of uWSGI: it forks without holding the GIL, and if a thread holds it at that moment, the new
+    worker waits for it for ever (https://github.com/unbit/uwsgi/issues/2387).
     """
     for module, question in (("gevent.monkey", "is_module_patched"), ("eventlet.patcher", "is_monkey_patched")):
         patched = getattr(sys.modules.get(module), question, None)
@@ -49,8 +53,8 @@ def threads_run() -> bool:
 
 
 @contextmanager
-def reachable(path: str) -> Generator[str]:
-    """A path to the same socket that is short enough for the system."""
+def short_path(path: str) -> Generator[str]:
+    """A path to the same socket, through /proc/self/fd if the given one is too long; valid in this block."""
     if len(path.encode(errors="surrogateescape")) <= _MAX_PATH:
         yield path
         return
@@ -61,49 +65,56 @@ def reachable(path: str) -> Generator[str]:
         os.close(directory)
 
 
-class Answerer:
-    """A thread that answers the siblings on a unix socket in the group's directory.
+class WorkerServer:
+    """A thread that answers peers on a unix socket in the group directory.
 
-    The thread is stopped before a fork, so that the child is no copy of a program with one thread more than the program
-    made, and started again after it.
+    The thread is stopped before a fork and started again in the parent after it, so that a fork finds only the threads
+    of the program.
     """
 
-    def __init__(self, answer: Callable[[Ask], bytes]) -> None:
+    def __init__(self, answer: Callable[[Question], bytes]) -> None:
         self._answer = answer
         self._path = ""
         self._listener: socket.socket | None = None
         self._reset()
+        resources.hold(
+            __name__,
+            "thread pyvars-workers and its socket",
+            before=self.pause,
+            in_parent=self.resume,
+            in_child=self.forget,
+        )
 
     def _reset(self) -> None:
         self._thread: threading.Thread | None = None
         self._wake = -1
         self._check: Callable[[], None] | None = None
         self._pause = 0.0
-        self._watch_until = 0.0
+        self._check_until = 0.0
         self._busy = threading.BoundedSemaphore(MAX_AT_ONCE)
 
     @property
     def runs(self) -> bool:
-        """Whether it answers."""
+        """Whether the thread runs, and so answers peers."""
         return self._thread is not None
 
     def start(self, path: str) -> None:
-        """Listen at `path`, and answer from a thread, where threads run and there can be such a socket."""
+        """Listen at `path` and start the thread. Does nothing if threads cannot run or the socket cannot be made."""
         self._path = path
         if not threads_run():
             return
-        with suppress(OSError):  # no descriptor is left, or it is a file system without sockets
+        with suppress(OSError):  # no file descriptor is left, or the file system has no sockets
             self._listener = _listening(path)
             self.resume()
 
-    def watch(self, check: Callable[[], None]) -> None:
-        """Call `check` again and again for a minute: soon at first, then once a second."""
+    def call_for_a_minute(self, check: Callable[[], None]) -> None:
+        """Have the thread call `check` repeatedly for a minute: after 15 ms at first, in the end once a second."""
         self.pause()
-        self._check, self._pause, self._watch_until = check, 0.01, monotonic() + _WATCH_SECONDS
+        self._check, self._pause, self._check_until = check, 0.01, monotonic() + _CHECK_SECONDS
         self.resume()
 
     def stop(self) -> None:
-        """Answer no more, and take the socket away."""
+        """Stop the thread, close the socket and remove its file."""
         self.pause()
         if self._listener is not None:
             self._listener.close()
@@ -112,38 +123,38 @@ class Answerer:
                 os.unlink(self._path)
 
     def forget(self) -> None:
-        """In a forked child: thread and socket are the parent's."""
+        """In a forked child, close the parent's socket and forget its thread."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-        if self._wake >= 0:  # a fork without hooks
+        if self._wake >= 0:  # the fork ran no hooks, so the thread was not stopped before it
             os.close(self._wake)
         self._reset()
 
     def pause(self) -> None:
-        """Stop the thread, before a fork."""
+        """Stop the thread, before a fork say; the socket stays open."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
         os.close(self._wake)
         self._wake = -1
-        if thread is not threading.current_thread():  # it changes the place itself, and ends after that
+        if thread is not threading.current_thread():  # `check` may call this in the thread, which then ends by itself
             thread.join()
 
     def resume(self) -> None:
-        """Start the thread, if there is somebody to listen to."""
+        """Start the thread, if the socket is open and the thread does not run yet."""
         if self._listener is None or self._thread is not None:
             return
         try:
             ended, self._wake = os.pipe()
-        except OSError:  # no descriptor is left
+        except OSError:  # no file descriptor is left
             return
         self._thread = threading.Thread(
             target=self._run, args=(self._listener, ended), name="pyvars-workers", daemon=True
         )
         try:
             self._thread.start()
-        except RuntimeError:  # no more threads, or the interpreter is on its way out
+        except RuntimeError:  # no more threads, or the interpreter is shutting down
             self._thread = None
             os.close(ended)
             os.close(self._wake)
@@ -162,8 +173,8 @@ class Answerer:
                     return
                 if events:
                     try:
-                        self._talk(listener.accept()[0])
-                    except OSError:  # half a question; or no descriptor is left, and then this would go round and round
+                        self._serve_one(listener.accept()[0])
+                    except OSError:  # a bad question; or no file descriptor is left: without a pause a busy loop
                         wait.poll(100)
                 if self._check is not None:
                     self._check()
@@ -171,26 +182,29 @@ class Answerer:
             os.close(ended)
 
     def _timeout(self) -> float | None:
-        if self._check is None or monotonic() > self._watch_until:
+        if self._check is None or monotonic() > self._check_until:
             self._check = None
             return None
         self._pause = min(1.0, self._pause * 1.5)
         return self._pause * 1000
 
-    def _talk(self, connection: socket.socket) -> None:
-        """Answer here what is quick, and in a thread what runs functions of the program, as long as there are few."""
+    def _serve_one(self, connection: socket.socket) -> None:
+        """Answer a question for figures here, any other (it may run functions of the program) in a thread of its own.
+
+        If MAX_AT_ONCE such threads run already, the connection is closed without an answer.
+        """
         try:
-            ask = _received(connection)
+            question = _received(connection)
         except BaseException:
             connection.close()
             raise
-        connection.settimeout(TALK_SECONDS)
-        if ask.get("ask") == "vitals":
-            self._answer_to(connection, ask)
+        connection.settimeout(ANSWER_TIMEOUT_SECONDS)
+        if question.get("ask") == "figures":
+            self._answer_to(connection, question)
         elif self._busy.acquire(blocking=False):
             try:
                 threading.Thread(
-                    target=self._answer_in_thread, args=(connection, ask), name="pyvars-answer", daemon=True
+                    target=self._answer_in_thread, args=(connection, question), name="pyvars-answer", daemon=True
                 ).start()
             except RuntimeError:  # no more threads
                 self._busy.release()
@@ -198,22 +212,22 @@ class Answerer:
         else:
             connection.close()
 
-    def _answer_in_thread(self, connection: socket.socket, ask: Ask) -> None:
+    def _answer_in_thread(self, connection: socket.socket, question: Question) -> None:
         try:
-            self._answer_to(connection, ask)
+            self._answer_to(connection, question)
         finally:
             self._busy.release()
 
-    def _answer_to(self, connection: socket.socket, ask: Ask) -> None:
+    def _answer_to(self, connection: socket.socket, question: Question) -> None:
         with connection, suppress(OSError):
-            text = self._answer(ask)
+            text = self._answer(question)
             connection.sendall(HEAD.pack(len(text), monotonic()) + text)
 
 
 def _listening(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with reachable(path) as short:
+        with short_path(path) as short:
             listener.bind(short)
         listener.listen(64)
     except BaseException:
@@ -222,19 +236,19 @@ def _listening(path: str) -> socket.socket:
     return listener
 
 
-def _received(connection: socket.socket) -> Ask:
-    """The question: one line of JSON, which is sent at once."""
-    text, until = b"", monotonic() + ASK_SECONDS
+def _received(connection: socket.socket) -> Question:
+    """The question: one line of JSON. Raises OSError if it is no question or not complete in time."""
+    text, until = b"", monotonic() + QUESTION_TIMEOUT_SECONDS
     while not text.endswith(b"\n"):
         connection.settimeout(max(0.001, until - monotonic()))
-        part = connection.recv(MAX_ASK)
-        if not part or len(text) > MAX_ASK:
+        part = connection.recv(MAX_QUESTION_BYTES)
+        if not part or len(text) > MAX_QUESTION_BYTES:
             raise ConnectionError("half a question")
         text += part
     try:
-        ask = parsed(text)
+        question = from_json(text)
     except ValueError:
         raise ConnectionError("no question") from None
-    if not isinstance(ask, dict):
+    if not isinstance(question, dict):
         raise ConnectionError("no question")
-    return cast("Ask", ask)
+    return cast("Question", question)

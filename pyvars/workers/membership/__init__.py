@@ -1,6 +1,6 @@
-"""This process as one worker of a group.
+"""This process as a worker of its group.
 
-member     joins the group, and follows forks, a change of user and the end of the process
-peers      what the other workers add to a page
-address    which worker serves an address
+member     joins the group; joins anew after a fork or a change of user; cleans up at exit
+peers      the numbers and figures of the peers, for a page
+address    which worker of the group serves an address
 """

@@ -1,25 +1,26 @@
-"""Which member of a group serves an address: the one that holds the lock of a file named after it.
+"""Which worker of a group serves an address: the one that holds the lock of a file named after the address.
 
-The lock is of the process and goes with it, however it ends; a forked child does not have it.
+The kernel drops the lock when that process ends, however it ends; a forked child does not have it.
 """
 
 import errno
 import os
 from urllib.parse import quote
 
+from pyvars.core import resources
 from pyvars.workers.membership.member import MEMBER
 from pyvars.workers.together.locks import lock
 
 __all__ = ("claim", "release")
 
-_held: dict[str, int] = {}  # by path: the file must not be opened a second time, since closing it ends the lock
+_held: dict[str, int] = {}  # by path; such a file must not be opened again, since closing it would drop the lock
 
 
 def claim(host: str, port: int) -> bool:
-    """Be the one that serves the address; false if another live member of the group is.
+    """Claim the address for this process; returns False if another live worker of the group has claimed it.
 
-    True where there is no group: then the system alone says who has the address. Raises OSError if this process serves
-    it already.
+    True if there is no group, the port is 0, or the lock file cannot be opened: then only the system decides whether
+    this process gets the address. Raises OSError (EADDRINUSE) if this process has claimed it already.
     """
     group = MEMBER.group
     if group is None or port == 0:
@@ -41,7 +42,7 @@ def claim(host: str, port: int) -> bool:
 
 
 def release(host: str, port: int) -> None:
-    """Leave the address to another."""
+    """Give up the claim, so that another worker can serve the address. No error if there is none."""
     for path in [path for path in _held if os.path.basename(path) == _name(host, port)]:
         os.close(_held.pop(path))
 
@@ -59,5 +60,4 @@ def _forget() -> None:
         os.close(_held.popitem()[1])
 
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
-    os.register_at_fork(after_in_child=_forget)
+resources.hold(__name__, "locks of addresses", in_child=_forget)

@@ -1,117 +1,128 @@
-"""What the siblings of this process add to a page."""
+"""The numbers and figures of the peers of this process, for a page."""
 
 from collections.abc import Container, Sequence
 from functools import cached_property
 from time import monotonic
 from typing import Any, TypeAlias, cast
 
-from pyvars.formats.json import parsed
+from pyvars.formats.json import from_json
 from pyvars.runtime import kept
-from pyvars.workers.asking.server import Ask
+from pyvars.workers.asking.server import Question
 from pyvars.workers.membership.member import Member
-from pyvars.workers.numbers.group_reading import Family
+from pyvars.workers.numbers.group_reading import GroupReading
 from pyvars.workers.numbers.layout import Path
 from pyvars.workers.numbers.plan import Plan, Source, plan_for
 from pyvars.workers.numbers.sums import Addends, Sums, number, total
 
-__all__ = ("Distribution", "Siblings", "Tree", "seconds_until", "summed")
+__all__ = ("Distribution", "Peers", "NestedSums", "seconds_until", "summed")
 
 _MARGIN_SECONDS = 0.02
 
-Tree: TypeAlias = "dict[str, Any]"
-"""What is to be added by name, of a Map or registry by key: Addends, or another Tree."""
+NestedSums: TypeAlias = "dict[str, Any]"
+"""By name, and in a Map or registry by key: the Addends of a number, or the NestedSums of a composite."""
 
 
 class Distribution(dict[str, Any]):
-    """The Tree of a Histogram."""
+    """The NestedSums of a Histogram."""
 
 
-class Siblings:
-    """The siblings at the moment of a page, for the registry that is `root` in all of them."""
+class Peers:
+    """The group at the moment of one page, for the registry with this registry key."""
 
-    def __init__(self, member: Member, family: Family, root: str, own: Source) -> None:
+    def __init__(self, member: Member, reading: GroupReading, registry_key: str, own: Source) -> None:
         self._member = member
-        self._family = family
-        self._root = root
+        self._reading = reading
+        self._registry_key = registry_key
         self._own = own.layout
-        live = [Source(peer.layout, peer.ints, peer.floats, True) for peer in family.live]
-        ended = [peer for peer in family.peers if not peer.alive] + ([family.retired] if family.retired else [])
+        live = [Source(peer.layout, peer.ints, peer.floats, True) for peer in reading.live]
+        ended = [peer for peer in reading.peers if not peer.alive] + ([reading.retired] if reading.retired else [])
         sources = [own, *live, *(Source(peer.layout, peer.ints, peer.floats, False) for peer in ended)]
-        self.plan: Plan = plan_for(root, sources)
+        self.plan: Plan = plan_for(registry_key, sources)
         self.sums: list[float] = self.plan.sums(sources)
-        """The sums over all workers, this one too, in the order of the plan."""
+        """The sums over all workers, this one included, at the indexes that the plan gives."""
 
     @property
-    def partial(self) -> bool:
-        """Whether this process has numbers that are in no segment, for want of room, and so in no sum."""
+    def has_private_numbers(self) -> bool:
+        """Whether numbers of this process are missing in its segment, for want of room, and so in `sums`."""
         return bool(self._member.error)
 
     @cached_property
-    def _tree(self) -> Tree:
-        layouts = [self._own, *(peer.layout for peer in self._family.live)]
+    def _nested(self) -> NestedSums:
+        layouts = [self._own, *(peer.layout for peer in self._reading.live)]
         histograms = {path for layout in layouts for path in layout.histograms}
-        return _tree(total(self._family.peers, self._family.retired, self._own), self._root, histograms)
+        return _nested(total(self._reading.peers, self._reading.retired, self._own), self._registry_key, histograms)
 
-    def others(self, name: str) -> object:
-        """What the siblings without this process have under a name: Addends, or a Tree of them; None if nothing."""
-        return self._tree.get(name) if self.has(name) else None
+    def numbers(self, name: str) -> object:
+        """The numbers of the peers under a name, without this process: Addends or NestedSums; None if none have any."""
+        return self._nested.get(name) if self.has(name) else None
 
     def has(self, name: str) -> bool:
-        """Whether any worker has numbers under the name."""
-        return name in self.plan.scalars or name in self.plan.maps or name in self.plan.others
+        """Whether any worker, this one included, has numbers under the name."""
+        return name in self.plan.scalars or name in self.plan.maps or name in self.plan.irregular
 
     @cached_property
-    def _levels(self) -> set[Path]:
+    def _gauges(self) -> set[Path]:
         found: set[Path] = set()
-        for peer in self._family.live:
+        for peer in self._reading.live:
             numbers = zip((peer.layout.ints, peer.layout.floats), peer.layout.counts, strict=True)
             found.update(*({*each.paths}.difference(counts.paths) for each, counts in numbers))
         return found
 
-    def is_level(self, path: Path) -> bool:
-        """Whether a sibling has a level (`gauge=True`) at the path: its name, and the keys below."""
-        return (self._root, *path) in self._levels
+    def is_gauge(self, path: Path) -> bool:
+        """Whether a live peer has a gauge at the path, which is a name and the keys below it."""
+        return (self._registry_key, *path) in self._gauges
 
     def is_map(self, path: Path) -> bool:
-        """Whether a sibling has a Map there."""
-        return any((self._root, *path) in peer.layout.maps for peer in self._family.live)
+        """Whether a live peer has a Map or Histogram at the path, which is a name and the keys below it."""
+        return any((self._registry_key, *path) in peer.layout.maps for peer in self._reading.live)
 
     @property
     def names(self) -> set[str]:
-        """The names under which any worker has numbers."""
-        return {*self.plan.scalars, *self.plan.maps, *self.plan.others}
+        """The names under which any worker, this one included, has numbers."""
+        return {*self.plan.scalars, *self.plan.maps, *self.plan.irregular}
 
-    def rows(self, target: str) -> list[object]:
-        """The figures that this process, each of them, and those that have ended, have for a built-in."""
-        own = self._member.own.vitals(target) if self._member.own is not None else None
-        others = [peer.vitals[target] for peer in self._family.live if target in peer.vitals]
-        ended = [self._ended[target]] if target in self._ended else []
+    def figures(self, target: str) -> list[object]:
+        """The figures of a built-in variable, given by its import string, of each worker; empty if this one has none.
+
+        First those of this process, then those of each live peer, then those kept of workers that have ended.
+        """
+        own = self._member.own.figures(target) if self._member.own is not None else None
+        others = [peer.figures[target] for peer in self._reading.live if target in peer.figures]
+        ended = [self._figures_of_ended[target]] if target in self._figures_of_ended else []
         return [own, *others, *ended] if own is not None else []
 
     @cached_property
-    def _ended(self) -> dict[str, object]:
-        """What stays of the figures of those that have ended."""
-        dead = [peer.vitals for peer in self._family.peers if not peer.alive]
-        retired = [self._family.retired.vitals] if self._family.retired else []
+    def _figures_of_ended(self) -> dict[str, object]:
+        """The figures that are kept of workers that have ended, by import string."""
+        dead = [peer.figures for peer in self._reading.peers if not peer.alive]
+        retired = [self._reading.retired.figures] if self._reading.retired else []
         try:
             return kept([*retired, *dead]) if dead else {**retired[0]} if retired else {}
-        except Exception:  # they were written by processes that are dead, and may be anything
+        except Exception:  # the dead workers may have written anything
             return {}
 
     def values(self, names: Sequence[str], deadline: float) -> tuple[dict[str, list[object]], list[int]]:
-        """The values that functions have in live siblings, by name; and the pids of who did not answer."""
-        ask: Ask = {"ask": "values", "root": self._root, "names": names, "seconds": seconds_until(deadline)}
-        answers = self._member.ask(ask, deadline, [peer.pid for peer in self._family.live])
+        """The values of functions in live peers, by name, and the pids of peers that did not answer in time.
+
+        The deadline is of time.monotonic. A peer whose function gave no value is among the latter.
+        """
+        question: Question = {
+            "ask": "values",
+            "registry": self._registry_key,
+            "names": names,
+            "seconds": seconds_until(deadline),
+        }
+        answers = self._member.ask(question, deadline, [peer.pid for peer in self._reading.live])
         values: dict[str, list[object]] = {name: [] for name in names}
         missing: list[int] = []
         for pid, answer in answers.items():
-            said = _parsed(answer)
-            if not isinstance(said, dict):
+            reply = _parsed(answer)
+            if not isinstance(reply, dict):
                 missing.append(pid)
                 continue
-            found = cast("dict[str, object]", said)
+            found = cast("dict[str, object]", reply)
             for name in names:
-                value = found.get(name, [])  # an empty list from who does not publish it, null if it was not in time
+                value = found.get(name, [])  # a list, empty if the peer does not publish it; null if it gave no value
                 if isinstance(value, list):
                     values[name] += cast("list[object]", value)
                 elif pid not in missing:
@@ -120,38 +131,38 @@ class Siblings:
 
 
 def seconds_until(deadline: float) -> float:
-    """How long a sibling has for its answer, which is to be here by the deadline."""
+    """The seconds that a peer may take for its answer so that it arrives by the deadline, with 20 ms to spare."""
     return max(0.0, deadline - monotonic() - _MARGIN_SECONDS)
 
 
 def _parsed(text: bytes) -> object:
     try:
-        return parsed(text)
+        return from_json(text)
     except ValueError:
         return None
 
 
-def _tree(sums: Sums, root: str, histograms: Container[Path]) -> Tree:
-    tree: Tree = {}
+def _nested(sums: Sums, registry_key: str, histograms: Container[Path]) -> NestedSums:
+    tree: NestedSums = {}
     for path, addends in sums.items():
-        if path[0] != root:
+        if path[0] != registry_key:
             continue
         if len(path) == 2:
             tree[path[1]] = addends
             continue
-        branch: Tree = tree
+        branch: NestedSums = tree
         for depth, key in enumerate(path[1:-1], 2):
             below = branch.get(key)
-            if not isinstance(below, dict):  # two workers with different kinds under one name: the deeper is shown
-                new: Tree = Distribution() if path[:depth] in histograms else {}
+            if not isinstance(below, dict):  # another worker has a number under this key: the composite replaces it
+                new: NestedSums = Distribution() if path[:depth] in histograms else {}
                 below = branch[key] = new
-            branch = cast("Tree", below)
+            branch = cast("NestedSums", below)
         branch[path[-1]] = addends
     return tree
 
 
 def summed(own: object, others: object) -> object:
-    """A number of this process and those of its siblings; what they have is ignored if it is none."""
+    """The sum of a number of this process and those of its peers; `own` as it is if one of the two is no number."""
     if isinstance(own, int | float) and isinstance(others, int | tuple):
         return number(own, cast("Addends", others))
     return own

@@ -1,11 +1,11 @@
-"""The numbers of all workers of a group, in a file of each.
+"""The numbers of all workers of a group: each worker writes its own to a file, its segment, and reads those of others.
 
-segment          the file of one process: its format, and writing it
-records          keeps the names in the segment in step with the registries of this process
-own_segment      what this process's own segment says
+segment          the format of the file, and writing it
+records          keeps the names in this process's segment in step with its registries
+own_segment      reads this process's own segment, and writes its runtime figures there
 layout           which words of a segment are which numbers
-reading          reads one segment of another worker
-group_reading    reads all of a group at one moment
-plan, sums       adds them up
-retired          what is kept of workers that have ended
+reading          reads the segment of one peer
+group_reading    reads the segments of the whole group at one moment
+plan, sums       add the segments up
+retired          folds the segments of dead workers into one file, the retired file
 """

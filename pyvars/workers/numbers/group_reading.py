@@ -1,66 +1,74 @@
-"""Reads a whole group at one moment, without waiting for anybody: siblings that live, that died, and the retired."""
+"""Reads the segments of a whole group at one moment, of live and dead peers, and the retired file. Never waits."""
 
 import os
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pyvars.workers.numbers.layout import CorruptError, Layout
-from pyvars.workers.numbers.reading import Peer, read
+from pyvars.workers.numbers.layout import CorruptError, SegmentLayout
+from pyvars.workers.numbers.reading import SegmentReading, read
 from pyvars.workers.numbers.retired import fold, read_retired
 from pyvars.workers.together.directory import RETIRED, SEGMENT
 
-__all__ = ("NOBODY", "Family", "Group")
+__all__ = ("NO_PEERS", "GroupReading", "GroupReader")
 
 _SETTLED_NS = 100_000_000
-"""A directory that has not changed for this long has shown its change in its time, which ticks every 4 to 10 ms."""
+"""If the mtime of a directory is older than this, the next change of the directory changes it: its clock ticks every 4
+to 10 ms."""
 _ATTEMPTS = 8
 
 
-class Family(NamedTuple):
-    """What the siblings of this process said."""
+class GroupReading(NamedTuple):
+    """The content of the group directory at one moment, without this process's segment."""
 
-    peers: list[Peer]
-    """Live ones, and dead ones not folded yet."""
-    retired: Peer | None
+    peers: list[SegmentReading]
+    """The live peers, and the dead ones that are not folded yet."""
+    retired: SegmentReading | None
+    """The retired file; None if there is none."""
     damaged: dict[str, str]
-    """Files that could not be read, and why."""
+    """By name, why a file could not be read."""
 
     @property
-    def live(self) -> list[Peer]:
-        """Those that live."""
+    def live(self) -> list[SegmentReading]:
+        """The live peers."""
         return [peer for peer in self.peers if peer.alive]
 
     @property
     def dead(self) -> int:
-        """How many have died since the group began."""
+        """The number of workers that have died since the group began."""
         return len(self.peers) - len(self.live) + (self.retired.retired if self.retired else 0)
 
 
-NOBODY: Family = Family([], None, {})
-"""The family of a process that is, and was always, alone."""
+NO_PEERS: GroupReading = GroupReading([], None, {})
+"""The reading of a process that has and had no peers."""
 
 
-class Group:
-    """The directory of a group, as the process that owns the segment `own` sees it. Thread-safe: readers only race."""
+class GroupReader:
+    """Reads the directory of a group for the process whose segment is `own` and has the layout `layout()`.
 
-    def __init__(self, directory: str, own: str, layout: Callable[[], Layout]) -> None:
+    Thread-safe: threads that read at once only do the same work twice.
+    """
+
+    def __init__(self, directory: str, own: str, layout: Callable[[], SegmentLayout]) -> None:
         self.directory = directory
         self._own = own
         self._layout = layout
-        self._seen: dict[str, Peer] = {}
+        self._seen: dict[str, SegmentReading] = {}
         self._alone = 0
 
     def is_alone(self) -> bool:
-        """Whether there was nobody else, and nothing has changed since: one system call."""
+        """Whether a reading found neither peers nor a retired file, and the directory has not changed since.
+
+        Costs one system call.
+        """
         return self._alone != 0 and self._changed() == self._alone
 
-    def has_siblings(self) -> bool:
-        """Whether there is, or was, anybody else."""
-        return not self.is_alone() and (bool(self.siblings()) or self._retired_now() != (0, 0))
+    def has_peers(self) -> bool:
+        """Whether this process has or had peers."""
+        return not self.is_alone() and (bool(self.peer_names()) or self._retired_now() != (0, 0))
 
-    def siblings(self) -> list[str]:
-        """The names of the segments that are there beside this process's own, of live and dead ones."""
+    def peer_names(self) -> list[str]:
+        """The names of the segments of live and dead peers; empty if the directory cannot be read."""
         try:
             names = os.listdir(self.directory)
         except OSError:
@@ -73,25 +81,28 @@ class Group:
         except OSError:
             return 0
 
-    def read(self) -> Family:
-        """Read them all. What was counted is in it exactly once, however many die, and are folded, meanwhile."""
+    def read(self) -> GroupReading:
+        """Read all segments, and fold those of dead peers.
+
+        Every count is in the result exactly once, even if workers die or are folded meanwhile.
+        """
         if self.is_alone():
-            return NOBODY
-        family, began, changed = NOBODY, 0, 0
+            return NO_PEERS
+        reading, began, changed = NO_PEERS, 0, 0
         for _ in range(_ATTEMPTS):
             began, changed, before = time.time_ns(), self._changed(), self._retired_now()
-            family = self._read()
-            if family.peers and not all(peer.alive for peer in family.peers):
-                layouts = [self._layout(), *(peer.layout for peer in family.live)]
+            reading = self._read()
+            if reading.peers and not all(peer.alive for peer in reading.peers):
+                layouts = [self._layout(), *(peer.layout for peer in reading.live)]
                 if fold(self.directory, self._own, layouts):
                     continue
-            # A fold in between may have moved numbers from where they were not read yet to where they were read.
+            # A fold during the reading may have moved counts out of a file before it was read, into one that was read.
             if self._retired_now() == before and changed == self._changed():
                 break
-        if not family.peers and not family.retired and not family.damaged and began - changed > _SETTLED_NS:
+        if not reading.peers and not reading.retired and not reading.damaged and began - changed > _SETTLED_NS:
             self._alone = changed
-        self._seen = {peer.name: peer for peer in (*family.peers, *([family.retired] if family.retired else []))}
-        return family
+        self._seen = {peer.name: peer for peer in (*reading.peers, *([reading.retired] if reading.retired else []))}
+        return reading
 
     def _retired_now(self) -> tuple[int, int]:
         try:
@@ -100,14 +111,14 @@ class Group:
             return 0, 0
         return found.st_ino, found.st_mtime_ns
 
-    def _read(self) -> Family:
-        peers: list[Peer] = []
+    def _read(self) -> GroupReading:
+        peers: list[SegmentReading] = []
         damaged: dict[str, str] = {}
         seen = self._seen
         try:
             names = os.listdir(self.directory)
         except OSError as error:
-            return Family([], None, {self.directory: error.strerror or str(error)})
+            return GroupReading([], None, {self.directory: error.strerror or str(error)})
         for name in names:
             if name.startswith(SEGMENT) and name != self._own:
                 try:
@@ -126,4 +137,4 @@ class Group:
         except OSError as error:
             damaged[RETIRED] = error.strerror or str(error)
         folded = retired.layout.folded if retired else ()
-        return Family([peer for peer in peers if peer.name not in folded], retired, damaged)
+        return GroupReading([peer for peer in peers if peer.name not in folded], retired, damaged)

@@ -1,4 +1,7 @@
-"""What stands where in a segment: read from bytes that may be anything, and kept for all segments that are alike."""
+"""The layout of a segment: which words are which numbers.
+
+It is parsed from the records, which may be damaged, and cached: segments with the same records share one layout.
+"""
 
 from collections.abc import Container, Iterator, Sequence
 from hashlib import blake2b
@@ -6,45 +9,46 @@ from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
 from pyvars.formats.json import valid_text
-from pyvars.workers.numbers.segment import CONTAINER, FLOAT, FOLDED, FREE, HISTOGRAM, INT, MAP, RECORD
+from pyvars.workers.numbers.segment import COMPOSITE, FLOAT, FOLDED, FREE, HISTOGRAM, INT, MAP, RECORD
 
-__all__ = ("CorruptError", "Layout", "Path", "parse", "shown")
+__all__ = ("CorruptError", "SegmentLayout", "Path", "parse", "is_shown")
 
 Path: TypeAlias = "tuple[str, ...]"
-"""The root, and the name and keys below it."""
+"""The registry key, the name of the variable, and the keys below it."""
 
 _MAX_DEPTH = 32
 _MAX_NUMBERS = 4_000_000
 
 
 class CorruptError(ValueError):
-    """A segment that is not one, or is damaged."""
+    """The file is no segment, or is damaged."""
 
 
 class Numbers(NamedTuple):
-    """Numbers of one kind: their paths, and the word of each."""
+    """The numbers of one kind (int or float): their paths, and the index of the word of each, in the same order."""
 
     paths: list[Path]
     words: list[int]
 
 
-class Layout(NamedTuple):
-    """Which words are which numbers."""
+class SegmentLayout(NamedTuple):
+    """Which words of a segment are which numbers."""
 
     ints: Numbers
     floats: Numbers
     counts: tuple[Numbers, Numbers]
-    """Of both kinds those that are no levels: what is kept of a worker when it ends."""
+    """The ints and the floats that are no gauges: what is kept of a worker when it ends."""
     maps: frozenset[Path]
-    """The Maps and Histograms: what dead workers counted under a key of theirs is shown as long as there is the Map."""
+    """The paths of Maps and Histograms: counts of dead workers under their keys are shown while a live worker has the
+    Map."""
     histograms: frozenset[Path]
-    """The Histograms among them."""
+    """The paths of Histograms, which are also in `maps`."""
     folded: frozenset[str]
-    """In what is left of dead workers: whose numbers are in it already."""
+    """In the retired file, the names of the segments that are folded into it; empty in a worker's segment."""
 
 
-def shown(path: Path, paths: Container[Path], maps: Container[Path]) -> bool:
-    """Whether a count of dead workers is on the page: a live one has that name, or the Map that it is a key of."""
+def is_shown(path: Path, paths: Container[Path], maps: Container[Path]) -> bool:
+    """Whether a count of dead workers is on the page: live workers have its path, or the Map that contains its key."""
     return path in paths or path[:-1] in maps
 
 
@@ -54,17 +58,18 @@ class _Record(NamedTuple):
     word: int
 
 
-_parsed: dict[tuple[bytes, int, bool], Layout] = {}
+_parsed: dict[tuple[bytes, int, bool], SegmentLayout] = {}
 _MAX_PARSED = 16
 
 
-def parse(areas: Sequence[bytes], used: int, lenient: bool) -> Layout:
-    """The layout that the records say. Segments of one program mostly have the same bytes, and so share one layout.
+def parse(areas: Sequence[bytes], used: int, lenient: bool) -> SegmentLayout:
+    """The layout that the records in the areas describe.
 
-    `lenient` leaves out records that are damaged: those that a killed owner was writing.
+    The workers of one program mostly have the same bytes there, and so share one layout from the cache. `lenient`
+    leaves out damaged records, which a worker was writing when it was killed or stopped.
 
     Raises:
-        CorruptError: the bytes are no records, or point outside of the `used` words.
+        CorruptError: the bytes are no records, or a record points outside of the `used` words.
     """
     digest = blake2b()
     for area in areas:
@@ -78,7 +83,7 @@ def parse(areas: Sequence[bytes], used: int, lenient: bool) -> Layout:
     return layout
 
 
-def _parse(areas: Sequence[bytes], used: int, lenient: bool) -> Layout:
+def _parse(areas: Sequence[bytes], used: int, lenient: bool) -> SegmentLayout:
     children: dict[int, dict[str, _Record]] = {}
     folded: list[str] = []
     for area in areas:
@@ -90,34 +95,34 @@ def _parse(areas: Sequence[bytes], used: int, lenient: bool) -> Layout:
             else:
                 children.setdefault(parent, {})[key] = record
     found: dict[int, list[tuple[Path, int, bool]]] = {INT: [], FLOAT: []}
-    containers: dict[Path, int] = {}
-    _walk(children, (0,), (), found, containers)
+    composites: dict[Path, int] = {}
+    _walk(children, (0,), (), found, composites)
     ints, floats = found[INT], found[FLOAT]
     counts = _numbers([each for each in ints if not each[2]]), _numbers([each for each in floats if not each[2]])
-    maps = frozenset(path for path, kind in containers.items() if kind != CONTAINER)
-    histograms = frozenset(path for path, kind in containers.items() if kind == HISTOGRAM)
-    return Layout(_numbers(ints), _numbers(floats), counts, maps, histograms, frozenset(folded))
+    maps = frozenset(path for path, kind in composites.items() if kind != COMPOSITE)
+    histograms = frozenset(path for path, kind in composites.items() if kind == HISTOGRAM)
+    return SegmentLayout(_numbers(ints), _numbers(floats), counts, maps, histograms, frozenset(folded))
 
 
 def _records(area: bytes, lenient: bool) -> Iterator[tuple[int, str, _Record]]:
-    place = 0
-    while place + RECORD.size <= len(area):
-        crc, size, kind, gauge, parent, index, length = RECORD.unpack_from(area, place)
+    offset = 0
+    while offset + RECORD.size <= len(area):
+        crc, size, kind, gauge, parent, index, length = RECORD.unpack_from(area, offset)
         if size == 0:
             return
-        if size < RECORD.size or place + size > len(area) or RECORD.size + length > size:
+        if size < RECORD.size or offset + size > len(area) or RECORD.size + length > size:
             if lenient:
                 return
             raise CorruptError("a record has an impossible size")
-        text = area[place + 4 : place + RECORD.size + length]
-        place += size
+        text = area[offset + 4 : offset + RECORD.size + length]
+        offset += size
         if crc32(text) != crc:
             if lenient:
                 continue
             raise CorruptError("the checksum of a record is wrong")
         if kind == FREE:
             continue
-        if kind not in (INT, FLOAT, CONTAINER, MAP, HISTOGRAM, FOLDED):
+        if kind not in (INT, FLOAT, COMPOSITE, MAP, HISTOGRAM, FOLDED):
             raise CorruptError("a record is of no known kind")
         try:
             key = valid_text(text[RECORD.size - 4 :].decode(errors="surrogatepass"))
@@ -131,18 +136,18 @@ def _walk(
     within: tuple[int, ...],
     path: Path,
     found: dict[int, list[tuple[Path, int, bool]]],
-    containers: dict[Path, int],
+    composites: dict[Path, int],
 ) -> None:
-    if len(path) > _MAX_DEPTH:  # what is deeper is left out, as it is by whoever wrote it
+    if len(path) > _MAX_DEPTH:  # numbers at deeper levels are left out
         return
-    if len(found[INT]) + len(found[FLOAT]) + len(containers) > _MAX_NUMBERS:
+    if len(found[INT]) + len(found[FLOAT]) + len(composites) > _MAX_NUMBERS:
         raise CorruptError("its names have no end")
     for key, record in children.get(within[-1], {}).items():
-        if record.kind in (CONTAINER, MAP, HISTOGRAM):
-            if record.word not in within:  # a registry may hold itself; the page says so
-                containers[(*path, key)] = record.kind
-                _walk(children, (*within, record.word), (*path, key), found, containers)
-        elif path:  # below a root
+        if record.kind in (COMPOSITE, MAP, HISTOGRAM):
+            if record.word not in within:  # a registry may hold itself; the page shows that as an error
+                composites[(*path, key)] = record.kind
+                _walk(children, (*within, record.word), (*path, key), found, composites)
+        elif path:  # directly below word 0 there are only registries
             found[record.kind].append(((*path, key), record.word, record.gauge))
 
 

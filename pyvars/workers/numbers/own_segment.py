@@ -1,30 +1,30 @@
-"""What this process's own segment says, as its siblings see it."""
+"""This process's own segment, read as its peers read it."""
 
 from contextlib import suppress
 from threading import RLock
 
-from pyvars.formats.json import plain
-from pyvars.runtime import vitals, without_names
-from pyvars.workers.numbers.layout import Layout, parse
+from pyvars.formats.json import to_json
+from pyvars.runtime import runtime_figures, without_names
+from pyvars.workers.numbers.layout import SegmentLayout, parse
 from pyvars.workers.numbers.plan import Source
 from pyvars.workers.numbers.segment import H_CHUNKS, H_GENERATION, H_USED, Segment, record_area
 
-__all__ = ("Own",)
+__all__ = ("OwnSegment",)
 
 _ATTEMPTS = 10
 
 
-class Own:
+class OwnSegment:
     """The names, numbers and runtime figures in the segment of this process. Thread-safe."""
 
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
-        self._layout: tuple[int, Layout] | None = None
-        self._vitals: dict[str, object] = {}
-        self._lock = RLock()  # a signal handler that reads a page may find its own thread here
+        self._layout: tuple[int, SegmentLayout] | None = None
+        self._figures: dict[str, object] = {}
+        self._lock = RLock()  # reentrant: a signal handler may read a page while its thread is here
 
-    def layout(self) -> Layout:
-        """The layout of the segment."""
+    def layout(self) -> SegmentLayout:
+        """The layout of the segment, parsed anew if its generation has changed."""
         header = self._segment.header
         generation: int = header[H_GENERATION]
         if self._layout is None or self._layout[0] != generation:
@@ -33,27 +33,30 @@ class Own:
         return self._layout[1]
 
     def source(self) -> Source:
-        """The numbers."""
+        """The numbers of this process at this moment, with the layout that they belong to."""
         words, layout = self._segment.numbers(), self.layout()
-        for _ in range(_ATTEMPTS):  # names may change meanwhile
+        for _ in range(_ATTEMPTS):  # until no record has changed while the words were copied
             before, words, layout = layout, self._segment.numbers(), self.layout()
             if layout is before:
                 break
         numbers = memoryview(words)
         return Source(layout, numbers.cast("q"), numbers.cast("d"), True)
 
-    def write_vitals(self) -> None:
-        """Put the runtime figures where the siblings see them, if they say something else than before.
+    def write_figures(self) -> None:
+        """Write the runtime figures to the segment if they have changed since the last call.
 
-        What cannot be written is not worth an error: the others then see the figures from before.
+        Figures that JSON cannot hold, or that are too long, are not written: peers then see the figures from before.
         """
         with self._lock:
-            figures = vitals()
-            if any(self._vitals.get(key) is not each for key, each in figures.items()):
-                self._vitals = figures
+            figures = runtime_figures()
+            if any(self._figures.get(key) is not each for key, each in figures.items()):
+                self._figures = figures
                 with suppress(TypeError):
-                    self._segment.write_vitals(plain(without_names(figures)))
+                    self._segment.write_figures(to_json(without_names(figures)))
 
-    def vitals(self, target: str) -> object:
-        """The figures of a built-in as the siblings see them: what one page said, the next one does not take back."""
-        return self._vitals.get(target)
+    def figures(self, target: str) -> object:
+        """The figures of a built-in variable, given by its import string, as of the last `write_figures`; or None.
+
+        This process adds up the same figures as its peers do, so a count on one page is not less on the next one.
+        """
+        return self._figures.get(target)

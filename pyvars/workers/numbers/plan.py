@@ -1,7 +1,8 @@
-"""How to add up segments by columns: what depends only on their layouts, made once and kept while these are the same.
+"""Plans: how to add up the segments of a group by columns.
 
-A column is what one segment has for a list of paths. Columns are picked and added in C, a page of 1,000 numbers in 20
-us a segment; a dictionary of paths would take ten times that.
+A column is the numbers of one segment for a list of paths. Columns are picked and added in C, a page of 1,000 numbers
+in 20 us a segment; a dictionary of paths would take ten times that. A plan depends only on the layouts of the segments,
+so it is made once and used until a layout changes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,9 +12,9 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from pyvars.core.cells import INT64_MAX, INT64_MIN
-from pyvars.workers.numbers.layout import Layout, Numbers, Path, shown
+from pyvars.workers.numbers.layout import Numbers, Path, SegmentLayout, is_shown
 from pyvars.workers.numbers.segment import ZERO_WORD
-from pyvars.workers.numbers.sums import rest_of
+from pyvars.workers.numbers.sums import remainder_path
 
 __all__ = ("Plan", "Source", "plan_for")
 
@@ -21,9 +22,9 @@ _MAX_KEPT = 8
 
 
 class Source(NamedTuple):
-    """A segment to be added: of a dead one only what is no level."""
+    """A segment to be added up. If its worker is dead (`alive` is False), only its counts are added, not its gauges."""
 
-    layout: Layout
+    layout: SegmentLayout
     ints: Sequence[int]
     floats: Sequence[float]
     alive: bool
@@ -33,35 +34,38 @@ class _Picks(NamedTuple):
     ints: "itemgetter[Any]"
     floats: "itemgetter[Any]"
     rests: "itemgetter[Any]"
-    """What was cut off from sums of floats of the dead."""
+    """The remainders of the float sums in the retired file, see `sums`."""
 
 
 class Plan:
-    """The columns of some layouts, and where the sums of one root go on its page."""
+    """How to add up segments with these layouts for one registry key, and which sum belongs to which name."""
 
-    def __init__(self, root: str, sources: Sequence[tuple[Layout, bool]]) -> None:
+    def __init__(self, registry_key: str, sources: Sequence[tuple[SegmentLayout, bool]]) -> None:
         live = [layout for layout, alive in sources if alive]
         paths = {path for layout in live for path in chain(layout.ints.paths, layout.floats.paths)}
         maps = {path for layout in live for path in layout.maps}
 
         def wanted(numbers: Numbers, alive: bool) -> list[Path]:
-            return [path for path in numbers.paths if path[0] == root and (alive or shown(path, paths, maps))]
+            return [
+                path for path in numbers.paths if path[0] == registry_key and (alive or is_shown(path, paths, maps))
+            ]
 
         ints = {path: None for layout, alive in sources for path in wanted(_of(layout, alive)[0], alive)}
         floats = {path: None for layout, alive in sources for path in wanted(_of(layout, alive)[1], alive)}
         self._picks = {(id(layout), alive): _picks(layout, alive, ints, floats) for layout, alive in sources}
-        self._kept = [layout for layout, _ in sources]  # so that their ids stay theirs
+        self._kept = [layout for layout, _ in sources]  # keeps the layouts alive: their ids are keys
         self.scalars: dict[str, int] = {}
-        """Numbers of the root itself, and where they stand in the sums."""
+        """The numbers directly in the registry: the index in the sums, by name."""
         self.maps: dict[str, dict[str, int]] = {}
-        """Maps of numbers in it, in the order of their keys."""
-        self.others: set[str] = set()
-        """Names of more than that: registries, Maps of Maps, and what is an integer here and a float there."""
+        """The Maps of numbers, and the Histograms, in the registry: by name and sorted key, the index in the sums."""
+        self.irregular: set[str] = set()
+        """The names of everything else: registries, Maps of Maps, and names with a different kind (int, float, Map) in
+        different workers. These are added up by `sums.total`."""
         mixed = ints.keys() & floats.keys()
         for index, path in enumerate((*ints, *floats)):
             _, name, *keys = path
             if path in mixed or len(keys) > 1 or (keys and path[:2] not in maps):
-                self.others.add(name)
+                self.irregular.add(name)
             elif keys:
                 self.maps.setdefault(name, {})[keys[0]] = index
             else:
@@ -69,13 +73,13 @@ class Plan:
         for name, members in self.maps.items():
             self.maps[name] = {key: members[key] for key in sorted(members)}
             if name in self.scalars:
-                self.others.add(name)
-        for name in self.others:
+                self.irregular.add(name)
+        for name in self.irregular:
             self.scalars.pop(name, None)
             self.maps.pop(name, None)
 
     def sums(self, sources: Sequence[Source]) -> list[float]:
-        """The sums of the sources, which have the layouts of the plan: integers of 64 bits, then floats."""
+        """The sums over the sources, whose layouts must be those of the plan: ints, limited to 64 bits, then floats."""
         picks = [(self._picks[id(source.layout), source.alive], source) for source in sources]
         ints: list[float] = list(map(sum, zip(*(pick.ints(source.ints) for pick, source in picks), strict=True)))
         if ints and not INT64_MIN <= min(ints) <= max(ints) <= INT64_MAX:
@@ -87,37 +91,38 @@ class Plan:
 
 
 def _exact(row: Sequence[float]) -> float:
-    """The sum that does not depend on the order."""
+    """The sum of the row, which does not depend on the order of its floats."""
     try:
         return fsum(row)
-    except (OverflowError, ValueError):  # beyond a float, or of both infinities
+    except (OverflowError, ValueError):  # the sum overflows, or the row has both infinities
         return sum(row)
 
 
-def _of(layout: Layout, alive: bool) -> tuple[Numbers, Numbers]:
+def _of(layout: SegmentLayout, alive: bool) -> tuple[Numbers, Numbers]:
     return (layout.ints, layout.floats) if alive else layout.counts
 
 
-def _picks(layout: Layout, alive: bool, ints: Iterable[Path], floats: Iterable[Path]) -> _Picks:
+def _picks(layout: SegmentLayout, alive: bool, ints: Iterable[Path], floats: Iterable[Path]) -> _Picks:
     def pick(numbers: Numbers, paths: Iterable[Path]) -> "itemgetter[Any]":
         words = dict(zip(numbers.paths, numbers.words, strict=True))
-        # What a segment does not have is 0. Two more, since itemgetter gives no tuple for one and refuses none.
+        # A path that the segment does not have reads as 0. Two more words, since an itemgetter of one index returns no
+        # tuple, and one of none raises.
         return itemgetter(*(words.get(path, ZERO_WORD) for path in paths), ZERO_WORD, ZERO_WORD)
 
     of_ints, of_floats = _of(layout, alive)
-    return _Picks(pick(of_ints, ints), pick(of_floats, floats), pick(of_floats, map(rest_of, floats)))
+    return _Picks(pick(of_ints, ints), pick(of_floats, floats), pick(of_floats, map(remainder_path, floats)))
 
 
 _plans: dict[tuple[object, ...], Plan] = {}
 
 
-def plan_for(root: str, sources: Sequence[Source]) -> Plan:
-    """The plan for these layouts, the one from before if they are the same."""
+def plan_for(registry_key: str, sources: Sequence[Source]) -> Plan:
+    """The plan for the layouts of the sources, from the cache if it is there."""
     layouts = {(id(source.layout), source.alive): (source.layout, source.alive) for source in sources}
-    key = root, *layouts
+    key = registry_key, *layouts
     plan = _plans.get(key)
     if plan is None:
-        plan = _plans[key] = Plan(root, list(layouts.values()))
+        plan = _plans[key] = Plan(registry_key, list(layouts.values()))
         if len(_plans) > _MAX_KEPT:
             _plans.pop(next(iter(_plans)), None)
     return plan

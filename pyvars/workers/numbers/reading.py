@@ -1,6 +1,6 @@
-"""Reads the segments of a group: those of live siblings, and of dead ones whose numbers are yet to be kept.
+"""Reads one segment: that of a live peer, of a dead one that is not folded yet, or the retired file.
 
-Files are read with pread, never mapped: one that is cut short while it is read is then an error, not a signal.
+Files are read with pread, never mapped: a file that is truncated while it is read is then an error, not a SIGBUS.
 """
 
 import os
@@ -11,12 +11,15 @@ from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 from pyvars.core.cells import Words
-from pyvars.formats.json import parsed
-from pyvars.workers.numbers.layout import CorruptError, Layout, parse
+from pyvars.formats.json import from_json
+from pyvars.workers.numbers.layout import CorruptError, SegmentLayout, parse
 from pyvars.workers.numbers.segment import (
     CHUNK,
+    FIGURES,
+    FIGURES_SIZE,
     FIRST_WORD,
     H_CHUNKS,
+    H_FIGURES,
     H_GENERATION,
     H_MAGIC,
     H_PID,
@@ -24,43 +27,47 @@ from pyvars.workers.numbers.segment import (
     H_RETIRED,
     H_START,
     H_USED,
-    H_VITALS,
     MAGIC,
     MAX_CHUNKS,
-    VITALS,
-    VITALS_SIZE,
     WORDS,
     record_area,
 )
-from pyvars.workers.together.locks import probe
+from pyvars.workers.together.locks import is_locked_by_another
 
-__all__ = ("Peer", "Vitals", "read")
+__all__ = ("SegmentReading", "Figures", "read")
 
-_PATIENCE_SECONDS = 0.02
+_TIMEOUT_SECONDS = 0.02
 _PAUSE_SECONDS = 0.0001
 _ATTEMPTS = 20
-"""After that time."""
+"""How often reading is tried again after that timeout."""
 MAX_RETIRED = 2**53
+"""The highest count of dead workers that the retired file holds; more are read and written as this."""
 
-Vitals = dict[str, dict[str, Any]]
-"""The runtime figures of a process, by the import string of the built-in."""
+Figures = dict[str, dict[str, Any]]
+"""The runtime figures of a process, by the import string of the built-in variable."""
 
 
-class Peer(NamedTuple):
-    """What one segment said at one moment."""
+class SegmentReading(NamedTuple):
+    """The content of one segment at one moment."""
 
     name: str
+    """The file name of the segment."""
     inode: int
     alive: bool
+    """Whether the worker holds the lock of its segment."""
     pid: int
     start: int
+    """When the worker started, in clock ticks since boot."""
     requests: int
+    """Requests that its integrations received."""
     retired: int
+    """In the retired file, the number of workers that were folded into it; else 0."""
     generation: int
-    layout: Layout
+    layout: SegmentLayout
     words: bytes
-    vitals_version: int
-    vitals: Vitals
+    """The words in use; those of the header are 0."""
+    figures_version: int
+    figures: Figures
 
     @property
     def ints(self) -> Words:
@@ -73,38 +80,41 @@ class Peer(NamedTuple):
         return memoryview(self.words).cast("d")
 
 
-def read(path: str, before: Peer | None) -> Peer:
-    """Read one segment; what has not changed since `before`, an earlier reading of it, is taken from there.
+def read(path: str, previous: SegmentReading | None) -> SegmentReading:
+    """Read one segment. Parts that have not changed since `previous`, an earlier reading of it, are taken from there.
+
+    If its records change faster than they can be read, `previous` is returned as it is.
 
     Raises:
-        FileNotFoundError: it has gone.
-        CorruptError: it is no segment, or damaged, or of another version of the format.
-        OSError: it cannot be read.
+        FileNotFoundError: the file does not exist.
+        CorruptError: the file is no segment, is damaged, is of another version of the format, or changes faster than it
+            can be read and there is no `previous`.
+        OSError: the file cannot be read.
     """
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        if before is not None and before.inode != os.fstat(file).st_ino:
-            before = None
-        alive = probe(file)
-        until, late = monotonic() + (_PATIENCE_SECONDS if alive else 0.0), 0
+        if previous is not None and previous.inode != os.fstat(file).st_ino:
+            previous = None
+        alive = is_locked_by_another(file)
+        until, late = monotonic() + (_TIMEOUT_SECONDS if alive else 0.0), 0
         while late < _ATTEMPTS:
             lenient = monotonic() >= until
             with suppress(_ChangedError):
-                return _read(file, os.path.basename(path), alive, before, lenient)
+                return _read(file, os.path.basename(path), alive, previous, lenient)
             late += lenient
-            sleep(_PAUSE_SECONDS)  # its owner may wait for this CPU in the middle of a change
-        if before is not None:  # names come and go faster than they can be read: the numbers of a moment ago
-            return before
+            sleep(_PAUSE_SECONDS)  # the owner may wait for this CPU, in the middle of a change
+        if previous is not None:  # records change faster than they can be read: return the numbers of a moment ago
+            return previous
         raise CorruptError("it changes faster than it can be read")
     finally:
         os.close(file)
 
 
 class _ChangedError(Exception):
-    """Names changed while they were read."""
+    """Records or runtime figures changed while they were read."""
 
 
-def _read(file: int, name: str, alive: bool, before: Peer | None, lenient: bool) -> Peer:
+def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, lenient: bool) -> SegmentReading:
     words = _exactly(file, WORDS * 8, 0)
     header = memoryview(words).cast("q")
     used, chunks, generation = header[H_USED], header[H_CHUNKS], header[H_GENERATION]
@@ -112,41 +122,43 @@ def _read(file: int, name: str, alive: bool, before: Peer | None, lenient: bool)
         raise CorruptError("it is no segment of this version of pyvars")
     if not 0 < chunks <= MAX_CHUNKS or not FIRST_WORD <= used <= chunks * WORDS or header[H_PID] < 0:
         raise CorruptError("its header is damaged")
-    # The file of the retired is a new one after each fold, perhaps with the inode of an old one.
-    if before is not None and before.retired != _retired(header):
-        before = None
-    # An odd generation that stays is of an owner that was stopped or killed in the middle of a change.
+    # Each fold makes a new retired file, which may have the inode of an old one.
+    if previous is not None and previous.retired != _retired_count(header):
+        previous = None
+    # If the generation stays odd, the owner was stopped or killed in the middle of a change.
     settled = generation % 2 == 0
-    if not settled and not lenient and (before is None or before.generation != generation):
+    if not settled and not lenient and (previous is None or previous.generation != generation):
         raise _ChangedError
     words += b"".join(_exactly(file, WORDS * 8, chunk * CHUNK) for chunk in range(1, -(-used // WORDS)))
     areas: list[bytes] = []
-    known = before is not None and settled and before.generation == generation and len(before.words) == len(words)
+    known = previous is not None and settled and previous.generation == generation and len(previous.words) == len(words)
     if not known:
         areas = [_exactly(file, end - begin, begin) for begin, end in map(record_area, range(chunks))]
-    # Before the records are read in earnest, which takes far longer.
+    # Checked before the records are from_json, which takes far longer.
     if _word(file, H_GENERATION) != generation:
         raise _ChangedError
-    layout = before.layout if known and before is not None else parse(areas, used, not settled)
-    version = header[H_VITALS]
-    vitals = before.vitals if before is not None and before.vitals_version == version else _vitals(file, version)
-    if vitals is None:  # written twice meanwhile, or damaged
-        if _word(file, H_VITALS) != version:
+    layout = previous.layout if known and previous is not None else parse(areas, used, not settled)
+    version = header[H_FIGURES]
+    figures = (
+        previous.figures if previous is not None and previous.figures_version == version else _figures(file, version)
+    )
+    if figures is None:  # the owner wrote both copies meanwhile, or this one is damaged
+        if _word(file, H_FIGURES) != version:
             raise _ChangedError
-        vitals = before.vitals if before is not None else {}
-    return Peer(
+        figures = previous.figures if previous is not None else {}
+    return SegmentReading(
         name=name,
         inode=os.fstat(file).st_ino,
         alive=alive,
         pid=header[H_PID],
         start=header[H_START],
         requests=header[H_REQUESTS],
-        retired=_retired(header),
+        retired=_retired_count(header),
         generation=generation,
         layout=layout,
-        words=bytes(FIRST_WORD * 8) + words[FIRST_WORD * 8 :],  # with a header of zeros, whatever it says
-        vitals_version=version,
-        vitals=vitals,
+        words=bytes(FIRST_WORD * 8) + words[FIRST_WORD * 8 :],  # zeros for the header: ZERO_WORD must read as 0
+        figures_version=version,
+        figures=figures,
     )
 
 
@@ -154,29 +166,29 @@ def _word(file: int, word: int) -> int:
     return int.from_bytes(_exactly(file, 8, word * 8), sys.byteorder, signed=True)
 
 
-def _retired(header: Words) -> int:
+def _retired_count(header: Words) -> int:
     retired: int = header[H_RETIRED]
     return min(max(retired, 0), MAX_RETIRED)
 
 
-def _vitals(file: int, version: int) -> Vitals | None:
-    """The runtime figures, or None if these are not whole."""
+def _figures(file: int, version: int) -> Figures | None:
+    """The runtime figures of this version; None if their checksum is wrong."""
     if not version:
         return {}
-    data = _exactly(file, VITALS_SIZE, VITALS + version % 2 * VITALS_SIZE)
+    data = _exactly(file, FIGURES_SIZE, FIGURES + version % 2 * FIGURES_SIZE)
     crc, length = int.from_bytes(data[:4], "little"), int.from_bytes(data[4:8], "little")
     text = data[8 : 8 + length]
     if crc32(text) != crc:
         return None
     try:
-        vitals = parsed(text)
+        figures = from_json(text)
     except ValueError:
         raise CorruptError("its runtime figures are damaged") from None
-    if not isinstance(vitals, dict):
+    if not isinstance(figures, dict):
         raise CorruptError("its runtime figures are damaged")
     return {
         target: cast("dict[str, Any]", figures)
-        for target, figures in cast("dict[str, object]", vitals).items()
+        for target, figures in cast("dict[str, object]", figures).items()
         if isinstance(figures, dict)
     }
 

@@ -1,10 +1,11 @@
 """Keeps the records of this process's segment in step with its registries: which names there are, and their words.
 
-A container tells when something else stands under a key of it, and what stood there before. What stands there now is
-compared with what the segment says. Whoever comes while another (or the same thread, interrupted by a signal handler
-or a finalizer) is about it leaves the change in a queue and goes on, so nobody ever waits here.
+When a variable is put under a key of a composite, replaced or deleted, the composite calls its `_on_change` with the
+key and the variable that was there before. The variable that is there now is then compared with the records. One thread
+at a time changes records; a thread that comes meanwhile (or the same thread, interrupted by a signal handler or a
+finalizer) appends its change to a queue and returns, so no thread ever waits here.
 
-Nothing is kept for a number but its variable and the place of its record, in two arrays: a program may have 100,000.
+For a number only its variable and the offset of its record are kept, in two arrays: a program may have 100,000.
 """
 
 from array import array
@@ -17,101 +18,108 @@ from weakref import ref
 
 from pyvars.core.cells import NumberCell
 from pyvars.core.registry import Registry
-from pyvars.core.variables import Container, Var, is_own
-from pyvars.workers.numbers.segment import CONTAINER, FIRST_WORD, FLOAT, HISTOGRAM, INT, MAP, WORDS, Segment
+from pyvars.core.variables import Composite, Var, is_pyvars_code
+from pyvars.workers.numbers.segment import COMPOSITE, FIRST_WORD, FLOAT, HISTOGRAM, INT, MAP, WORDS, Segment
 
-__all__ = ("Tree",)
+__all__ = ("Records",)
 
 Before: TypeAlias = "Var | Mapping[str, Var] | None"
 
 
-class _Watch:
-    """The watcher of a container, and so its place in the tree."""
+class _Node:
+    """The `_on_change` of a composite that is in the segment, with the composite's word there."""
 
-    __slots__ = ("container", "tree", "word")
+    __slots__ = ("composite", "records", "word")
 
-    def __init__(self, tree: "Tree", container: "Container | ref[Registry]", word: int) -> None:
-        self.tree: Tree = tree
-        self.container: Container | ref[Registry] = container
+    def __init__(self, records: "Records", composite: "Composite | ref[Registry]", word: int) -> None:
+        self.records: Records = records
+        self.composite: Composite | ref[Registry] = composite
         self.word: int = word
 
     def __call__(self, key: str | None, before: Before) -> None:
-        self.tree.changed(self, key, before)
+        self.records.changed(self, key, before)
 
-    def get(self) -> Container | None:
-        """The container, if it is still there: a root is not kept alive for being shared."""
-        return self.container() if isinstance(self.container, ref) else self.container
+    def get(self) -> Composite | None:
+        """The composite; None if it was a shared registry that no longer exists, since sharing keeps none alive."""
+        return self.composite() if isinstance(self.composite, ref) else self.composite
 
 
-class Tree:
-    """The variables of this process that are in its segment."""
+class Records:
+    """The records of this process's variables in its segment. `add_registry` and `changed` are thread-safe, and never
+    block."""
 
     def __init__(self, segment: Segment) -> None:
         self.error: str = ""
-        """Why some number is private to this process; empty if none is."""
+        """Why some number of this process is private to it, for want of room; empty if none is."""
         self._segment = segment
-        self._held: list[NumberCell | _Watch | None] = [None] * FIRST_WORD  # by word
-        self._places = array("I", bytes(4 * FIRST_WORD))  # of the record of each word
-        self._more: dict[int, list[int]] = {}  # further places, of variables that have several names
+        self._owners: list[NumberCell | _Node | None] = [None] * FIRST_WORD  # what each word belongs to
+        self._offsets = array("I", bytes(4 * FIRST_WORD))  # of the first record of each word; 0 if there is none
+        self._more: dict[int, list[int]] = {}  # by word, offsets of further records: a variable may have several names
         self._waiting: deque[Callable[[], None]] = deque()
         self._busy = Lock()
         self._closed = False
 
-    def add_root(self, name: str, registry: Registry) -> None:
-        """Share a registry under a name that is its name in the siblings too, for as long as it lives."""
-        self._do(partial(self._add_root, name, registry))
+    def add_registry(self, name: str, registry: Registry) -> None:
+        """Share a registry, for as long as it exists, under its registry key `name`."""
+        self._do(partial(self._add_registry, name, registry))
 
-    def _add_root(self, name: str, registry: Registry) -> None:
-        if (word := self._word(registry)) != 0:  # it stands in another one already
-            self._link(0, name, CONTAINER, word, gauge=False, place=0)
+    def _add_registry(self, name: str, registry: Registry) -> None:
+        if (word := self._word(registry)) != 0:  # it is in another shared registry, and so has a word
+            self._link(0, name, COMPOSITE, word, gauge=False, offset=0)
             return
-        watch = _Watch(self, registry, 0)
-        watch.container = ref(registry, lambda _: self.changed(watch, None, None))
+        node = _Node(self, registry, 0)
+        node.composite = ref(registry, lambda _: self.changed(node, None, None))
         try:
-            self._hold(watch, self._segment.allocate())
-            registry.watcher = watch
-            self._link(0, name, CONTAINER, watch.word, gauge=False, place=0)
+            self._own(node, self._segment.allocate())
+            registry._on_change = node
+            self._link(0, name, COMPOSITE, node.word, gauge=False, offset=0)
         except OSError as error:
             self.error = error.strerror or str(error)
             return
-        self._waiting.append(partial(self._process, watch, None, None))
+        self._waiting.append(partial(self._process, node, None, None))
 
-    def leave(self) -> None:
-        """Follow no more changes: the interpreter is on its way out."""
+    def stop(self) -> None:
+        """Ignore changes from now on: the process is about to exit."""
         self._closed = True
 
     def close(self) -> None:
-        """Make every number private, with the value that it has, and watch no container any more."""
+        """Make every number private, with its current value, and set every `_on_change` to None."""
         self._closed = True
-        for held in self._held:
+        for held in self._owners:
             if isinstance(held, NumberCell):
-                held.unbind()
-            elif held is not None and (container := held.get()) is not None:
-                container.watcher = None
+                held._unbind()
+            elif held is not None and (composite := held.get()) is not None:
+                composite._on_change = None
 
-    def abandon(self) -> None:
-        """In a forked child: the same, from zero, and also what another thread of the parent was about to put in."""
+    def detach_in_child(self) -> None:
+        """In a forked child, do the same as `close`, but start every number from zero.
+
+        That includes numbers that another thread of the parent was about to add when it forked.
+        """
         self._closed = True
-        watches = [held for held in self._held if isinstance(held, _Watch)]
-        for held in self._held:
+        nodes = [held for held in self._owners if isinstance(held, _Node)]
+        for held in self._owners:
             if isinstance(held, NumberCell):
-                held.restart()
-        for watch in watches:
-            container = watch.get()
-            if container is not None:
-                container.watcher = None
-                for var in (container.children() or {}).values():
+                held._restart()
+        for node in nodes:
+            composite = node.get()
+            if composite is not None:
+                composite._on_change = None
+                for var in (composite._children() or {}).values():
                     if _kind(var) in (INT, FLOAT):
-                        cast("NumberCell", var).restart()
+                        cast("NumberCell", var)._restart()
 
-    def changed(self, watch: _Watch, key: str | None, before: Before) -> None:
-        """Something else stands under the key than `before`; under any key that `before` has, if it is None."""
-        if self._closed:  # at the end a registry may outlive the names in this module
+    def changed(self, node: _Node, key: str | None, before: Before) -> None:
+        """Update the records of a composite after the variable under `key`, which was `before`, has changed.
+
+        If `key` is None, every key may have changed, and `before` holds the variables from before by key.
+        """
+        if self._closed:  # at exit a registry may outlive the globals of this module
             return
-        self._do(partial(self._process, watch, key, before))
+        self._do(partial(self._process, node, key, before))
 
     def _do(self, change: Callable[[], None]) -> None:
-        """Make a change of records, unless somebody is about that: then after it."""
+        """Make a change of records now, or leave it to the thread that is making one."""
         self._waiting.append(change)
         while self._waiting and not self._closed and self._busy.acquire(blocking=False):
             try:
@@ -120,159 +128,159 @@ class Tree:
             finally:
                 self._busy.release()
 
-    def _process(self, watch: _Watch, key: str | None, before: Before) -> None:
-        if self._held[watch.word] is not watch:  # it was given up meanwhile
+    def _process(self, node: _Node, key: str | None, before: Before) -> None:
+        if self._owners[node.word] is not node:  # its word was freed meanwhile
             return
-        container = watch.get()
-        if container is None:
-            self._give_up(watch.word)
+        composite = node.get()
+        if composite is None:
+            self._free(node.word)
         elif key is not None:
-            self._update(watch.word, container, key, cast("Var | None", before))
+            self._update(node.word, composite, key, cast("Var | None", before))
         else:
             for each, var in cast("Mapping[str, Var]", before or {}).items():
-                self._update(watch.word, container, each, var)
-            for each in container.children() or {}:
-                self._update(watch.word, container, each, None)
+                self._update(node.word, composite, each, var)
+            for each in composite._children() or {}:
+                self._update(node.word, composite, each, None)
 
-    def _update(self, parent: int, container: Container, key: str, before: Var | None) -> None:
-        now = container.child(key)
+    def _update(self, parent: int, composite: Composite, key: str, before: Var | None) -> None:
+        now = composite._child(key)
         if before is now and before is not None:
             return
-        old, old_place = self._find(parent, key, before)
+        old, old_offset = self._find(parent, key, before)
         if now is None or not (kind := _kind(now)):
-            if old_place:
-                self._unlink(old, old_place)
+            if old_offset:
+                self._unlink(old, old_offset)
             return
-        word, place = self._find(parent, key, now)
-        if place:  # a change that came later was quicker
-            if old_place and old != word:
-                self._unlink(old, old_place)
+        word, offset = self._find(parent, key, now)
+        if offset:  # the record was written with an earlier change: `now` was there already
+            if old_offset and old != word:
+                self._unlink(old, old_offset)
             return
         try:
             word = word or self._admit(now, kind)
             gauge = isinstance(now, NumberCell) and now.gauge
-            self._link(parent, key, kind, word, gauge=gauge, place=old_place)
-        except OSError as error:  # no room: it counts on in private memory
+            self._link(parent, key, kind, word, gauge=gauge, offset=old_offset)
+        except OSError as error:  # no room: the variable goes on to count in private memory
             self.error = error.strerror or str(error)
-            if word and not self._places[word]:
-                self._give_up(word)
-            if old_place:
-                self._unlink(old, old_place)
+            if word and not self._offsets[word]:
+                self._free(word)
+            if old_offset:
+                self._unlink(old, old_offset)
             return
-        if old_place:
-            self._left(old, old_place)
+        if old_offset:
+            self._forget_record(old, old_offset)
 
     def _find(self, parent: int, key: str, var: Var | None) -> tuple[int, int]:
-        """The word of the variable, and the place of its record under this key; 0 if there is none."""
+        """The word of the variable, and the offset of its record under this key; 0 for each that does not exist."""
         word = self._word(var)
-        for place in self._all_places(word) if word else ():
-            if self._segment.at(place) == (parent, key):
-                return word, place
+        for offset in self._all_offsets(word) if word else ():
+            if self._segment.record_at(offset) == (parent, key):
+                return word, offset
         return word, 0
 
     def _word(self, var: Var | None) -> int:
-        """The word of a variable that has one, or 0."""
+        """The word of the variable in this segment; 0 if it has none."""
         if isinstance(var, NumberCell):
             words = getattr(var, "_words", None)
             word = self._segment.chunk_of(words) * WORDS + var._index if words is not None else 0
-            return word if word and self._held[word] is var else 0
-        if isinstance(var, Container):
-            watch = getattr(var, "watcher", None)
-            return watch.word if isinstance(watch, _Watch) and watch.tree is self else 0
+            return word if word and self._owners[word] is var else 0
+        if isinstance(var, Composite):
+            node = getattr(var, "_on_change", None)
+            return node.word if isinstance(node, _Node) and node.records is self else 0
         return 0
 
-    def _all_places(self, word: int) -> list[int]:
-        return [self._places[word], *self._more.get(word, ())]
+    def _all_offsets(self, word: int) -> list[int]:
+        return [self._offsets[word], *self._more.get(word, ())]
 
     def _admit(self, var: Var, kind: int) -> int:
-        """Give the variable a word."""
+        """Give the variable a word, and bind it if it is a number; returns the word."""
         word = self._segment.allocate()
         if isinstance(var, NumberCell):
-            self._hold(var, word)
-            var.bind(*self._segment.word(word, kind))
+            self._own(var, word)
+            var._bind(*self._segment.word(word, kind))
         else:
-            watch = _Watch(self, cast("Container", var), word)
-            self._hold(watch, word)
-            cast("Container", var).watcher = watch
-            self._waiting.append(partial(self._process, watch, None, None))
+            node = _Node(self, cast("Composite", var), word)
+            self._own(node, word)
+            cast("Composite", var)._on_change = node
+            self._waiting.append(partial(self._process, node, None, None))
         return word
 
-    def _hold(self, what: NumberCell | _Watch, word: int) -> None:
-        while len(self._held) <= word:
-            self._held.append(None)
-            self._places.append(0)
-        self._held[word] = what
-        self._places[word] = 0
-        if isinstance(what, _Watch):
+    def _own(self, what: NumberCell | _Node, word: int) -> None:
+        while len(self._owners) <= word:
+            self._owners.append(None)
+            self._offsets.append(0)
+        self._owners[word] = what
+        self._offsets[word] = 0
+        if isinstance(what, _Node):
             what.word = word
 
-    def _link(self, parent: int, key: str, kind: int, word: int, *, gauge: bool, place: int) -> None:
-        """Write the record, in place of another of the same key if there is one: no reader misses it in between."""
+    def _link(self, parent: int, key: str, kind: int, word: int, *, gauge: bool, offset: int) -> None:
+        """Write a record, over the one at `offset` if that is not 0, so that a replaced key is never missing."""
         with self._segment.changing():
-            place = self._segment.link(parent, key, kind, word, gauge=gauge, place=place)
-        if self._places[word]:
-            self._more.setdefault(word, []).append(place)
+            offset = self._segment.link(parent, key, kind, word, gauge=gauge, offset=offset)
+        if self._offsets[word]:
+            self._more.setdefault(word, []).append(offset)
         else:
-            self._places[word] = place
+            self._offsets[word] = offset
 
-    def _unlink(self, word: int, place: int) -> None:
+    def _unlink(self, word: int, offset: int) -> None:
         with self._segment.changing():
-            self._segment.unlink(place)
-        self._left(word, place)
+            self._segment.unlink(offset)
+        self._forget_record(word, offset)
 
-    def _left(self, word: int, place: int) -> None:
-        """The record there is no more of this word; with its last one it is nobody's."""
-        places = self._all_places(word)
-        places.remove(place)
-        self._places[word] = places[0] if places else 0
+    def _forget_record(self, word: int, offset: int) -> None:
+        """Note that the record at the offset is no longer one of this word; free the word if that was its last one."""
+        offsets = self._all_offsets(word)
+        offsets.remove(offset)
+        self._offsets[word] = offsets[0] if offsets else 0
         self._more.pop(word, None)
-        if places[1:]:
-            self._more[word] = places[1:]
-        if not places:
-            self._give_up(word)
+        if offsets[1:]:
+            self._more[word] = offsets[1:]
+        if not offsets:
+            self._free(word)
 
-    def _give_up(self, word: int) -> None:
-        """Free the word, its records, and what only it holds."""
-        held, self._held[word] = self._held[word], None
-        for place in self._all_places(word):
-            if place:
+    def _free(self, word: int) -> None:
+        """Free the word and its records, and if it is of a composite, the records below it."""
+        held, self._owners[word] = self._owners[word], None
+        for offset in self._all_offsets(word):
+            if offset:
                 with self._segment.changing():
-                    self._segment.unlink(place)
-        self._places[word] = 0
+                    self._segment.unlink(offset)
+        self._offsets[word] = 0
         self._more.pop(word, None)
         if isinstance(held, NumberCell):
-            held.unbind()
-        elif held is not None and (container := held.get()) is not None:
-            container.watcher = None
-            for key, var in (container.children() or {}).items():
-                child, place = self._find(word, key, var)
-                if place:
-                    self._unlink(child, place)
+            held._unbind()
+        elif held is not None and (composite := held.get()) is not None:
+            composite._on_change = None
+            for key, var in (composite._children() or {}).items():
+                child, offset = self._find(word, key, var)
+                if offset:
+                    self._unlink(child, offset)
         else:
             self._unlink_children(word)
         self._segment.free(word)
 
     def _unlink_children(self, parent: int) -> None:
-        """Of a root that has gone, and so cannot tell which they are."""
-        for child in range(FIRST_WORD, len(self._held)):
-            for place in self._all_places(child):
-                if place and self._segment.at(place)[0] == parent:
-                    self._unlink(child, place)
+        """Remove the records below a registry that no longer exists, and so cannot list its variables."""
+        for child in range(FIRST_WORD, len(self._owners)):
+            for offset in self._all_offsets(child):
+                if offset and self._segment.record_at(offset)[0] == parent:
+                    self._unlink(child, offset)
 
 
-_CONTAINERS = {"map": MAP, "histogram": HISTOGRAM}
+_COMPOSITES = {"map": MAP, "histogram": HISTOGRAM}
 
 
 def _code(cell: NumberCell) -> int:
-    return FLOAT if cell.code == "d" else INT
+    return FLOAT if cell._code == "d" else INT
 
 
 def _kind(var: Var) -> int:
-    """The kind of record for the variable; 0 for what is not made of cells, or is code of the program's."""
-    if not is_own(type(var)):
+    """The kind of record for the variable; 0 if it has no cells, or if reading it runs code of the program."""
+    if not is_pyvars_code(type(var)):
         return 0
     if isinstance(var, NumberCell):
         return _code(var) if hasattr(var, "_value") else 0  # a subclass may have forgotten to initialise it
-    if isinstance(var, Container) and hasattr(var, "watcher"):
-        return _CONTAINERS.get(var.kind, CONTAINER)
+    if isinstance(var, Composite) and hasattr(var, "_on_change"):
+        return _COMPOSITES.get(var.kind, COMPOSITE)
     return 0

@@ -1,19 +1,20 @@
-"""What dead workers counted, kept in one file: written by whoever finds them dead, each counted exactly once.
+"""The retired file: the numbers of dead workers, added up. The first worker that finds a dead one folds its segment.
 
-The file has the form of a segment. It says whose numbers are in it, so that a death between its appearance and the
-removal of the folded segments changes nothing.
+The file has the format of a segment. It also names the folded segments that were not removed yet when it was written:
+readers ignore these, so every count is added up exactly once even if the folding worker is killed before it removes
+them.
 """
 
 import os
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pyvars.formats.json import plain
+from pyvars.formats.json import to_json
 from pyvars.runtime import kept
-from pyvars.workers.numbers.layout import Layout, Path, shown
-from pyvars.workers.numbers.reading import MAX_RETIRED, Peer, read
-from pyvars.workers.numbers.segment import CONTAINER, FLOAT, FOLDED, H_RETIRED, INT, Segment
-from pyvars.workers.numbers.sums import Sums, add, number, remainder, rest_of
+from pyvars.workers.numbers.layout import Path, SegmentLayout, is_shown
+from pyvars.workers.numbers.reading import MAX_RETIRED, SegmentReading, read
+from pyvars.workers.numbers.segment import COMPOSITE, FLOAT, FOLDED, H_RETIRED, INT, Segment
+from pyvars.workers.numbers.sums import Sums, add, number, remainder, remainder_path
 from pyvars.workers.together.directory import RETIRED, SEGMENT, socket_of
 from pyvars.workers.together.group import Process, is_running
 from pyvars.workers.together.locks import exclusive
@@ -21,23 +22,27 @@ from pyvars.workers.together.locks import exclusive
 __all__ = ("fold", "read_retired")
 
 MAX_UNSEEN = 20_000
-"""So many numbers that no live worker shows are kept, for one that may: names may hold a pid, and so never end."""
+"""How many numbers that no live worker shows are kept, for a worker that may show them later. There is a limit since
+names may contain a pid, so that there are ever more of them."""
 
 
-def read_retired(directory: str, before: Peer | None) -> Peer | None:
-    """What is kept of dead workers, or None if none has died yet. Raises CorruptError, OSError."""
+def read_retired(directory: str, before: SegmentReading | None) -> SegmentReading | None:
+    """Read the retired file; `before` is an earlier reading of it. None if there is no such file yet.
+
+    Raises CorruptError, OSError.
+    """
     try:
         return read(os.path.join(directory, RETIRED), before)
     except FileNotFoundError:
         return None
 
 
-def fold(directory: str, own: str, live: Sequence[Layout]) -> bool:
-    """Move the numbers of the dead segments in the directory to the file of the retired, and remove the segments.
+def fold(directory: str, own: str, live: Sequence[SegmentLayout]) -> bool:
+    """Move the counts in the segments of dead workers to the retired file, and remove these segments.
 
-    `own` is the name of this process's segment, `live` what live workers show. False if nothing was moved: another
-    process is about it, or there is no room, or they are damaged; then the dead segments stay, and count where they
-    are.
+    `own` is the name of this process's segment, `live` are the layouts of live workers. False if nothing was moved:
+    another process is folding, there is no room, or the segments are damaged. Then they stay, and readers add them up
+    from there.
     """
     try:
         with exclusive(directory):
@@ -46,19 +51,19 @@ def fold(directory: str, own: str, live: Sequence[Layout]) -> bool:
         return False
 
 
-def _fold(directory: str, own: str, live: Sequence[Layout]) -> bool:
+def _fold(directory: str, own: str, live: Sequence[SegmentLayout]) -> bool:
     retired = None
-    with suppress(ValueError):  # damaged: better to begin again than never to fold any more
+    with suppress(ValueError):  # damaged: begin with an empty one rather than never fold again
         retired = read_retired(directory, None)
     folded = retired.layout.folded if retired else frozenset[str]()
-    dead: list[Peer] = []
+    dead: list[SegmentReading] = []
     present: list[str] = []
     names = os.listdir(directory)
     _clean(directory, names)
     for name in names:
         if not name.startswith(SEGMENT) or name == own:
             continue
-        with suppress(OSError, ValueError):  # it has gone, or is none; nobody else's is lost for that
+        with suppress(OSError, ValueError):  # the file is missing or damaged; the others are folded anyway
             peer = read(os.path.join(directory, name), None)
             if not peer.alive:
                 present.append(name)
@@ -74,13 +79,13 @@ def _fold(directory: str, own: str, live: Sequence[Layout]) -> bool:
 
 
 def _clean(directory: str, names: Sequence[str]) -> None:
-    """Remove what processes left that were killed at birth, while folding, or while a dead one was removed."""
+    """Remove files that a process left when it was killed while it joined, folded, or removed a dead worker's files."""
     sockets = {socket_of(name) for name in names if name.startswith(SEGMENT)}
     for name in names:
         _, *parts = name.split("-")
-        newborn = name.startswith(f".{SEGMENT}") and len(parts) == 3 and all(part.isdecimal() for part in parts[:2])
-        # Who folds is the only one: another one's file, which has no pid, is left over.
-        if (newborn and not is_running(Process(int(parts[0]), int(parts[1])))) or (
+        joining = name.startswith(f".{SEGMENT}") and len(parts) == 3 and all(part.isdecimal() for part in parts[:2])
+        # Only one process folds at a time: another hidden retired file, which has pid 0, was left by a killed one.
+        if (joining and not is_running(Process(int(parts[0]), int(parts[1])))) or (
             name.startswith("s-") and name not in sockets
         ):
             with suppress(OSError):
@@ -88,38 +93,43 @@ def _clean(directory: str, names: Sequence[str]) -> None:
 
 
 def _write(
-    directory: str, dead: Sequence[Peer], retired: Peer | None, present: Sequence[str], live: Sequence[Layout]
+    directory: str,
+    dead: Sequence[SegmentReading],
+    retired: SegmentReading | None,
+    present: Sequence[str],
+    live: Sequence[SegmentLayout],
 ) -> None:
+    """Write a new retired file: the old one and the dead segments added up, with the names of those `present`."""
     sums: Sums = {}
     for peer in (*([retired] if retired else []), *dead):
         add(sums, peer)
     paths = {path for layout in live for numbers in layout[:2] for path in numbers.paths}
     maps = {path for layout in live for path in layout.maps}
-    unseen = [path for path in sums if not shown(path, paths, maps)]
-    for path in unseen[: max(0, len(unseen) - MAX_UNSEEN)]:  # those of the longest dead first
+    unseen = [path for path in sums if not is_shown(path, paths, maps)]
+    for path in unseen[: max(0, len(unseen) - MAX_UNSEEN)]:  # first those of the workers that died first
         del sums[path]
 
     segment = Segment(directory, 0, 0)
     try:
-        containers: dict[Path, int] = {(): 0}
+        composites: dict[Path, int] = {(): 0}
         for path, addends in sums.items():
             kind = INT if isinstance(addends, int) else FLOAT
             index = segment.allocate()
             words, local = segment.word(index, kind)
             words[local] = number(addends)
-            segment.link(_container(segment, containers, path[:-1]), path[-1], kind, index)
+            segment.link(_composite(segment, composites, path[:-1]), path[-1], kind, index)
             rest = 0.0 if isinstance(addends, int) else remainder(addends)
             if rest:
                 index = segment.allocate()
                 words, local = segment.word(index, FLOAT)
                 words[local] = rest
-                segment.link(_container(segment, containers, rest_of(path)[:-1]), path[-1], FLOAT, index)
+                segment.link(_composite(segment, composites, remainder_path(path)[:-1]), path[-1], FLOAT, index)
         for name in present:
             segment.link(0, name, FOLDED, 0)
         segment.header[H_RETIRED] = min(MAX_RETIRED, (retired.retired if retired else 0) + len(dead))
-        rows = [peer.vitals for peer in (*([retired] if retired else []), *dead)]
-        with suppress(TypeError, ValueError):  # they were written by processes that are dead, and may be anything
-            segment.write_vitals(plain(kept(rows)))
+        rows = [peer.figures for peer in (*([retired] if retired else []), *dead)]
+        with suppress(TypeError, ValueError):  # the dead workers may have written anything
+            segment.write_figures(to_json(kept(rows)))
         segment.publish(RETIRED)
         segment.close()
     except BaseException:
@@ -127,9 +137,9 @@ def _write(
         raise
 
 
-def _container(segment: Segment, containers: dict[Path, int], path: Path) -> int:
-    if path not in containers:
-        parent = _container(segment, containers, path[:-1])
-        containers[path] = segment.allocate()
-        segment.link(parent, path[-1], CONTAINER, containers[path])
-    return containers[path]
+def _composite(segment: Segment, composites: dict[Path, int], path: Path) -> int:
+    if path not in composites:
+        parent = _composite(segment, composites, path[:-1])
+        composites[path] = segment.allocate()
+        segment.link(parent, path[-1], COMPOSITE, composites[path])
+    return composites[path]

@@ -1,17 +1,19 @@
 """The file of one process: its numbers, 8 bytes each, and their names. Only its owner writes it.
 
-    chunk 0    words: a header of 32, then numbers | vitals, twice | records
+    chunk 0    words: a header of 32, then numbers | figures, twice | records
     chunk n    words: numbers                                      | records
 
-Every chunk has 64 KiB and 1,024 words. It is reserved when it is made, so that a full disk is an error there and never
-a SIGBUS later, and is mapped once and never moved. A record ties a key of a container to a word:
+A chunk has 64 KiB and 1,024 words. Its disk space is reserved when it is added, so that a full disk is an error then
+and never a SIGBUS later. It is mapped once and never moved. A record ties a key of a composite to a word:
 
-    crc32, size, kind (q, d, c, m, h), gauge, parent's word, own word, length of the key, key in UTF-8
+    crc32, size, kind (q, d, c, m, h, i), gauge, parent's word, own word, length of the key, key in UTF-8
 
-A container (a registry, a Map, a Histogram) has a word, too, which is its identity here and holds 0. Word 0 is the
-parent of the roots. Records are written in place and their room is used again, between two steps of the header's
-`generation`, which is odd meanwhile; so a reader that sees an even one twice has read whole records. The file is
-locked by its owner (a POSIX record lock, which the kernel drops when the process ends, however it ends).
+The kinds are int, float, Registry or other composite, Map, Histogram, and name of a folded segment; 0 is a free record.
+A composite has a word too, which identifies it in the records and holds 0. Word 0 is the parent of the registries that
+are shared. Records are written in place and their space is used again. Each change adds 1 to the `generation` in the
+header before and after it, so the generation is odd during the change, and a reader that sees the same even generation
+before and after has read whole records. The owner locks the file (a POSIX record lock, which the kernel drops when the
+process ends, however it ends).
 """
 
 import mmap
@@ -28,36 +30,47 @@ from pyvars.workers.together.locks import lock
 __all__ = ("Segment",)
 
 MAGIC = int.from_bytes(b"pyvars\x00\x01", "little")
-"""The last byte is the version of the format: a file of another version is not read."""
+"""The first word. Its last byte is the version of the format: a file of another version is not read."""
 CHUNK = 65536
+"""Bytes of a chunk."""
 WORDS = 1024
-VITALS = WORDS * 8
-VITALS_SIZE = 12288
-FIRST_RECORD = VITALS + 2 * VITALS_SIZE
+"""Words of a chunk."""
+FIGURES = WORDS * 8
+"""Offset of the runtime figures in the first chunk."""
+FIGURES_SIZE = 12288
+"""Bytes of each of the two copies of the runtime figures, with checksum and length."""
+FIRST_RECORD = FIGURES + 2 * FIGURES_SIZE
+"""Offset of the first record in the first chunk."""
 MAX_CHUNKS = 4096
+"""Chunks that a segment has at most."""
 
-# Words of the header
-H_MAGIC, H_PID, H_START, H_GENERATION, H_USED, H_CHUNKS, H_RETIRED, H_VITALS, H_REQUESTS = range(9)
+# Indexes of the words of the header
+H_MAGIC, H_PID, H_START, H_GENERATION, H_USED, H_CHUNKS, H_RETIRED, H_FIGURES, H_REQUESTS = range(9)
 ZERO_WORD = 31
-"""It is never written, so it reads as what a segment does not have."""
+"""A word of the header that is never written, so it is 0: read in place of a number that the segment does not have."""
 FIRST_WORD = 32
+"""The first word after the header."""
 
 RECORD = struct.Struct("=IHBBIIH2x")
 _ALIGN = 16
-_SAME = tuple(range(WORDS))  # 100,000 variables share these integers
-_VITALS_HEAD = struct.Struct("=II")
+_INDEXES = tuple(range(WORDS))  # 100,000 variables share these integers
+_FIGURES_HEAD = struct.Struct("=II")
 
-FREE, INT, FLOAT, CONTAINER, MAP, HISTOGRAM, FOLDED = 0, *map(ord, "qdcmhi")
+FREE, INT, FLOAT, COMPOSITE, MAP, HISTOGRAM, FOLDED = 0, *map(ord, "qdcmhi")
 GAUGE = 1
 
 
 def record_area(chunk: int) -> tuple[int, int]:
-    """Where the records of the chunk begin and end in the file."""
-    return chunk * CHUNK + (VITALS if chunk else FIRST_RECORD), (chunk + 1) * CHUNK
+    """The offsets in the file at which the records of the chunk begin and end."""
+    return chunk * CHUNK + (FIGURES if chunk else FIRST_RECORD), (chunk + 1) * CHUNK
 
 
 class Segment:
-    """A segment that this process writes. Not thread-safe: one thread at a time changes names; numbers are cells'."""
+    """A segment that this process writes. Not thread-safe: the caller has one thread at a time change records.
+
+    It is made hidden and locked; `publish` shows it to peers. Making it raises OSError if there is no room. Cells that
+    are bound to a word write it themselves.
+    """
 
     def __init__(self, directory: str, pid: int, start: int) -> None:
         self.directory = directory
@@ -81,39 +94,42 @@ class Segment:
         header[H_MAGIC], header[H_PID], header[H_START], header[H_USED] = MAGIC, pid, start, FIRST_WORD
 
     def publish(self, name: str | None = None) -> None:
-        """Let the others see it, under a name that others know or the one of its own.
+        """Rename the hidden file to `name`, or to its own name, so that peers read it.
 
         Raises:
-            OSError: it was taken for dirt by a sweeper, or its directory was, before it could be seen: make another.
+            OSError: the file or its directory is missing: another process removed it as left over. Make another one.
         """
         path = f"{self.directory}/{name or self.name}"
         os.rename(self._hidden, path)
-        os.stat(path)  # still there?
+        os.stat(path)  # raises if the directory was removed meanwhile
 
     def discard(self) -> None:
-        """Close a segment that nobody has seen or shall see again. Cells that are bound to it must be unbound."""
+        """Remove the file and close it: no peer reads it from now on. Unbind the cells that are bound to it before."""
         for path in (self._hidden, f"{self.directory}/{self.name}"):
             with suppress(OSError):
                 os.unlink(path)
         self.close()
 
     def close(self) -> None:
-        """Give the file up: to the others the process is dead. The memory goes with the last cell bound to it."""
+        """Close the file, which drops its lock: for peers it is now the segment of a dead worker.
+
+        The mapped memory is freed with the last cell that is bound to it.
+        """
         os.close(self.file)
 
     def clear(self) -> None:
-        """Make every number 0."""
+        """Set every number to 0."""
         for chunk, words in enumerate(self._ints):
             for local in range(0 if chunk else FIRST_WORD, WORDS):
                 words[local] = 0
 
     def numbers(self) -> bytes:
-        """All words that are used, at this moment."""
+        """The words of all chunks with a used word, copied at this moment."""
         chunks = -(-self.header[H_USED] // WORDS)
         return b"".join(memory[: WORDS * 8] for memory in self._maps[:chunks])
 
     def read(self, begin: int, end: int) -> bytes:
-        """Bytes of the file, all of one chunk."""
+        """The bytes of the file from `begin` to `end`, which must be in one chunk."""
         chunk, local = divmod(begin, CHUNK)
         return self._maps[chunk][local : local + end - begin]
 
@@ -135,28 +151,28 @@ class Segment:
         self._ints[0][H_CHUNKS] = chunk + 1
 
     def word(self, index: int, kind: int = INT) -> tuple[Words, int]:
-        """The memory of a word, and the index in it."""
+        """The memory that contains the word, as floats if `kind` is FLOAT, else as ints, and the word's index in it."""
         chunk, local = divmod(index, WORDS)
-        return (self._floats if kind == FLOAT else self._ints)[chunk], _SAME[local]
+        return (self._floats if kind == FLOAT else self._ints)[chunk], _INDEXES[local]
 
     def chunk_of(self, words: Words) -> int:
-        """The chunk that the words are of; -1 if they are not of this segment."""
+        """The number of the chunk whose memory `words` is; -1 if it is not memory of this segment."""
         return self._chunks.get(id(words), -1)
 
-    def at(self, place: int) -> tuple[int, str]:
-        """Parent and key of the record at a place."""
-        chunk, local = divmod(place, CHUNK)
+    def record_at(self, offset: int) -> tuple[int, str]:
+        """The parent's word and the key of the record at an offset."""
+        chunk, local = divmod(offset, CHUNK)
         _, _, _, _, parent, _, length = RECORD.unpack_from(self._maps[chunk], local)
         key = self._maps[chunk][local + RECORD.size : local + RECORD.size + length]
         return parent, key.decode(errors="surrogatepass")
 
     @property
     def header(self) -> Words:
-        """The words of the header."""
+        """The memory of the first chunk as ints, which begins with the header."""
         return self._ints[0]
 
     def allocate(self) -> int:
-        """A word for one more number, which is 0. Raises OSError if there is no room."""
+        """The index of a word for one more number; the word is 0. Raises OSError if there is no room."""
         if self._free_words:
             return self._free_words.pop()
         used: int = self.header[H_USED]
@@ -166,59 +182,63 @@ class Segment:
         return used
 
     def free(self, index: int) -> None:
-        """The word is nobody's again."""
+        """Set the word to 0, for use by a later `allocate`."""
         words, local = self.word(index)
         words[local] = 0
         self._free_words.append(index)
 
     @contextmanager
     def changing(self) -> Generator[None]:
-        """Around each change of records, so that readers do not take half of one."""
+        """Make the generation odd in this block: no reader then takes a half-written record for whole."""
         self.header[H_GENERATION] += 1
         try:
             yield
         finally:
             self.header[H_GENERATION] += 1
 
-    def link(self, parent: int, key: str, kind: int, index: int, *, gauge: bool = False, place: int = 0) -> int:
-        """Write a record, in place of the one of the same parent and key if `place` is given; its place comes back.
+    def link(self, parent: int, key: str, kind: int, index: int, *, gauge: bool = False, offset: int = 0) -> int:
+        """Write a record and return its offset.
 
-        Raises OSError if there is no room.
+        `offset` is that of an earlier record of the same parent and key, which is overwritten. Raises OSError if there
+        is no room.
         """
         data = key.encode(errors="surrogatepass")
         size = -(-(RECORD.size + len(data)) // _ALIGN) * _ALIGN
-        if not place:
-            place = self._room(size)
+        if not offset:
+            offset = self._place_record(size)
         text = RECORD.pack(0, size, kind, gauge, parent, index, len(data))[4:] + data
-        chunk, local = divmod(place, CHUNK)
+        chunk, local = divmod(offset, CHUNK)
         self._maps[chunk][local : local + 4 + len(text)] = crc32(text).to_bytes(4, "little") + text
-        return place
+        return offset
 
-    def unlink(self, place: int) -> None:
-        """Take a record away."""
-        chunk, local = divmod(place, CHUNK)
+    def unlink(self, offset: int) -> None:
+        """Free the record at the offset, for use by a later `link`."""
+        chunk, local = divmod(offset, CHUNK)
         size = RECORD.unpack_from(self._maps[chunk], local)[1]
         text = RECORD.pack(0, size, FREE, 0, 0, 0, 0)[4:]
         self._maps[chunk][local : local + RECORD.size] = crc32(text).to_bytes(4, "little") + text
-        self._free_records.setdefault(size, []).append(place)
+        self._free_records.setdefault(size, []).append(offset)
 
-    def _room(self, size: int) -> int:
+    def _place_record(self, size: int) -> int:
         if self._free_records.get(size):
             return self._free_records[size].pop()
         for chunk in range(len(self._maps) - 1, -1, -1):
-            place = self._ends[chunk]
-            if place + size <= record_area(chunk)[1]:
-                self._ends[chunk] = place + size
-                return place
+            offset = self._ends[chunk]
+            if offset + size <= record_area(chunk)[1]:
+                self._ends[chunk] = offset + size
+                return offset
         self._grow()
-        return self._room(size)
+        return self._place_record(size)
 
-    def write_vitals(self, data: bytes) -> None:
-        """Replace the runtime figures: in the half that is not shown, then show that. What is too long is left out."""
-        if len(data) > VITALS_SIZE - _VITALS_HEAD.size:
+    def write_figures(self, data: bytes) -> None:
+        """Write the runtime figures to the copy that peers do not read now, then switch to that copy in the header.
+
+        Figures that are too long (over 12 KiB with their head) are not written.
+        """
+        if len(data) > FIGURES_SIZE - _FIGURES_HEAD.size:
             return
-        version = self.header[H_VITALS] + 1
-        begin = VITALS + version % 2 * VITALS_SIZE
-        text = _VITALS_HEAD.pack(crc32(data), len(data)) + data
+        version = self.header[H_FIGURES] + 1
+        begin = FIGURES + version % 2 * FIGURES_SIZE
+        text = _FIGURES_HEAD.pack(crc32(data), len(data)) + data
         self._maps[0][begin : begin + len(text)] = text
-        self.header[H_VITALS] = version
+        self.header[H_FIGURES] = version

@@ -1,7 +1,7 @@
 """Sums of the numbers of several segments, by path.
 
 Floats are added at the very end and all at once (math.fsum), since the last digit of a sum of floats depends on the
-order: the page is the same whichever worker answers.
+order: so the page is the same whichever worker makes it.
 """
 
 from collections.abc import Sequence
@@ -9,18 +9,23 @@ from math import fsum, isfinite
 from typing import TypeAlias
 
 from pyvars.core.cells import INT64_MAX, INT64_MIN
-from pyvars.workers.numbers.layout import Layout, Numbers, Path, shown
-from pyvars.workers.numbers.reading import Peer
+from pyvars.workers.numbers.layout import Numbers, Path, SegmentLayout, is_shown
+from pyvars.workers.numbers.reading import SegmentReading
 
-__all__ = ("Addends", "Sums", "add", "number", "remainder", "rest_of", "total", "whole_of")
+__all__ = ("Addends", "Sums", "add", "number", "remainder", "remainder_path", "total", "sum_path")
 
 Addends: TypeAlias = "int | tuple[float, ...]"
-"""A sum of integers, or the numbers that are to be added if some of them are floats."""
+"""The sum so far if all numbers are ints; else all the numbers, which are still to be added."""
 Sums: TypeAlias = dict[Path, Addends]
+"""The addends of each path."""
 
 
-def total(peers: Sequence[Peer], retired: Peer | None, own: Layout) -> Sums:
-    """The sums over live and dead siblings, without this process; of the dead what a live one still shows."""
+def total(peers: Sequence[SegmentReading], retired: SegmentReading | None, own: SegmentLayout) -> Sums:
+    """The sums over peers, without this process. Counts of dead workers are included if `is_shown` says so.
+
+    `peers` are live workers, and dead ones that are not folded yet; `retired` is the retired file; `own` is the layout
+    of this process's segment.
+    """
     sums: Sums = {}
     live = [peer for peer in peers if peer.alive]
     for peer in live:
@@ -31,39 +36,40 @@ def total(peers: Sequence[Peer], retired: Peer | None, own: Layout) -> Sums:
     paths = {*sums, *own.ints.paths, *own.floats.paths}
     maps = own.maps.union(*(peer.layout.maps for peer in live))
     for path, addends in past.items():
-        if shown(path, paths, maps):
+        if is_shown(path, paths, maps):
             sums[path] = _both(sums[path], addends) if path in sums else addends
     return sums
 
 
-def add(sums: Sums, peer: Peer) -> None:
-    """Add the counts of one segment; levels went with their process."""
+def add(sums: Sums, peer: SegmentReading) -> None:
+    """Add the counts of a dead worker's segment, or of the retired file, to the sums; gauges are left out."""
     ints, floats = peer.layout.counts
-    _add(sums, peer, ints, Numbers([whole_of(path) for path in floats.paths], floats.words))
+    _add(sums, peer, ints, Numbers([sum_path(path) for path in floats.paths], floats.words))
 
 
-# What is kept of dead workers is a sum of floats, rounded. Without what was cut off the next sum could be less by its
-# last digit, which readers take for a restart. So that stands in the file, too, under a root of its own.
-_REST = "+"
+# The retired file keeps a sum of floats, which is rounded. Without the remainder that rounding cuts off, the next sum
+# could be less in its last digit, and readers take a counter that falls for a restart. So the file keeps the remainder
+# too, under a registry key of its own: that of the sum with this suffix.
+_REMAINDERS = "+"
 
 
-def rest_of(path: Path) -> Path:
-    """Where the remainder stands of a sum at the path."""
-    return (path[0] + _REST, *path[1:])
+def remainder_path(path: Path) -> Path:
+    """The path of the remainder of the sum at this path."""
+    return (path[0] + _REMAINDERS, *path[1:])
 
 
-def whole_of(path: Path) -> Path:
-    """Where the sum stands of a remainder at the path; the path itself if it is none."""
-    return (path[0].removesuffix(_REST), *path[1:])
+def sum_path(path: Path) -> Path:
+    """The path of the sum that has its remainder at this path; the path itself if it is not that of a remainder."""
+    return (path[0].removesuffix(_REMAINDERS), *path[1:])
 
 
 def remainder(addends: Sequence[float]) -> float:
-    """What the sum of the floats is more than a float can say."""
+    """The exact sum of the floats minus their sum rounded to a float; 0.0 if that is not finite."""
     rest = number((*addends, -number(tuple(addends))))
     return rest if isfinite(rest) else 0.0
 
 
-def _add(sums: Sums, peer: Peer, ints: Numbers, floats: Numbers) -> None:
+def _add(sums: Sums, peer: SegmentReading, ints: Numbers, floats: Numbers) -> None:
     words = peer.ints
     for path, word in zip(ints.paths, ints.words, strict=True):
         sums[path] = _both(sums[path], words[word]) if path in sums else words[word]
@@ -83,11 +89,11 @@ def _tuple(addends: Addends) -> tuple[float, ...]:
 
 
 def number(*addends: float | tuple[float, ...]) -> float:
-    """The sum of all of these: of integers one of 64 bits, else a float that does not depend on their order."""
+    """The sum of all addends: an int limited to 64 bits if all are ints, else a float that is the same in any order."""
     if all(isinstance(each, int) for each in addends):
         return min(max(sum(addends), INT64_MIN), INT64_MAX)  # type: ignore[arg-type]
     plain = [each for some in addends for each in (some if isinstance(some, tuple) else (some,))]
     try:
         return fsum(plain)
-    except (OverflowError, ValueError):  # beyond a float, or of both infinities
+    except (OverflowError, ValueError):  # the sum overflows, or the addends have both infinities
         return sum(plain, 0.0)

@@ -1,7 +1,7 @@
-"""Which processes belong together, and what forks make of that.
+"""Which processes are the workers of one group, and where they meet.
 
-group        a process and those above it, as /proc tells
-directory    the private directory where the processes of a group meet
-locks        locks of files that end with their process
-forks        the hooks around a fork
+group        finds the ancestors of this process that belong to its group, in /proc
+directory    the group directory: where it is, who may use it, when it is removed
+locks        locks of files, which the kernel drops when the process that holds them ends
+forks        runs the fork hooks of pyvars under uWSGI
 """

@@ -1,7 +1,8 @@
-"""Where the processes of a deployment meet: a private directory, in memory where there is such a place.
+"""The group directory, where the workers of a group meet: private to one user, and in memory if possible.
 
-The directory of a user is `/dev/shm/pyvars-<uid>`, else the same below $XDG_RUNTIME_DIR or the temporary directory; in
-it each group of processes has one. PYVARS_SHARE names the group's directory itself, or is `off`.
+The directory of a user is `/dev/shm/pyvars-<uid>`, or else `pyvars-<uid>` below $XDG_RUNTIME_DIR or below the temporary
+directory. It holds one group directory for each group. The environment variable PYVARS_SHARE names the group directory
+itself, or is `off`.
 """
 
 import os
@@ -16,7 +17,7 @@ __all__ = (
     "RETIRED",
     "SEGMENT",
     "UnsharedError",
-    "find_place",
+    "find_group_directory",
     "group_exists",
     "private_directory",
     "remove_group",
@@ -25,26 +26,29 @@ __all__ = (
 )
 
 SEGMENT = "w-"
-"""How the names of segments begin."""
+"""The prefix of the file names of segments."""
 RETIRED = "retired"
-"""The name of the file that holds what dead workers counted."""
+"""The name of the retired file, which holds the numbers of dead workers."""
 
 
 def socket_of(segment: str) -> str:
-    """The name of the socket beside a segment."""
+    """The file name of the socket that belongs to a segment."""
     return f"s-{segment.removeprefix(SEGMENT)}"
 
 
 class UnsharedError(Exception):
-    """Numbers cannot be shared; the text says why, and how to mend it."""
+    """This process cannot share its numbers; the text says why, and what to do about it."""
 
 
-def find_place(group: str | None) -> str:
-    """The directory of this process's group, made if need be; `group` is its name if it is known already.
+def find_group_directory(group: str | None) -> str:
+    """The path of this process's group directory, which is made if it is missing.
+
+    `group` is the name of the group if that is known already; else it is found in /proc.
 
     Raises:
-        UnsharedError: there is no such place; it was turned off; or it cannot be told which processes belong together.
-        OSError: the same, in the words of the system.
+        UnsharedError: the system has no record locks, PYVARS_SHARE is off, or the directory is not private.
+        OSError: the directory cannot be made or read.
+        UnknownOwnerError: /proc does not tell which processes belong together.
     """
     if not AVAILABLE:
         raise UnsharedError("this system has no record locks (fcntl)")
@@ -58,7 +62,7 @@ def find_place(group: str | None) -> str:
 
 
 def group_exists() -> bool:
-    """Whether the directory of this process's group is there already."""
+    """Whether the group directory of this process exists already. False if /proc does not tell which it is."""
     wanted = os.environ.get("PYVARS_SHARE", "")
     if wanted or not AVAILABLE:
         return wanted != "off" and os.path.isdir(wanted)
@@ -78,7 +82,7 @@ def _memory() -> str:
 
 def _group(base: str) -> str:
     ancestors = find()
-    # One of these may be a member of a group whose owner has gone, such as a program that became a daemon.
+    # An ancestor may be a worker of a group whose owner has ended: a program that became a daemon, say.
     for process in ancestors:
         for group in _groups(base):
             if any(file.startswith(f"{SEGMENT}{process.pid}-{process.start}-") for file in _files(group)):
@@ -87,11 +91,11 @@ def _group(base: str) -> str:
 
 
 def private_directory(path: str) -> str:
-    """Make the directory, or see that it is ours alone, and hand the path back.
+    """Make the directory with mode 0700, or check that the existing one is private to this user; returns the path.
 
     Raises:
-        UnsharedError: others can reach it, or it is no directory.
-        OSError: it cannot be made.
+        UnsharedError: the path is no directory, belongs to another user, or is open to others.
+        OSError: the directory cannot be made.
     """
     with suppress(FileExistsError):
         os.mkdir(path, 0o700)
@@ -105,9 +109,9 @@ def private_directory(path: str) -> str:
 
 
 def sweep(base: str, keep: str = "") -> None:
-    """Remove the groups in `base` that have neither an owner nor a live member, but for `keep`.
+    """Remove each group directory in `base`, except `keep`, whose owner has ended and which has no live worker.
 
-    Not where PYVARS_SHARE says: what is beside that directory is not ours.
+    Does nothing if PYVARS_SHARE is set: the directories beside the one that it names do not belong to pyvars.
     """
     if os.environ.get("PYVARS_SHARE"):
         return
@@ -119,24 +123,28 @@ def sweep(base: str, keep: str = "") -> None:
 
 
 def remove_group(group: str, own: str = "") -> None:
-    """Remove the directory if no member of it lives but the process whose segment is `own`.
+    """Remove the group directory if it has no live worker except the one whose segment is `own`.
 
-    A newborn's segment is locked before it can be seen, and so left alone.
+    A worker that is joining locks its segment before it publishes it, so a published segment of a live worker is always
+    locked, and is left alone.
     """
     files = [os.path.join(group, file) for file in _files(group)]
-    # To ask of the own segment would end its lock.
+    # Not the own segment: is_locked opens and closes the file, which would drop this process's lock of it.
     if any(is_locked(file) for file in files if os.path.basename(file) != own):
         return
     for file in files:
         if os.path.basename(file) == own or not is_locked(file):
             with suppress(OSError):
                 os.unlink(file)
-    with suppress(OSError):  # not empty: there is a newborn
+    with suppress(OSError):  # not empty: a worker is joining
         os.rmdir(group)
 
 
 def _groups(base: str) -> list[str]:
-    """The groups in a directory, which may be anybody's: those of this user and of this namespace of pids."""
+    """The paths of the group directories in `base` that are of this user and of this pid namespace.
+
+    `base` may hold entries of other users too.
+    """
     try:
         return [
             entry.path

@@ -1,8 +1,8 @@
-"""Which processes belong together: those that one process forked without exec, or started through multiprocessing.
+"""Which processes are one group: those that one process, the owner, forked without exec or through multiprocessing.
 
-Found in facts of /proc that anybody may read. A process that was forked without exec has the auxiliary vector of its
-parent, which holds random addresses (man 3 getauxval); servers that fork their workers are so told from supervisors
-that start programs. Children that multiprocessing starts afresh say so on their command line.
+This is found in files of /proc. A process that was forked without exec has the same auxiliary vector as its parent, and
+that vector holds random addresses (man 3 getauxval): this tells a server that forks its workers from a supervisor that
+starts programs. Processes that multiprocessing starts as spawn or forkserver are known by their command line.
 """
 
 import os
@@ -17,22 +17,22 @@ _MAX_CLIMB = 32
 
 
 class Process(NamedTuple):
-    """A process; the start tells it from a later one with its pid."""
+    """A process, identified by its pid and its start: a later process may have the same pid."""
 
     pid: int
     start: int
-    """In clock ticks since boot: field 22 of /proc/<pid>/stat; 0 where there is no such file."""
+    """When it started, in clock ticks since boot: field 22 of /proc/<pid>/stat; 0 if that file is missing."""
 
 
 class UnknownOwnerError(OSError):
-    """It cannot be told who owns this process."""
+    """/proc does not tell whether this process and its parent belong to one group."""
 
 
 def find(proc: str = PROC) -> list[Process]:
-    """This process, and those above it up to the owner of all, such as the master process of a server.
+    """This process and its ancestors, up to the owner of the group, such as the master process of a server.
 
-    `proc` is where the proc file system is mounted. Raises UnknownOwnerError if it does not tell; the text says what to
-    do.
+    `proc` is where the proc file system is mounted. Raises UnknownOwnerError if /proc does not tell whether a parent
+    belongs to the group; the text says what to do.
     """
     pid = os.getpid()
     found = [Process(pid, start_of(pid, proc))]
@@ -40,7 +40,7 @@ def find(proc: str = PROC) -> list[Process]:
         below = found[-1]
         parent = os.getppid() if below.pid == pid else _parent(below.pid, proc)
         above = Process(parent, start_of(parent, proc))
-        # A start after its child's: the parent has gone, and its pid is another's.
+        # A parent that started after its child is another process: the parent has ended and its pid was used again.
         if parent <= 0 or above.start > below.start or not _belongs(below.pid, parent, proc):
             break
         found.append(above)
@@ -48,23 +48,26 @@ def find(proc: str = PROC) -> list[Process]:
 
 
 def start_of(pid: int, proc: str = PROC) -> int:
-    """When the process started; 0 if that cannot be read."""
+    """When the process started, in clock ticks since boot; 0 if that cannot be read."""
     fields = _stat(pid, proc)
     return int(fields[19]) if fields else 0
 
 
 def is_running(process: Process) -> bool:
-    """Whether this very process is there."""
+    """Whether this process exists; False if its pid is now that of another, or if its start is unknown (0)."""
     return start_of(process.pid) == process.start != 0
 
 
 def name_of(owner: Process, proc: str = PROC) -> str:
-    """The name of the owner's group. The namespace of pids is in it: containers can share a directory."""
+    """The name of the owner's group. It contains the inode of the pid namespace: containers can share a directory."""
     return f"g-{owner.pid}-{owner.start}-{_namespace(proc)}"
 
 
 def owner_in(name: str) -> Process | None:
-    """The owner that the name of a group tells; None if it is of another namespace of pids, where we see nobody."""
+    """The owner that the name of a group contains.
+
+    None if the name is not that of a group, or is of another pid namespace, whose processes cannot be seen from here.
+    """
     match = re.fullmatch(r"g-(\d+)-(\d+)-(\d+)", name)
     return Process(int(match[1]), int(match[2])) if match and int(match[3]) == _namespace() else None
 
@@ -77,7 +80,7 @@ def _namespace(proc: str = PROC) -> int:
 
 
 def _stat(pid: int, proc: str) -> list[bytes]:
-    """The fields from the third on; the second, the name, may hold anything."""
+    """The fields of /proc/<pid>/stat from the third on; the second, the name, may contain spaces and parentheses."""
     try:
         return _read(pid, "stat", proc).rpartition(b")")[2].split()
     except OSError:
@@ -90,15 +93,15 @@ def _parent(pid: int, proc: str) -> int:
 
 
 def _belongs(pid: int, parent: int, proc: str) -> bool:
-    """Whether the process is a worker of its parent."""
+    """Whether the process belongs to the group of its parent."""
     if _is_multiprocessing(pid, proc):
-        return parent != 1 or _same_program(pid, proc)  # an orphan's parent is pid 1, which may be ours, too
+        return parent != 1 or _same_program(pid, proc)  # pid 1 adopts orphans, but may be the real parent
     try:
         return _read(pid, "auxv", proc) == _read(parent, "auxv", proc)
-    except PermissionError:  # of another user, or this process has changed its own
+    except PermissionError:  # the parent is of another user, or this process has changed its user
         return _same_command(pid, parent, proc)
     except OSError:
-        return _hidden(pid, parent, proc)
+        return _check_hidden(pid, parent, proc)
 
 
 def _same_program(pid: int, proc: str) -> bool:
@@ -109,10 +112,10 @@ def _same_program(pid: int, proc: str) -> bool:
 
 
 def _is_multiprocessing(pid: int, proc: str) -> bool:
-    """Started by multiprocessing's spawn or forkserver, or forked by the latter."""
-    # What this process was started with is known, whatever title it has now.
+    """Whether the process was started by multiprocessing as spawn or forkserver, or forked by the forkserver."""
+    # For this process sys.orig_argv is sure: setproctitle may have changed its command line in /proc.
     try:
-        arguments = _told() if pid == os.getpid() else _read(pid, "cmdline", proc).split(b"\0")
+        arguments = _original_command() if pid == os.getpid() else _read(pid, "cmdline", proc).split(b"\0")
     except OSError:
         return False
     return b"--multiprocessing-fork" in arguments or any(
@@ -121,15 +124,19 @@ def _is_multiprocessing(pid: int, proc: str) -> bool:
 
 
 def _same_command(pid: int, parent: int, proc: str) -> bool:
-    """What is left when the parent is of another user, as a server's master that stays root."""
+    """Whether the process has the command line of its parent.
+
+    This is the test if the parent's auxiliary vector cannot be read because the parent is of another user, such as the
+    master process of a server that stays root.
+    """
     mine = _read(pid, "cmdline", proc)
     try:
         theirs = _read(parent, "cmdline", proc)
     except OSError:
-        return _hidden(pid, parent, proc)
-    titled = pid == os.getpid() and mine.rstrip(b"\0") != b"\0".join(_told())
+        return _check_hidden(pid, parent, proc)
+    titled = pid == os.getpid() and mine.rstrip(b"\0") != b"\0".join(_original_command())
     if mine != theirs and titled and (parent != 1 or _read(1, "comm", proc) == _read(pid, "comm", proc)):
-        # setproctitle or the like: the parent may have a title of its own, too.
+        # This process changed its title (setproctitle, say), and the parent may have changed its own.
         raise UnknownOwnerError(
             f"this process has a title, and its parent {parent} is of another user, so it cannot be told whether they"
             " belong together; set PYVARS_SHARE to a directory of the service"
@@ -137,11 +144,12 @@ def _same_command(pid: int, parent: int, proc: str) -> bool:
     return mine == theirs
 
 
-def _told() -> list[bytes]:
+def _original_command() -> list[bytes]:
     return [os.fsencode(argument) for argument in sys.orig_argv]
 
 
-def _hidden(pid: int, parent: int, proc: str) -> bool:
+def _check_hidden(pid: int, parent: int, proc: str) -> bool:
+    """False, for a parent that cannot be read; raises if that is because /proc hides the processes of other users."""
     if parent != 1 and _stat(pid, proc):
         raise UnknownOwnerError(
             f"/proc hides the parent process {parent}, so it cannot be told whether they belong together; set"

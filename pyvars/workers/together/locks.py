@@ -1,6 +1,6 @@
-"""Locks of files that the kernel drops when their process ends: POSIX record locks, and flock for a moment.
+"""Locks of files, which the kernel drops when the process that holds them ends: POSIX record locks, and flock.
 
-The only module that knows fcntl, which Windows does not have: there every process counts for itself.
+No other module uses fcntl, which Windows does not have: there no process shares its numbers.
 """
 
 import os
@@ -8,24 +8,29 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 
-__all__ = ("AVAILABLE", "exclusive", "is_locked", "lock", "probe")
+__all__ = ("AVAILABLE", "exclusive", "is_locked", "lock", "is_locked_by_another")
 
 AVAILABLE: bool = find_spec("fcntl") is not None
-"""Whether this system has such locks."""
+"""Whether this system has the module fcntl, and so these locks."""
 
 
 def lock(file: int) -> None:
-    """Lock the open file for the life of this process, or until it closes any descriptor of the file.
+    """Take the exclusive record lock of the open file, without waiting.
 
-    Raises OSError if another process has it.
+    It is held until this process ends, or closes any file descriptor of that file; a forked child does not have it.
+    Raises OSError if another process holds it.
     """
     import fcntl
 
     fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def probe(file: int) -> bool:
-    """Whether another process holds the lock of the open file."""
+def is_locked_by_another(file: int) -> bool:
+    """Whether another process holds the exclusive lock of the open file.
+
+    If none does, this process has a shared lock of the file until it closes it. Never call this for a file that this
+    process has locked.
+    """
     import fcntl
 
     try:
@@ -36,20 +41,26 @@ def probe(file: int) -> bool:
 
 
 def is_locked(path: str) -> bool:
-    """Whether another process holds the lock of the file. Never ask of a file that this process has locked itself."""
+    """Whether another process holds the exclusive lock of the file; False if the file cannot be opened.
+
+    Never call this for a file that this process has locked: closing the file drops that lock.
+    """
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return False
     try:
-        return probe(file)
+        return is_locked_by_another(file)
     finally:
         os.close(file)
 
 
 @contextmanager
 def exclusive(directory: str) -> Generator[None]:
-    """Be the only one in this block, in whatever process. Raises OSError if another one is in it."""
+    """Hold the flock of the directory in this block: one thread of one process at a time can.
+
+    Does not wait: raises OSError if another one holds it.
+    """
     import fcntl
 
     file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -58,7 +69,7 @@ def exclusive(directory: str) -> Generator[None]:
         try:
             yield
         finally:
-            with suppress(OSError):  # a child that was forked meanwhile has the same lock, and would keep it
+            with suppress(OSError):  # not left to close: a child forked meanwhile would keep the lock
                 fcntl.flock(file, fcntl.LOCK_UN)
     finally:
         os.close(file)

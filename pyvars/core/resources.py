@@ -1,0 +1,126 @@
+"""Resources: what pyvars holds that must not go through a fork as it is, and the hooks that run around a fork.
+
+Resources are locks, threads, files, sockets, and memory shared with other processes. The module that makes one calls
+`hold`, and says how the resource is stopped before a fork, made again after it, and given up in the child.
+
+One set of hooks of `os.register_at_fork` serves all resources. After a fork that ran no hooks of Python,
+`after_fork_in_child` is called some other way, such as a hook of uWSGI.
+
+In the child, `first_in_child` of all resources runs before any `in_child`: by then no lock is held by a thread that the
+child does not have, and no number is written to the memory of the parent. Until then garbage collection is off in the
+child, since a gc callback or a finalizer that counts would write there.
+"""
+
+import gc
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+__all__ = ("Resource", "after_fork_in_child", "held", "hold", "release")
+
+
+def _nothing() -> None:
+    pass
+
+
+class Resource(NamedTuple):
+    """Something that must not go through a fork as it is."""
+
+    made_by: str
+    """The module that made it."""
+    what: str
+    """What it is, such as `thread pyvars-standby`."""
+    before: Callable[[], None]
+    """Stops it, in the process that is about to fork."""
+    in_parent: Callable[[], None]
+    """Makes it again after the fork, in the process that has forked."""
+    first_in_child: Callable[[], None]
+    """Makes it harmless in the child, before any code of pyvars can use it."""
+    in_child: Callable[[], None]
+    """Gives it up in the child, or makes a new one there."""
+
+
+_held: list[Resource] = []  # changed by single operations and read as a copy: a fork may come at any moment
+
+
+def hold(
+    made_by: str,
+    what: str,
+    *,
+    before: Callable[[], None] = _nothing,
+    in_parent: Callable[[], None] = _nothing,
+    first_in_child: Callable[[], None] = _nothing,
+    in_child: Callable[[], None] = _nothing,
+) -> Resource:
+    """Call these functions around each fork from now on: `before` in reverse order of `hold`, the others in order."""
+    resource = Resource(made_by, what, before, in_parent, first_in_child, in_child)
+    _held.append(resource)
+    return resource
+
+
+def release(resource: Resource) -> None:
+    """Forget the resource. It is ignored if it is not held."""
+    with suppress(ValueError):
+        _held.remove(resource)
+
+
+def held() -> list[Resource]:
+    """Returns the resources that are held, in order of `hold`."""
+    return _held.copy()
+
+
+class _Collection:
+    """Turns garbage collection off while the process forks."""
+
+    def __init__(self) -> None:
+        self._forking = 0
+        self._enabled = True
+
+    def pause(self) -> None:
+        """Turn it off. Calls are counted, since several threads may fork at once."""
+        if not self._forking:
+            self._enabled = gc.isenabled()
+        self._forking += 1
+        gc.disable()
+
+    def resume(self, *, child: bool) -> None:
+        """Turn it on again after the last fork in progress, if it was on. A child has no other fork in progress."""
+        if not self._forking:  # the fork ran no hook before it
+            return
+        self._forking = 0 if child else max(0, self._forking - 1)
+        if not self._forking and self._enabled:
+            gc.enable()
+
+
+_collection = _Collection()
+_pid = os.getpid()
+
+
+def _before() -> None:
+    for resource in reversed(held()):
+        resource.before()
+    _collection.pause()
+
+
+def _in_parent() -> None:
+    _collection.resume(child=False)
+    for resource in held():
+        resource.in_parent()
+
+
+def after_fork_in_child() -> None:
+    """Run the hooks of the child after a fork. Does nothing if they have run, or if the process was not forked."""
+    global _pid
+    if _pid == os.getpid():
+        return
+    _pid = os.getpid()
+    for resource in held():
+        resource.first_in_child()
+    _collection.resume(child=True)
+    for resource in held():
+        resource.in_child()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - it is missing on Windows only
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=after_fork_in_child)
