@@ -1,11 +1,14 @@
 # Everything runs in .venv inside the checkout, which the targets make themselves. Needed: Python 3.11+ with venv, make.
 PYTHON ?= python3
 BIN := .venv/bin
+CPUS := $(shell nproc 2>/dev/null || echo 2)
+# Tests that share a costly fixture, or something of the machine, are marked as a group, which one process runs.
+IN_PARALLEL := --numprocesses $(CPUS) --dist loadgroup
 BUILT_FROM := .venv/python pyproject.toml $(wildcard pyvars/core/*.c)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test stress lint bench clean
+.PHONY: help run how-long test coverage stress lint bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -13,18 +16,21 @@ help: ## list the targets
 run: .venv/installed ## start the demo service on 127.0.0.1:8000 (and its WSGI twin on 8001), and say what to curl
 	$(BIN)/python -m examples.shop
 
-# Most of the time one program waits for another, so two halves of the tests keep two CPUs busy.
-test: .venv/installed-test ## run the whole test suite, in two halves at once, with coverage
-	$(BIN)/python -m coverage erase
-	@mkdir -p build
-	$(BIN)/python -m coverage run -m pytest tests/test_[k-z]*.py >build/second-half 2>&1 & second=$$!; \
-	$(BIN)/python -m coverage run -m pytest tests/test_[a-j]*.py; failed=$$?; \
-	wait $$second || failed=1; cat build/second-half; exit $$failed
-	$(BIN)/python -m coverage combine --quiet
+how-long:
+	@echo "about 2,250 tests on $(CPUS) CPUs: $$((($(CPUS) + 4) / $(CPUS))) to $$((($(CPUS) + 15) / $(CPUS))) minutes$(if \
+		$(wildcard .venv/installed-test),, after one or two in which what they need is installed)"
+
+test: how-long .venv/installed-test ## run the whole test suite on all CPUs; it says which tests it skips, and why
+	$(BIN)/python -m pytest $(IN_PARALLEL)
+
+coverage: how-long .venv/installed-test ## run the whole test suite and judge what of pyvars it runs: every line and branch
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest $(IN_PARALLEL)
+	$(BIN)/python -m tests.combine
 	$(BIN)/python -m coverage report
 
 stress: .venv/installed-test ## kill workers and readers for minutes, and check every page
-	PYVARS_STRESS_SECONDS=300 $(BIN)/python -m pytest tests/test_kill.py
+	PYVARS_STRESS_SECONDS=300 $(BIN)/python -m pytest tests/workers/test_kill.py
 
 lint: .venv/installed-test ## ruff, mypy and pyright, strict
 	$(BIN)/ruff check

@@ -21,10 +21,16 @@ from pyvars.access.request import Request
 from pyvars.site.default import debug
 from pyvars.site.http import Response
 
+# Helpers that are no modules of tests say what was wrong, too.
+pytest.register_assert_rewrite("tests.programs", "tests.services", "tests.integrations.every")
+
 Read = Callable[..., Any]
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so every program that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_in_python: dict[str, ModuleType] = {}
 
 
 def _ours() -> dict[str, ModuleType]:
@@ -42,6 +48,8 @@ def kind_of_cells(request: pytest.FixtureRequest) -> dict[str, ModuleType]:
         if not pyvars.native:
             pytest.skip("the extension is not there: no compiler, or PYVARS_NATIVE=0")
         return native
+    if _in_python:  # whatever the order of the tests, a process imports each kind once
+        return _in_python
     for name in native:
         del sys.modules[name]
     os.environ["PYVARS_NATIVE"] = "0"
@@ -49,7 +57,8 @@ def kind_of_cells(request: pytest.FixtureRequest) -> dict[str, ModuleType]:
         for name in names:
             if "._" not in name:
                 importlib.import_module(name)
-        return _ours()
+        _in_python.update(_ours())
+        return _in_python
     finally:
         del os.environ["PYVARS_NATIVE"]
         sys.modules.update(native)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+DATA = ROOT / "tests" / "data"
 
 
 # Coverage keeps an object for each thread that ever ran, so what measures memory runs without it.

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import random
 import re
 import socket
 import subprocess
@@ -20,16 +21,21 @@ class Reply(NamedTuple):
     body: bytes
 
 
-_given: set[int] = set()
-
-
 def free_port() -> int:
-    """One that nobody has, and that was given to nobody: whom it is for may not have bound it yet."""
+    """One that nobody has, and that no process of tests was given: whom it is for may not have bound it yet.
+
+    It is below those that the system gives to clients by itself.
+    """
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port: int = listener.getsockname()[1]
-        if port not in _given:
-            _given.add(port)
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        ours = socket.socket(socket.AF_UNIX)
+        try:
+            ours.bind(f"\0pyvars-tests-port-{port}")
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            ours.close()
+        else:
+            ours.detach()  # it is open as long as this process lives
             return port
 
 

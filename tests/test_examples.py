@@ -18,6 +18,7 @@ import yaml  # of datasette
 from tests.conftest import strict
 from tests.programs import ROOT, output
 from tests.services import Client, fetch, free_port, port_in, service
+from tests.tools import tool
 
 README = (ROOT / "README.md").read_text()
 SERVERS = ("gunicorn", "uvicorn")
@@ -37,6 +38,7 @@ def shop() -> Iterator[tuple[int, int]]:
         for line in process.stdout:
             if line.startswith("Ctrl-C"):
                 break
+        fetch(asgi)  # once it answers it can be interrupted
         yield asgi, wsgi
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
@@ -69,7 +71,14 @@ def test_the_shop(shop: tuple[int, int]) -> None:
 
 def test_memory() -> None:
     """Freed memory that malloc keeps: RSS stays, HeapAlloc falls, HeapIdle rises."""
-    lines = output("from examples.memory import main; main()").splitlines()
+    code = """
+import examples.memory as memory
+from pyvars.runtime.reading import expire
+show = memory.show
+memory.show = lambda moment: (expire(), show(moment))  # a reading that had to wait for its CPU is used for longer
+memory.main()
+"""
+    lines = output(code).splitlines()
     table = {line[:16].strip(): [int(figure) for figure in line[16:].split()] for line in lines[1:]}
     (used_rss, used, _), (freed_rss, freed, idle) = table["300 MB in use"], table["freed"]
     assert freed_rss == pytest.approx(used_rss, rel=0.05)
@@ -106,23 +115,23 @@ def test_workers(server: str) -> None:
             page = strict(fetch(port).body)
             assert page["orders"] == page["orders_by_state"]["accepted"] == 20
             assert page["orders_in_flight"] == 0
-            if page["connections"] is None:  # on a busy machine a worker may not call its function in time
-                assert page["pyvars.errors"]["connections"]["type"] == "timeout"
-            else:
-                assert page["connections"] == 20
+            if page["connections"] == 20:
                 whole += 1
+            elif whole or "pyvars.errors" in page:  # at first a worker may not have come to publish it
+                # On a busy machine a worker may not call its function in time; then the page says so.
+                assert page["pyvars.errors"]["connections"]["type"] == "timeout"
         pages = strict(fetch(port, "/debug/vars?worker=all&name=orders").body)
         assert sum(each["orders"] for each in pages.values()) == 20
 
 
 def test_each_example_has_a_test() -> None:
-    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    tests = "".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py"))
     for name in EXAMPLES:
         assert f"examples.{name}" in tests or f"examples/{name}" in tests, name
 
 
 def of_collectd(text: str) -> list[str]:
-    """The keys of curl_json; collectd itself reads the file in tests/test_clients.py."""
+    """The keys of curl_json; collectd itself reads the file in tests/formats/test_clients.py."""
     lines = [line.strip() for line in text.splitlines() if line and not line.startswith("#")]
     assert sum(line.startswith("</") for line in lines) * 2 == sum(line.startswith("<") for line in lines)
     return re.findall(r'<Key "(.*)">', text)
@@ -245,8 +254,11 @@ with pyvars.serve(0) as server:
     assert without_time(shown) == without_time(block("json"))
 
 
-def test_commands_in_the_readme_run(shop: tuple[int, int]) -> None:
+@pytest.mark.parametrize("program", ["curl", "others"])
+def test_commands_in_the_readme_run(program: str, shop: tuple[int, int]) -> None:
     """Against the shop, and a side port in place of 6060; programs that serve for ever have tests of their own."""
+    if program == "curl":
+        tool("curl")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     side = free_port()
     ran = []
@@ -257,6 +269,8 @@ def test_commands_in_the_readme_run(shop: tuple[int, int]) -> None:
                 command = line[2:].replace("localhost:8000", f"localhost:{shop[0]}")
                 command = command.replace("localhost:6060", f"localhost:{side}").replace("--port 6060", "--port 0")
                 command = command.replace(".venv/bin/", "")  # whatever the environment is called that runs the tests
+                if command.startswith("curl") != (program == "curl"):
+                    continue
                 if command == "make run" or "datasette" in command or command.split()[0] in SERVERS:
                     continue
                 if command.startswith("curl"):
@@ -274,4 +288,4 @@ def test_commands_in_the_readme_run(shop: tuple[int, int]) -> None:
                 assert done.returncode == 0, line
                 assert done.stdout
                 ran.append(line)
-    assert len(ran) >= 9
+    assert len(ran) >= (9 if program == "curl" else 3)

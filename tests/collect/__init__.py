@@ -1,0 +1,1 @@
+"""collect: how a registry becomes a page."""

@@ -1,0 +1,1 @@
+"""core: variables, what holds them, and their cells in C and in Python."""

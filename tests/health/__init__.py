@@ -1,0 +1,1 @@
+"""health: checks, and the hardware under them."""

@@ -1,0 +1,1 @@
+"""integrations: ASGI, WSGI, frameworks, the side port, services that nobody here wrote."""

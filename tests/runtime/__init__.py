@@ -1,0 +1,1 @@
+"""runtime: the variables that are built in."""

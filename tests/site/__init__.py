@@ -1,0 +1,1 @@
+"""site: requests and answers, whatever somebody sends."""

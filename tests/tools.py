@@ -1,0 +1,64 @@
+"""Programs and libraries that a machine has or has not: here alone tests look for them, and skip what needs one.
+
+With `PYVARS_TEST_TOOLS=none` in the environment it has none of them.
+"""
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+from typing import NoReturn
+
+import pytest
+
+HIDDEN = os.environ.get("PYVARS_TEST_TOOLS") == "none"
+PATH = os.pathsep.join((os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"))
+NETDATA = "/usr/lib/netdata"
+
+TOOLS = {
+    "alertmanager": ("prometheus-alertmanager", "prometheus-alertmanager", "alertmanager"),
+    "amtool": ("prometheus-alertmanager", "amtool"),
+    "collectd": ("collectd-core", "collectd"),
+    "compiler": ("gcc", "cc", "gcc", "clang"),
+    "curl": ("curl", "curl"),
+    "go_expvar of netdata": ("netdata-plugins-python", f"{NETDATA}/python.d/go_expvar.chart.py"),
+    "jemalloc": ("libjemalloc2", "/usr/lib/*/libjemalloc.so.2"),
+    "netdata": ("netdata-plugins-python", f"{NETDATA}/plugins.d/python.d.plugin"),
+    "nginx": ("nginx-light", "nginx"),
+    "prometheus": ("prometheus", "prometheus"),
+    "promtool": ("prometheus", "promtool"),
+    "unshare": ("util-linux", "unshare"),
+    "zabbix agent": ("zabbix-agent2", "zabbix_agent2"),
+}
+"""By name: Debian's package, and the commands or files of which it has one."""
+
+
+def tool(name: str) -> str:
+    """Where it is; without it the test is skipped."""
+    package, *places = TOOLS[name]
+    for place in places:
+        found = glob.glob(place) if place.startswith("/") else [shutil.which(place, path=PATH)]
+        if not HIDDEN and found and found[0]:
+            return found[0]
+    lacking(name, package)
+
+
+def lacking(name: str, packages: str) -> NoReturn:
+    """Skip the test, and say what it takes."""
+    why = "hidden by PYVARS_TEST_TOOLS" if HIDDEN else "not installed"
+    pytest.skip(f"{name} is {why} (of Debian: {packages})")
+
+
+def other_pythons(*versions: str) -> list[str]:
+    """The other CPythons of this machine, on the PATH or installed by pyenv; without any the test is skipped."""
+    found = {}
+    for version in versions:
+        if not HIDDEN and version != f"{sys.version_info.major}.{sys.version_info.minor}":
+            pattern = os.path.expanduser(f"~/.pyenv/versions/{version}.*/bin/python3")
+            for python in (shutil.which(f"python{version}"), *glob.glob(pattern)):
+                if python and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0:
+                    found[version] = python
+    if not found:
+        lacking(f"another CPython than this, of {', '.join(versions)},", "none")
+    return [*found.values()]

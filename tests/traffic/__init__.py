@@ -1,0 +1,1 @@
+"""traffic: what the middlewares count."""

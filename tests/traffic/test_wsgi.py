@@ -1,0 +1,348 @@
+"""What the WSGI middlewares count."""
+
+import io
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from wsgiref.util import FileWrapper, setup_testing_defaults
+
+import pytest
+from django.core.wsgi import get_wsgi_application
+from flask import Flask, Response, send_file
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from pyvars import DuplicateNameError, Int, Registry
+from pyvars.wsgi import CountRequests, VarsMiddleware
+from tests.integrations.every import OWN
+from tests.traffic.test_asgi import routes, shown
+
+pytestmark = pytest.mark.usefixtures("both_kinds")
+
+
+class Server:
+    """Does what PEP 3333 asks of a server."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.status = ""
+        self.headers: list[tuple[str, str]] = []
+        self.written: list[bytes] = []
+
+    def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        self.status, self.headers = status, headers
+        return self.written.append
+
+    def call(self, path: str = "/", **environ: Any) -> Iterable[bytes]:
+        whole: dict[str, Any] = {"PATH_INFO": path, "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost"}
+        whole.update({"SERVER_PROTOCOL": "HTTP/1.1", **environ})
+        setup_testing_defaults(whole)
+        body: Iterable[bytes] = self.app(whole, self.start_response)
+        return body
+
+    def ask(self, path: str = "/", **environ: Any) -> bytes:
+        body = self.call(path, **environ)
+        try:
+            return b"".join([*self.written, *body])
+        finally:
+            if hasattr(body, "close"):
+                body.close()
+
+
+def hello(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello, ", b"world"]
+
+
+def flask() -> Flask:
+    app = Flask(__name__)
+    app.add_url_rule("/items/<int:id>", view_func=lambda id: OWN, endpoint="items", methods=["GET", "PUT"])
+    app.add_url_rule("/raises", view_func=lambda: 1 / 0, endpoint="raises")
+    app.add_url_rule("/streams", view_func=lambda: Response(iter(["a", "b"])), endpoint="streams")
+    app.add_url_rule("/file", view_func=lambda: send_file(Path(__file__)), endpoint="file")
+    app.logger.disabled = True
+    return app
+
+
+def test_what_is_counted(registry: Registry) -> None:
+    app = flask()
+    app.wsgi_app = CountRequests(app.wsgi_app, registry=registry)  # type: ignore[method-assign]
+    size = 0
+    for method, path in [("GET", "/items/1"), ("PUT", "/items/2"), ("DELETE", "/items/2"), ("HEAD", "/items/3")]:
+        size += len(Server(app).ask(path, REQUEST_METHOD=method))
+    for path in ("/raises", "/none", "/streams"):
+        size += len(Server(app).ask(path))
+    assert shown(registry) == {
+        "requests": 7,
+        "errors": 1,
+        "in_flight": 0,
+        "bytes_out": size,
+        "by_method": {"GET": 4, "HEAD": 1, "PUT": 1, "DELETE": 1},
+        "by_status": {"2xx": 4, "4xx": 2, "5xx": 1},
+        "by_route": {"/items/<int:id>": 3, "/raises": 1, "/streams": 1, "unmatched": 2},
+    }
+
+
+def test_routes_of_a_mounted_flask(registry: Registry) -> None:
+    app = CountRequests(DispatcherMiddleware(hello, {"/api": flask()}), registry=registry)
+    for root in ("", "/svc"):
+        Server(app).ask("/api/items/1", SCRIPT_NAME=root)
+    assert routes(registry) == {"/api/items/<int:id>": 2}
+
+
+def test_routes_of_django(registry: Registry) -> None:
+    app = VarsMiddleware(get_wsgi_application(), registry=registry)
+    for path in ("/hello", "/none"):
+        Server(app).ask(path)
+    assert routes(registry) == {"/hello": 1, "unmatched": 1}
+
+
+class Rule:
+    rule = "/bottle/<id>"
+
+
+class Odd:
+    @property
+    def rule(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("left", "template"),
+    [
+        ({"bottle.route": Rule()}, "/bottle/<id>"),
+        ({"pyvars.route": "/{id}"}, "/{id}"),
+        ({"pyvars.route": ""}, "/"),
+        ({"pyvars.route": 3}, "unmatched"),
+        ({"bottle.route": Odd()}, "unmatched"),
+        ({"werkzeug.request": object()}, "unmatched"),
+    ],
+)
+def test_routes_that_other_applications_say(registry: Registry, left: dict[str, Any], template: str) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        environ.update(left)
+        return hello(environ, start_response)
+
+    Server(CountRequests(app, registry=registry)).ask()
+    assert routes(registry) == {template: 1}
+
+
+def test_each_half_exists_alone(registry: Registry) -> None:
+    server = Server(VarsMiddleware(hello, registry=registry, count=False))
+    assert server.ask("/debug/vars") == b"{}\n"
+    assert server.ask() == b"hello, world"
+    assert "http" not in registry
+    assert Server(CountRequests(hello, registry=registry)).ask("/debug/vars") == b"hello, world"
+    assert shown(registry)["requests"] == 1
+
+
+def test_the_page_has_it_and_is_not_in_it(registry: Registry) -> None:
+    server = Server(VarsMiddleware(hello, registry=registry))
+    server.ask()
+    assert b'"requests":1' in server.ask("/debug/vars")
+    assert b'"requests":1' in server.ask("/debug/vars/http")
+    server.ask("/debug/vars", REMOTE_ADDR="10.0.0.1")
+    assert shown(registry)["requests"] == 2
+
+
+def test_what_is_published_as_http_by_somebody_else_is_an_error(registry: Registry) -> None:
+    registry.publish("http", Int())
+    with pytest.raises(DuplicateNameError, match="count=False"):
+        VarsMiddleware(hello, registry=registry)
+
+
+def test_a_body_that_is_all_there_is_the_applications_own(registry: Registry) -> None:
+    """Servers ask it for its length."""
+    bodies: list[Any] = [[b"x"], (b"x", b"y"), []]
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return bodies[int(environ["PATH_INFO"][1:])]
+
+    for number, body in enumerate(bodies):
+        assert Server(CountRequests(app, registry=registry)).call(f"/{number}") is body
+    assert shown(registry)["bytes_out"] == 3
+
+
+def test_a_body_is_not_held_and_closed_once(registry: Registry) -> None:
+    events: list[object] = []
+
+    class Body:
+        def __iter__(self) -> Iterator[bytes]:
+            for number in range(3):
+                events.append(number)
+                yield b"x" * 10
+
+        def close(self) -> None:
+            events.append("closed")
+
+    def app(environ: Any, start_response: Any) -> Body:
+        start_response("200 OK", [])
+        return Body()
+
+    body: Any = Server(CountRequests(app, registry=registry)).call()
+    assert shown(registry)["in_flight"] == 1
+    for part in body:
+        assert part == b"x" * 10
+        events.append("sent")
+    assert shown(registry)["requests"] == 1
+    assert events == [0, "sent", 1, "sent", 2, "sent"]
+    body.close()
+    assert events[-1] == "closed"
+    assert (shown(registry)["requests"], shown(registry)["bytes_out"], shown(registry)["in_flight"]) == (1, 30, 0)
+
+
+def test_a_client_that_leaves(registry: Registry) -> None:
+    """The server closes the body, whether it has begun with it or not."""
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"half"
+        yield b"never"
+
+    for parts in (1, 0):
+        body: Any = Server(CountRequests(app, registry=registry)).call()
+        for _ in range(parts):
+            assert next(iter(body)) == b"half"
+        body.close()
+    http = shown(registry)
+    assert http["by_status"] == {"2xx": 1, "499": 1}  # the second never got to start_response
+    assert (http["errors"], http["in_flight"], http["bytes_out"]) == (0, 0, 4)
+
+
+def test_the_function_write(registry: Registry) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        write = start_response("200 OK", [])
+        write(b"one")
+        write(b"two")
+        return [b"three"]
+
+    assert Server(CountRequests(app, registry=registry)).ask() == b"onetwothree"
+    assert shown(registry)["bytes_out"] == 11
+
+
+def raises(environ: Any, start_response: Any) -> list[bytes]:
+    raise ValueError
+
+
+def ends_the_program(environ: Any, start_response: Any) -> list[bytes]:
+    sys.exit()
+
+
+def raises_before_the_body(environ: Any, start_response: Any) -> Iterator[bytes]:
+    start_response("200 OK", [])
+    raise ValueError
+    yield b""
+
+
+def raises_in_the_body(environ: Any, start_response: Any) -> Iterator[bytes]:
+    start_response("200 OK", [])
+    yield b"half"
+    raise ValueError
+
+
+def is_killed_in_the_body(environ: Any, start_response: Any) -> Iterator[bytes]:
+    start_response("200 OK", [])
+    yield b"half"
+    raise KeyboardInterrupt
+
+
+def answers_its_own_error(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    try:
+        raise ValueError
+    except ValueError:
+        start_response("500 Internal Server Error", [], sys.exc_info())
+    return [b"oops"]
+
+
+def says_an_odd_status(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("OK", [])
+    return [b""]
+
+
+def starts_late(environ: Any, start_response: Any) -> Iterable[bytes]:
+    class Late(list[bytes]):
+        def __iter__(self) -> Iterator[bytes]:
+            start_response("204 No Content", [])
+            return iter(())
+
+    return Late()
+
+
+@pytest.mark.parametrize(
+    ("app", "status", "errors", "size"),
+    [
+        (raises, "5xx", 1, 0),
+        (ends_the_program, "499", 0, 0),
+        (raises_before_the_body, "5xx", 1, 0),  # the server has not sent the 200 yet, and says 500
+        (raises_in_the_body, "2xx", 1, 4),
+        (is_killed_in_the_body, "2xx", 0, 4),
+        (answers_its_own_error, "5xx", 1, 4),
+        (says_an_odd_status, "__other__", 1, 0),
+        (starts_late, "2xx", 0, 0),
+    ],
+)
+def test_how_a_request_ends(registry: Registry, app: Any, status: str, errors: int, size: int) -> None:
+    def outcome(app: Any) -> object:
+        try:
+            return Server(app).ask()
+        except BaseException as error:
+            return type(error)
+
+    assert outcome(CountRequests(app, registry=registry)) == outcome(app)
+    http = shown(registry)
+    assert http["by_status"] == {status: 1}
+    assert (http["errors"], http["in_flight"], http["bytes_out"]) == (errors, 0, size)
+
+
+@pytest.mark.parametrize("length", ["1000", "", "many"])
+def test_a_file_for_the_server_is_handed_on_as_it_is(registry: Registry, length: str) -> None:
+    """Or the server would not know that it may use sendfile."""
+    made: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Length", length)] if length else [])
+        made.append(environ["wsgi.file_wrapper"](io.BytesIO(b"x" * 1000)))
+        return made[-1]
+
+    class Wrapper:
+        def __init__(self, file: Any) -> None:
+            pass
+
+    def bare(file: Any) -> Any:  # uWSGI's
+        return Path(__file__).open("rb")
+
+    for wrapper in (FileWrapper, Wrapper, bare):
+        body: Any = Server(CountRequests(app, registry=registry)).call(**{"wsgi.file_wrapper": wrapper})
+        assert body is made[-1]
+        with suppress(AttributeError):
+            body.close()
+    http = shown(registry)
+    assert (http["requests"], http["bytes_out"]) == (3, 3000 if length == "1000" else 0)
+
+
+def test_a_file_of_flask(registry: Registry) -> None:
+    app = flask()
+    app.wsgi_app = CountRequests(app.wsgi_app, registry=registry)  # type: ignore[method-assign]
+    size = Path(__file__).stat().st_size
+    assert len(Server(app).ask("/file")) == size
+    body: Any = Server(app).call("/file", **{"wsgi.file_wrapper": FileWrapper})
+    assert type(body) is FileWrapper
+    body.close()
+    http = shown(registry)
+    assert (http["by_route"], http["bytes_out"]) == ({"/file": 2}, 2 * size)
+
+
+def test_seconds(registry: Registry) -> None:
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        for _ in range(3):
+            time.sleep(0.02)
+            yield b"x"
+
+    Server(CountRequests(app, registry=registry)).ask()
+    http: Any = registry["http"].snapshot()
+    assert 0.06 <= http["seconds"]["sum"] < 1

@@ -1,0 +1,1 @@
+"""workers: processes that are one program."""

@@ -1,0 +1,329 @@
+"""Strange forks and births: without hooks, in a hook, in a finalizer, where nothing is shared, before a sweeper."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pyvars.workers.together.directory import remove_group, sweep
+from tests.programs import output
+from tests.workers.test_membership import AS_NOBODY, AS_ROOT, CARRIER, PAGE, said
+
+
+def test_a_fork_that_runs_no_hooks(tmp_path: Path) -> None:
+    """As a library in C forks. The child is found out with its first page."""
+    lines = said(
+        f"""
+import ctypes
+{CARRIER}
+n.add(5)
+page()
+if (pid := ctypes.PyDLL(None).fork()) == 0:
+    first = page()
+    n.add(2)
+    print(json.dumps([n.value, first["pyvars.workers"]["live"], page()["n"]]), flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+print(json.dumps([n.value, page()["n"], page()["pyvars.workers"]["retired"]]))
+""",
+        PYVARS_SHARE=str(tmp_path / "shared"),
+    )
+    assert lines == [[2, 2, 7], [5, 7, 1]]
+
+
+def test_a_fork_hook_that_forks() -> None:
+    """Each child is a worker of its own, and collects garbage if the program does."""
+    lines = said(
+        f"""
+import gc
+inner = []
+def fork_too():
+    if not inner:
+        inner.append(1)
+        if os.fork() == 0:
+            os._exit(gc.isenabled())
+        inner.append(os.waitstatus_to_exitcode(os.wait()[1]))
+os.register_at_fork(before=fork_too)
+{CARRIER}
+page()
+for enabled in (True, False):
+    (gc.enable if enabled else gc.disable)()
+    inner.clear()
+    if os.fork() == 0:
+        n.add()
+        os._exit(gc.isenabled())
+    print(json.dumps([os.waitstatus_to_exitcode(os.wait()[1]), inner[1], gc.isenabled()]))
+print(json.dumps([page()["n"], page()["pyvars.workers"]["retired"]]))
+"""
+    )
+    assert lines == [[1, 1, True], [0, 0, False], [2, 4]]
+
+
+def test_a_fork_where_nothing_is_shared() -> None:
+    """Parent and child go on from what was counted, and each is all the workers that there are."""
+    lines = said(
+        f"""
+{CARRIER}
+n.add(5)
+if os.fork() == 0:
+    n.add()
+    print(json.dumps(page()["n"]), flush=True)
+    os._exit(0)
+os.wait()
+print(json.dumps(page()["n"]))
+print(json.dumps({{pid: each["n"] for pid, each in page(query="worker=all").items()}} == {{str(os.getpid()): 5}}))
+""",
+        PYVARS_SHARE="off",
+    )
+    assert lines == [6, 5, True]
+
+
+def test_a_fork_after_the_registry_of_the_page_has_gone() -> None:
+    """The child is no member of anything, until it has a page again."""
+    lines = said(
+        f"""
+import gc
+mine = pyvars.Registry()
+mine.publish("a", pyvars.Int(1))
+site = debug(mine, None, prefix="/debug")
+page()
+del mine, site
+gc.collect()
+if os.fork() == 0:
+    told = [MEMBER.shared]
+    {CARRIER}
+    n.add(3)
+    print(json.dumps([*told, page()["n"], MEMBER.shared]), flush=True)
+    os._exit(0)
+os.wait()
+{CARRIER}
+print(json.dumps([page()["n"], page()["pyvars.workers"]["retired"]]))
+"""
+    )
+    assert lines == [[False, 3, True], [3, 1]]
+
+
+def test_a_registry_that_goes_while_a_child_becomes_a_worker() -> None:
+    """As when garbage is collected just then: here by what is called when the child needs more memory."""
+    lines = said(
+        f"""
+{CARRIER}
+for number in range(1200): pyvars.publish(f"n{{number}}", pyvars.Int(number))
+others = [pyvars.Registry()]
+sites = [debug(others[0], None, prefix="/debug")]
+maps, parent = [], os.getpid()
+def collect(event, _):
+    if event == "mmap.__new__" and os.getpid() != parent:
+        maps.append(event)
+        if len(maps) == 2:
+            del sites[:], others[:]
+sys.addaudithook(collect)
+if os.fork() == 0:
+    found = page()
+    print(json.dumps([len(maps), others, found["n7"], n.value, found["pyvars.workers"]["reason"]]), flush=True)
+    os._exit(0)
+os.wait()
+"""
+    )
+    assert lines == [[2, [], 7, 0, ""]]
+
+
+def test_a_fork_in_a_finalizer_of_a_registry() -> None:
+    lines = said(
+        f"""
+import weakref
+mine = pyvars.Registry()
+count = mine.publish("a", pyvars.Int(1))
+{CARRIER}
+other = debug(mine, None, prefix="/debug")
+def fork(_):
+    if os.fork() == 0:
+        n.add(2)
+        print(json.dumps([page()["n"], MEMBER.shared]), flush=True)
+        os._exit(0)
+    os.wait()
+reference = weakref.ref(mine, fork)
+del other, mine
+count.add()
+print(json.dumps([page()["n"], count.value, page()["pyvars.workers"]["retired"]]))
+"""
+    )
+    assert lines == [[2, True], [2, 2, 1]]
+
+
+def test_garbage_that_was_collected_before_a_fork_is_the_parents() -> None:
+    """Also where nobody had begun to record it."""
+    lines = said(
+        """
+import gc, pyvars.runtime.gc
+for _ in range(50): gc.collect()
+if os.fork() == 0:
+    print(json.dumps(pyvars.default_registry["gc"].snapshot()["gen2"]["collections"]), flush=True)
+    os._exit(0)
+os.wait()
+print(json.dumps(pyvars.default_registry["gc"].snapshot()["gen2"]["collections"]))
+"""
+    )
+    assert lines[0] < 10 < 50 <= lines[1]
+
+
+SWEPT = f"""
+swept = []
+def sweep(event, about):  # as a sweeper that takes a newborn's file for dirt
+    if event == "os.rename" and os.path.basename(about[0])[:3] == ".w-" and len(swept) < {{times}}:
+        swept.append(os.unlink(about[0]))
+sys.addaudithook(sweep)
+n.add(7)
+{CARRIER}
+n.add()
+print(json.dumps([page()["n"], page()["pyvars.workers"]["shared"], page()["pyvars.workers"]["reason"]]))
+print(json.dumps([name[:2] for name in sorted(os.listdir(os.environ["PYVARS_SHARE"]))]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("times", "shared", "reason", "files"),
+    [(3, True, "", ["s-", "w-"]), (1000, False, "the directory for sharing does not stay", [])],
+)
+def test_a_newborn_that_is_swept_away(times: int, shared: bool, reason: str, files: list[str], tmp_path: Path) -> None:
+    """It is born again, unless that goes on for ever; what was counted before stays."""
+    lines = said(SWEPT.replace("{times}", str(times)), PYVARS_SHARE=str(tmp_path / "shared"))
+    assert lines == [[8, shared, reason], files]
+
+
+def test_a_place_that_comes_later(tmp_path: Path) -> None:
+    """It is looked for again, once a second."""
+    lines = said(
+        f"""
+{CARRIER}
+n.add(3)
+first = page()["pyvars.workers"]["shared"]
+os.mkdir(os.path.dirname(os.environ["PYVARS_SHARE"]))
+began = time.monotonic()
+while not (found := page())["pyvars.workers"]["shared"]: assert time.monotonic() < began + 30
+print(json.dumps([first, found["n"], found["pyvars.workers"]["reason"]]))
+""",
+        PYVARS_SHARE=str(tmp_path / "later" / "shared"),
+    )
+    assert lines == [[False, 3, ""]]
+
+
+@AS_ROOT
+@AS_NOBODY
+def test_a_process_that_is_another_user_for_a_while() -> None:
+    """It goes on in that one's place, and then in its own; each number is counted once."""
+    lines = said(
+        f"""
+{CARRIER}
+n.add(3)
+page()
+places = [MEMBER.group.directory]
+import shutil
+for user in (65534, 0):
+    os.seteuid(user)
+    n.add()
+    told = [page()["n"] for _ in range(3)]
+    places.append(MEMBER.group.directory)
+    name = MEMBER.name
+    MEMBER._follow_user()  # by another thread that saw the change as well
+    print(json.dumps([*told, MEMBER.name == name, MEMBER.shared]))
+print(json.dumps([os.path.basename(os.path.dirname(place)) for place in places]))
+shutil.rmtree(places[1])  # or who is that user the next time does it
+"""
+    )
+    assert lines[:2] == [[4, 4, 4, True, True], [5, 5, 5, True, True]]
+    assert lines[2] == ["pyvars-0", "pyvars-65534", "pyvars-0"]
+
+
+def test_a_system_without_locks() -> None:
+    """As Windows: each process counts for itself."""
+    code = f"""
+import asyncio, sys
+sys.modules["fcntl"] = None
+{PAGE}{CARRIER}
+n.add()
+print(json.dumps([page()["n"], page()["pyvars.workers"]]))
+"""
+    count, status = json.loads(output(code))
+    assert count == 1
+    assert (status["shared"], status["reason"]) == (False, "this system has no record locks (fcntl)")
+
+
+def test_a_child_of_multiprocessing_joins_where_it_is_told(tmp_path: Path) -> None:
+    """With its first publish, or with one that comes 100 ms after that, once there is a place."""
+    code = f"""
+import itertools
+{PAGE}
+told = [MEMBER.shared]
+os.mkdir(os.environ["PYVARS_SHARE"], 0o700)
+until = time.monotonic() + 0.1
+for number in itertools.count():
+    pyvars.publish(f"n{{number}}", pyvars.Int())
+    if time.monotonic() > until: break
+told.append(MEMBER.shared)
+print(json.dumps(told))
+"""
+    place = tmp_path / "shared"
+    assert json.loads(output(code, "--multiprocessing-fork", PYVARS_SHARE=str(place))) == [False, True]
+    code = f"{PAGE}print(json.dumps(MEMBER.shared))"
+    assert json.loads(output(code, "--multiprocessing-fork", PYVARS_SHARE=str(place))) is True
+    assert json.loads(output(code, "--multiprocessing-fork", PYVARS_SHARE="off")) is False
+
+
+@pytest.mark.parametrize(
+    ("flag", "reason"),
+    [("", "/proc hides the parent process <pid>, so it"), ("--multiprocessing-fork", "[Errno 13] Permission denied")],
+)
+def test_a_parent_that_nobody_may_look_at(flag: str, reason: str) -> None:
+    """As under a policy of the system. The program runs on, and the page says why it is alone."""
+    code = f"""
+import os, sys
+def policy(event, about):
+    if event == "open" and about[0] in (f"/proc/{{os.getppid()}}/auxv", f"/proc/{{os.getppid()}}/cmdline"):
+        raise PermissionError(13, "Permission denied")
+sys.addaudithook(policy)
+{PAGE}
+n.add()
+print(json.dumps(MEMBER.shared))
+{CARRIER}
+print(json.dumps([page()["n"], page()["pyvars.workers"]["reason"].replace(str(os.getppid()), "<pid>")]))
+"""
+    first, second = output(code, flag).splitlines()
+    assert json.loads(first) is False
+    count, said = json.loads(second)
+    assert count == 1
+    assert said.startswith(reason)
+
+
+def test_a_newborn_in_a_group_that_is_swept(tmp_path: Path) -> None:
+    """It stays, also if it came after the sweeper had looked for somebody who lives."""
+    code = """
+import os, subprocess, sys
+from pyvars.workers.together.group import Process, name_of
+from pyvars.workers.together.directory import sweep
+group = os.path.join(sys.argv[1], name_of(Process(2**22 + 1, 1)))
+os.mkdir(group)
+for name in "ab": open(os.path.join(group, name), "w").close()
+born = []
+def bear(event, about):
+    if event == "os.remove" and not born:
+        born.append({"a": "b", "b": "a"}[os.path.basename(about[0])])
+        code = "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.lockf(file, fcntl.LOCK_EX);"
+        code += "print(flush=True); sys.stdin.read()"
+        command = [sys.executable, "-c", code, os.path.join(group, born[0])]
+        born.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        born[1].stdout.readline()
+sys.addaudithook(bear)
+sweep(sys.argv[1])
+print(os.listdir(group) == born[:1])
+born[1].communicate()
+sweep(sys.argv[1])
+print(os.listdir(sys.argv[1]))
+"""
+    assert output(code, str(tmp_path)) == "True\n[]\n"
+
+
+def test_what_another_sweeper_has_removed_is_no_error(tmp_path: Path) -> None:
+    sweep(str(tmp_path / "gone"))
+    remove_group(str(tmp_path / "gone"))
+    assert list(tmp_path.iterdir()) == []

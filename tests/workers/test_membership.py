@@ -1,0 +1,342 @@
+"""A process as a member of its group: where it is, who may be there, a change of user, strangers on its socket."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.programs import ROOT, UNMEASURED, output, run
+from tests.tools import tool
+
+# A program that can render its page at any moment, with nothing left to import.
+PAGE = """
+import json, os, sys, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
+import pyvars
+from pyvars.site.default import debug
+from pyvars.access.request import Request, deadline
+from pyvars.workers import MEMBER
+n = pyvars.publish("n", pyvars.Int())
+def ask(path="/debug/vars", query=""):
+    return Request("GET", path, "", None, query, (("host", "localhost"),), "127.0.0.1", "1.1", deadline())
+def page(path="/debug/vars", query=""):
+    return json.loads(site.respond(ask(path, query)).body)
+"""
+CARRIER = 'site = debug(None, None, prefix="/debug")\n'
+AS_NOBODY = pytest.mark.xdist_group("user nobody")  # one at a time: they share what that user has in /dev/shm
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do that")
+
+
+def said(code: str, **environment: str) -> Any:
+    """The JSON that the program prints, line by line."""
+    return [json.loads(line) for line in output(PAGE + code, **environment).splitlines()]
+
+
+@AS_ROOT
+@AS_NOBODY
+def test_children_that_become_another_user_find_each_other() -> None:
+    """As the workers of a server whose master stays root: forked as root, and then nobody, without a word to pyvars."""
+    lines = said(
+        f"""
+{CARRIER}
+page()
+n.add(1000)
+pipes = []
+for for_good in (True, False, True):
+    reader, writer = os.pipe()
+    orders, order = os.pipe()
+    if os.fork() == 0:
+        n.add()
+        (os.setgid if for_good else os.setegid)(65534)
+        (os.setuid if for_good else os.seteuid)(65534)
+        n.add(10)
+        os.write(writer, b"ready\\n")
+        os.read(orders, 1)
+        found = page()
+        while found["pyvars.workers"]["live"] < 3: found = page()
+        os.write(writer, (json.dumps([found["n"], found["pyvars.workers"], n.value]) + "\\n").encode())
+        os.read(orders, 1)
+        if not for_good: os.seteuid(0)
+        os._exit(0)
+    pipes.append((open(reader), order))
+for pipe, _ in pipes: pipe.readline()
+time.sleep(1)  # they notice it within this time where no page is asked for; here one of them answers at once
+for pipe, order in pipes: os.write(order, b".")
+for pipe, _ in pipes: print(pipe.readline().strip())
+mine = page()
+print(json.dumps([mine["n"], n.value]))
+for pipe, order in pipes:
+    os.write(order, b".")
+    pipe.close()
+    os.wait()
+"""
+    )
+    status = {"live": 3, "retired": 0, "shared": True, "reason": "", "threads": True}
+    assert lines[:3] == [[33, status, 11]] * 3
+    assert lines[3] == [1000, 1000]  # they are gone from the place that only root reads
+
+
+@AS_ROOT
+def test_without_shared_memory_the_runtime_directory_is_taken(tmp_path: Path) -> None:
+    """And the temporary directory without that."""
+    tmp_path.chmod(0o700)
+    code = f"{PAGE}{CARRIER}print(MEMBER.group.directory)"
+    for variables in ({"XDG_RUNTIME_DIR": str(tmp_path)}, {"XDG_RUNTIME_DIR": "", "TMPDIR": str(tmp_path)}):
+        shell = 'umount /dev/shm && rmdir /dev/shm; mount -t tmpfs -o ro none /dev/shm; exec "$@" 2>&1'
+        done = subprocess.run(
+            [tool("unshare"), "--mount", "sh", "-c", shell, "sh", sys.executable, "-c", code],
+            env={**os.environ, **variables},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if "unshare" in done.stderr or "umount" in done.stderr:
+            pytest.skip(f"this machine lets nobody mount: {done.stderr}")
+        assert done.stdout.startswith(f"{tmp_path}/pyvars-0/g-")
+
+
+def test_a_long_path_is_no_hindrance(tmp_path: Path) -> None:
+    """A socket has a path of at most 107 bytes; a directory may be longer."""
+    place = tmp_path / ("a" * 120)
+    lines = said(
+        f"""
+{CARRIER}
+ended, end = os.pipe()
+if os.fork() == 0:
+    os.close(end)
+    n.add(5)
+    os.read(ended, 1)
+    os._exit(0)
+while (found := page())["n"] < 5: pass
+answered = [each["answered"] for each in page("/debug/workers")["workers"]]
+print(json.dumps([answered, sorted(os.listdir({str(place)!r}))]))
+os.close(end)
+os.wait()
+""",
+        PYVARS_SHARE=str(place),
+    )
+    answered, files = lines[0]
+    assert answered == [True, True]
+    assert [name[:2] for name in files] == ["s-", "s-", "w-", "w-"]
+
+
+def test_strangers_on_the_socket_do_no_harm(tmp_path: Path) -> None:
+    """Half a question, none, a wrong one, one for what is not there, a hundred at once."""
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{PAGE}{CARRIER}n.add(3)\nprint(os.getpid(), flush=True)\nsys.stdin.read()"],
+        cwd=ROOT,
+        env={**os.environ, "PYVARS_SHARE": str(tmp_path / "here")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        (path,) = (tmp_path / "here").glob("s-*")
+
+        def talk(data: bytes) -> bytes:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(10)
+                client.connect(str(path))
+                client.sendall(data)
+                client.shutdown(socket.SHUT_WR)
+                answer = b""
+                with contextlib.suppress(ConnectionResetError):  # it has not read all that was sent
+                    while part := client.recv(65536):
+                        answer += part
+            return answer[16:]
+
+        page = json.loads(talk(b'{"ask":"page","registry":"default","names":["n"],"seconds":1}\n'))
+        assert page == {"n": 3}
+        for nothing in (b"", b"{", b"\xff\xff\n", b"3\n", b"[]\n", b'{"ask":' + b"x" * 200_000 + b"\n"):
+            assert talk(nothing) == b""
+        assert talk(b'{"ask":"figures"}\n') == b"{}"
+        assert talk(b'{"ask":"page","registry":"17"}\n') == b"null"
+        assert json.loads(talk(b'{"ask":"page","registry":"default","names":7,"seconds":"x"}\n'))["n"] == 3
+        assert json.loads(talk(b'{"ask":"values","registry":"default","names":["n","cmdline",3]}\n')) == {}
+        waiting = [socket.socket(socket.AF_UNIX) for _ in range(50)]
+        for client in waiting:
+            client.connect(str(path))
+            client.sendall(b'{"ask":"page","registry":"default","names":["n"],"seconds":1}\n')
+        answered = 0
+        for client in waiting:
+            client.settimeout(10)
+            answered += bool(client.recv(100))  # of too many at once some are sent away
+            client.close()
+        assert answered >= 4
+        assert process.communicate("")[1] == ""
+
+
+def test_numbers_of_registries_of_ones_own() -> None:
+    """They are told apart by the order of their carriers; when one is gone, so are its numbers."""
+    lines = said(
+        """
+import gc
+one, two = pyvars.Registry(), pyvars.Registry()
+a, b = one.publish("a", pyvars.Int()), two.publish("a", pyvars.Int())
+both = pyvars.publish("both", pyvars.Map())
+one.publish("both", both)
+sites = [debug(one, None, prefix="/debug"), debug(two, None, prefix="/debug"), debug(None, None, prefix="/debug")]
+reader, writer = os.pipe()
+ended, end = os.pipe()
+if os.fork() == 0:
+    os.close(end)
+    a.add(1); b.add(2); both.add("x", 5); both.add("x", 0.5)
+    os.write(writer, b".")
+    os.read(ended, 1)
+    os._exit(0)
+os.read(reader, 1)
+both.add("x", 1)
+for site in sites: print(json.dumps(page(query="name=a&name=both")))
+print(json.dumps(page("/debug/vars/both")))
+del one, a, sites[0], site
+gc.collect()
+site = sites[-1]
+print(json.dumps(page("/debug/vars/both")))
+pyvars.delete("both")
+print(json.dumps(page("/debug/vars/both")))
+os.close(end)
+os.wait()
+print(json.dumps("both" in page()))
+"""
+    )
+    first, second, default, *rest = lines
+    assert first == {"a": 1, "both": {"x": 6.5}}
+    assert second == {"a": 2}
+    assert default["both"] == {"x": 6.5}
+    assert rest == [{"x": 6.5}, {"x": 6.5}, {"x": 5.5}, False]
+
+
+def test_a_registry_that_goes_while_there_is_a_page_of_another() -> None:
+    """As when garbage is collected just then: here with each step in which the page finds its own registry."""
+    lines = said(
+        f"""
+others = [pyvars.Registry() for _ in range(3)]
+sites = [debug(other, None, prefix="/debug") for other in others]
+{CARRIER}
+def collect(frame, event, _):
+    if event == "c_call" and frame.f_code is MEMBER.registry_key.__func__.__code__:
+        del sites[:], others[:]
+sys.setprofile(collect)
+found = page()["n"]
+sys.setprofile(None)
+print(json.dumps([found, others]))
+"""
+    )
+    assert lines == [[0, []]]
+
+
+def test_a_function_that_returns_no_number_combines_to_its_own() -> None:
+    lines = said(
+        f"""
+pyvars.publish("text", lambda: "mine" if parent == os.getpid() else 3, combine="sum")
+nested = pyvars.publish("nested", pyvars.Registry())
+nested.publish("level", lambda: {{"a": 1, "b": "text", os.getpid(): 2}}, combine="max")
+pyvars.publish("raises", lambda: 1 / 0 if parent != os.getpid() else 4, combine="sum")
+parent = os.getpid()
+import logging; logging.disable()
+{CARRIER}
+reader, writer = os.pipe()
+ended, end = os.pipe()
+if os.fork() == 0:
+    os.close(end)
+    os.write(writer, b".")
+    os.read(ended, 1)
+    os._exit(0)
+os.read(reader, 1)
+found = page()
+print(json.dumps([found["text"], sorted(found["nested"]["level"].values(), key=str), found["raises"]]))
+os.close(end)
+os.wait()
+"""
+    )
+    assert lines == [["mine", [1, 2, 2, "text"], 4]]
+
+
+@pytest.mark.parametrize("place", ["missing/there", "/proc/nowhere"])
+def test_a_place_that_cannot_be_is_reported(place: str, tmp_path: Path) -> None:
+    (found,) = said(f"{CARRIER}n.add()\nprint(json.dumps(page()))", PYVARS_SHARE=str(tmp_path / place))
+    assert found["n"] == 1
+    assert found["pyvars.workers"]["shared"] is False
+    assert "No such file or directory" in found["pyvars.workers"]["reason"]
+
+
+def test_a_fork_in_the_middle_of_a_publish() -> None:
+    """The child begins anew with what there is."""
+    code = """
+import signal
+def fork(*_):
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    pid = os.fork()
+    if pid == 0:
+        n.add()
+        good = page()["n"] >= 1 and n.value == 1
+        os._exit(0 if good else 1)
+    results.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+signal.signal(signal.SIGALRM, fork)
+results = []
+number = 0
+while len(results) < 20:
+    signal.setitimer(signal.ITIMER_REAL, 0.0005)
+    before = len(results)
+    while len(results) == before:
+        number += 1
+        pyvars.publish(f"v{number % 50}", pyvars.Int()); pyvars.delete(f"v{number % 50}")
+print(json.dumps(results))
+"""
+    # Unmeasured: coverage has a lock of its own, in which a signal handler finds its own thread.
+    assert said(CARRIER + code, **UNMEASURED) == [[0] * 20]
+
+
+def test_a_program_may_end_while_it_counts() -> None:
+    """Threads that publish while the interpreter is on its way out are no error."""
+    code = """
+import threading
+def work():
+    number = 0
+    while True:
+        number += 1
+        name = f"{threading.get_ident()} {number}"
+        pyvars.publish(name, pyvars.Int()); pyvars.delete(name)
+for _ in range(3): threading.Thread(target=work, daemon=True).start()
+time.sleep(0.05)
+print(json.dumps(page()["n"]))
+"""
+    # Unmeasured: coverage would take its turns with these threads when it saves what it has, which may take long.
+    done = run(PAGE + CARRIER + code, check=False, **UNMEASURED)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+
+
+def test_what_is_published_after_the_end_is_left_alone() -> None:
+    """As is a registry that goes after the names of a module have gone."""
+    code = """
+import atexit, pyvars
+atexit.register(lambda: print(len(pyvars.publish("late", pyvars.Map()))))
+from pyvars.asgi import DebugApp
+DebugApp()
+"""
+    assert output(code) == "0\n"
+
+
+def test_the_figures_of_the_group_are_there_without_a_page(tmp_path: Path) -> None:
+    """For a program that logs them, say: of this moment, though no page was made for a while."""
+    tmp_path.chmod(0o700)
+    code = f"""
+{CARRIER}
+until = time.monotonic() + 30
+while not MEMBER.group.is_alone():  # which is sure once nothing has changed for a tenth of a second
+    assert time.monotonic() < until
+    page()
+time.sleep(0.2)  # longer than what a page has read is used again
+print(json.dumps(pyvars.get("pyvars.workers").snapshot()))
+"""
+    expected = {"live": 1, "retired": 0, "shared": True, "reason": "", "threads": True}
+    assert said(code, PYVARS_SHARE=str(tmp_path)) == [expected]

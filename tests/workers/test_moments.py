@@ -1,0 +1,115 @@
+"""Files of siblings that change, go, or have no room, at the very moment in which they are read or moved."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from pyvars.workers.numbers.segment import CHUNK, H_FIGURES, H_GENERATION
+from tests.workers.test_damage import ORDERS, ROOT, segment, with_figures_of
+from tests.workers.test_segments import READER, SIBLING, file, is_alone, measured, program, real_files
+
+CHANGING = f"""
+{READER.rpartition("for line in")[0]}
+file = os.open(sys.argv[1], os.O_RDWR)
+def change(frame, event, what):
+    if event == "c_call" and what is os.pread:  # before each reading
+        before = int.from_bytes(os.pread(file, 8, 8 * word), "little")
+        os.pwrite(file, (before + 2).to_bytes(8, "little"), 8 * word)
+for line in sys.stdin:
+    word = int(line)
+    if word:
+        sys.setprofile(change)
+    answer = ask()
+    sys.setprofile(None)
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def test_a_file_that_changes_faster_than_it_can_be_read(tmp_path: Path) -> None:
+    """What was read of it a moment ago is on the page, if anything was."""
+    tmp_path.chmod(0o700)
+    data = with_figures_of(segment(ROOT, ORDERS), b"{}", flip=1)
+    with file(tmp_path / "w-1-1-a", data, lives=True):
+        with measured(CHANGING, tmp_path / "w-1-1-a", PYVARS_SHARE=tmp_path) as reader:
+            page = reader.page(H_GENERATION)
+            assert page["pyvars.workers"]["reason"] == "w-1-1-a: it changes faster than it can be read"
+            assert is_alone(page)
+            for changing in (0, H_GENERATION, H_FIGURES, 0):
+                page = reader.page(changing)
+                assert page["orders"] == 1005
+                assert page["pyvars.workers"]["reason"] == ""
+
+
+VANISHING = f"""
+import sys, os
+def vanish(event, about):
+    if event == "open" and str(about[0]).endswith("w-1-1-a"):
+        os.unlink(about[0])
+sys.addaudithook(vanish)
+{READER}
+"""
+
+
+def test_a_file_that_goes_while_the_directory_is_read(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with measured(VANISHING, PYVARS_SHARE=tmp_path) as reader:
+        (tmp_path / "w-1-1-a").write_bytes(segment(ROOT, ORDERS))
+        page = reader.page()
+        assert is_alone(page)
+        assert page["pyvars.workers"]["reason"] == ""
+        assert not (tmp_path / "w-1-1-a").exists()
+
+
+def test_a_directory_that_goes(tmp_path: Path) -> None:
+    """The program counts on for itself, and the page says so."""
+    shared = tmp_path / "shared"
+    with measured(READER, PYVARS_SHARE=shared) as reader, program(SIBLING, 1, PYVARS_SHARE=shared) as sibling:
+        sibling.line()
+        assert reader.page()["orders"] == 1005
+        shutil.rmtree(shared)
+        for _ in range(2):
+            time.sleep(0.2)  # who has just been asked for figures is not asked again for 100 ms
+            page = reader.page()
+            assert is_alone(page)
+            assert page["pyvars.workers"]["reason"] == f"{shared}: No such file or directory"
+
+
+LIMITED = f"""
+import resource
+{READER.rpartition("for line in")[0]}
+for line in sys.stdin:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(line) or resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print(json.dumps(ask()), flush=True)
+"""
+
+
+def test_a_disk_that_becomes_full_while_the_dead_are_moved(tmp_path: Path) -> None:
+    """They count where they are, and nothing is left of the attempt."""
+    tmp_path.chmod(0o700)
+    with measured(LIMITED, PYVARS_SHARE=tmp_path) as reader:
+        reader.page(0)
+        (tmp_path / "w-1-1-a").write_bytes(real_files()[1])
+        before = sorted(os.listdir(tmp_path))
+        for _ in range(2):
+            page = reader.page(CHUNK)  # half of what is to be written
+            assert (page["orders"], page["pyvars.workers"]["retired"]) == (1005, 1)
+            assert sorted(os.listdir(tmp_path)) == before
+        assert reader.page(0)["orders"] == 1005
+        assert (tmp_path / "retired").exists()
+        assert not (tmp_path / "w-1-1-a").exists()
+
+
+def test_of_too_many_names_that_nobody_shows_the_last_are_kept(tmp_path: Path) -> None:
+    """A twentieth here of how many there are."""
+    tmp_path.chmod(0o700)
+    code = f"import pyvars.workers.numbers.retired; pyvars.workers.numbers.retired.MAX_UNSEEN = 1000{READER}"
+    many = real_files()[1]
+    with measured(code, PYVARS_SHARE=tmp_path) as reader:
+        (tmp_path / "w-1-1-a").write_bytes(many)
+        assert reader.page()["orders"] == 1005
+        with file(tmp_path / "w-1-1-b", many, lives=True):
+            page = reader.page()
+            assert (page["orders"], page["pyvars.workers"]["retired"]) == (2005, 1)
+            assert page["number_50"] == 50
+            assert page["number_1499"] == 2 * 1499

@@ -1,0 +1,227 @@
+"""Names that come, go, and change what they stand for, as another process sees them; and how many there may be."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyvars.workers.numbers.segment import CHUNK, INT, MAP
+from tests.workers.test_damage import ORDERS, ORDERS_WORD, ROOT, ROOT_WORD, record, segment
+from tests.workers.test_segments import PRELUDE, READER, Program, file, measured, program
+
+# Each line that it is told is a statement; then comes a page.
+TOLD = f"""{PRELUDE}
+from pyvars.core.variables import Composite
+from pyvars.workers.numbers.segment import Segment
+from pyvars.workers.numbers.records import Records
+def at_each(function, do):
+    # As a signal or a finalizer that comes when the function is called.
+    sys.setprofile(lambda frame, event, _: event == "call" and frame.f_code is function.__code__ and do())
+def at_next(function, do):
+    todo = [do]
+    at_each(function, lambda: todo and todo.pop()())
+carrier()
+for line in sys.stdin:
+    exec(line)
+    print(json.dumps(ask()), flush=True)
+"""
+OBSERVER = f"""{PRELUDE}
+carrier()
+for line in sys.stdin:
+    print(json.dumps(ask()), flush=True)
+"""
+BUILTINS = {"asyncio", "cmdline", "gc", "memstats", "process", "pyvars.workers", "python", "threads"}
+
+
+class Pair:
+    """A program that does what it is told, and another that sees it."""
+
+    def __init__(self, told: Program, observer: Program) -> None:
+        self._told = told
+        self._observer = observer
+
+    def do(self, statement: str) -> dict[str, Any]:
+        """What both show after it, the same."""
+        mine, seen = self._told.page(statement), self._observer.page()
+        for page in (mine, seen):
+            assert page["pyvars.workers"]["reason"] == ""
+        shown, expected = ({name: page[name] for name in page.keys() - BUILTINS} for page in (seen, mine))
+        assert shown == expected
+        return shown
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    place = tmp_path_factory.mktemp("shared")  # pytest makes it with mode 0700
+    with measured(TOLD, PYVARS_SHARE=place) as told, program(OBSERVER, PYVARS_SHARE=place) as observer:
+        yield Pair(told, observer)
+
+
+@pytest.fixture
+def pair(programs: Pair) -> Iterator[Pair]:
+    yield programs
+    assert programs.do(f"[pyvars.delete(name) for name in pyvars.default_registry if name not in {BUILTINS}]") == {}
+
+
+def test_numbers_that_are_set_and_become_floats(pair: Pair) -> None:
+    pair.do("total = pyvars.publish('total', pyvars.Float())")
+    pair.do("by = pyvars.publish('by', pyvars.Map()); by.add('a')")
+    assert pair.do("total.set(2.5)") == {"total": 2.5, "by": {"a": 1}}
+    assert pair.do("by.add('a', 0.5)")["by"] == {"a": 1.5}
+    assert pair.do("by.add('a', 0.25)")["by"] == {"a": 1.75}
+
+
+def test_keys_that_are_taken_away_and_put_again(pair: Pair) -> None:
+    pair.do("by = pyvars.publish('by', pyvars.Map()); by.add('c')")
+    assert pair.do("one = pyvars.Int(3); by.set('a', one); by.set('b', one)")["by"] == {"a": 3, "b": 3, "c": 1}
+    assert pair.do("by.set('a', one); one.add()")["by"] == {"a": 4, "b": 4, "c": 1}
+    assert pair.do("by.clear(); by.add('c', 7)")["by"] == {"c": 7}
+
+
+def test_a_number_that_has_many_names(pair: Pair) -> None:
+    assert pair.do("n = pyvars.Int(5); [pyvars.publish(name, n) for name in 'abcd']") == dict.fromkeys("abcd", 5)
+    assert pair.do("pyvars.delete('b'); n.add()") == dict.fromkeys("acd", 6)
+    assert pair.do("pyvars.delete('a'); n.add()") == dict.fromkeys("cd", 7)
+    assert pair.do("pyvars.delete('c'); pyvars.delete('d'); n.add()") == {}
+
+
+def test_a_registry_that_is_taken_away_with_what_is_no_number(pair: Pair) -> None:
+    pair.do("db = pyvars.Registry(); db.publish('queries', pyvars.Int(9)); db.publish('name', pyvars.String('text'))")
+    pair.do("pyvars.publish('db', db); db.publish('text', type('Text', (), {'snapshot': str})()); pyvars.delete('db')")
+    assert pair.do("db.delete('text'); db.delete('name'); pyvars.publish('db', db)") == {"db": {"queries": 9}}
+
+
+def test_a_key_that_is_replaced_while_it_is_replaced(pair: Pair) -> None:
+    """By what interrupts: the last one stands there, for all to see."""
+    pair.do("by = pyvars.publish('by', pyvars.Map()); by.add('b')")
+    pair.do("by.set('a', pyvars.Int(1))")
+    pair.do("at_next(Composite._changed, lambda: by.set('a', pyvars.Int(30))); by.set('a', pyvars.Int(2))")
+    assert pair.do("sys.setprofile(None); by.var('a').add()")["by"] == {"a": 31, "b": 1}
+    pair.do("at_next(Records._update, lambda: by.set('a', pyvars.Int(50))); by.set('a', pyvars.Int(4))")
+    assert pair.do("sys.setprofile(None); by.var('a').add()")["by"] == {"a": 51, "b": 1}
+    assert pair.do("by.delete('a')")["by"] == {"b": 1}
+
+
+def test_names_that_come_while_a_page_is_made(pair: Pair) -> None:
+    """Oftener than it looks again."""
+    pair.do("number = itertools.count(1)")
+    pair.do("publish = lambda: pyvars.publish(f'n{next(number)}', pyvars.Int(1))")
+    shown = pair.do("at_each(Segment.numbers, publish)")
+    assert len(shown) > 5
+    assert set(shown.values()) == {1}
+    assert pair.do("sys.setprofile(None)") == shown
+
+
+def test_a_registry_that_stands_in_another_may_have_a_page_too(pair: Pair) -> None:
+    pair.do("db = pyvars.publish('db', pyvars.Registry()); db.publish('queries', pyvars.Int(9))")
+    assert pair.do("debug(db, None, prefix='/debug')") == {"db": {"queries": 9}}
+    assert pair.do("db.publish('more', pyvars.Int(1))") == {"db": {"queries": 9, "more": 1}}
+
+
+def test_a_name_of_another_kind_in_a_sibling(tmp_path: Path) -> None:
+    """This process's own stands for itself."""
+    tmp_path.chmod(0o700)
+    other = segment(
+        ROOT, record(b"orders", MAP, ROOT_WORD, 50), record(b"a", INT, 50, 51), record(b"states", INT, ROOT_WORD, 52)
+    )
+    with measured(READER, PYVARS_SHARE=tmp_path) as reader:
+        with file(tmp_path / "w-1-1-a", other, lives=True):
+            page = reader.page()
+            assert (page["orders"], page["states"]) == (5, {"k1": 2})
+            assert page["pyvars.workers"]["live"] == 2
+
+
+def test_maps_of_several_workers_keep_within_their_bound(tmp_path: Path) -> None:
+    """The rest counts together, unless something else stands there."""
+    tmp_path.chmod(0o700)
+    other = segment(
+        ROOT,
+        *(record(name, MAP, ROOT_WORD, word) for word, name in enumerate((b"two", b"one", b"odd"), 50)),
+        *(record(b"b", INT, word, ORDERS_WORD) for word in (50, 51, 52)),
+    )
+    with measured(TOLD, PYVARS_SHARE=tmp_path) as reader, file(tmp_path / "w-1-1-a", other, lives=True):
+        reader.page("two = pyvars.publish('two', pyvars.Map(max_keys=2)); [two.add(key) for key in 'abc']")
+        reader.page("one = pyvars.publish('one', pyvars.Map(max_keys=1)); [one.add(key) for key in 'aa']")
+        reader.page("odd = pyvars.publish('odd', pyvars.Map(max_keys=1)); odd.add('a')")
+        page = reader.page("odd.set('__other__', pyvars.String('text'))")
+        assert page["two"] == {"a": 1, "b": 1001, "__other__": 1}
+        assert page["one"] == {"a": 2, "__other__": 1000}
+        assert page["odd"] == {"a": 1, "b": 1000, "__other__": "text"}
+
+
+def test_a_registry_in_a_registry_has_what_only_a_sibling_publishes_in_it(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    other = segment(ROOT, record(b"db", MAP, ROOT_WORD, 50), record(b"queries", INT, 50, ORDERS_WORD))
+    with measured(TOLD, PYVARS_SHARE=tmp_path) as reader, file(tmp_path / "w-1-1-a", other, lives=True):
+        page = reader.page("pyvars.publish('db', pyvars.Registry()).publish('errors', pyvars.Int(1))")
+        assert page["db"] == {"errors": 1, "queries": 1000}
+
+
+def test_functions_whose_values_are_too_large_together(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    publish = "pyvars.publish('large', lambda: 2**64 - 1, combine='sum')"
+    with measured(TOLD, PYVARS_SHARE=tmp_path) as one, measured(TOLD, PYVARS_SHARE=tmp_path) as other:
+        assert one.page(publish)["large"] == 2**64 - 1
+        other.page(publish)
+        page = page_with(one, "large", None)
+        assert page["pyvars.errors"].keys() == {"large"}
+        assert page["pyvars.errors"]["large"]["type"] == "TypeError"
+
+
+def test_several_functions_that_hang_in_a_sibling(tmp_path: Path) -> None:
+    """It is named once."""
+    tmp_path.chmod(0o700)
+    with measured(TOLD, PYVARS_SHARE=tmp_path) as one, measured(TOLD, PYVARS_SHARE=tmp_path) as other:
+        one.page("[pyvars.publish(name, lambda: 1, combine='sum') for name in ('quick', 'slow', 'slower')]")
+        other.page("pyvars.publish('quick', lambda: 1, combine='sum')")
+        other.page("[pyvars.publish(name, lambda: time.sleep(60), combine='sum') for name in ('slow', 'slower')]")
+        page = page_with(one, "quick", 2)
+        assert (page["slow"], page["slower"]) == (1, 1)
+        for name in ("slow", "slower"):
+            assert page["pyvars.errors"][name]["type"] == "timeout"
+            assert page["pyvars.errors"][name]["workers"] == str(other.process.pid)
+
+
+def page_with(reader: Program, name: str, value: object) -> Any:
+    """A page to which the siblings contributed in time, which they may not where much else runs."""
+    until = time.monotonic() + 30
+    while (page := reader.page())[name] != value:
+        assert time.monotonic() < until
+    return page
+
+
+def test_there_is_an_end_to_the_numbers_that_are_shared(tmp_path: Path) -> None:
+    """Which is lower here than it is: a file of 4,194,304."""
+    tmp_path.chmod(0o700)
+    code = f"import pyvars.workers.numbers.segment; pyvars.workers.numbers.segment.MAX_CHUNKS = 1{TOLD}"
+    with measured(code, PYVARS_SHARE=tmp_path) as told:
+        page = told.page("[pyvars.publish(f'n{number}', pyvars.Int(number)) for number in range(1200)]")
+        assert [page[f"n{number}"] for number in range(1200)] == [*range(1200)]
+        reason = "some numbers are private to this process: a process shares at most 1024 numbers"
+        assert page["pyvars.workers"]["reason"] == reason
+        assert page["pyvars.workers"]["shared"]
+        assert [path.stat().st_size for path in tmp_path.glob("w-*")] == [CHUNK]
+
+
+def test_names_of_a_sibling_that_have_no_end(tmp_path: Path) -> None:
+    """Rings of registries make more of them than there are; where that ends is lower here than it is."""
+    tmp_path.chmod(0o700)
+    code = f"import pyvars.workers.numbers.layout; pyvars.workers.numbers.layout._MAX_NUMBERS = 20{TOLD}"
+    many = (record(f"n{number}".encode(), INT, ROOT_WORD, ORDERS_WORD) for number in range(30))
+    other = segment(ROOT, ORDERS, *many, record(b"last", MAP, ROOT_WORD, 50))
+    with measured(code, PYVARS_SHARE=tmp_path) as told:
+        with file(tmp_path / "w-1-1-a", other, lives=True):
+            page = told.page("pyvars.publish('orders', pyvars.Int(5))")
+            assert page["orders"] == 5
+            assert page["pyvars.workers"]["reason"] == "w-1-1-a: its names have no end"
+
+
+def test_a_system_that_cannot_reserve_a_file(tmp_path: Path) -> None:
+    """As macOS."""
+    tmp_path.chmod(0o700)
+    with measured(f"import os\ndel os.posix_fallocate\n{TOLD}", PYVARS_SHARE=tmp_path) as told:
+        page = told.page("pyvars.publish('orders', pyvars.Int(5))")
+        assert (page["orders"], page["pyvars.workers"]["shared"]) == (5, True)
+        assert [path.stat().st_size for path in tmp_path.glob("w-*")] == [CHUNK]

@@ -1,0 +1,217 @@
+"""Workers that ask each other over their sockets: one that is slow, silent, half there, out of threads or of files."""
+
+import fcntl
+import json
+import os
+import select
+import socket
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from pyvars.workers.asking.server import HEAD
+from tests.workers.test_damage import ORDERS, ROOT, segment
+from tests.workers.test_segments import PRELUDE, file, measured
+
+# Each line that it is told is a statement; then comes the page, or what else is asked for.
+TOLD = f"""{PRELUDE}
+import resource, socket, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
+path = "/debug/workers"
+def fork():
+    if (pid := os.fork()) == 0:
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+files = resource.getrlimit(resource.RLIMIT_NOFILE)
+carrier()
+for line in sys.stdin:
+    exec(line)
+    print(json.dumps(ask(path)), flush=True)
+"""
+
+
+@contextmanager
+def sibling(directory: Path) -> Iterator[socket.socket]:
+    """The file and the socket of a worker: what it says is up to the test."""
+    with file(directory / "w-1-1-a", segment(ROOT, ORDERS), lives=True), socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(directory / "s-1-1-a"))
+        listener.listen(64)
+        listener.settimeout(30)
+        yield listener
+
+
+@contextmanager
+def answering(listener: socket.socket, answer: Callable[[socket.socket], None]) -> Iterator[None]:
+    """Do this with each connection, once there is a question."""
+    ended, end = os.pipe()
+
+    def work() -> None:
+        while ended not in select.select([listener, ended], [], [])[0]:
+            connection = listener.accept()[0]
+            select.select([connection], [], [])
+            answer(connection)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        os.close(end)
+        thread.join()
+        os.close(ended)
+
+
+def answered(page: Any) -> list[bool]:
+    return sorted(row["answered"] for row in page["workers"])
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what is late where much else runs."""
+    end = monotonic() + 30
+    while not condition():
+        assert monotonic() < end
+
+
+def send(path: Path, question: bytes) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(30)
+    client.connect(str(path))
+    client.sendall(question)
+    return client
+
+
+def received(client: socket.socket) -> bytes:
+    """All that comes, without its head."""
+    with client:
+        text = b""
+        while part := client.recv(1 << 20):
+            text += part
+    return text[HEAD.size :]
+
+
+def test_one_that_answers_in_halves(tmp_path: Path) -> None:
+    """It is not asked again before it has said the rest."""
+    tmp_path.chmod(0o700)
+    with measured(TOLD, PYVARS_SHARE=tmp_path) as told, sibling(tmp_path) as listener:
+        assert answered(told.page()) == [False, True]
+        connection = listener.accept()[0]
+        assert connection.recv(1000) == b'{"ask":"figures"}\n'
+        connection.sendall(HEAD.pack(2, monotonic()))
+        for _ in range(3):
+            assert answered(told.page()) == [False, True]
+        listener.setblocking(False)
+        assert select.select([listener], [], [], 0)[0] == []
+        connection.sendall(b"{}")
+        connection.close()
+
+        def in_halves(connection: socket.socket) -> None:
+            connection.recv(1000)
+            connection.sendall(HEAD.pack(2, monotonic()))
+            until(lambda: fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)) == bytes(4))  # it has been read
+            connection.sendall(b"{}")
+            connection.close()
+
+        with answering(listener, in_halves):
+            until(lambda: answered(told.page()) == [True, True])
+
+
+def test_one_that_hangs_up(tmp_path: Path) -> None:
+    """Before it has read the question, or without an answer."""
+    tmp_path.chmod(0o700)
+
+    def read_and_close(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.close()
+
+    with measured(TOLD, PYVARS_SHARE=tmp_path) as told, sibling(tmp_path) as listener:
+        for hang_up in (socket.socket.close, read_and_close):
+            with answering(listener, hang_up):
+                for _ in range(10):
+                    assert answered(told.page()) == [False, True]
+        assert told.page("path = '/debug/vars/pyvars.workers'")["live"] == 2
+
+
+def test_one_that_is_silent_and_dies(tmp_path: Path) -> None:
+    """Also for a child that was forked meanwhile."""
+    tmp_path.chmod(0o700)
+    with measured(TOLD, PYVARS_SHARE=tmp_path) as told:
+        with sibling(tmp_path):
+            assert answered(told.page()) == [False, True]
+            page = told.page("assert fork() == 0")
+            assert answered(page) == [False, True]
+            (row,) = (row for row in page["workers"] if not row["answered"])
+            assert (row["rss_bytes"], row["cpu_seconds"]) == (0, 0)  # as of a process that has gone
+        for name in ("s-1-1-a", "w-1-1-a"):  # as another worker removes them
+            (tmp_path / name).unlink()
+        page = told.page()
+        assert (answered(page), page["live"], page["retired"]) == ([True], 1, 1)
+
+
+def test_who_comes_when_many_are_waited_for_is_sent_away(tmp_path: Path) -> None:
+    """They do not take their answers, which are too long to be kept for them."""
+    tmp_path.chmod(0o700)
+    long = "[pyvars.publish(f'text_{number}', pyvars.String('x' * 10_000)) for number in range(200)]"
+    with measured(TOLD, PYVARS_SHARE=tmp_path) as told:
+        told.page(long)
+        (path,) = tmp_path.glob("s-*")
+        question = b'{"ask":"page","registry":"default"}\n'
+        clients = [send(path, question) for _ in range(30)]
+        answers = [received(client) for client in reversed(clients)]
+        assert b"" in answers
+        until(lambda: len(json.loads(received(send(path, question)) or b"{}")) > 200)
+
+
+def test_a_worker_that_is_out_of_threads(tmp_path: Path) -> None:
+    """It is asked in vain for what needs one. When it forks it has none to answer with; with the next fork it has."""
+    tmp_path.chmod(0o700)
+    with measured(TOLD, PYVARS_SHARE=tmp_path) as told:
+        assert answered(told.page("threading.stack_size(1 << 46)")) == [True]  # more than there is
+        (path,) = tmp_path.glob("s-*")
+        question = b'{"ask":"page","registry":"default","names":["gc"]}\n'
+        assert received(send(path, question)) == b""
+        assert received(send(path, b'{"ask":"figures"}\n')) == b"{}"
+        told.page("assert fork() == 0")
+        client = send(path, question)
+        told.page("threading.stack_size(0)")
+        client.setblocking(False)
+        assert select.select([client], [], [], 0)[0] == []
+        client.settimeout(30)
+        told.page("assert fork() == 0")
+        assert json.loads(received(client)).keys() == {"gc"}
+
+
+def test_a_worker_that_is_out_of_files(tmp_path: Path) -> None:
+    """As before; the child counts for itself."""
+    tmp_path.chmod(0o700)
+    with measured(TOLD, PYVARS_SHARE=tmp_path) as told:
+        told.page()
+        (path,) = tmp_path.glob("s-*")
+        few = "resource.setrlimit(resource.RLIMIT_NOFILE, (3, files[1]))"
+        told.page(f"{few}; status = fork(); resource.setrlimit(resource.RLIMIT_NOFILE, files); assert status == 0")
+        client = send(path, b'{"ask":"figures"}\n')
+        assert told.page("path = '/debug/vars/pyvars.workers'")["retired"] == 0
+        told.page("assert fork() == 0")
+        assert received(client) == b"{}"
+        assert told.page()["retired"] == 1
+
+
+def test_a_place_without_sockets(tmp_path: Path) -> None:
+    """As under a policy that forbids them: the numbers are there, and nobody who answers."""
+    tmp_path.chmod(0o700)
+    forbid = """
+import sys
+def policy(event, about):
+    if event == "socket.bind":
+        raise PermissionError(1, "Operation not permitted")
+sys.addaudithook(policy)
+"""
+    with measured(forbid + TOLD, PYVARS_SHARE=tmp_path) as mute, measured(TOLD, PYVARS_SHARE=tmp_path) as told:
+        mute.page("pyvars.publish('orders', pyvars.Int(3))")
+        assert answered(told.page()) == [False, True]
+        assert told.page("path = '/debug/vars/orders'") == 3
+        assert len(list(tmp_path.glob("s-*"))) == 1
