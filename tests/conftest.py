@@ -73,7 +73,7 @@ def both_kinds(
     What the modules of tests have imported from pyvars is replaced by the same of that kind.
     """
     monkeypatch.setenv("PYVARS_NATIVE", str(int(kind_of_cells["pyvars"].native)))
-    monkeypatch.setenv("PYVARS_SHARE", "off")  # to its siblings a process is one, not two
+    monkeypatch.setenv("PYVARS_SHARE", "off")  # to its peers a process is one, not two
     for name in _ours():
         monkeypatch.delitem(sys.modules, name)
     for name, module in kind_of_cells.items():

@@ -52,7 +52,7 @@ for line in sys.stdin:
 @contextmanager
 def started(code):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with tempfile.TemporaryDirectory() as folder:  # or what other benchmarks have left would be its siblings
+    with tempfile.TemporaryDirectory() as folder:  # or what other benchmarks have left would be its peers
         alone = {**os.environ, "PYVARS_SHARE": folder}
         with subprocess.Popen([sys.executable, "-c", code], env=alone, **pipes) as process:
             yield process

@@ -3,8 +3,8 @@
 Every process is a worker on both sides, with the same 1,000 numbers, which lie in memory on both sides; the pages are
 asked for in the first process, and checked to say the same. Ours has all built-ins besides, summed over the workers.
 
-Cold: every figure of this process's runtime is read anew for each page; the siblings are asked for theirs every 100 ms.
-Rested: single cold pages, farther apart than that, so each asks all siblings. Flood: pages back to back. A recycled
+Cold: every figure of this process's runtime is read anew for each page; the peers are asked for theirs every 100 ms.
+Rested: single cold pages, farther apart than that, so each asks all peers. Flood: pages back to back. A recycled
 worker was forked, counted and ended; a page is read after every tenth. A round is the mean of its pages.
 """
 
@@ -44,7 +44,7 @@ COUNTING_ROUNDS = 8  # of a process
 CALLS = 20_000  # in a round
 WORKERS = (1, 4, 16)
 PAGE_ROUNDS = 12
-PAGES_OF_OURS, PAGES_OF_PEER = 25, 2  # in a round; ours take over 100 ms where there are siblings
+PAGES_OF_OURS, PAGES_OF_PEER = 25, 2  # in a round; ours take over 100 ms where there are peers
 RECYCLED = 200
 
 # Statements as they run, and the target of their ratio.
@@ -112,17 +112,17 @@ def worker():
     return ours, peer
 
 
-def sibling(counted):
+def peer(counted):
     _kept = worker()
     counted.wait()
     signal.pause()
 
 
-def start_siblings(number):
+def start_peers(number):
     """Return once they have counted. They end with this process."""
     counted = SPAWN.Barrier(number + 1, timeout=60)
     for _ in range(number):
-        SPAWN.Process(target=sibling, args=(counted,), daemon=True).start()
+        SPAWN.Process(target=peer, args=(counted,), daemon=True).start()
     counted.wait()
 
 
@@ -167,7 +167,7 @@ def live():
     ours, peer = worker()
     rows, running = [], 1
     for workers in WORKERS:
-        start_siblings(workers - running)
+        start_peers(workers - running)
         check(ours, peer, running := workers)
         for what, before, target in (("cold page", expire, 0.1), ("flood", nothing, 0.1)):
             pairs = take_turns(timed(ours.page, PAGES_OF_OURS, before), timed(peer.page, PAGES_OF_PEER), PAGE_ROUNDS)

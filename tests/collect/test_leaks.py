@@ -41,7 +41,7 @@ print(json.dumps([before, after, [thread.name for thread in threading.enumerate(
     assert after[0] - before[0] < 100
     assert after[1] == before[1]
     assert after[2] <= before[2] + 1  # a thread that runs functions may be about to end
-    assert sorted(threads) == ["MainThread", "pyvars-workers"]  # the latter answers siblings, until the exit
+    assert sorted(threads) == ["MainThread", "pyvars-workers"]  # the latter answers peers, until the exit
 
 
 def test_an_int_takes_at_most_200_bytes_beyond_its_name() -> None:

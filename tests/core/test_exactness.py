@@ -196,7 +196,7 @@ handled = []
 def handler(*about):
     handled.append(pyvars.default_registry.snapshot())
 signal.signal(signal.SIGALRM, handler)
-pyvars.runtime.start(pyvars.default_registry)  # as a carrier does: what is half imported cannot be read
+pyvars.runtime.start(pyvars.default_registry)  # as an integration does: what is half imported cannot be read
 signal.setitimer(signal.ITIMER_REAL, 0.001, 0.005)  # a page takes longer while its coverage is measured
 async def main():
     from pyvars.runtime.event_loop import register_loop

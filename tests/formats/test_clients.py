@@ -219,7 +219,8 @@ def test_zabbix(shop: Shop, tmp_path: Path) -> None:
     assert item("shop.orders") == "2"
     assert item("shop.revenue") == "19.8"
     assert item("shop.refused") == "1"
-    assert int(item("shop.heap")) == about(before["HeapAlloc"])
+    heap, after = int(item("shop.heap")), shop.page()["memstats"]
+    assert heap in (about(before["HeapAlloc"]), about(after["HeapAlloc"]))  # the first requests bring in modules
     assert before["NumGC"] <= int(item("shop.collections")) <= shop.page()["memstats"]["NumGC"]
     head, _, body = item("shop.page").replace("\r\n", "\n").partition("\n\n")
     assert head.startswith("HTTP/1.1 200 OK\n")

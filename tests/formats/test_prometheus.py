@@ -552,7 +552,7 @@ def test_builtins_have_their_conventional_names(registry: Registry, both: Callab
 
 
 def test_what_built_ins_say_may_be_anything() -> None:
-    """Of a sibling that is no pyvars, or is damaged."""
+    """Of a peer that is no pyvars, or is damaged."""
     assert set(CONVENTIONS) <= set(BUILTINS.values())
     for target in (*CONVENTIONS, "pyvars.runtime.cmdline:Cmdline"):
         for figures in (None, [], {}, {"gen0": 5}, {"gen0": {"collections": "x", "pause_total_ns": None}}):
@@ -672,7 +672,7 @@ def test_numbers_are_of_all_workers(deployment: Deployment) -> None:
             assert page["pyvars_threads"] >= 2 * WORKERS
 
 
-def test_what_only_a_sibling_has() -> None:
+def test_what_only_a_peer_has() -> None:
     code = """
 import os, sys, urllib.request
 import pyvars

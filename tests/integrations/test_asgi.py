@@ -1,4 +1,4 @@
-"""What is the ASGI carrier's own: scopes, root_path, threads, event loops."""
+"""What is the ASGI integration's own: scopes, root_path, threads, event loops."""
 
 import asyncio
 import threading

@@ -262,7 +262,7 @@ print(pyvars.get("process").snapshot()["open_fds"], len(os.listdir("/proc/self/f
     assert shown == actual
 
 
-def test_pauses_are_recorded_from_the_first_carrier_on() -> None:
+def test_pauses_are_recorded_from_the_first_integration_on() -> None:
     code = """
 import gc, pyvars
 print(len(gc.callbacks), end=" ")

@@ -124,9 +124,9 @@ APPS = [
 
 
 @settings(deadline=None, max_examples=300)
-@given(request=requests, carrier=st.sampled_from(APPS), rule=st.integers(0, len(RULES) - 1))
-def test_a_stranger_sees_nothing(request: dict[str, Any], carrier: Any, rule: int) -> None:
-    send, apps = carrier
+@given(request=requests, integration=st.sampled_from(APPS), rule=st.integers(0, len(RULES) - 1))
+def test_a_stranger_sees_nothing(request: dict[str, Any], integration: Any, rule: int) -> None:
+    send, apps = integration
     status, body = send(apps[rule], request, "203.0.113.9")
     assert SECRET not in body
     assert status in (404, 401)
@@ -138,9 +138,9 @@ def test_the_local_rule_against_a_second_opinion() -> None:
     seen: list[bool] = []
 
     @settings(deadline=None, max_examples=500)
-    @given(request=requests | nearly_plain, carrier=st.sampled_from(APPS))
-    def compare(request: dict[str, Any], carrier: Any) -> None:
-        send, apps = carrier
+    @given(request=requests | nearly_plain, integration=st.sampled_from(APPS))
+    def compare(request: dict[str, Any], integration: Any) -> None:
+        send, apps = integration
         status, body = send(apps[0], request, "127.0.0.1")
         assert status in (200, 204, 400, 404, 405)
         seen.append(SECRET in body)
@@ -162,9 +162,9 @@ def assert_local(request: dict[str, Any]) -> None:
 
 
 @settings(deadline=None, max_examples=200)
-@given(query=st.binary(max_size=200), rest=text, carrier=st.sampled_from(APPS))
-def test_what_a_local_program_asks_for_is_answered_or_refused(query: bytes, rest: str, carrier: Any) -> None:
-    send, apps = carrier
+@given(query=st.binary(max_size=200), rest=text, integration=st.sampled_from(APPS))
+def test_what_a_local_program_asks_for_is_answered_or_refused(query: bytes, rest: str, integration: Any) -> None:
+    send, apps = integration
     request = {"method": "GET", "raw_path": None, "root_path": "", "headers": [], "version": "1.1"}
     request |= {"host": ["localhost"], "query": query.decode("latin-1"), "path": f"/debug/vars/{rest}"}
     assert send(apps[0], request, "127.0.0.1")[0] in (200, 404)

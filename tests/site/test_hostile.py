@@ -1,4 +1,4 @@
-"""Hostile requests, byte by byte, through every carrier that they can reach.
+"""Hostile requests, byte by byte, through every integration that they can reach.
 
 Real servers read the bytes from a socket: the side port (uvicorn) and gunicorn. In process a harness hands them to ASGI
 and WSGI as the most careless server would, so that nothing is refused before it reaches the gate.
@@ -136,7 +136,7 @@ def over_socket(address: Any, family: int = socket.AF_INET) -> Send:
     return send
 
 
-CARRIERS = ("asgi", "wsgi", "side_port", "gunicorn")
+INTEGRATIONS = ("asgi", "wsgi", "side_port", "gunicorn")
 
 GUNICORN = """
 import pyvars
@@ -174,25 +174,25 @@ def gunicorn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
         )
 
 
-@pytest.fixture(params=CARRIERS)
-def carrier(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=INTEGRATIONS)
+def integration(request: pytest.FixtureRequest) -> str:
     found: str = request.param
     return found
 
 
 @pytest.fixture
-def connect(carrier: str, request: pytest.FixtureRequest, registry: Registry) -> Iterator[Callable[..., Send]]:
-    """A sender through the carrier, under `local()` or with a token too."""
+def connect(integration: str, request: pytest.FixtureRequest, registry: Registry) -> Iterator[Callable[..., Send]]:
+    """A sender through the integration, under `local()` or with a token too."""
     registry.publish("secret", Int(31337))
     servers: list[Any] = []
 
     def connect(*, with_token: bool = False) -> Send:
         access = local() | token(TOKEN) if with_token else local()
-        if carrier == "asgi":
+        if integration == "asgi":
             return careless_asgi(registry, access)
-        if carrier == "wsgi":
+        if integration == "wsgi":
             return careless_wsgi(registry, access)
-        if carrier == "gunicorn":
+        if integration == "gunicorn":
             start: Callable[[str], Send] = request.getfixturevalue("gunicorn")
             return start("with_token" if with_token else "application")
         server = pyvars.serve(0, registry=registry, access=access)
@@ -242,13 +242,13 @@ def test_hosts_of_this_machine(connect: Callable[..., Send], host: str) -> None:
     assert_page(connect()(get(host=host)))
 
 
-def test_a_host_that_is_missing_or_empty(connect: Callable[..., Send], carrier: str) -> None:
+def test_a_host_that_is_missing_or_empty(connect: Callable[..., Send], integration: str) -> None:
     """Over a unix socket too: there it is what nginx makes of a client that sent none."""
     send = connect()
     for version in ("1.0", "1.1"):
         for host in (None, ""):
             assert_nothing(send(get(host=host, version=version)), 404, 400)
-            if carrier in ("asgi", "wsgi"):
+            if integration in ("asgi", "wsgi"):
                 assert_nothing(send(get(host=host, version=version), peer="unix"), 404)
                 assert_page(send(get(), peer="unix"))
 
@@ -363,11 +363,11 @@ def test_an_endless_body_is_not_read(registry: Registry) -> None:
         *("/debug/vars%2f", "/debug/vars%3Fx"),
     ],
 )
-def test_other_spellings_of_the_path(connect: Callable[..., Send], target: str, carrier: str) -> None:
+def test_other_spellings_of_the_path(connect: Callable[..., Send], target: str, integration: str) -> None:
     answer = connect()(get(target))
     assert_nothing(answer, 404, 400)
     if answer.status == 404:
-        assert answer.body == (b"not found\n" if carrier == "side_port" else b"own")
+        assert answer.body == (b"not found\n" if integration == "side_port" else b"own")
 
 
 def test_a_slash_at_the_end(connect: Callable[..., Send]) -> None:

@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from pyvars import wsgi as carrier
+from pyvars import wsgi as integration
 from pyvars.access import anyone
 from pyvars.asgi import VarsMiddleware
 
@@ -61,4 +61,4 @@ def _endless():
 
 
 asgi = VarsMiddleware(_asgi, access=anyone())
-wsgi = carrier.VarsMiddleware(_wsgi, access=anyone())
+wsgi = integration.VarsMiddleware(_wsgi, access=anyone())

@@ -3,7 +3,7 @@
 import os
 
 import pyvars
-from pyvars import wsgi as carrier
+from pyvars import wsgi as integration
 from pyvars.access import anyone
 from pyvars.asgi import VarsMiddleware
 
@@ -43,5 +43,5 @@ def _wsgi(environ, start_response) -> list[bytes]:
 
 # uWSGI tells HTTP/1.0 peers and others apart in its own way; who may look is tested elsewhere.
 asgi = VarsMiddleware(_asgi, access=anyone())
-wsgi = carrier.VarsMiddleware(_wsgi, access=anyone())
+wsgi = integration.VarsMiddleware(_wsgi, access=anyone())
 application = wsgi

@@ -1,4 +1,4 @@
-"""What a file of a sibling may say, case by case: each kind of damage, each number and name that is out of place.
+"""What a file of a peer may say, case by case: each kind of damage, each number and name that is out of place.
 
 The dice of test_segments find what nobody thought of; here is what somebody did.
 """

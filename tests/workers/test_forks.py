@@ -7,7 +7,7 @@ import pytest
 
 from pyvars.workers.together.directory import remove_group, sweep
 from tests.programs import output
-from tests.workers.test_membership import AS_NOBODY, AS_ROOT, CARRIER, PAGE, said
+from tests.workers.test_membership import AS_NOBODY, AS_ROOT, INTEGRATION, PAGE, said
 
 
 def test_a_fork_that_runs_no_hooks(tmp_path: Path) -> None:
@@ -15,7 +15,7 @@ def test_a_fork_that_runs_no_hooks(tmp_path: Path) -> None:
     lines = said(
         f"""
 import ctypes
-{CARRIER}
+{INTEGRATION}
 n.add(5)
 page()
 if (pid := ctypes.PyDLL(None).fork()) == 0:
@@ -44,7 +44,7 @@ def fork_too():
             os._exit(gc.isenabled())
         inner.append(os.waitstatus_to_exitcode(os.wait()[1]))
 os.register_at_fork(before=fork_too)
-{CARRIER}
+{INTEGRATION}
 page()
 for enabled in (True, False):
     (gc.enable if enabled else gc.disable)()
@@ -63,7 +63,7 @@ def test_a_fork_where_nothing_is_shared() -> None:
     """Parent and child go on from what was counted, and each is all the workers that there are."""
     lines = said(
         f"""
-{CARRIER}
+{INTEGRATION}
 n.add(5)
 if os.fork() == 0:
     n.add()
@@ -91,12 +91,12 @@ del mine, site
 gc.collect()
 if os.fork() == 0:
     told = [MEMBER.shared]
-    {CARRIER}
+    {INTEGRATION}
     n.add(3)
     print(json.dumps([*told, page()["n"], MEMBER.shared]), flush=True)
     os._exit(0)
 os.wait()
-{CARRIER}
+{INTEGRATION}
 print(json.dumps([page()["n"], page()["pyvars.workers"]["retired"]]))
 """
     )
@@ -107,7 +107,7 @@ def test_a_registry_that_goes_while_a_child_becomes_a_worker() -> None:
     """As when garbage is collected just then: here by what is called when the child needs more memory."""
     lines = said(
         f"""
-{CARRIER}
+{INTEGRATION}
 for number in range(1200): pyvars.publish(f"n{{number}}", pyvars.Int(number))
 others = [pyvars.Registry()]
 sites = [debug(others[0], None, prefix="/debug")]
@@ -134,7 +134,7 @@ def test_a_fork_in_a_finalizer_of_a_registry() -> None:
 import weakref
 mine = pyvars.Registry()
 count = mine.publish("a", pyvars.Int(1))
-{CARRIER}
+{INTEGRATION}
 other = debug(mine, None, prefix="/debug")
 def fork(_):
     if os.fork() == 0:
@@ -174,7 +174,7 @@ def sweep(event, about):  # as a sweeper that takes a newborn's file for dirt
         swept.append(os.unlink(about[0]))
 sys.addaudithook(sweep)
 n.add(7)
-{CARRIER}
+{INTEGRATION}
 n.add()
 print(json.dumps([page()["n"], page()["pyvars.workers"]["shared"], page()["pyvars.workers"]["reason"]]))
 print(json.dumps([name[:2] for name in sorted(os.listdir(os.environ["PYVARS_SHARE"]))]))
@@ -195,7 +195,7 @@ def test_a_place_that_comes_later(tmp_path: Path) -> None:
     """It is looked for again, once a second."""
     lines = said(
         f"""
-{CARRIER}
+{INTEGRATION}
 n.add(3)
 first = page()["pyvars.workers"]["shared"]
 os.mkdir(os.path.dirname(os.environ["PYVARS_SHARE"]))
@@ -214,7 +214,7 @@ def test_a_process_that_is_another_user_for_a_while() -> None:
     """It goes on in that one's place, and then in its own; each number is counted once."""
     lines = said(
         f"""
-{CARRIER}
+{INTEGRATION}
 n.add(3)
 page()
 places = [MEMBER.group.directory]
@@ -240,7 +240,7 @@ def test_a_system_without_locks() -> None:
     code = f"""
 import asyncio, sys
 sys.modules["fcntl"] = None
-{PAGE}{CARRIER}
+{PAGE}{INTEGRATION}
 n.add()
 print(json.dumps([page()["n"], page()["pyvars.workers"]]))
 """
@@ -285,7 +285,7 @@ sys.addaudithook(policy)
 {PAGE}
 n.add()
 print(json.dumps(MEMBER.shared))
-{CARRIER}
+{INTEGRATION}
 print(json.dumps([page()["n"], page()["pyvars.workers"]["reason"].replace(str(os.getppid()), "<pid>")]))
 """
     first, second = output(code, flag).splitlines()

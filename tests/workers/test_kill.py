@@ -226,7 +226,7 @@ class Programs:
 
 
 class Forks:
-    """All are forked by one program that has a carrier; they are found to belong together."""
+    """All are forked by one program that has an integration; they are found to belong together."""
 
     def __init__(self, directory: Path, errors: Any) -> None:
         self._master = program(

@@ -28,7 +28,7 @@ def ask(path="/debug/vars", query=""):
 def page(path="/debug/vars", query=""):
     return json.loads(site.respond(ask(path, query)).body)
 """
-CARRIER = 'site = debug(None, None, prefix="/debug")\n'
+INTEGRATION = 'site = debug(None, None, prefix="/debug")\n'
 AS_NOBODY = pytest.mark.xdist_group("user nobody")  # one at a time: they share what that user has in /dev/shm
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do that")
 
@@ -44,7 +44,7 @@ def test_children_that_become_another_user_find_each_other() -> None:
     """As the workers of a server whose master stays root: forked as root, and then nobody, without a word to pyvars."""
     lines = said(
         f"""
-{CARRIER}
+{INTEGRATION}
 page()
 n.add(1000)
 pipes = []
@@ -86,7 +86,7 @@ for pipe, order in pipes:
 def test_without_shared_memory_the_runtime_directory_is_taken(tmp_path: Path) -> None:
     """And the temporary directory without that."""
     tmp_path.chmod(0o700)
-    code = f"{PAGE}{CARRIER}print(MEMBER.group.directory)"
+    code = f"{PAGE}{INTEGRATION}print(MEMBER.group.directory)"
     for variables in ({"XDG_RUNTIME_DIR": str(tmp_path)}, {"XDG_RUNTIME_DIR": "", "TMPDIR": str(tmp_path)}):
         shell = 'umount /dev/shm && rmdir /dev/shm; mount -t tmpfs -o ro none /dev/shm; exec "$@" 2>&1'
         done = subprocess.run(
@@ -107,7 +107,7 @@ def test_a_long_path_is_no_hindrance(tmp_path: Path) -> None:
     place = tmp_path / ("a" * 120)
     lines = said(
         f"""
-{CARRIER}
+{INTEGRATION}
 ended, end = os.pipe()
 if os.fork() == 0:
     os.close(end)
@@ -130,7 +130,7 @@ os.wait()
 def test_strangers_on_the_socket_do_no_harm(tmp_path: Path) -> None:
     """Half a question, none, a wrong one, one for what is not there, a hundred at once."""
     with subprocess.Popen(
-        [sys.executable, "-c", f"{PAGE}{CARRIER}n.add(3)\nprint(os.getpid(), flush=True)\nsys.stdin.read()"],
+        [sys.executable, "-c", f"{PAGE}{INTEGRATION}n.add(3)\nprint(os.getpid(), flush=True)\nsys.stdin.read()"],
         cwd=ROOT,
         env={**os.environ, "PYVARS_SHARE": str(tmp_path / "here")},
         stdin=subprocess.PIPE,
@@ -176,7 +176,7 @@ def test_strangers_on_the_socket_do_no_harm(tmp_path: Path) -> None:
 
 
 def test_numbers_of_registries_of_ones_own() -> None:
-    """They are told apart by the order of their carriers; when one is gone, so are its numbers."""
+    """They are told apart by the order of their integrations; when one is gone, so are its numbers."""
     lines = said(
         """
 import gc
@@ -221,7 +221,7 @@ def test_a_registry_that_goes_while_there_is_a_page_of_another() -> None:
         f"""
 others = [pyvars.Registry() for _ in range(3)]
 sites = [debug(other, None, prefix="/debug") for other in others]
-{CARRIER}
+{INTEGRATION}
 def collect(frame, event, _):
     if event == "c_call" and frame.f_code is MEMBER.registry_key.__func__.__code__:
         del sites[:], others[:]
@@ -243,7 +243,7 @@ nested.publish("level", lambda: {{"a": 1, "b": "text", os.getpid(): 2}}, combine
 pyvars.publish("raises", lambda: 1 / 0 if parent != os.getpid() else 4, combine="sum")
 parent = os.getpid()
 import logging; logging.disable()
-{CARRIER}
+{INTEGRATION}
 reader, writer = os.pipe()
 ended, end = os.pipe()
 if os.fork() == 0:
@@ -263,7 +263,7 @@ os.wait()
 
 @pytest.mark.parametrize("place", ["missing/there", "/proc/nowhere"])
 def test_a_place_that_cannot_be_is_reported(place: str, tmp_path: Path) -> None:
-    (found,) = said(f"{CARRIER}n.add()\nprint(json.dumps(page()))", PYVARS_SHARE=str(tmp_path / place))
+    (found,) = said(f"{INTEGRATION}n.add()\nprint(json.dumps(page()))", PYVARS_SHARE=str(tmp_path / place))
     assert found["n"] == 1
     assert found["pyvars.workers"]["shared"] is False
     assert "No such file or directory" in found["pyvars.workers"]["reason"]
@@ -293,7 +293,7 @@ while len(results) < 20:
 print(json.dumps(results))
 """
     # Unmeasured: coverage has a lock of its own, in which a signal handler finds its own thread.
-    assert said(CARRIER + code, **UNMEASURED) == [[0] * 20]
+    assert said(INTEGRATION + code, **UNMEASURED) == [[0] * 20]
 
 
 def test_a_program_may_end_while_it_counts() -> None:
@@ -311,7 +311,7 @@ time.sleep(0.05)
 print(json.dumps(page()["n"]))
 """
     # Unmeasured: coverage would take its turns with these threads when it saves what it has, which may take long.
-    done = run(PAGE + CARRIER + code, check=False, **UNMEASURED)
+    done = run(PAGE + INTEGRATION + code, check=False, **UNMEASURED)
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
 
 
@@ -330,7 +330,7 @@ def test_the_figures_of_the_group_are_there_without_a_page(tmp_path: Path) -> No
     """For a program that logs them, say: of this moment, though no page was made for a while."""
     tmp_path.chmod(0o700)
     code = f"""
-{CARRIER}
+{INTEGRATION}
 until = time.monotonic() + 30
 while not MEMBER.group.is_alone():  # which is sure once nothing has changed for a tenth of a second
     assert time.monotonic() < until

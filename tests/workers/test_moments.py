@@ -1,4 +1,4 @@
-"""Files of siblings that change, go, or have no room, at the very moment in which they are read or moved."""
+"""Files of peers that change, go, or have no room, at the very moment in which they are read or moved."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pyvars.workers.numbers.segment import CHUNK, H_FIGURES, H_GENERATION
 from tests.workers.test_damage import ORDERS, ROOT, segment, with_figures_of
-from tests.workers.test_segments import READER, SIBLING, file, is_alone, measured, program, real_files
+from tests.workers.test_segments import READER, PEER, file, is_alone, measured, program, real_files
 
 CHANGING = f"""
 {READER.rpartition("for line in")[0]}
@@ -64,8 +64,8 @@ def test_a_file_that_goes_while_the_directory_is_read(tmp_path: Path) -> None:
 def test_a_directory_that_goes(tmp_path: Path) -> None:
     """The program counts on for itself, and the page says so."""
     shared = tmp_path / "shared"
-    with measured(READER, PYVARS_SHARE=shared) as reader, program(SIBLING, 1, PYVARS_SHARE=shared) as sibling:
-        sibling.line()
+    with measured(READER, PYVARS_SHARE=shared) as reader, program(PEER, 1, PYVARS_SHARE=shared) as peer:
+        peer.line()
         assert reader.page()["orders"] == 1005
         shutil.rmtree(shared)
         for _ in range(2):

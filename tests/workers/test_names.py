@@ -22,13 +22,13 @@ def at_each(function, do):
 def at_next(function, do):
     todo = [do]
     at_each(function, lambda: todo and todo.pop()())
-carrier()
+integration()
 for line in sys.stdin:
     exec(line)
     print(json.dumps(ask()), flush=True)
 """
 OBSERVER = f"""{PRELUDE}
-carrier()
+integration()
 for line in sys.stdin:
     print(json.dumps(ask()), flush=True)
 """
@@ -120,7 +120,7 @@ def test_a_registry_that_stands_in_another_may_have_a_page_too(pair: Pair) -> No
     assert pair.do("db.publish('more', pyvars.Int(1))") == {"db": {"queries": 9, "more": 1}}
 
 
-def test_a_name_of_another_kind_in_a_sibling(tmp_path: Path) -> None:
+def test_a_name_of_another_kind_in_a_peer(tmp_path: Path) -> None:
     """This process's own stands for itself."""
     tmp_path.chmod(0o700)
     other = segment(
@@ -151,7 +151,7 @@ def test_maps_of_several_workers_keep_within_their_bound(tmp_path: Path) -> None
         assert page["odd"] == {"a": 1, "b": 1000, "__other__": "text"}
 
 
-def test_a_registry_in_a_registry_has_what_only_a_sibling_publishes_in_it(tmp_path: Path) -> None:
+def test_a_registry_in_a_registry_has_what_only_a_peer_publishes_in_it(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     other = segment(ROOT, record(b"db", MAP, ROOT_WORD, 50), record(b"queries", INT, 50, ORDERS_WORD))
     with measured(TOLD, PYVARS_SHARE=tmp_path) as reader, file(tmp_path / "w-1-1-a", other, lives=True):
@@ -170,7 +170,7 @@ def test_functions_whose_values_are_too_large_together(tmp_path: Path) -> None:
         assert page["pyvars.errors"]["large"]["type"] == "TypeError"
 
 
-def test_several_functions_that_hang_in_a_sibling(tmp_path: Path) -> None:
+def test_several_functions_that_hang_in_a_peer(tmp_path: Path) -> None:
     """It is named once."""
     tmp_path.chmod(0o700)
     with measured(TOLD, PYVARS_SHARE=tmp_path) as one, measured(TOLD, PYVARS_SHARE=tmp_path) as other:
@@ -185,7 +185,7 @@ def test_several_functions_that_hang_in_a_sibling(tmp_path: Path) -> None:
 
 
 def page_with(reader: Program, name: str, value: object) -> Any:
-    """A page to which the siblings contributed in time, which they may not where much else runs."""
+    """A page to which the peers contributed in time, which they may not where much else runs."""
     until = time.monotonic() + 30
     while (page := reader.page())[name] != value:
         assert time.monotonic() < until
@@ -205,7 +205,7 @@ def test_there_is_an_end_to_the_numbers_that_are_shared(tmp_path: Path) -> None:
         assert [path.stat().st_size for path in tmp_path.glob("w-*")] == [CHUNK]
 
 
-def test_names_of_a_sibling_that_have_no_end(tmp_path: Path) -> None:
+def test_names_of_a_peer_that_have_no_end(tmp_path: Path) -> None:
     """Rings of registries make more of them than there are; where that ends is lower here than it is."""
     tmp_path.chmod(0o700)
     code = f"import pyvars.workers.numbers.layout; pyvars.workers.numbers.layout._MAX_NUMBERS = 20{TOLD}"

@@ -109,7 +109,7 @@ with pyvars.serve(0) as server:
     assert lines == [[7, 117, 2]]
 
 
-def test_without_a_carrier_nothing_is_shared(tmp_path: Path) -> None:
+def test_without_a_integration_nothing_is_shared(tmp_path: Path) -> None:
     """A forked child goes on from the value at the fork, and no file is anywhere."""
     lines = program(
         tmp_path,

@@ -1,4 +1,4 @@
-"""What the files of siblings may do to a page: nothing. And what a process does that can have no file, or no more room.
+"""What the files of peers may do to a page: nothing. And what a process does that can have no file, or no more room.
 
 A damaged file, a strange directory and a full disk cost what cannot be read or shared, and the page says so.
 """
@@ -61,12 +61,12 @@ def ask(path="/debug/vars"):
     answer = site.respond(request)
     return [answer.status, answer.body.decode()]
 
-def carrier():
+def integration():
     global site
     site = debug(None, None, prefix="/debug")
 """
 
-SIBLING = f"""{PRELUDE}
+PEER = f"""{PRELUDE}
 number = int(sys.argv[1])
 pyvars.publish("orders", pyvars.Int()).add(1000)
 states = pyvars.publish("states", pyvars.Map())
@@ -79,7 +79,7 @@ db = pyvars.publish("db", pyvars.Registry())
 db.publish("queries", pyvars.Int(9))
 for each in range(number):
     pyvars.publish(f"number_{{each}}", pyvars.Int(each))
-carrier()
+integration()
 ask()
 print(pyvars.workers.MEMBER.name, flush=True)
 sys.stdin.read()
@@ -92,7 +92,7 @@ pyvars.publish("states", pyvars.Map()).add("k1", 2)
 pyvars.publish("halves", pyvars.Float(0.25))
 pyvars.publish("level", pyvars.Int(7, gauge=True))
 pyvars.publish("text", pyvars.String("text"))
-carrier()
+integration()
 for line in sys.stdin:
     print(json.dumps(ask()), flush=True)
 """
@@ -169,8 +169,8 @@ def real_files() -> tuple[bytes, bytes, bytes]:
     with TemporaryDirectory() as directory:
         files = []
         for numbers in (20, 1500):
-            with program(SIBLING, numbers, PYVARS_SHARE=directory) as sibling:
-                name = sibling.line()
+            with program(PEER, numbers, PYVARS_SHARE=directory) as peer:
+                name = peer.line()
             files.append((Path(directory) / name).read_bytes())
         with program(READER, PYVARS_SHARE=directory) as reader:
             assert reader.page()["orders"] == 2005
@@ -280,7 +280,7 @@ def file(path: Path, data: bytes, *, lives: bool) -> Iterator[BinaryIO]:
 
 
 def check(page: Any, alone: Any, damage: str = "") -> None:
-    """What is this process's alone, and what every reader looks for, is there whatever the siblings' files say."""
+    """What is this process's alone, and what every reader looks for, is there whatever the peers' files say."""
     counted = {int, float, NoneType} if damage == "other_records" else {int}  # that has Floats where others have Ints
     figures = {int, float} if damage == "other_figures" else {int}
     for name in ("own", "text", "cmdline"):
@@ -372,7 +372,7 @@ def test_a_word_of_the_header_is_in_no_sum(word: int, tmp_path: Path) -> None:
                 assert {name: page[name] for name in OWN} == {name: sums[name] for name in OWN}
 
 
-def test_a_number_of_a_sibling_is_no_text_of_ours(tmp_path: Path) -> None:
+def test_a_number_of_a_peer_is_no_text_of_ours(tmp_path: Path) -> None:
     """Nor is it the value of a function."""
     tmp_path.chmod(0o700)
     names = [(COMPOSITE, b"default", 0, 32), (INT, b"text", 32, 33), (FLOAT, b"cmdline", 32, 34)]
@@ -392,7 +392,7 @@ kinds = {{"orders": pyvars.Int, "halves": pyvars.Float, "states": pyvars.Map}}
 for name in sys.argv[1:]:
     counter = pyvars.publish(name, kinds[name]())
     counter.add("k1") if name == "states" else counter.add()
-carrier()
+integration()
 for _ in range(30):
     gc.collect()
 ask()
@@ -452,7 +452,7 @@ def test_what_is_no_file_costs_itself(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lives", [True, False])
-def test_a_sibling_of_another_version_is_left_alone(lives: bool, tmp_path: Path) -> None:
+def test_a_peer_of_another_version_is_left_alone(lives: bool, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     small = real_files()[0]
     other = with_word(small, H_MAGIC, MAGIC + (1 << 56))
@@ -555,7 +555,7 @@ def counted():
 FULL_AT_FIRST = f"""{FULL}
 fill()
 count()
-carrier()
+integration()
 count()
 pyvars.publish("more", pyvars.Int()).add()
 status = page()["pyvars.workers"]
@@ -566,7 +566,7 @@ make_room()
 FULL_LATER = f"""{FULL}
 def child():
     begin = os.environ["CODE"].rpartition("# the end")[0]
-    code = f"{{begin}}late(7); carrier(); count(); print(flush=True); sys.stdin.read()"
+    code = f"{{begin}}late(7); integration(); count(); print(flush=True); sys.stdin.read()"
     environment = {{**os.environ, "COVERAGE_PROCESS_CONFIG": "", "COVERAGE_PROCESS_START": ""}}  # it is killed
     process = subprocess.Popen(
         [sys.executable, "-c", code, limit], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -581,7 +581,7 @@ def late(number):
     pyvars.publish("late_by", pyvars.Map()).add("a", number)
     pyvars.publish("late_float", pyvars.Float(number / 2))
 # the end
-carrier()
+integration()
 count()
 children = [child() for _ in range(2)]
 told = [counted()]
@@ -614,7 +614,7 @@ print(json.dumps(told))
 
 
 FULL_OF_NUMBERS = f"""{FULL}
-carrier()
+integration()
 count()
 few = pyvars.publish("few", pyvars.Map())
 few.add("a", 40)
@@ -637,7 +637,7 @@ print(json.dumps([page()["few"], counted()]))
 """
 
 FULL_OF_NAMES = f"""{FULL}
-carrier()
+integration()
 count()
 fill()
 names = [f"{{number:0200}}" for number in range(200)]
@@ -741,7 +741,7 @@ number, total, by = pyvars.Int(), pyvars.Float(), pyvars.Map(max_keys=100_000)
 few = pyvars.Map(max_keys=20)
 for name, var in (("number", number), ("total", total), ("by", by), ("few", few)):
     pyvars.publish(name, var)
-carrier()
+integration()
 fresh = itertools.count()
 def count(times=1):
     for _ in range(times):

@@ -109,7 +109,7 @@ def test_the_page_of_one_worker(deployment: Deployment) -> None:
 def test_the_pages_of_all_workers(deployment: Deployment) -> None:
     for asked in range(WORKERS):
         pages: dict[str, Any] = {"": {"error": "timeout"}}
-        until = time.monotonic() + 20  # a worker may have to wait for its CPU longer than its siblings wait for it
+        until = time.monotonic() + 20  # a worker may have to wait for its CPU longer than its peers wait for it
         while {"error": "timeout"} in pages.values() and time.monotonic() < until:
             pages = deployment.read(asked, "/debug/vars?worker=all&name=orders&name=only&name=pid")
         assert pages == {

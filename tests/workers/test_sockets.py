@@ -28,7 +28,7 @@ def fork():
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 files = resource.getrlimit(resource.RLIMIT_NOFILE)
-carrier()
+integration()
 for line in sys.stdin:
     exec(line)
     print(json.dumps(ask(path)), flush=True)
@@ -36,7 +36,7 @@ for line in sys.stdin:
 
 
 @contextmanager
-def sibling(directory: Path) -> Iterator[socket.socket]:
+def peer(directory: Path) -> Iterator[socket.socket]:
     """The file and the socket of a worker: what it says is up to the test."""
     with file(directory / "w-1-1-a", segment(ROOT, ORDERS), lives=True), socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(directory / "s-1-1-a"))
@@ -97,7 +97,7 @@ def received(client: socket.socket) -> bytes:
 def test_one_that_answers_in_halves(tmp_path: Path) -> None:
     """It is not asked again before it has said the rest."""
     tmp_path.chmod(0o700)
-    with measured(TOLD, PYVARS_SHARE=tmp_path) as told, sibling(tmp_path) as listener:
+    with measured(TOLD, PYVARS_SHARE=tmp_path) as told, peer(tmp_path) as listener:
         assert answered(told.page()) == [False, True]
         connection = listener.accept()[0]
         assert connection.recv(1000) == b'{"ask":"figures"}\n'
@@ -128,7 +128,7 @@ def test_one_that_hangs_up(tmp_path: Path) -> None:
         connection.recv(1000)
         connection.close()
 
-    with measured(TOLD, PYVARS_SHARE=tmp_path) as told, sibling(tmp_path) as listener:
+    with measured(TOLD, PYVARS_SHARE=tmp_path) as told, peer(tmp_path) as listener:
         for hang_up in (socket.socket.close, read_and_close):
             with answering(listener, hang_up):
                 for _ in range(10):
@@ -140,7 +140,7 @@ def test_one_that_is_silent_and_dies(tmp_path: Path) -> None:
     """Also for a child that was forked meanwhile."""
     tmp_path.chmod(0o700)
     with measured(TOLD, PYVARS_SHARE=tmp_path) as told:
-        with sibling(tmp_path):
+        with peer(tmp_path):
             assert answered(told.page()) == [False, True]
             page = told.page("assert fork() == 0")
             assert answered(page) == [False, True]
