@@ -95,9 +95,9 @@ class Middleware:
         if recorder is None or scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request = follow_request(recorder, scope, receive, send)
+        app, request = self.app, follow_request(recorder, scope, receive, send)
         try:
-            await self.app(scope, request.receive, request.send)
+            await app(scope, request.receive, request.send)
         except BaseException as error:
             request.finish(error)
             raise

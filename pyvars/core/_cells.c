@@ -198,12 +198,14 @@ bucket_of(double value)
                                          0.7711054127039704,
                                          0.8408964152537145,
                                          0.9170040432046712};
-    int exponent, part = 0;
-    double fraction = frexp(value, &exponent);
-    if (value <= ldexp(1.0, LOWEST))
+    if (value <= ldexp(1.0, LOWEST)) /* 0 and the subnormal numbers are among these */
         return 0;
     if (value > ldexp(1.0, LOWEST + OCTAVES))
         return OCTAVES * PARTS + 1;
+    /* frexp() by hand: it lies in another library, whose code is not in the caches of the CPU. */
+    int64_t bits = bits_of(value);
+    int exponent = (int)(bits >> 52) - 1022, part = 0;
+    double fraction = real_of((bits & 0xFFFFFFFFFFFFF) | 0x3FE0000000000000);
     for (int step = PARTS / 2; step; step /= 2)
         part += step * (fraction > within[part + step]);
     return (Py_ssize_t)(exponent - 1 - LOWEST) * PARTS + part + (fraction > within[0]);

@@ -40,13 +40,13 @@ class ASGIRequest(FollowedRequest):
             body = message.get("body")
             if body:
                 self.size += len(body)
-            if message.get("more_body"):
+            if "more_body" in message and message["more_body"]:
                 return self._send_part(message)
             if not self.recorded:
                 scope = self._scope
-                try:  # most templates are found here; each call that is not made counts, since its code is not cached
+                try:  # most templates are found here, with no call: its code would not be in the caches of the CPU
                     route = scope["route"].path_format
-                    if route not in whole_paths or "app_root_path" in scope or scope.get("fastapi"):
+                    if route not in whole_paths or "app_root_path" in scope or "fastapi" in scope:
                         route = of_scope(scope)
                 except Exception:
                     route = of_scope(scope)
@@ -59,7 +59,8 @@ class ASGIRequest(FollowedRequest):
             kind == "http.response.zerocopysend" and not message.get("more_body")
         ):
             self._record(False)  # the server reads a file, whose size is not known here
-        return self._send(message)
+        send = self._send  # CPython 3.11 looks up `self._send` three times as fast where it is not called at once
+        return send(message)
 
     async def _send_part(self, message: Message) -> None:
         try:
@@ -99,6 +100,7 @@ def follow_request(recorder: RequestRecorder, scope: Scope, receive: Receive, se
     request._send = send
     request.status = request.size = 0
     request.recorded = request._disconnected = False
-    recorder.begin()
+    begin = recorder.begin
+    begin()
     request.started = perf_counter()
     return request

@@ -18,7 +18,7 @@ UNMATCHED = "unmatched"
 MAX_ROUTES = 1000
 """How many routes are counted; further routes are counted under `"__other__"`."""
 
-_METHODS = {method.value: method.value for method in HTTPMethod}  # RFC 9110 and PATCH; a client may send any word
+_METHODS = {method.value for method in HTTPMethod}  # RFC 9110 and PATCH; a client may send any word
 _STATUS_CLASSES = {status: f"{status // 100}xx" for status in range(100, 600)} | {CLIENT_CLOSED_REQUEST: "499"}
 
 
@@ -94,7 +94,7 @@ class RequestRecorder:
         status = request.status or CLIENT_CLOSED_REQUEST
         self._in_flight.add(-1)
         self._requests.add()
-        self._by_method.add(_METHODS.get(method, OTHER))
+        self._by_method.add(method if method in _METHODS else OTHER)
         self._by_status.add(_STATUS_CLASSES.get(status, OTHER))
         if status >= 500 or failed:
             self._errors.add()

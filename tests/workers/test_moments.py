@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pyvars.workers.numbers.segment import CHUNK, H_FIGURES, H_GENERATION
 from tests.workers.test_damage import ORDERS, ROOT, segment, with_figures_of
-from tests.workers.test_segments import READER, PEER, file, is_alone, measured, program, real_files
+from tests.workers.test_segments import PEER, READER, file, is_alone, measured, program, real_files
 
 CHANGING = f"""
 {READER.rpartition("for line in")[0]}
