@@ -61,17 +61,17 @@ class Server:
         self._thread: Thread | None = None
         self._standby_thread: Thread | None = None
         self._paused = Event()
-        self._ended = Event()
+        self._closed = Event()
         self._pid = os.getpid()
         if listener is not None:
             self._serve(listener)
         else:
-            self._resume()
+            self._resume_standby()
         self._resource = resources.hold(
             __name__,
             "side port: listener, threads pyvars-server and pyvars-standby",
-            before=self._pause,
-            in_parent=self._resume,
+            before=self._pause_standby,
+            in_parent=self._resume_standby,
             in_child=self._forget,
         )
         atexit.register(self.close)
@@ -91,10 +91,10 @@ class Server:
         """Stop listening, finish open requests (one second at most), and end the thread. May be called again."""
         atexit.unregister(self.close)
         resources.release(self._resource)
-        self._ended.set()
+        self._closed.set()
         if self._pid != os.getpid():
             return
-        self._pause()
+        self._pause_standby()
         running, self._uvicorn = self._uvicorn, None
         if running is not None:
             running.stop()
@@ -129,16 +129,16 @@ class Server:
                     self._serve(listener)
                     return
 
-    def _resume(self) -> None:
+    def _resume_standby(self) -> None:
         """Start the thread that stands by, at first or again after a fork."""
-        if self._listener is None and not self._ended.is_set() and self._pid == os.getpid():
+        if self._listener is None and not self._closed.is_set() and self._pid == os.getpid():
             self._paused = Event()
             self._standby_thread = Thread(
                 target=self._stand_by, args=(self._paused,), name="pyvars-standby", daemon=True
             )
             self._standby_thread.start()
 
-    def _pause(self) -> None:
+    def _pause_standby(self) -> None:
         """Stop the thread that stands by, if there is one: before a fork, and to close."""
         if self._standby_thread is not None:
             self._paused.set()
@@ -148,8 +148,8 @@ class Server:
     def _forget(self) -> None:
         """In a forked child: close the sockets that the parent still uses, and leave its event loop alone."""
         resources.release(self._resource)
-        self._ended = Event()
-        self._ended.set()
+        self._closed = Event()
+        self._closed.set()
         self._thread = self._standby_thread = None
         if self._listener is not None:
             os.close(self._listener.detach())
@@ -191,8 +191,9 @@ def serve(
     site = side_port(registry, access)
     if site.only_local and not is_loopback(host):
         raise ConfigurationError(
-            f"others can reach {host!r}, and nothing says who of them may look. Bind 127.0.0.1; or set PYVARS_TOKEN, or"
-            " give access=token(...), token_file(...) or basic(...) of pyvars.access; or access=networks(...)"
+            f"others can reach {host!r}, and no rule says which of them may see the variables. Bind 127.0.0.1; or set"
+            " PYVARS_TOKEN, or give access=token(...), token_file(...) or basic(...) of pyvars.access; or"
+            " access=networks(...)"
         )
     if not isinstance(port, int) or not 0 <= port <= 65535:
         raise ConfigurationError(f"a port is a number from 0 to 65535, got {port!r}")

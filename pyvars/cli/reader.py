@@ -61,7 +61,7 @@ def fetch(url: str, timeout: float, *, token: str | None = None) -> dict[str, ob
     except ValueError:
         page = None
     if not isinstance(page, dict):
-        raise ValueError("the answer is no page of variables (no JSON object)")
+        raise ValueError("the response is no page of variables (no JSON object)")
     return cast("dict[str, object]", page)
 
 

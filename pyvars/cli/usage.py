@@ -23,8 +23,8 @@ run a program:
                     on standard error (default: 6060)
   --host HOST       address of the side port (default: 127.0.0.1); one that
                     other machines can reach needs a token
-  --token-file FILE let in also who sends a token of FILE, one on each line, as
-                    Bearer or as the password of Basic; and so with the token
+  --token-file FILE allow also requests with a token of FILE, one a line, as
+                    Bearer or as the password of Basic; the same with the token
                     in the environment variable PYVARS_TOKEN
   The program behaves as under plain python: sys.argv, __main__, sys.path[0],
   exit status, tracebacks, signals and standard input are its own. When the

@@ -2,6 +2,7 @@
 
 functions    runs the published functions of a page in threads of pyvars, under a deadline, and contains what they raise
 layout       the page layout: where each variable stands on the page
+values       reads the variables of one page into values, one by one
 page         /debug/vars: the values of all variables, and the errors
 series       /metrics: the numbers as metric families for Prometheus
 answers      answers the questions of peers

@@ -13,15 +13,15 @@ __all__ = ("answer",)
 _pages = Pages()
 
 
-def answer(registry: Registry, ask: Mapping[str, object]) -> bytes:
+def answer(registry: Registry, question: Mapping[str, object]) -> bytes:
     """The answer to a question of a peer: the page of this process, or the values of its functions, as JSON.
 
     `seconds` of the question is the time that the answer has; it is never longer than that of a request.
     """
-    names, seconds = ask.get("names"), ask.get("seconds")
+    names, seconds = question.get("names"), question.get("seconds")
     texts = tuple(name for name in cast("list[object]", names) if isinstance(name, str)) if _is_list(names) else ()
     until = min(deadline(), monotonic() + seconds) if isinstance(seconds, int | float) else deadline()
-    if ask.get("ask") == "values":
+    if question.get("ask") == "values":
         return _pages.values(registry, texts, until)
     return _pages.render(registry, texts, until)
 

@@ -1,10 +1,10 @@
 """Runs the published functions of a page: in threads of pyvars, under one deadline, never two calls of one at once.
 
 The functions of a page run one after the other in one thread. A function that has not returned after 50 ms
-(FUNCTION_TIMEOUT_SECONDS), or at the deadline of the page, is given up in `_RunnerThread.wait`: its value is null, its
-error `timeout`, its thread is left to it, and a fresh thread runs the remaining functions. From then on the function is
-stuck: it is not called again before that call returns. While MAX_STUCK functions are stuck, no thread is started, and
-all other functions are `skipped`. An exception of a function costs only its own value.
+(FUNCTION_TIMEOUT_SECONDS), or at the deadline of the page, is given up in `_RunnerThread.wait_or_abandon`: its value is
+null, its error `timeout`, its thread is left to it, and a fresh thread runs the remaining functions. From then on the
+function is stuck: it is not called again before that call returns. While MAX_STUCK functions are stuck, no thread is
+started, and all other functions are `skipped`. An exception of a function costs only its own value.
 
 No deadline bounds C code that never releases the GIL: while it runs, no other thread does.
 """
@@ -76,7 +76,7 @@ class FunctionRunner:
             finally:
                 self._turn.release()
         for job in waiting:
-            self._give_up(job, SKIPPED, "was not started: other functions took the time of this page")
+            self._set_error(job, SKIPPED, "was not started: other functions took the time of this page")
 
     def _run(self, waiting: deque[Job], deadline: float) -> None:
         for job in [job for job in waiting if self.is_stuck(job)]:
@@ -88,9 +88,9 @@ class FunctionRunner:
                 runner.start()
             except RuntimeError:  # no more threads, or the interpreter shuts down
                 return
-            left = runner.wait(deadline)
+            left = runner.wait_or_abandon(deadline)
             if left is not None:
-                self._give_up(left, TIMEOUT, "did not return in time")
+                self._set_error(left, TIMEOUT, "did not return in time")
 
     def is_stuck(self, job: Job) -> bool:
         """Whether the function of the job is stuck: an earlier call, under any name, has not returned yet."""
@@ -98,9 +98,9 @@ class FunctionRunner:
 
     def give_up_stuck(self, job: Job) -> None:
         """Give the job the error `timeout`, since its function is stuck."""
-        self._give_up(job, TIMEOUT, "has not returned yet, and is not started again before")
+        self._set_error(job, TIMEOUT, "has not returned yet, and is not started again before")
 
-    def _give_up(self, job: Job, word: str, reason: str) -> None:
+    def _set_error(self, job: Job, word: str, reason: str) -> None:
         job.error = failure(word)
         self._log(job.name, "variable %r is null on the page: it %s (logged once)", job.label, reason)
 
@@ -164,7 +164,7 @@ class _RunnerThread(Thread):
                 job.value, job.error = value, error
         return not self._abandoned
 
-    def wait(self, deadline: float) -> Job | None:
+    def wait_or_abandon(self, deadline: float) -> Job | None:
         """Wait until the queue is empty, and return None; or give up the job that takes too long, and return it.
 
         A job takes too long after FUNCTION_TIMEOUT_SECONDS, or at the deadline. The thread is abandoned to it.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 from pyvars.collect.functions import FUNCTIONS, Job
 from pyvars.collect.layout import is_free
 from pyvars.collect.log import warn
-from pyvars.collect.page import Reader
+from pyvars.collect.values import ValueReader
 from pyvars.core.cells import NumberCell
 from pyvars.core.registry import Metadata, Registry
 from pyvars.core.variables import Composite, Float, Int, Var, Variable, is_pyvars_code
@@ -89,7 +89,7 @@ class _Reading:
     def __init__(self, families: Families, peers: Peers | None) -> None:
         self._families = families
         self._peers = peers
-        self._reader = Reader(peers, {})
+        self._reader = ValueReader(peers, {})
         self._found: list[tuple[_Place, Kind, float | Mapping[str, float] | Job]] = []
 
     def builtin(self, name: str, var: Builtin) -> None:

@@ -47,7 +47,7 @@ class Func(Variable):
                 " Publish a plain function that reads a value which the coroutine keeps up to date"
             )
         if _required_arguments(function):
-            raise TypeError(f"{function!r} takes arguments; publish a function without, a lambda that gives them say")
+            raise TypeError(f"{function!r} takes arguments; publish one that takes none, such as a lambda")
         self._function = function
         self.combine = combine
 

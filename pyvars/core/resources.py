@@ -29,7 +29,7 @@ class Resource(NamedTuple):
 
     made_by: str
     """The module that made it."""
-    what: str
+    description: str
     """What it is, such as `thread pyvars-standby`."""
     before: Callable[[], None]
     """Stops it, in the process that is about to fork."""
@@ -46,7 +46,7 @@ _held: list[Resource] = []  # changed by single operations and read as a copy: a
 
 def hold(
     made_by: str,
-    what: str,
+    description: str,
     *,
     before: Callable[[], None] = _nothing,
     in_parent: Callable[[], None] = _nothing,
@@ -54,7 +54,7 @@ def hold(
     in_child: Callable[[], None] = _nothing,
 ) -> Resource:
     """Call these functions around each fork from now on: `before` in reverse order of `hold`, the others in order."""
-    resource = Resource(made_by, what, before, in_parent, first_in_child, in_child)
+    resource = Resource(made_by, description, before, in_parent, first_in_child, in_child)
     _held.append(resource)
     return resource
 

@@ -100,7 +100,7 @@ class Check:
         now = monotonic()
         if now - self._logged_at >= LOG_SECONDS:
             self._logged_at = now
-            warn("the health check %r failed: %s (said once a minute)", self.name, reason, exc_info=exception)
+            warn("the health check %r failed: %s (logged once a minute)", self.name, reason, exc_info=exception)
 
 
 class Checks:

@@ -24,9 +24,8 @@ __all__ = ("MemStats",)
 
 _UINT32 = 0xFFFFFFFF
 _COUNTS = ("TotalAlloc", "Mallocs", "Frees", "PauseTotalNs")
-_LEVELS = ("Alloc", "Sys", "HeapAlloc", "HeapSys", "HeapIdle", "HeapInuse", "HeapObjects", "StackInuse", "StackSys")
-_MORE_LEVELS = ("BuckHashSys", "OtherSys")
-_UINT63 = 2**63 - 1
+_GAUGES = ("Alloc", "Sys", "HeapAlloc", "HeapSys", "HeapIdle", "HeapInuse", "HeapObjects", "StackInuse", "StackSys")
+_MORE_GAUGES = ("BuckHashSys", "OtherSys")
 
 
 class Memory(NamedTuple):
@@ -97,7 +96,7 @@ class MemStats:
         pauses, ends = _newest(rows, collections)
         return {
             **rows[0],
-            **totals(rows, (*_COUNTS, *_LEVELS, *_MORE_LEVELS)),
+            **totals(rows, (*_COUNTS, *_GAUGES, *_MORE_GAUGES)),
             "LastGC": largest(rows, "LastGC"),
             "PauseNs": pauses,
             "PauseEnd": ends,

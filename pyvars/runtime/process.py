@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ("Process",)
 
 _COUNTS = ("cpu_user_seconds", "cpu_system_seconds", "context_switches_voluntary", "context_switches_involuntary")
-_LEVELS = ("rss_bytes", "peak_rss_bytes", "open_fds", "max_fds")
+_GAUGES = ("rss_bytes", "peak_rss_bytes", "open_fds", "max_fds")
 _UNLIMITED = 2**63 - 1
 
 
@@ -46,7 +46,7 @@ class Process:
         started = min((start for start in numbers(rows, "start_time_seconds") if start), default=0.0)
         return {
             **rows[0],
-            **totals(rows, (*_COUNTS, *_LEVELS)),
+            **totals(rows, (*_COUNTS, *_GAUGES)),
             "start_time_seconds": started,
             "uptime_seconds": max(0.0, round(time.time() - started, 3)),
             "max_fds": min(total(rows, "max_fds"), _UNLIMITED),

@@ -61,10 +61,10 @@ class Site:
         A refused request is answered by the open view of its path if there is one; else, if the rule takes a
         credential, with 401.
         """
-        response = self._answer(request)
+        response = self._respond(request)
         return response._replace(body=b"") if request.method == "HEAD" else response
 
-    def _answer(self, request: Request) -> Response:
+    def _respond(self, request: Request) -> Response:
         found = self._find(request)
         if found is None:
             return NOT_FOUND

@@ -6,7 +6,8 @@ from pyvars.access.request import Request
 from pyvars.collect.series import read
 from pyvars.core.registry import Registry
 from pyvars.site.http import Response, respond_with, text
-from pyvars.site.views import in_a_slot, prefixes_in
+from pyvars.site.slots import in_a_slot
+from pyvars.site.views import prefixes_in
 from pyvars.workers import peers
 
 __all__ = ("Metrics",)

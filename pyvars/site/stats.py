@@ -4,7 +4,8 @@ from time import time_ns
 from typing import ClassVar, cast
 
 from pyvars.access.request import Request
-from pyvars.collect.page import render_one, runs_code
+from pyvars.collect.page import render_one
+from pyvars.collect.values import runs_code
 from pyvars.core.registry import Registry
 from pyvars.formats.gostats import stats
 from pyvars.formats.json import document, from_json, value

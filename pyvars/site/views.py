@@ -1,22 +1,20 @@
 """The views below /debug, and the slots to render a page."""
 
 import os
-from collections.abc import Callable
-from queue import Empty, SimpleQueue
-from time import monotonic
 from typing import ClassVar, cast
 from urllib.parse import parse_qsl
 
 from pyvars.access.request import Request
-from pyvars.collect.page import ERRORS, Pages, render_one, runs_code
-from pyvars.core import resources
+from pyvars.collect.page import ERRORS, Pages, render_one
+from pyvars.collect.values import runs_code
 from pyvars.core.registry import Registry
 from pyvars.formats.json import Fragment, document, from_json, to_json
 from pyvars.site.http import Response, respond_with, text
+from pyvars.site.slots import all_taken, in_a_slot
 from pyvars.workers import ask, has_peers, live_pids, peers, workers
 from pyvars.workers.membership.peers import seconds_until
 
-__all__ = ("Index", "Vars", "Workers", "in_a_slot", "prefixes_in")
+__all__ = ("Index", "Vars", "Workers", "prefixes_in")
 
 _JSON = "application/json; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
@@ -24,35 +22,6 @@ _TEXT = "text/plain; charset=utf-8"
 MAX_QUERY_BYTES = 4096
 MAX_NAMES = 64
 """How many `?name=` a query may have."""
-MAX_RENDERS = 2
-"""The number of slots: how many pages are rendered at once."""
-
-_slots: SimpleQueue[int] = SimpleQueue()  # a tenth of the cost of a threading.Semaphore
-
-
-def _renew_slots() -> None:
-    """Make the slots anew: in a forked child, the threads that held some are gone."""
-    global _slots
-    _slots = SimpleQueue()
-    for slot in range(MAX_RENDERS):
-        _slots.put(slot)
-
-
-_renew_slots()
-resources.hold(__name__, "slots to render", in_child=_renew_slots)
-
-
-def in_a_slot(request: Request, render: Callable[[], Response]) -> Response:
-    """Call `render` once there is a free slot, and return its response; 503 if there is none before the deadline."""
-    slots = _slots
-    try:
-        slot = slots.get(timeout=max(0.0, request.deadline - monotonic()))
-    except Empty:
-        return text(503, "busy with other pages", more_headers=(("Retry-After", "1"),))
-    try:
-        return render()
-    finally:
-        slots.put(slot)
 
 
 def prefixes_in(query: str) -> tuple[str, ...] | Response:
@@ -77,7 +46,7 @@ class Vars:
         """Whether code of the program runs, or there are peers or no free slot to wait for."""
         if len(request.query) > MAX_QUERY_BYTES:
             return False
-        if _slots.empty():
+        if all_taken():
             return True
         if has_peers() or "worker=" in request.query:
             return True

@@ -20,7 +20,7 @@ class ASGIRequest(FollowedRequest):
     """Follows one request through an application, which is called with its `receive` and `send`.
 
     The request is recorded when the application sends the last message of the body, before that message is passed on:
-    a client that has the whole answer finds it counted. What the application does afterwards, such as Starlette's
+    a client that has the whole response finds it counted. What the application does afterwards, such as Starlette's
     background tasks, is not part of the request. If the application ends without such a message, `finish` records the
     request. No message is held, changed or copied. `follow_request` makes one.
     """
@@ -32,6 +32,8 @@ class ASGIRequest(FollowedRequest):
     _receive: Receive
     _send: Send
     _disconnected: bool
+    status: int
+    size: int
 
     def send(self, message: Message) -> Awaitable[None]:
         """The `send` for the application. It has no coroutine of its own: it returns that of the server."""
@@ -40,7 +42,7 @@ class ASGIRequest(FollowedRequest):
             body = message.get("body")
             if body:
                 self.size += len(body)
-            if "more_body" in message and message["more_body"]:
+            if message.get("more_body"):
                 return self._send_part(message)
             if not self.recorded:
                 scope = self._scope

@@ -143,7 +143,7 @@ def install_route_hook(app: object) -> None:
 
     def resolve_request(request: Any) -> Any:
         match = resolve(request)
-        # `scope` of an ASGIRequest, `META` of a WSGIRequest: the environ itself
+        # `scope` of Django's ASGIRequest, `META` of its WSGIRequest: the environ itself
         getattr(request, "scope", request.META)[ROUTE_KEY] = f"/{match.route}"
         return match
 

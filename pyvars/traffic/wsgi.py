@@ -35,6 +35,9 @@ class WSGIRequest(FollowedRequest):
     _body: Iterable[bytes]
     _next: Callable[[], bytes] | None
     _write: Callable[[bytes], object]
+    started: float
+    status: int
+    size: int
 
     def __init__(self, recorder: RequestRecorder, environ: "WSGIEnvironment", start_response: "StartResponse") -> None:
         self._recorder = recorder
@@ -85,8 +88,8 @@ class WSGIRequest(FollowedRequest):
         return hasattr(body, "fileno") or hasattr(body, "filelike") or type(body) is wrapper
 
     def _announced(self) -> int:
-        said = (value for name, value in self._headers if name.lower() == "content-length")
-        return next((int(value) for value in said if value.isdecimal()), 0)
+        lengths = (value for name, value in self._headers if name.lower() == "content-length")
+        return next((int(value) for value in lengths if value.isdecimal()), 0)
 
     def __iter__(self) -> Iterator[bytes]:
         return self  # a second iter() continues the body, and does not begin again

@@ -10,7 +10,7 @@ asking        asks a live peer, over a unix socket beside its segment, for what 
               the program's functions, whole pages, fresh runtime figures
 membership    makes this process a worker of its group (member), and brings the sums to the page (peers)
 
-The functions below are what the rest of pyvars uses.
+The rest of pyvars uses the functions below; `collect`, `site` and `server` also membership, and `collect` numbers.
 """
 
 import os
@@ -143,7 +143,7 @@ def _figures(reading: GroupReading, reason: str, error: str, shared: bool, threa
     reasons += sorted(f"{name}: {why}" for name, why in reading.damaged.items())[:4]
     return {
         "live": 1 + len(reading.live),
-        "retired": reading.dead,
+        "retired": reading.dead_count,
         "shared": shared,
         "reason": valid_text("; ".join(reasons)),
         "threads": threads,

@@ -167,15 +167,6 @@ def test_two_that_come_to_a_bucket_first_share_its_cell() -> None:
     assert seconds._first(7) is seconds._first(7)
 
 
-def test_figures_in_python() -> None:
-    code = """
-from pyvars.runtime import allocators, proc
-print(allocators.pymalloc(), proc.status("/nowhere"), proc.status()["VmRSS"] > 0)
-"""
-    for kind in ("0", "1"):
-        assert output(code, PYVARS_NATIVE=kind, PYTHONMALLOC="malloc") == "None {} True\n"
-
-
 @native
 def test_what_no_program_should_call_is_refused_and_not_a_crash() -> None:
     from pyvars.core import _cells

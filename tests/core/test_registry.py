@@ -23,7 +23,7 @@ from tests.programs import output
 pytestmark = pytest.mark.usefixtures("both_kinds")
 
 
-def test_publish_hands_back_what_it_was_given(registry: Registry) -> None:
+def test_publish_returns_what_it_was_given(registry: Registry) -> None:
     orders = Int()
     assert registry.publish("orders", orders) is orders
     assert registry["orders"] is orders

@@ -473,7 +473,7 @@ def test_queries_out_of_bounds_and_a_busy_program(registry: Registry, monkeypatc
     site = debug(registry, None, prefix="")
     assert site.respond(local_request("/metrics", query="x" * 5000)).status == 400
     assert site.respond(local_request("/metrics", query="name=x&" * 65)).status == 400
-    monkeypatch.setattr("pyvars.site.views._slots", SimpleQueue())
+    monkeypatch.setattr("pyvars.site.slots._slots", SimpleQueue())
     assert site.respond(local_request("/metrics", deadline=0.0)).status == 503
 
 

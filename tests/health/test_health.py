@@ -258,7 +258,7 @@ def test_a_failure_is_logged_once_a_minute(
     for _ in range(3):
         assert health(server)[0] == 503
     (record,) = records()
-    assert record.getMessage() == "the health check 'db' failed: OSError (said once a minute)"
+    assert record.getMessage() == "the health check 'db' failed: OSError (logged once a minute)"
     assert record.exc_info is not None
     assert str(record.exc_info[1]) == "the text is in the log"
     monkeypatch.setattr(checks, "LOG_SECONDS", 0.0)

@@ -181,7 +181,6 @@ before = read()
 kept = bytearray(b"x" * 100_000_000)
 print(json.dumps([before, read()]))
 """,
-            PYVARS_NATIVE="0",
         )
     )
     for memstats in shown:
@@ -335,3 +334,11 @@ def test_other_interpreters_answer_too() -> None:
         assert_identities(shown)
         assert shown["NumForcedGC"] == 1
         assert shown["HeapAlloc"] > MB
+
+
+def test_without_pymalloc_and_without_proc() -> None:
+    code = """
+from pyvars.runtime import allocators, proc
+print(allocators.pymalloc(), proc.status("/nowhere"), proc.status()["VmRSS"] > 0)
+"""
+    assert output(code, PYTHONMALLOC="malloc") == "None {} True\n"

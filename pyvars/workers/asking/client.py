@@ -33,7 +33,7 @@ class _Call:
         self.data = bytearray()
 
     def receive(self) -> bool:
-        """Receive what has arrived, without waiting; returns whether no more is to be received."""
+        """Receive what has arrived, without waiting; returns whether the answer is complete, or cannot become so."""
         try:
             part = self.connection.recv(1 << 18)
         except BlockingIOError:
@@ -73,8 +73,8 @@ class WorkerClient:
     def ask(self, directory: str, peers: Iterable[str], question: Question, deadline: float) -> dict[str, bytes]:
         """Ask the peers, given by the names of their segments; returns the answers received by the deadline, by name.
 
-        A peer that has not answered an earlier question yet (it is stopped, say) is neither asked nor waited for.
-        The deadline is of time.monotonic.
+        A peer that has not answered an earlier question yet (because it is stopped, for example) is neither asked nor
+        waited for. The deadline is of time.monotonic.
         """
         text = to_json(question) + b"\n"
         calls: dict[int, tuple[str, _Call]] = {}

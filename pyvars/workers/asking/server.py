@@ -87,9 +87,9 @@ class WorkerServer:
 
     def _reset(self) -> None:
         self._thread: threading.Thread | None = None
-        self._wake = -1
+        self._stop_write = -1
         self._check: Callable[[], None] | None = None
-        self._pause = 0.0
+        self._check_delay = 0.0
         self._check_until = 0.0
         self._busy = threading.BoundedSemaphore(MAX_AT_ONCE)
 
@@ -110,7 +110,7 @@ class WorkerServer:
     def call_for_a_minute(self, check: Callable[[], None]) -> None:
         """Have the thread call `check` repeatedly for a minute: after 15 ms at first, in the end once a second."""
         self.pause()
-        self._check, self._pause, self._check_until = check, 0.01, monotonic() + _CHECK_SECONDS
+        self._check, self._check_delay, self._check_until = check, 0.01, monotonic() + _CHECK_SECONDS
         self.resume()
 
     def stop(self) -> None:
@@ -127,17 +127,17 @@ class WorkerServer:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-        if self._wake >= 0:  # the fork ran no hooks, so the thread was not stopped before it
-            os.close(self._wake)
+        if self._stop_write >= 0:  # the fork ran no hooks, so the thread was not stopped before it
+            os.close(self._stop_write)
         self._reset()
 
     def pause(self) -> None:
-        """Stop the thread, before a fork say; the socket stays open."""
+        """Stop the thread, before a fork, for example; the socket stays open."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
-        os.close(self._wake)
-        self._wake = -1
+        os.close(self._stop_write)
+        self._stop_write = -1
         if thread is not threading.current_thread():  # `check` may call this in the thread, which then ends by itself
             thread.join()
 
@@ -146,30 +146,30 @@ class WorkerServer:
         if self._listener is None or self._thread is not None:
             return
         try:
-            ended, self._wake = os.pipe()
+            stop_read, self._stop_write = os.pipe()
         except OSError:  # no file descriptor is left
             return
         self._thread = threading.Thread(
-            target=self._run, args=(self._listener, ended), name="pyvars-workers", daemon=True
+            target=self._run, args=(self._listener, stop_read), name="pyvars-workers", daemon=True
         )
         try:
             self._thread.start()
         except RuntimeError:  # no more threads, or the interpreter is shutting down
             self._thread = None
-            os.close(ended)
-            os.close(self._wake)
-            self._wake = -1
+            os.close(stop_read)
+            os.close(self._stop_write)
+            self._stop_write = -1
 
-    def _run(self, listener: socket.socket, ended: int) -> None:
+    def _run(self, listener: socket.socket, stop_read: int) -> None:
         poll = select.poll()
         poll.register(listener, select.POLLIN)
-        poll.register(ended, select.POLLIN)
+        poll.register(stop_read, select.POLLIN)
         wait = select.poll()
-        wait.register(ended, select.POLLIN)
+        wait.register(stop_read, select.POLLIN)
         try:
             while self._thread is threading.current_thread():
                 events = dict(poll.poll(self._timeout()))
-                if ended in events:  # the other end of the pipe is closed
+                if stop_read in events:  # the other end of the pipe is closed
                     return
                 if events:
                     try:
@@ -179,14 +179,14 @@ class WorkerServer:
                 if self._check is not None:
                     self._check()
         finally:
-            os.close(ended)
+            os.close(stop_read)
 
     def _timeout(self) -> float | None:
         if self._check is None or monotonic() > self._check_until:
             self._check = None
             return None
-        self._pause = min(1.0, self._pause * 1.5)
-        return self._pause * 1000
+        self._check_delay = min(1.0, self._check_delay * 1.5)
+        return self._check_delay * 1000
 
     def _serve_one(self, connection: socket.socket) -> None:
         """Answer a question for figures here, any other (it may run functions of the program) in a thread of its own.

@@ -55,7 +55,7 @@ class Member:
         self.server: WorkerServer = WorkerServer(self._answer)
         self.client: WorkerClient = WorkerClient()
         self._registries: dict[str, ref[Registry]] = {}
-        self._numbered = 0
+        self._other_registries = 0
         self._segment: Segment | None = None
         self._records: Records | None = None
         self._uid = -1
@@ -65,7 +65,7 @@ class Member:
         self._refreshed = 0.0
         self._answered: frozenset[str] = frozenset()
         self._latest: tuple[float, GroupReading] | None = None
-        self._tried = self._looked = self._forked_at = -60.0
+        self._tried_at = self._looked_at = self._forked_at = -60.0
 
     @property
     def shared(self) -> bool:
@@ -100,8 +100,8 @@ class Member:
         self._hook()
         with self._lock:
             if self.registry_key(registry) is None:
-                self._numbered += not default
-                key = "default" if default else str(self._numbered)
+                self._other_registries += not default
+                key = "default" if default else str(self._other_registries)
                 self._registries[key] = ref(registry, partial(self._drop, key))
                 if self._records is not None:
                     self._records.add_registry(key, registry)
@@ -116,9 +116,9 @@ class Member:
         Looks for it at most every 100 ms, since a program may publish a great many variables; False in between.
         """
         now = monotonic()
-        if now - self._looked < REUSE_SECONDS or self._lock.locked():
+        if now - self._looked_at < REUSE_SECONDS or self._lock.locked():
             return False
-        self._looked = now
+        self._looked_at = now
         if self.group is None and not group_exists():
             return False
         self.share(registry, default=True)
@@ -144,7 +144,7 @@ class Member:
 
     def _try_join(self, group: str | None) -> None:
         """Join the group with this name (None: find it). If that fails, set `reason` and count in private memory."""
-        self._tried = monotonic()
+        self._tried_at = monotonic()
         self.reason = "the directory for sharing does not stay"
         for _ in range(_ATTEMPTS):
             try:
@@ -260,7 +260,7 @@ class Member:
             resources.after_fork_in_child()
         if self._segment is not None and self._uid != os.geteuid():
             self._follow_user()
-        if self._segment is None and monotonic() - self._tried > RETRY_SECONDS and self._registries:
+        if self._segment is None and monotonic() - self._tried_at > RETRY_SECONDS and self._registries:
             with self._lock:
                 self._try_join_once()
 

@@ -35,8 +35,8 @@ class Peers:
         self._registry_key = registry_key
         self._own = own.layout
         live = [Source(peer.layout, peer.ints, peer.floats, True) for peer in reading.live]
-        ended = [peer for peer in reading.peers if not peer.alive] + ([reading.retired] if reading.retired else [])
-        sources = [own, *live, *(Source(peer.layout, peer.ints, peer.floats, False) for peer in ended)]
+        dead = [peer for peer in reading.peers if not peer.alive] + ([reading.retired] if reading.retired else [])
+        sources = [own, *live, *(Source(peer.layout, peer.ints, peer.floats, False) for peer in dead)]
         self.plan: Plan = plan_for(registry_key, sources)
         self.sums: list[float] = self.plan.sums(sources)
         """The sums over all workers, this one included, at the indexes that the plan gives."""
@@ -84,16 +84,16 @@ class Peers:
     def figures(self, target: str) -> list[object]:
         """The figures of a built-in variable, given by its import string, of each worker; empty if this one has none.
 
-        First those of this process, then those of each live peer, then those kept of workers that have ended.
+        First those of this process, then those of each live peer, then those kept of dead workers.
         """
         own = self._member.own.figures(target) if self._member.own is not None else None
         others = [peer.figures[target] for peer in self._reading.live if target in peer.figures]
-        ended = [self._figures_of_ended[target]] if target in self._figures_of_ended else []
-        return [own, *others, *ended] if own is not None else []
+        dead = [self._figures_of_dead[target]] if target in self._figures_of_dead else []
+        return [own, *others, *dead] if own is not None else []
 
     @cached_property
-    def _figures_of_ended(self) -> dict[str, object]:
-        """The figures that are kept of workers that have ended, by import string."""
+    def _figures_of_dead(self) -> dict[str, object]:
+        """The figures that are kept of dead workers, by import string."""
         dead = [peer.figures for peer in self._reading.peers if not peer.alive]
         retired = [self._reading.retired.figures] if self._reading.retired else []
         try:

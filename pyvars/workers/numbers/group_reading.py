@@ -34,9 +34,9 @@ class GroupReading(NamedTuple):
         return [peer for peer in self.peers if peer.alive]
 
     @property
-    def dead(self) -> int:
+    def dead_count(self) -> int:
         """The number of workers that have died since the group began."""
-        return len(self.peers) - len(self.live) + (self.retired.retired if self.retired else 0)
+        return len(self.peers) - len(self.live) + (self.retired.retired_count if self.retired else 0)
 
 
 NO_PEERS: GroupReading = GroupReading([], None, {})

@@ -60,7 +60,7 @@ class SegmentReading(NamedTuple):
     """When the worker started, in clock ticks since boot."""
     requests: int
     """Requests that its integrations received."""
-    retired: int
+    retired_count: int
     """In the retired file, the number of workers that were folded into it; else 0."""
     generation: int
     layout: SegmentLayout
@@ -123,7 +123,7 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
     if not 0 < chunks <= MAX_CHUNKS or not FIRST_WORD <= used <= chunks * WORDS or header[H_PID] < 0:
         raise CorruptError("its header is damaged")
     # Each fold makes a new retired file, which may have the inode of an old one.
-    if previous is not None and previous.retired != _retired_count(header):
+    if previous is not None and previous.retired_count != _retired_count(header):
         previous = None
     # If the generation stays odd, the owner was stopped or killed in the middle of a change.
     settled = generation % 2 == 0
@@ -134,7 +134,7 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
     known = previous is not None and settled and previous.generation == generation and len(previous.words) == len(words)
     if not known:
         areas = [_exactly(file, end - begin, begin) for begin, end in map(record_area, range(chunks))]
-    # Checked before the records are from_json, which takes far longer.
+    # Checked before the records are parsed, which takes far longer.
     if _word(file, H_GENERATION) != generation:
         raise _ChangedError
     layout = previous.layout if known and previous is not None else parse(areas, used, not settled)
@@ -153,7 +153,7 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
         pid=header[H_PID],
         start=header[H_START],
         requests=header[H_REQUESTS],
-        retired=_retired_count(header),
+        retired_count=_retired_count(header),
         generation=generation,
         layout=layout,
         words=bytes(FIRST_WORD * 8) + words[FIRST_WORD * 8 :],  # zeros for the header: ZERO_WORD must read as 0
@@ -167,8 +167,8 @@ def _word(file: int, word: int) -> int:
 
 
 def _retired_count(header: Words) -> int:
-    retired: int = header[H_RETIRED]
-    return min(max(retired, 0), MAX_RETIRED)
+    count: int = header[H_RETIRED]
+    return min(max(count, 0), MAX_RETIRED)
 
 
 def _figures(file: int, version: int) -> Figures | None:

@@ -126,7 +126,7 @@ def _write(
                 segment.link(_composite(segment, composites, remainder_path(path)[:-1]), path[-1], FLOAT, index)
         for name in present:
             segment.link(0, name, FOLDED, 0)
-        segment.header[H_RETIRED] = min(MAX_RETIRED, (retired.retired if retired else 0) + len(dead))
+        segment.header[H_RETIRED] = min(MAX_RETIRED, (retired.retired_count if retired else 0) + len(dead))
         rows = [peer.figures for peer in (*([retired] if retired else []), *dead)]
         with suppress(TypeError, ValueError):  # the dead workers may have written anything
             segment.write_figures(to_json(kept(rows)))

@@ -57,7 +57,6 @@ _INDEXES = tuple(range(WORDS))  # 100,000 variables share these integers
 _FIGURES_HEAD = struct.Struct("=II")
 
 FREE, INT, FLOAT, COMPOSITE, MAP, HISTOGRAM, FOLDED = 0, *map(ord, "qdcmhi")
-GAUGE = 1
 
 
 def record_area(chunk: int) -> tuple[int, int]:

@@ -1,0 +1,168 @@
+"""Reads the variables of one page into values, one by one; what goes wrong with one costs only its value."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple, cast
+
+from pyvars.collect.functions import FUNCTIONS, TIMEOUT, Job, failure
+from pyvars.collect.layout import peer_value
+from pyvars.core.cells import NumberCell
+from pyvars.core.functions import Func
+from pyvars.core.variables import Composite, Float, Int, Var, Variable, is_pyvars_code
+from pyvars.formats.json import (
+    Fragment,
+    distinct,
+    encode,
+    encode_user_value,
+    from_json,
+    member,
+    splice,
+    to_json,
+    valid_text,
+)
+from pyvars.runtime import Builtin
+from pyvars.workers import Peers
+from pyvars.workers.membership.peers import NestedSums, summed
+
+__all__ = ("Branch", "ValueReader", "runs_code")
+
+
+class Branch(NamedTuple):
+    """A composite that may hold functions: its members are settled once these have run."""
+
+    members: Mapping[str, object]
+
+
+class ValueReader:
+    """Reads the variables of one page that are more than a cell, and collects the jobs and the errors."""
+
+    def __init__(self, peers: Peers | None, errors: dict[str, object]) -> None:
+        self._peers = peers
+        self._name = ""
+        self.jobs: list[Job] = []
+        """The functions to run before `settled`."""
+        self.unsettled: bool = False
+        """Whether `read` returned a Job or Branch."""
+        self.errors: dict[str, object] = errors
+        """The entries of `pyvars.errors`, by label."""
+
+    def read(self, name: str, var: Var) -> object:
+        """The value of a variable: one that JSON can hold, or a Job or Branch for `settled`."""
+        self._name = name
+        peers = self._peers
+        if peers is None or not issubclass(type(var), Composite | NumberCell) or not peers.has(name):
+            return self._read(name, var, (), None)
+        keys = peers.plan.maps.get(name)
+        if (
+            keys is not None
+            and is_pyvars_code(type(var))
+            and isinstance(var, Composite)
+            and not peers.has_private_numbers
+        ):
+            with suppress(AttributeError):  # a subclass did not call super().__init__()
+                if var._inline:
+                    return encode(var._merged({key: peers.sums[index] for key, index in keys.items()}))
+        return self._read(name, var, (), peers.numbers(name))
+
+    def _read(self, label: str, var: Var, within: tuple[Var, ...], from_peers: Any) -> object:
+        kind = type(var)  # isinstance would ask the object for __class__, which may be code of the program
+        if is_pyvars_code(kind):
+            own = cast("Variable", var)
+            try:
+                if own._inline and not from_peers:
+                    return self._encoded(label, own)
+                if isinstance(own, NumberCell):
+                    return encode(summed(own.snapshot(), from_peers))
+                children = own._children()
+            except Exception as exception:  # a subclass did not call super().__init__()
+                self._failed(label, exception)
+                return None
+            if children is not None:
+                if any(var is outer for outer in within):
+                    self._failed(label, RecursionError("a registry that holds itself"))
+                    return None
+                self.unsettled = True
+                return self._branch(label, own, children, (*within, var), from_peers)
+        self.unsettled = True
+        job = Job(self._name, label, var)
+        self.jobs.append(job)
+        return job
+
+    def _branch(
+        self, label: str, own: Variable, children: Mapping[str, Var], within: tuple[Var, ...], from_peers: Any
+    ) -> Branch:
+        below = cast("NestedSums", from_peers if isinstance(from_peers, dict) else {})
+        members: dict[str, object] = {}
+        for key in sorted({*children, *below}):
+            var, name = children.get(key), distinct(valid_text(key), members)
+            if var is None:
+                members[name] = peer_value(below[key])
+            elif type(var) in (Int, Float):
+                members[name] = summed(var.snapshot(), below.get(key))
+            else:
+                members[name] = self._read(f"{label}.{key}", var, within, below.get(key))
+        return Branch(cast("Composite", own)._merged(members) if below else members)
+
+    def combine(self, deadline: float) -> None:
+        """Combine the values of the functions with `combine` with those of the peers, which are asked for them."""
+        peers = self._peers
+        jobs = [job for job in self.jobs if getattr(job.var, "combine", None) is not None and job.value is not None]
+        if peers is None or not jobs:
+            return
+        values, missing = peers.values([job.label for job in jobs], deadline)
+        for job in jobs:
+            own = cast("Func", job.var)
+            try:
+                job.value = encode_user_value(own._combined([from_json(to_json(job.value)), *values[job.label]]))
+            except Exception as exception:  # for example, JSON cannot hold the sum
+                job.value = None
+                self._failed(job.label, exception)
+                continue
+            if missing:
+                pids = ", ".join(map(str, sorted(missing)))
+                self.errors[valid_text(job.label)] = {**failure(TIMEOUT), "workers": pids}
+
+    def settled(self, data: object) -> object:
+        """The value for `data`, which `read` returned, once the jobs have run."""
+        if isinstance(data, Job):
+            if data.error is not None:
+                self.errors[valid_text(data.label)] = data.error
+            return data.value
+        if isinstance(data, Branch):
+            return splice({key: self.settled(member) for key, member in data.members.items()})
+        return data
+
+    def encode_alone(self, name: str, data: object) -> object:
+        """One value encoded alone, since it may be the one that broke the fast path; None, and an error, if it is."""
+        self._name = name
+        try:
+            return encode(member(data))
+        except Exception as exception:
+            self._failed(name, exception)
+            return None
+
+    def _encoded(self, label: str, var: Variable) -> Fragment | None:
+        rows = self._peers.figures(var.target) if self._peers is not None and isinstance(var, Builtin) else []
+        if len(rows) > 1:
+            try:
+                return encode(var._combined(rows))
+            except Exception as exception:  # the figures of a peer may be anything
+                self._failed(label, exception)
+        return encode(var.snapshot())
+
+    def _failed(self, label: str, exception: Exception) -> None:
+        self.errors[valid_text(label)] = FUNCTIONS.caught(self._name, label, exception)
+
+
+def runs_code(var: Var, depth: int = 0) -> bool:
+    """Whether reading the variable runs code of the program."""
+    if not is_pyvars_code(type(var)):
+        return True
+    own = cast("Variable", var)
+    try:
+        if own._inline:
+            return False
+        children = own._children()
+    except Exception:  # a subclass did not call super().__init__()
+        return False
+    return children is None or depth > 32 or any(runs_code(child, depth + 1) for child in children.values())

@@ -1,0 +1,46 @@
+"""The slots for rendering: so many pages are rendered at once, and other requests wait for a free slot."""
+
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from time import monotonic
+
+from pyvars.access.request import Request
+from pyvars.core import resources
+from pyvars.site.http import Response, text
+
+__all__ = ("all_taken", "in_a_slot")
+
+MAX_RENDERS = 2
+"""The number of slots: how many pages are rendered at once."""
+
+_slots: SimpleQueue[int] = SimpleQueue()  # a tenth of the cost of a threading.Semaphore
+
+
+def _renew_slots() -> None:
+    """Make the slots anew: in a forked child, the threads that held some are gone."""
+    global _slots
+    _slots = SimpleQueue()
+    for slot in range(MAX_RENDERS):
+        _slots.put(slot)
+
+
+_renew_slots()
+resources.hold(__name__, "slots to render", in_child=_renew_slots)
+
+
+def in_a_slot(request: Request, render: Callable[[], Response]) -> Response:
+    """Call `render` once there is a free slot, and return its response; 503 if there is none before the deadline."""
+    slots = _slots
+    try:
+        slot = slots.get(timeout=max(0.0, request.deadline - monotonic()))
+    except Empty:
+        return text(503, "busy with other pages", more_headers=(("Retry-After", "1"),))
+    try:
+        return render()
+    finally:
+        slots.put(slot)
+
+
+def all_taken() -> bool:
+    """Whether a request has to wait for a slot."""
+    return _slots.empty()
