@@ -613,3 +613,12 @@ def test_it_takes_no_time_to_speak_of(registry: Registry) -> None:
         return time.perf_counter() - started
 
     assert asyncio.run(main()) < 0.3
+
+
+def test_more_routes_than_are_remembered(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their templates are found anew for each request."""
+    monkeypatch.setattr("pyvars.traffic.routes._MAX_WHOLE_PATHS", 0)
+    app = CountRequests(Starlette(routes=[Route("/more/{id}", hello)]), registry=registry)
+    ask(app, "/more/1")
+    ask(app, "/more/2")
+    assert routes(registry) == {"/more/{id}": 2}

@@ -59,6 +59,27 @@ print(json.dumps([page()["n"], page()["pyvars.workers"]["retired"]]))
     assert lines == [[1, 1, True], [0, 0, False], [2, 4]]
 
 
+def test_a_fork_in_the_middle_of_a_fork() -> None:
+    """A hook that was set before pyvars was imported runs when pyvars is ready for the fork, and forks itself."""
+    code = """
+import gc, os
+seen = []
+def fork_too():
+    if not seen:
+        seen.append(gc.isenabled())
+        if os.fork() == 0:
+            os._exit(gc.isenabled())
+        seen.append(os.waitstatus_to_exitcode(os.wait()[1]))
+        seen.append(gc.isenabled())
+os.register_at_fork(before=fork_too)
+import pyvars
+if os.fork() == 0:
+    os._exit(gc.isenabled())
+print(seen, os.waitstatus_to_exitcode(os.wait()[1]), gc.isenabled())
+"""
+    assert output(code) == "[False, 1, False] 1 True\n"
+
+
 def test_a_fork_where_nothing_is_shared() -> None:
     """Parent and child go on from what was counted, and each is all the workers that there are."""
     lines = said(

@@ -289,8 +289,6 @@ class Member:
 
     def _after_fork(self) -> None:
         """In a forked child, join the group of the parent with a new segment, in which all numbers start at zero."""
-        if self._pid == os.getpid():
-            return
         self._pid = os.getpid()
         self._lock = Lock()
         self._refreshed = 0.0
