@@ -1,11 +1,16 @@
 """Strange forks and births: without hooks, in a hook, in a finalizer, where nothing is shared, before a sweeper."""
 
 import json
+import os
+import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from pyvars.workers.together.directory import remove_group, sweep
+from pyvars.workers.together.group import Process, name_of
 from tests.programs import output
 from tests.workers.test_membership import AS_NOBODY, AS_ROOT, INTEGRATION, PAGE, said
 
@@ -342,6 +347,25 @@ sweep(sys.argv[1])
 print(os.listdir(sys.argv[1]))
 """
     assert output(code, str(tmp_path)) == "True\n[]\n"
+
+
+def test_a_group_that_another_sweeper_removes_meanwhile_hides_no_other(tmp_path: Path) -> None:
+    """The scan that met such a group once ended there, as if there were no group at all."""
+    ended = [str(tmp_path / name_of(Process(pid, 1))) for pid in (1 << 22, (1 << 22) + 1)]
+    for group in ended:
+        os.mkdir(group)
+    removed: list[str] = []
+
+    def remove_the_first(frame: FrameType, event: str, function: Any) -> None:
+        if event == "c_return" and function.__name__ == "is_dir" and not removed:
+            removed.append(function.__self__.path)
+            os.rmdir(removed[0])
+
+    sys.setprofile(remove_the_first)
+    sweep(str(tmp_path))
+    sys.setprofile(None)
+    assert removed[0] in ended
+    assert os.listdir(tmp_path) == []
 
 
 def test_what_another_sweeper_has_removed_is_no_error(tmp_path: Path) -> None:

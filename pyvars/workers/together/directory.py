@@ -143,18 +143,20 @@ def remove_group(group: str, own: str = "") -> None:
 def _groups(base: str) -> list[str]:
     """The paths of the group directories in `base` that are of this user and of this pid namespace.
 
-    `base` may hold entries of other users too.
+    `base` may hold entries of other users too. An entry that another process removes meanwhile is left out.
     """
     try:
-        return [
-            entry.path
-            for entry in os.scandir(base)
-            if owner_in(entry.name) is not None
-            and entry.is_dir(follow_symlinks=False)
-            and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
-        ]
+        with os.scandir(base) as entries:
+            return [entry.path for entry in entries if owner_in(entry.name) is not None and _is_own_directory(entry)]
     except OSError:
         return []
+
+
+def _is_own_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+    except FileNotFoundError:
+        return False
 
 
 def _files(group: str) -> list[str]:
