@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import pyvars
 from pyvars.access import Access
-from pyvars.access.request import Request, deadline
+from pyvars.access.request import MAX_QUERY_BYTES, Request, deadline, server_in
 from pyvars.core.registry import Registry
 from pyvars.runtime.event_loop import register_loop
 from pyvars.site.default import debug, variables
-from pyvars.site.gate import Site
+from pyvars.site.gate import Admitted, Site
 from pyvars.site.http import Response
 from pyvars.traffic.asgi import ASGIApp, Receive, Scope, Send, follow_request
 from pyvars.traffic.http_variable import http_variable
@@ -146,12 +146,14 @@ class CountRequests(Middleware):
 
 async def respond(site: Site, scope: Scope) -> Response:
     """Returns the response of the site. A view that may wait runs in a thread, not on the event loop."""
-    request = _request(scope)
-    if not site.may_block(request):
-        return site.respond(request)
+    admitted = site.admit(_request(scope))
+    if not isinstance(admitted, Admitted):
+        return admitted
+    if not admitted.may_block():
+        return admitted.respond()
     from anyio import to_thread  # it comes with Starlette, and is imported when it is needed
 
-    return await to_thread.run_sync(site.respond, request, limiter=_limiter())
+    return await to_thread.run_sync(admitted.respond, limiter=_limiter())
 
 
 def _limiter() -> "CapacityLimiter":
@@ -203,18 +205,19 @@ def _request(scope: Scope) -> Request:
         path=path,
         root=root,
         raw_path=None if raw_path is None else raw_path.decode("latin-1"),
-        query=scope["query_string"].decode("latin-1"),
-        headers=tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]),
+        query=scope.get("query_string", b"")[: MAX_QUERY_BYTES + 1].decode("latin-1"),
+        headers=tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]),
         peer=_peer(scope),
-        http_version=scope["http_version"],
+        http_version=scope.get("http_version", ""),
         deadline=deadline(),
+        server=server_in(scope.get("wsgi_environ", {})),  # a2wsgi hands it over
     )
 
 
 def _peer(scope: Scope) -> str | None:
     client, server = scope.get("client"), scope.get("server")
     if client is not None:
-        return str(client[0])
+        return str(client[0]) or None  # empty means a unix socket, but here a server that does not know
     if server is not None and server[1] is None:  # (path, None): the server listens on a unix socket
         return ""
     return None

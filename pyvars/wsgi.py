@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyvars
 from pyvars.access import Access
-from pyvars.access.request import Request, deadline
+from pyvars.access.request import MAX_QUERY_BYTES, Request, deadline, server_in
 from pyvars.core.registry import Registry
 from pyvars.site.default import debug, variables
 from pyvars.site.gate import Site
@@ -125,14 +125,20 @@ def _request(environ: "WSGIEnvironment") -> Request:
         path=_text(environ.get("PATH_INFO", "")),
         root=_text(environ.get("SCRIPT_NAME", "")),
         raw_path=_raw_path(environ),
-        query=environ.get("QUERY_STRING", ""),
+        query=environ.get("QUERY_STRING", "")[: MAX_QUERY_BYTES + 1],
         headers=tuple(
             (name[5:].replace("_", "-").lower(), value) for name, value in environ.items() if name.startswith("HTTP_")
         ),
         peer=environ.get("REMOTE_ADDR"),
-        http_version=environ.get("SERVER_PROTOCOL", "").removeprefix("HTTP/"),
+        http_version=_version(environ.get("SERVER_PROTOCOL", "")),
         deadline=deadline(),
+        server=server_in(environ),
     )
+
+
+def _version(protocol: str) -> str:
+    name, slash, version = protocol.partition("/")
+    return version if slash and name == "HTTP" else ""
 
 
 def _text(native: str) -> str:

@@ -5,10 +5,11 @@ gate (`pyvars.site.gate`) asks the rule for each request.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from pyvars.access.credentials import Basic, TokenFile, Tokens
-from pyvars.access.places import Local, Networks, is_loopback
+from pyvars.access.hosts import is_loopback
+from pyvars.access.places import Local, Networks
 from pyvars.access.request import Request
 from pyvars.access.rules import Access, Anyone, Rule, rule
 
@@ -32,9 +33,11 @@ def local() -> Rule:
     """Allows requests of programs on this machine, unless a proxy forwarded them, as far as that leaves a trace.
 
     The client address is loopback, or the connection a unix socket; the Host is a loopback name (else a web page could
-    read the variables by DNS rebinding, through the browser of its visitor); the protocol is HTTP/1.1 or later (nginx
-    up to 1.29.6 speaks 1.0 to its backends); and no header says that the request was forwarded. All of this holds over
-    a unix socket too, since proxies use these most.
+    read the variables by DNS rebinding, through the browser of its visitor); the protocol is known to be HTTP/1.1, 2 or
+    3 (nginx up to 1.29.6 speaks 1.0 to its backends); no header says that the request was forwarded; and no page of
+    another site made a browser send it (Sec-Fetch-Site, Origin), but its user may follow a link. All of this holds over
+    a unix socket too, since proxies use these most. Under waitress, which removes forwarding headers, the rule refuses
+    every request.
     """
     return Local()
 
@@ -51,8 +54,8 @@ def token(*tokens: str) -> Rule:
 def token_file(path: str | os.PathLike[str]) -> Rule:
     """Allows requests with one of the tokens in a file, sent as for `token`. The file is read again when it changes.
 
-    The file has one token on each line; a line that begins with `#` is a comment. While the file is missing or holds
-    anything else, the rule refuses all requests.
+    The file is a regular one of at most 64 KiB, in UTF-8, with one token on each line; a line that begins with `#` is a
+    comment. While it is missing or anything else, the tokens that it held before stay valid, and the log says why.
 
     Raises:
         ConfigurationError: the file cannot be read now, or does not hold tokens.
@@ -69,14 +72,15 @@ def basic(user: str, password: str) -> Rule:
     return Basic(user, password)
 
 
-def networks(*networks: str, hosts: Sequence[str] = ()) -> Rule:
+def networks(*networks: str, hosts: Collection[str] = ()) -> Rule:
     """Allows requests of clients in one of the networks, such as `"10.0.0.0/8"`.
 
     The client address is the one that the server reports, not one in a header. No header may say that the request was
-    forwarded, the protocol is HTTP/1.1 or later, and the Host is an address or one of `hosts`, against DNS rebinding.
+    forwarded, the protocol is known to be HTTP/1.1, 2 or 3, the Host is an address or one of `hosts`, against DNS
+    rebinding, and no page of another site made a browser send it (see `local`).
 
     Raises:
-        ConfigurationError: no network is given, or one is malformed.
+        ConfigurationError: no network is given, or a network or host is malformed.
     """
     return Networks(networks, hosts)
 

@@ -7,13 +7,14 @@ neither a credential nor how much of a guess was right can be read from memory, 
 import binascii
 import hmac
 import os
+import stat
 from base64 import b64decode
 from collections.abc import Sequence
 from hashlib import sha256
-from threading import Lock
 
 from pyvars.access.request import Request
 from pyvars.access.rules import Rule
+from pyvars.core.log import MinuteLog
 from pyvars.errors import ConfigurationError
 
 __all__ = ("Basic", "TokenFile", "Tokens")
@@ -22,6 +23,8 @@ MIN_TOKEN = 16
 """The minimum length of a token, in characters."""
 MIN_PASSWORD = 12
 """The minimum length of a password, in characters."""
+MAX_TOKEN_FILE = 65536
+"""The maximum size of a token file, in bytes."""
 
 _BEARER = "Bearer"
 _BASIC = 'Basic realm="pyvars", charset="UTF-8"'
@@ -54,34 +57,58 @@ class TokenFile(Rule):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.path.abspath(path)
-        self._lock = Lock()
-        self._read_file()
-
-    def _read_file(self) -> None:
-        """Read state and tokens of the file, which are replaced together. A malformed file leaves no tokens."""
-        self._tokens: tuple[object, Tokens | None] = (None, None)
+        self._log = MinuteLog()
         try:
-            with open(self._path, encoding="utf-8") as file:
-                state = _state(os.fstat(file.fileno()))  # of the open file: the path may be another file by now
-                lines = [line.strip() for line in file]
-        except (OSError, UnicodeDecodeError) as error:
+            state, content = _read(self._path)
+        except (OSError, ValueError) as error:
             raise ConfigurationError(f"the token file cannot be read: {error}") from None
-        self._tokens = (state, Tokens([line for line in lines if line and not line.startswith("#")]))
+        self._latest: tuple[object, Tokens] = (state, Tokens(_tokens_in(content)))
+        """The state of the file when it was last read, and the tokens that it last held: replaced together, no lock."""
 
     def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
-        with self._lock:
-            try:
-                if self._tokens[0] != _state(os.stat(self._path)):
-                    self._read_file()
-            except (OSError, ConfigurationError):
-                self._tokens = (None, None)
-            tokens = self._tokens[1]
-        return "the token file holds no token" if tokens is None else tokens.refusal(request)
+        if _authorization(request)[0] in ("bearer", "basic"):
+            self._read_again()
+        return self._latest[1].refusal(request)
+
+    def _read_again(self) -> None:
+        """Read the file if it has changed since it was last read. If it holds no tokens now, the former ones stay."""
+        read, tokens = self._latest
+        problem = ""
+        try:
+            if _state(os.stat(self._path)) == read:
+                return
+            read, content = _read(self._path)
+            tokens = Tokens(_tokens_in(content))
+        except (OSError, ConfigurationError) as error:
+            problem = f"{self._path}: {error}"
+        self._latest = (read, tokens)
+        if problem:
+            self._log.warn("the tokens of a token file stay valid as they were, since it cannot be used: %s", problem)
+
+
+def _read(path: str) -> tuple[object, bytes]:
+    """The state of the file, and at most one byte more of it than is allowed."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # before it is opened: that alone may hang or have an effect
+        raise OSError(f"{path} is not a regular file")
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # it may be a FIFO by now
+    with open(file, "rb") as opened:
+        found = os.fstat(file)  # of the open file: the path may name another one by now
+        return _state(found), opened.read(MAX_TOKEN_FILE + 1) if stat.S_ISREG(found.st_mode) else b""
 
 
 def _state(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_dev, found.st_ino
+
+
+def _tokens_in(content: bytes) -> list[str]:
+    if len(content) > MAX_TOKEN_FILE:
+        raise ConfigurationError(f"a token file has at most {MAX_TOKEN_FILE} bytes")
+    try:
+        lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]  # Windows' editors write a BOM
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"a token file is in UTF-8: {error.reason}") from None
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 class Basic(Rule):

@@ -1,25 +1,38 @@
 """The access rules that look at the origin of a request: this machine, or a network."""
 
-from collections.abc import Sequence
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from collections.abc import Collection
+from ipaddress import ip_network
+from typing import cast
 
+from pyvars.access.hosts import address_of, host_name, is_loopback, is_loopback_address
 from pyvars.access.request import Request
 from pyvars.access.rules import Rule
 from pyvars.errors import ConfigurationError
 
-__all__ = ("Local", "Networks", "is_loopback")
+__all__ = ("Local", "Networks")
+
+_VERSIONS = frozenset(("1.1", "2", "2.0", "3", "3.0"))
+"""The versions of HTTP that are let in. A proxy that adds no header mostly speaks 1.0: nginx before 1.29.7 does."""
+
+_HIDING = frozenset(("waitress",))
+"""Servers that by default remove forwarding headers (waitress: `clear_untrusted_proxy_headers`)."""
 
 _FORWARDING = frozenset(
     (
-        *("forwarded", "via", "cdn-loop", "cf-ray", "cf-connecting-ip", "x-amzn-trace-id", "x-envoy-external-address"),
+        *("forwarded", "via", "cdn-loop", "x-amzn-trace-id", "x-envoy-external-address", "x-envoy-internal"),
         *("x-real-ip", "x-client-ip", "x-cluster-client-ip", "client-ip", "true-client-ip", "fastly-client-ip"),
-        *("fly-client-ip", "x-original-forwarded-for", "x-original-host", "x-original-url"),
+        *("fly-client-ip", "proxy-client-ip", "wl-proxy-client-ip", "x-remote-ip", "x-remote-addr", "x-proxyuser-ip"),
+        *("x-cloud-trace-context", "x-appengine-user-ip", "x-azure-clientip", "x-azure-socketip", "x-arr-ssl"),
+        *("x-nf-client-connection-ip", "x-varnish", "x-nginx-proxy", "x-proxy-id", "x-forward-for"),
     )
 )
-"""Headers that only proxies add, beside those that begin with x-forwarded."""
+_FORWARDING_PREFIXES = ("x-forwarded", "x-original-", "cf-")
+"""Headers that only proxies add: these, and those that begin so."""
 
-_MAX_HOST = 253 + 6  # a name has at most 253 bytes (RFC 1035, section 2.3.4), a port at most five and its colon
+_OF_BROWSER = ("sec-fetch-", "sec-purpose")
+"""Headers that only browsers send (Fetch Metadata), which no page can set or leave out."""
+
+_FOREIGN_PAGE = "a page of another site made a browser send it"
 
 
 class Local(Rule):
@@ -31,89 +44,91 @@ class Local(Rule):
         """See `Rule.refusal`."""
         if request.peer is None:
             return "the server does not report the peer's address"
-        if request.peer and not is_loopback(request.peer):
+        if request.peer != "" and not is_loopback_address(request.peer):
             return "the peer is another machine"
-        hosts = _hosts(request)
-        if hosts is None:
-            return "a proxy forwarded it"
-        if request.http_version in ("1.0", "0.9"):
-            return "it is HTTP/1.0, which proxies speak"
-        return "" if len(hosts) == 1 and is_loopback(_name(hosts[0])) else "its Host is not a name of this machine"
+        if request.server in _HIDING:
+            return f"the server, {request.server}, removes the headers that tell whether a proxy forwarded it"
+        host, refusal = _host(request)
+        if refusal:
+            return refusal
+        return "" if is_loopback(host) else "its Host is not a name of this machine"
 
 
 class Networks(Rule):
     """The rule of `pyvars.access.networks`: requests of clients in some networks."""
 
-    def __init__(self, networks: Sequence[str], hosts: Sequence[str]) -> None:
+    def __init__(self, networks: Collection[str], hosts: Collection[str]) -> None:
+        if not networks or not all(isinstance(network, str) for network in networks):
+            raise ConfigurationError('networks() takes at least one network as text, such as "10.0.0.0/8"')
         try:
             self._networks = [ip_network(network) for network in networks]
         except ValueError as error:
             raise ConfigurationError(f"networks() takes networks such as 10.0.0.0/8: {error}") from None
-        if not self._networks:
-            raise ConfigurationError('networks() takes at least one network, such as "10.0.0.0/8"')
-        self._host_names = frozenset(host.lower().removesuffix(".") for host in hosts)
+        self._host_names = frozenset(_host_names(hosts))
 
     def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
-        peer = _address(request.peer or "")
+        peer = address_of(request.peer or "")
         if peer is None or not any(peer in network for network in self._networks):
             return "the peer is in none of the networks"
-        hosts = _hosts(request)
-        if hosts is None or request.http_version in ("1.0", "0.9"):
-            return "a proxy forwarded it"
-        if len(hosts) != 1:
-            return "it has no Host, or more than one"
-        name = _name(hosts[0])
-        if name in self._host_names or _address(name) is not None:
+        host, refusal = _host(request)
+        if refusal:
+            return refusal
+        if host in self._host_names or address_of(host) is not None:
             return ""
         return "its Host is neither an address nor one of hosts=(...)"
 
 
-def is_loopback(address: str) -> bool:
-    """Whether the text is a loopback address or the name localhost. IPv4 mapped into IPv6 is unwrapped."""
-    return len(address) < 64 and _is_loopback(address)  # bounded, since the cache is filled with text of clients
+def _host_names(hosts: object) -> list[str]:
+    if isinstance(hosts, str | bytes) or not isinstance(hosts, Collection):
+        raise ConfigurationError(f'hosts is a collection of names, such as ("metrics.internal",), got {hosts!r}')
+    found: list[str] = []
+    for host in cast("Collection[object]", hosts):
+        name = host_name(host) if isinstance(host, str) and ":" not in host else None
+        if name is None:
+            raise ConfigurationError(f"each of hosts is a name without port, such as metrics.internal, got {host!r}")
+        found.append(name)
+    return found
 
 
-@lru_cache(maxsize=256)
-def _is_loopback(address: str) -> bool:
-    ip = _address(address)
-    return address == "localhost" or (ip is not None and ip.is_loopback)
-
-
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    try:
-        ip = ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:  # CPython 3.11 and 3.12 do not look inside
-        return ip.ipv4_mapped
-    return ip
-
-
-def _hosts(request: Request) -> list[str] | None:
-    """The values of the Host headers; None if a header says that the request was forwarded."""
+def _host(request: Request) -> tuple[str, str]:
+    """The name in the Host header; or empty, and the reason to refuse the request, whatever its Host."""
     hosts: list[str] = []
+    origins: list[str] = []
+    of_browser: dict[str, str] = {}
     for name, value in request.headers:
         if name == "host":
             hosts.append(value)
-        elif name in _FORWARDING or name.startswith("x-forwarded"):
-            return None
-    return hosts
+        elif name in _FORWARDING or name.startswith(_FORWARDING_PREFIXES):
+            return "", "a proxy forwarded it"
+        elif name == "origin":
+            origins.append(value.lower())
+        elif name.startswith(_OF_BROWSER):
+            of_browser[name] = f"{of_browser[name]}, {value}" if name in of_browser else value
+    if request.http_version not in _VERSIONS:
+        return "", "it is not known to be HTTP/1.1, 2 or 3, and proxies speak HTTP/1.0"
+    host = host_name(hosts[0]) if len(hosts) == 1 else None
+    if host is None:
+        return "", "it has no Host, or more than one, or a malformed one"
+    own = hosts[0].lower()
+    if not all(origin in (f"http://{own}", f"https://{own}") for origin in origins):
+        return "", _FOREIGN_PAGE
+    if not of_browser or _is_of_own_page(of_browser):
+        return host, ""
+    if request.method == "GET" and not origins and _is_followed_link(of_browser):
+        return host, ""
+    return "", _FOREIGN_PAGE
 
 
-def _name(host: str) -> str:
-    """The name or address in a Host header, without brackets and port; empty if it is malformed."""
-    return _name_in(host) if len(host) <= _MAX_HOST else ""
+def _is_of_own_page(of_browser: dict[str, str]) -> bool:
+    """Whether a page of this site made the browser send it, or no page at all: its user typed in the address."""
+    return of_browser.get("sec-fetch-site") in ("same-origin", "none")
 
 
-@lru_cache(maxsize=256)
-def _name_in(host: str) -> str:
-    name, bracket, port = host.lower().rpartition("]")
-    if bracket:
-        return name[1:] if name.startswith("[") and ":" in name and _is_port(port) else ""
-    name, colon, port = host.lower().partition(":")
-    return name.removesuffix(".") if _is_port(colon + port) else ""
-
-
-def _is_port(port: str) -> bool:
-    return port in ("", ":") or (port.startswith(":") and port[1:].isascii() and port[1:].isdigit())
+def _is_followed_link(of_browser: dict[str, str]) -> bool:
+    """Whether the user of the browser follows a link, which opens the page where no other page can read it."""
+    return (
+        of_browser.get("sec-fetch-mode") == "navigate"
+        and of_browser.get("sec-fetch-dest") == "document"
+        and "sec-purpose" not in of_browser  # prefetch: nobody has followed it yet
+    )

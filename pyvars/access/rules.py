@@ -1,14 +1,14 @@
 """The base class of access rules, their combination, and the rules that are a function or allow everything."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from inspect import iscoroutinefunction
 from typing import TypeAlias
 
 from pyvars.access.request import Request
 from pyvars.errors import ConfigurationError
 
-__all__ = ("Access", "Anyone", "Rule", "rule")
+__all__ = ("Access", "Anyone", "Rule", "refusal_by", "rule")
 
 
 class Rule(ABC):
@@ -46,8 +46,8 @@ class Either(Rule):
         """See `Rule.refusal`."""
         refusals: list[str] = []
         for each in self._rules:
-            refusal = each.refusal(request)
-            if not refusal:
+            refusal = refusal_by(each, request)
+            if refusal == "":
                 return ""
             refusals.append(refusal)
         return ", and ".join(refusals)
@@ -61,7 +61,10 @@ class Function(Rule):
 
     def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
-        return "" if self._function(request) is True else "the function given as access did not return True"
+        allowed: object = self._function(request)
+        if isinstance(allowed, Coroutine):
+            allowed.close()  # else CPython warns that it was never awaited
+        return "" if allowed is True else "the function given as access did not return True"
 
 
 class Anyone(Rule):
@@ -72,6 +75,15 @@ class Anyone(Rule):
         return ""
 
 
+def refusal_by(rule: Rule, request: Request) -> str:
+    """What `rule.refusal` returns: empty only if that is the empty string. A rule that raises refuses the request."""
+    try:
+        refusal: object = rule.refusal(request)
+    except BaseException as error:  # of a rule or function of the program
+        return f"the access rule raised {type(error).__name__}"
+    return refusal if isinstance(refusal, str) else "the access rule returned no text"
+
+
 def rule(access: Access) -> Rule:
     """Converts `access` to a Rule.
 
@@ -80,9 +92,14 @@ def rule(access: Access) -> Rule:
     """
     if isinstance(access, Rule):
         return access
-    if getattr(access, "__module__", "").startswith("pyvars.access"):
+    if str(getattr(access, "__module__", "")).startswith("pyvars.access"):
         raise ConfigurationError(f"access was given {access!r} itself, which is to be called: local(), token(...)")
-    if not callable(access) or isinstance(access, type) or iscoroutinefunction(access):
+    if (
+        not callable(access)
+        or isinstance(access, type)
+        or iscoroutinefunction(access)
+        or iscoroutinefunction(getattr(access, "__call__", None))  # noqa: B004 # of an object: whether it is a coroutine
+    ):
         raise ConfigurationError(
             "access takes a rule, such as local() | token(...), or a plain function of the request, got"
             f" a {type(access).__name__}"

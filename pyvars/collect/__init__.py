@@ -6,5 +6,4 @@ values       reads the variables of one page into values, one by one
 page         /debug/vars: the values of all variables, and the errors
 series       /metrics: the numbers as metric families for Prometheus
 answers      answers the questions of peers
-log          writes warnings to the log of the program
 """

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from threading import Event, Lock, Thread
 from time import monotonic
 
-from pyvars.collect.log import warn
 from pyvars.core import resources
 from pyvars.core.functions import Func, called
+from pyvars.core.log import warn
 from pyvars.core.variables import Var
 from pyvars.formats.json import Fragment, NotJSONError, TooLargeError, encode_user_value
 

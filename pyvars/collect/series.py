@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, cast
 
 from pyvars.collect.functions import FUNCTIONS, Job
 from pyvars.collect.layout import is_free
-from pyvars.collect.log import warn
 from pyvars.collect.values import ValueReader
 from pyvars.core.cells import NumberCell
+from pyvars.core.log import warn
 from pyvars.core.registry import Metadata, Registry
 from pyvars.core.variables import Composite, Float, Int, Var, Variable, is_pyvars_code
 from pyvars.formats.conventions import conventional

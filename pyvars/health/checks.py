@@ -10,9 +10,9 @@ from time import monotonic
 from typing import TypeVar
 
 from pyvars.collect.functions import type_name
-from pyvars.collect.log import warn
 from pyvars.core import resources
 from pyvars.core.functions import Func
+from pyvars.core.log import warn
 from pyvars.errors import DuplicateNameError
 
 __all__ = ("CHECKS", "MAX_TIMEOUT_SECONDS", "Checks", "check", "delete")

@@ -1,23 +1,27 @@
 """The gate: path, access, method, view, in this order, for every request of every integration.
 
-`Site._refusal` asks the access rule (`pyvars.access`) whether a request may see the variables; nothing else decides it.
+`Site.admit` asks the access rule (`pyvars.access`) whether a request may see the variables; nothing else decides it.
 """
 
 from collections.abc import Mapping
 from functools import lru_cache
-from time import monotonic
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 from urllib.parse import quote
 
 from pyvars.access import Rule
 from pyvars.access.request import Request
-from pyvars.collect.log import warn
+from pyvars.access.rules import refusal_by
+from pyvars.core.log import MinuteLog, warn
 from pyvars.site.http import NOT_FOUND, Response, no_content, text
 
-__all__ = ("Site", "View")
+__all__ = ("Admitted", "Site", "View")
 
 _LITERAL = "/:@!$&'()*+,;=~"  # need no encoding in a path (RFC 3986, section 3.3), beside what quote() leaves alone
 _ALLOW = (("Allow", "GET, HEAD, OPTIONS"),)
+_REFUSED = (  # it holds nothing of the request
+    "a request for the variables was refused: %s. To allow it, give the integration an access rule, such as"
+    " access=local() | token(...) of pyvars.access, or set PYVARS_TOKEN"
+)
 
 
 class View(Protocol):
@@ -37,6 +41,35 @@ class View(Protocol):
         ...
 
 
+class Admitted(NamedTuple):
+    """A request that may see the variables, with a method that has an answer, and the view that answers it."""
+
+    view: View
+    request: Request
+    rest: str
+
+    def may_block(self) -> bool:
+        """Whether `respond` may block, for example on functions, so that it must not run on an event loop."""
+        try:
+            return self.view.may_block(self.request, self.rest)
+        except Exception:  # respond() reports what is wrong
+            return True
+
+    def respond(self) -> Response:
+        """The response of the view; 500 if it raises."""
+        try:
+            response = self.view.respond(self.request, self.rest)
+        except Exception as error:
+            warn("pyvars could not answer %s", type(self.view).__name__, exc_info=error)
+            response = text(500, "internal error; the log says more")
+        return _answering(self.request, response)
+
+
+def _answering(request: Request, response: Response) -> Response:
+    """The response without its body if the request is HEAD."""
+    return response._replace(body=b"") if request.method == "HEAD" else response
+
+
 class Site:
     """Views by path below `prefix`, and the access rule for them. Thread-safe.
 
@@ -53,61 +86,35 @@ class Site:
         """Whether the access rule refuses all requests from other machines."""
         challenges = tuple(("WWW-Authenticate", challenge) for challenge in access.challenges)
         self._refused = text(401, "unauthorized", more_headers=challenges) if challenges else NOT_FOUND
-        self._logged_at: dict[str, float] = {}
+        self._log = MinuteLog()
 
     def respond(self, request: Request) -> Response:
-        """The response: NOT_FOUND for a path without a view, and for a request that the access rule refuses.
+        """The response, from the calling thread, which the view may block."""
+        admitted = self.admit(request)
+        return admitted.respond() if isinstance(admitted, Admitted) else admitted
 
-        A refused request is answered by the open view of its path if there is one; else, if the rule takes a
-        credential, with 401.
+    def admit(self, request: Request) -> Admitted | Response:
+        """The gate. It looks at path, peer, version and headers alone; neither at the query nor at the registry.
+
+        NOT_FOUND for a path without a view, and for a request that the access rule refuses. A refused request is
+        admitted to the open view of its path if there is one; else the response is 401 if the rule takes a credential.
         """
-        response = self._respond(request)
-        return response._replace(body=b"") if request.method == "HEAD" else response
-
-    def _respond(self, request: Request) -> Response:
         found = self._find(request)
         if found is None:
-            return NOT_FOUND
+            return _answering(request, NOT_FOUND)
         path, view, rest = found
-        refusal = self._refusal(request)
-        if refusal:
-            if path not in self._open_views:
-                self._log(refusal)
-                return self._refused
-            view = self._open_views[path]
+        refusal = refusal_by(self._access, request)
+        if refusal != "":
+            open_view = self._open_views.get(path)
+            if open_view is None:
+                self._log.warn(_REFUSED, refusal)
+                return _answering(request, self._refused)
+            view = open_view
+        if request.method in ("GET", "HEAD"):
+            return Admitted(view, request, rest)
         if request.method == "OPTIONS":
             return no_content(more_headers=_ALLOW)
-        if request.method not in ("GET", "HEAD"):
-            return text(405, "method not allowed", more_headers=_ALLOW)
-        return view.respond(request, rest)
-
-    def may_block(self, request: Request) -> bool:
-        """Whether `respond` may block, for example on functions, so that it must not run on an event loop.
-
-        The access rule is left to `respond`: a function given as access is called once for each request.
-        """
-        found = self._find(request)
-        if found is None or request.method not in ("GET", "HEAD"):
-            return False
-        _, view, rest = found
-        return view.may_block(request, rest)
-
-    def _refusal(self, request: Request) -> str:
-        try:
-            return self._access.refusal(request)
-        except BaseException as error:  # a function given as access raised: the request is refused
-            return f"the function given as access raised {type(error).__name__}"
-
-    def _log(self, refusal: str) -> None:
-        """Log the reason of a refusal, once a minute for each reason. The log record holds nothing of a request."""
-        now = monotonic()
-        if now - self._logged_at.get(refusal, -60.0) >= 60.0:
-            self._logged_at[refusal] = now
-            warn(
-                "a request for the variables was refused: %s. To allow it, give the integration an access rule, such as"
-                " access=local() | token(...) of pyvars.access, or set PYVARS_TOKEN",
-                refusal,
-            )
+        return text(405, "method not allowed", more_headers=_ALLOW)
 
     def _find(self, request: Request) -> tuple[str, View, str] | None:
         for fixed, view in self._views.items():

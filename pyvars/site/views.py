@@ -4,7 +4,7 @@ import os
 from typing import ClassVar, cast
 from urllib.parse import parse_qsl
 
-from pyvars.access.request import Request
+from pyvars.access.request import MAX_QUERY_BYTES, Request
 from pyvars.collect.page import ERRORS, Pages, render_one
 from pyvars.collect.values import runs_code
 from pyvars.core.registry import Registry
@@ -19,7 +19,6 @@ __all__ = ("Index", "Vars", "Workers", "prefixes_in")
 _JSON = "application/json; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
 
-MAX_QUERY_BYTES = 4096
 MAX_NAMES = 64
 """How many `?name=` a query may have."""
 

@@ -1,6 +1,7 @@
 """Opening the page on purpose: tokens, files of tokens, Basic, networks, functions, and how they combine."""
 
 import base64
+import functools
 import os
 import sys
 import threading
@@ -12,12 +13,13 @@ import pytest
 
 import pyvars
 from pyvars import ConfigurationError, Int, Registry
-from pyvars.access import Access, anyone, basic, local, networks, rule, token, token_file
+from pyvars.access import Access, Rule, anyone, basic, local, networks, rule, token, token_file
 from pyvars.access.request import Request
 from pyvars.asgi import VarsMiddleware
 from pyvars.site.default import debug
 from pyvars.site.http import Response
 from tests.conftest import local_request, log_text, logged
+from tests.programs import output
 
 TOKEN = "correct-horse-battery"
 OTHER = "second-token-for-rotation"
@@ -148,6 +150,17 @@ def test_basic(ask: Question) -> None:
         lambda: networks("10.0.0.0/40"),
         lambda: networks("10.0.0.1/8"),
         lambda: networks("example.com"),
+        lambda: networks(10),  # type: ignore[arg-type]
+        lambda: networks(b"\x0a\x00\x00\x01"),  # type: ignore[arg-type]
+        lambda: networks("10.0.0.0/8", hosts="metrics.internal"),
+        lambda: networks("10.0.0.0/8", hosts=b"metrics"),  # type: ignore[arg-type]
+        lambda: networks("10.0.0.0/8", hosts=None),  # type: ignore[arg-type]
+        lambda: networks("10.0.0.0/8", hosts=("",)),
+        lambda: networks("10.0.0.0/8", hosts=(".",)),
+        lambda: networks("10.0.0.0/8", hosts=("metrics.internal:6060",)),
+        lambda: networks("10.0.0.0/8", hosts=("http://metrics.internal",)),
+        lambda: networks("10.0.0.0/8", hosts=(b"metrics",)),  # type: ignore[arg-type]
+        lambda: networks("10.0.0.0/8", hosts=(None,)),  # type: ignore[arg-type]
         lambda: token_file("/no/such/file"),
         lambda: rule(TOKEN),  # type: ignore[arg-type]
         lambda: local() | TOKEN,  # type: ignore[operator]
@@ -163,12 +176,18 @@ def test_a_mistake_in_configuration_is_an_error_at_once(make: Callable[[], objec
     assert TOKEN not in str(caught.value)
 
 
-def test_an_async_function_is_no_rule() -> None:
+def test_an_async_function_is_no_rule(ask: Question) -> None:
     async def allow(request: Request) -> bool:
         return True
 
-    with pytest.raises(ConfigurationError, match="plain function"):
-        rule(allow)  # type: ignore[arg-type]
+    class Allowing:
+        async def __call__(self, request: Request) -> bool:
+            return True
+
+    for access in (allow, Allowing(), functools.partial(allow)):
+        with pytest.raises(ConfigurationError, match="plain function"):
+            rule(access)  # type: ignore[arg-type]
+    assert ask(lambda request: allow(request)).status == 404  # type: ignore[arg-type, return-value]
 
 
 def test_a_function_of_the_users(ask: Question, caplog: pytest.LogCaptureFixture) -> None:
@@ -183,6 +202,40 @@ def test_a_function_of_the_users(ask: Question, caplog: pytest.LogCaptureFixture
     assert ask(lambda request: 1 / 0).status == 404  # type: ignore[arg-type, return-value]
     assert ask(lambda request: sys.exit()).status == 404
     assert "raised ZeroDivisionError" in log_text(caplog)
+    assert ask(frozenset[Request]().__contains__).status == 404
+
+
+def test_rules_that_raise_do_not_hinder_others(ask: Question) -> None:
+    def raising(request: Request) -> bool:
+        raise LookupError
+
+    for access in (raising | token(TOKEN), token(TOKEN) | raising, raising | (local() | token(TOKEN))):
+        assert ask(access, bearer(TOKEN)).status == 200
+        assert ask(access, bearer(OTHER)).status == 401
+
+
+@pytest.mark.parametrize("refusal", [None, False, 0, b"", True, 1])
+def test_a_rule_of_the_users_allows_with_the_empty_text_alone(ask: Question, refusal: object) -> None:
+    class Own(Rule):
+        def refusal(self, request: Request) -> str:
+            return "" if request.peer == "10.9.9.9" else refusal  # type: ignore[return-value]
+
+    assert ask(Own(), peer="10.9.9.9").status == 200
+    assert ask(Own()).status == 404
+    assert ask(Own() | Own()).status == 404
+
+
+def test_reasons_that_differ_with_each_request_are_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+    class Own(Rule):
+        def refusal(self, request: Request) -> str:
+            return request.path
+
+    site = debug(Registry(), Own(), prefix="")
+    for number in (1, 1, *range(2, 102), 1):
+        assert site.respond(local_request(f"/vars/{number}")).status == 404
+    said = [record.args for record in logged(caplog)]
+    assert said.count(("/vars/1",)) == 2
+    assert said.count(("/vars/2",)) == 1
 
 
 def test_rules_combine(ask: Question) -> None:
@@ -227,10 +280,18 @@ def test_a_right_token_opens_it_through_a_proxy(ask: Question) -> None:
         ({"headers": (("host", "10.0.0.9"), ("host", "10.0.0.9"))}, 404),
         ({"headers": (("host", "10.0.0.9"), ("x-forwarded-for", "10.1.2.3"))}, 404),
         ({"http_version": "1.0"}, 404),
+        ({"http_version": ""}, 404),
+        ({"headers": (("host", "m"),)}, 404),
+        ({"headers": (("host", "."),)}, 404),
+        ({"headers": (("host", ""),)}, 404),
+        ({"headers": (("host", "evil.com:x:y"),)}, 404),
+        ({"headers": (("host", "10.0.0.9:6060"), ("origin", "http://10.0.0.9:6060"))}, 200),
+        ({"headers": (("host", "10.0.0.9:6060"), ("origin", "http://evil.example"))}, 404),
+        ({"headers": (("host", "10.0.0.9:6060"), ("sec-fetch-site", "cross-site"))}, 404),
     ],
 )
 def test_networks(ask: Question, changes: dict[str, Any], status: int) -> None:
-    access = networks("10.0.0.0/8", "2001:db8::/32", hosts=("metrics.internal.",))
+    access = networks("10.0.0.0/8", "2001:db8::/32", hosts=["metrics.internal."])
     assert ask(access, **{"headers": (("host", "10.0.0.9:6060"),), **changes}).status == status
 
 
@@ -245,14 +306,98 @@ def test_a_token_file_is_read_again_when_it_changes(ask: Question, tmp_path: Pat
     replacement.rename(path)
     assert ask(access, bearer(TOKEN)).status == 401
     assert ask(access, bearer("a-third-token-of-the-file")).status == 200
-    path.write_text("short\n")
-    assert ask(access, bearer("short")).status == 401
-    path.unlink()
-    assert ask(access, bearer("a-third-token-of-the-file")).status == 401
-    path.write_bytes(b"\xff\xfe\n")
-    assert ask(access, bearer(TOKEN)).status == 401
     path.write_text(f"{TOKEN}\n")
     assert ask(access, bearer(TOKEN)).status == 200
+    assert ask(access, bearer("a-third-token-of-the-file")).status == 401
+
+
+def _of_other_bytes(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
+def _loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+def _fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (Path.unlink, "No such file"),
+        (_fifo, "not a regular file"),
+        (_folder, "not a regular file"),
+        (_loop, "symbolic links"),
+        (_of_other_bytes(b""), "at least one token"),
+        (_of_other_bytes(b"short\n"), "16 characters"),
+        (_of_other_bytes(b"\xff\xfe\n"), "UTF-8"),
+        (_of_other_bytes(f"{OTHER}\n".encode() * 40_000), "at most 65536 bytes"),
+    ],
+)
+def test_a_token_file_that_is_spoilt_leaves_its_last_tokens(
+    ask: Question, tmp_path: Path, caplog: pytest.LogCaptureFixture, spoil: Callable[[Path], object], why: str
+) -> None:
+    path = tmp_path / "tokens"
+    path.write_text(f"{TOKEN}\n")
+    access = token_file(path)
+    spoil(path)
+    for _ in range(3):
+        assert ask(access, bearer(TOKEN)).status == 200
+        assert ask(access, bearer(OTHER)).status == 401
+    said = [record.getMessage() for record in logged(caplog) if str(path) in record.getMessage()]
+    assert len(said) == 1
+    assert why in said[0]
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        path.write_text(f"{OTHER}\n")
+        assert ask(access, bearer(OTHER)).status == 200
+        assert ask(access, bearer(TOKEN)).status == 401
+
+
+def test_a_token_file_of_a_windows_editor(ask: Question, tmp_path: Path) -> None:
+    """It begins with a byte order mark, and has a carriage return in each line."""
+    (tmp_path / "tokens").write_bytes(f"\ufeff{TOKEN}\r\n{OTHER}\r\n".encode())
+    access = token_file(tmp_path / "tokens")
+    assert [ask(access, bearer(right)).status for right in (TOKEN, OTHER)] == [200, 200]
+
+
+def test_a_token_file_is_opened_only_when_it_has_changed(tmp_path: Path) -> None:
+    """However bad it is, and never for a request that has no credential."""
+    code = f"""
+import logging, sys
+from pyvars.access import token_file
+from tests.conftest import local_request
+logging.disable()
+path, opened = sys.argv[1], []
+def write(text):
+    with open(path, "w") as file:
+        file.write(text)
+write("{TOKEN}")
+rule = token_file(path)
+sys.addaudithook(lambda event, about: opened.append(1) if event == "open" and about[0] == path else None)
+def ask(count, *headers):
+    opened.clear()
+    for _ in range(count):
+        rule.refusal(local_request(headers=headers))
+    print(len(opened))
+bearer = "authorization", "Bearer {OTHER}"
+ask(10, bearer)
+write("x" * 1_000_000)
+ask(10)
+ask(10, ("authorization", "Digest x"))
+ask(10, bearer)
+ask(10, bearer)
+"""
+    assert output(code, str(tmp_path / "tokens")).split() == ["0", "0", "0", "1", "0"]
 
 
 def test_a_token_file_that_changes_all_the_time_lets_in_its_token_of_the_moment(ask: Question, tmp_path: Path) -> None:
@@ -282,6 +427,10 @@ def test_a_token_file_that_changes_all_the_time_lets_in_its_token_of_the_moment(
 
 
 def test_a_token_file_must_be_right_at_the_start(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for wrong in (tmp_path / "fifo", tmp_path, "no\x00path"):
+        with pytest.raises(ConfigurationError, match="cannot be read"):
+            token_file(wrong)
     for content in ("", "# nothing\n", "short\n", "two words of a long text\n"):
         (tmp_path / "tokens").write_text(content)
         with pytest.raises(ConfigurationError):
@@ -308,7 +457,7 @@ def test_why_it_was_refused_is_said_once_a_minute(
     caplog.clear()
     site = debug(registry, local() | token(TOKEN), prefix="/debug")
     clock = [1000.0]
-    monkeypatch.setattr("pyvars.site.gate.monotonic", lambda: clock[0])
+    monkeypatch.setattr("pyvars.core.log.monotonic", lambda: clock[0])
 
     def refuse(**changes: Any) -> int:
         before = len(logged(caplog))

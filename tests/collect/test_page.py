@@ -22,6 +22,7 @@ import pyvars
 from pyvars import Float, Int, Map, Registry, String
 from pyvars.runtime import install
 from pyvars.site.default import debug
+from pyvars.site.gate import Admitted
 from pyvars.site.http import Response
 from tests.conftest import Read, local_request, logged, strict
 from tests.programs import DATA, run
@@ -377,6 +378,7 @@ def test_the_page_is_the_same_with_either_kind_of_cells() -> None:
     code = """
 import pyvars
 from pyvars.runtime import install
+from pyvars.site.gate import Admitted
 from pyvars.site.default import debug
 from pyvars.access.request import Request, deadline
 registry = pyvars.Registry()
@@ -467,7 +469,9 @@ def test_a_subclass_that_forgot_to_initialise_costs_only_itself(registry: Regist
     assert set(shown.values()) == {None}
     for name in shown:
         assert page(f"/debug/vars/{name}") is None
-    assert not debug(registry, None, prefix="/debug").may_block(local_request("/debug/vars/BrokenMap"))
+    admitted = debug(registry, None, prefix="/debug").admit(local_request("/debug/vars/BrokenMap"))
+    assert isinstance(admitted, Admitted)
+    assert not admitted.may_block()
 
 
 def test_an_object_that_lies_about_its_class(registry: Registry) -> None:

@@ -21,6 +21,7 @@ import pytest
 import pyvars
 from pyvars import Int, Registry, asgi, wsgi
 from pyvars.access import local, token
+from tests.conftest import log_text
 from tests.services import free_port, service
 
 # One process makes what all tests here share.
@@ -311,15 +312,49 @@ def test_a_token_in_the_query(connect: Callable[..., Send]) -> None:
 
 
 # Rows 14 to 17: origins and methods.
-def test_another_origin_gets_no_cors_header(connect: Callable[..., Send]) -> None:
-    answer = connect()(get("/debug/vars", "Origin: https://evil.example"))
-    assert_page(answer)
-    assert b"access-control" not in answer.head
-    preflight = get("/debug/vars", "Origin: https://evil.example", "Access-Control-Request-Method: GET")
-    answer = connect()(preflight.replace(b"GET", b"OPTIONS", 1))
-    assert (answer.status, answer.body) == (204, b"")
-    assert b"allow: get, head, options" in answer.head
-    assert b"access-control" not in answer.head
+def test_another_origin_gets_neither_the_page_nor_a_cors_header(connect: Callable[..., Send]) -> None:
+    send, send_with_token = connect(), connect(with_token=True)
+    origin = "Origin: https://evil.example"
+    credential = f"Authorization: Bearer {TOKEN}"
+    preflight = get("/debug/vars", origin, "Access-Control-Request-Method: GET").replace(b"GET", b"OPTIONS", 1)
+    assert_nothing(send(get("/debug/vars", origin)), 404)
+    assert_nothing(send(preflight), 404)
+    assert_nothing(send_with_token(preflight), 401)
+    for method, status in (("GET", 200), ("OPTIONS", 204)):
+        answer = send_with_token(get("/debug/vars", origin, credential).replace(b"GET", method.encode(), 1))
+        assert answer.status == status
+        assert b"access-control" not in answer.head
+    assert_page(send(get("/debug/vars", "Origin: http://localhost")))
+
+
+def test_what_browsers_say_of_other_sites(connect: Callable[..., Send]) -> None:
+    """A page of another site can make a browser ask localhost; a person may also follow a link to it."""
+    send = connect()
+    link = ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+    for site in ("same-origin", "none"):
+        assert_page(
+            send(get("/debug/vars", f"Sec-Fetch-Site: {site}", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty"))
+        )
+    for site in ("cross-site", "same-site", "", "unknown", "same-origin, cross-site"):
+        said = f"Sec-Fetch-Site: {site}"
+        assert_page(send(get("/debug/vars", said, *link)))
+        for foreign in (
+            (said,),
+            (said, "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"),
+            (said, "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty"),
+            (said, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"),
+            (said, "Sec-Fetch-Mode: navigate"),
+            (said, "Sec-Fetch-Dest: document"),
+            (said, "Sec-Purpose: prefetch", *link),
+            (said, "Sec-Fetch-Site: same-origin"),
+            (said, "Origin: http://localhost", *link),
+            (said, "Origin: null", *link),
+        ):
+            assert_nothing(send(get("/debug/vars", *foreign)), 404)
+        assert_nothing(send(get("/debug/vars", said, *link).replace(b"GET", b"HEAD", 1)), 404)
+    assert_nothing(send(get("/debug/vars", "Sec-Fetch-User: ?1")), 404)
+    for origin in ("null", "", "http://localhost:3000", "http://localhost.evil.example", "file://", "localhost"):
+        assert_nothing(send(get("/debug/vars", f"Origin: {origin}")), 404)
 
 
 def test_head(connect: Callable[..., Send]) -> None:
@@ -432,6 +467,31 @@ def test_security_headers_on_every_answer_of_ours(connect: Callable[..., Send]) 
 
 
 # Row 24: floods and slow readers.
+class BrokenRegistry(Registry):
+    """A registry of the program that cannot be read."""
+
+    def get(self, name: str) -> Any:
+        raise LookupError(TOKEN)
+
+
+def test_a_view_that_raises_is_an_answer_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    registry = BrokenRegistry()
+    registry.publish("secret", Int(31337))
+    with pyvars.serve(0, registry=registry) as server:
+        ways = (
+            careless_asgi(registry, local()),
+            careless_wsgi(registry, local()),
+            over_socket((server.host, server.port)),
+        )
+        for send in ways:
+            answer = send(get("/debug/vars/secret"))
+            assert (answer.status, answer.body) == (500, b"internal error; the log says more\n")
+            for header in (b"cache-control: no-store", b"default-src 'none'", b"nosniff", b"noindex", b"no-referrer"):
+                assert header in answer.head
+            assert_page(send(get()))
+    assert "could not answer Vars" in log_text(caplog)
+
+
 def test_two_hundred_scrapes_at_once(registry: Registry) -> None:
     """At most two pages are rendered at once; whoever gets no place within the deadline gets 503; memory stays."""
     rendering, most = [], [0]

@@ -3,14 +3,18 @@
 import logging
 from collections import deque
 from threading import Lock, Thread
+from time import monotonic
 from typing import Any
 
 from pyvars.core import resources
 
-__all__ = ("warn",)
+__all__ = ("MinuteLog", "warn")
 
 MAX_WAITING = 10_000
 """How many records wait for the thread at most; the oldest are dropped."""
+
+MAX_TEXTS = 100
+"""How many texts a MinuteLog remembers."""
 
 _logger = logging.getLogger("pyvars")
 
@@ -55,3 +59,19 @@ resources.hold(__name__, "thread pyvars-log", in_child=_writer.reset)
 def warn(*about: object, exc_info: BaseException | None = None) -> None:
     """Call `logging.getLogger("pyvars").warning(*about, exc_info=...)` soon, in a thread. Neither blocks nor raises."""
     _writer.write(about, exc_info)
+
+
+class MinuteLog:
+    """Warnings that requests cause: each text at most once a minute. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._logged_at: dict[str, float] = {}
+
+    def warn(self, message: str, about: str) -> None:
+        """Warn with `message`, which has one `%s` for `about`, unless `about` was in a warning of the last 60 s."""
+        now = monotonic()
+        if now - self._logged_at.get(about, -60.0) >= 60.0:
+            if len(self._logged_at) >= MAX_TEXTS:  # texts of a rule of the program may differ with each request
+                self._logged_at.clear()
+            self._logged_at[about] = now
+            warn(message, about)
