@@ -1,45 +1,75 @@
-"""Runs the published functions of a page: in threads of pyvars, under one deadline, never two calls of one at once.
+"""The published functions of a page: begun when the page is asked for, and shown as far as they are back in time.
 
-The functions of a page run one after the other in one thread. A function that has not returned after 50 ms
-(FUNCTION_TIMEOUT_SECONDS), or at the deadline of the page, is given up in `_RunnerThread.wait_or_abandon`: its value is
-null, its error `timeout`, its thread is left to it, and a fresh thread runs the remaining functions. From then on the
-function is stuck: it is not called again before that call returns. While MAX_STUCK functions are stuck, no thread is
-started, and all other functions are `skipped`. An exception of a function costs only its own value.
-
-No deadline bounds C code that never releases the GIL: while it runs, no other thread does.
+A page begins each function that does not run already (`pyvars.collect.calls`), and waits for them until its deadline;
+for one that has no value to show and was not let run by the machine, up to LATEST_SECONDS. A function that had a value
+in the last 10 s (MAX_AGE_SECONDS) is waited for no longer than 50 ms of its run. What is not back shows that value,
+marked `stale`; without one it is null, and its error is `timeout` if it runs, `busy` if it was not let run, `skipped`
+if there is no thread for it. An exception of a function costs only its own value.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from threading import Event, Lock, Thread
-from time import monotonic
+from threading import Lock
+from typing import NamedTuple
 
+from pyvars.collect.calls import HANDOVER_SECONDS, Call, CallThreads, Outcome, now
 from pyvars.core import resources
 from pyvars.core.functions import Func, called
 from pyvars.core.log import warn
 from pyvars.core.variables import Var
 from pyvars.formats.json import Fragment, NotJSONError, TooLargeError, encode_user_value
 
-__all__ = ("FUNCTIONS", "FunctionRunner", "Job", "failure", "type_name")
+__all__ = ("FUNCTIONS", "FunctionRunner", "Job", "Round", "Times", "failure", "type_name")
 
-FUNCTION_TIMEOUT_SECONDS = 0.05
-"""After this time a function is given up: its thread is left to it, and a fresh thread runs the other functions."""
-MAX_STUCK = 4
-"""While so many functions are stuck, no function is called."""
+MAX_THREADS = 8
+"""How many threads run functions at most."""
+DEADLINE_SECONDS = 0.2
+"""The time from the arrival of a request to its deadline (`pyvars.access.request`)."""
+LATEST_SECONDS = 1.0
+"""How long after its arrival a request waits for a function that was not let run."""
+MAX_AGE_SECONDS = 10.0
+"""How old a value may be that is shown in place of one that is not back."""
+FORGET_SECONDS = 60.0
+"""After this time a function that no page asks for is forgotten."""
 MAX_LOGGED = 1000
 """How many names are remembered to log each only once; bounded, since a program may publish new names for ever."""
 
+BUSY = "busy"
+"""The error of a function that the machine did not let run in time."""
 SKIPPED = "skipped"
-"""The error of a function that was not called, for lack of time or threads."""
+"""The error of a function for which there is no thread."""
+STALE = "stale"
+"""The error of a function whose value is that of an earlier call."""
 TIMEOUT = "timeout"
 """The error of a function that did not return in time, or is stuck in an earlier call."""
 
 
-class Job:
-    """One function on one page. After the run it has either a value or an error."""
+class Times(NamedTuple):
+    """When a page was asked for, and how long it waits, on the clock of `now`."""
 
-    __slots__ = ("error", "function", "label", "name", "value", "var")
+    arrived: float
+    """A call that ends after this gives the value of the page."""
+    deadline: float
+    """When it must be ready."""
+    latest: float
+    """When it is ready at the latest, where functions are not let run."""
+
+    @classmethod
+    def of_request(cls, deadline: float) -> "Times":
+        """The times of a request with this deadline."""
+        arrived = min(now(), deadline - DEADLINE_SECONDS)
+        return cls(arrived, deadline, max(deadline, arrived + LATEST_SECONDS))
+
+    @classmethod
+    def of_question(cls, deadline: float) -> "Times":
+        """The times of the question of a peer, which waits no longer than that."""
+        return cls(now(), deadline, deadline)
+
+
+class Job:
+    """One function on one page. After the run it has a value or an error, or both if the value is stale."""
+
+    __slots__ = ("call", "error", "function", "label", "name", "value", "var")
 
     def __init__(self, name: str, label: str, var: Var) -> None:
         self.name: str = name
@@ -49,62 +79,160 @@ class Job:
         self.var: Var = var
         self.function: object = getattr(var, "_function", var) if issubclass(type(var), Func) else var
         """What must not be called twice at once: one function may have several names, and be in several Funcs."""
+        self.call: Call | None = None
         self.value: Fragment | None = None
-        self.error: dict[str, str] | None = None
+        self.error: dict[str, object] | None = None
+
+
+class Round:
+    """The functions of one page, begun and on their way."""
+
+    def __init__(self, threads: CallThreads, calls: Iterable[Call], times: Times) -> None:
+        self._threads = threads
+        self._calls = list(calls)
+        self._times = times
+
+    def seconds(self) -> float | None:
+        """How long to wait before the next look, unless all are back before; None if the page waits no longer.
+
+        Each look may start a further thread.
+        """
+        moment = now()
+        untils = [until for call in self._calls if (until := self._until(call, moment)) > moment]
+        if not untils:
+            return None
+        self._threads.grow()
+        if any(call.waiting for call in self._calls):  # once it runs, it has other limits
+            untils.append(moment + HANDOVER_SECONDS)
+        return min(untils) - moment
+
+    def _until(self, call: Call, moment: float) -> float:
+        """Until when the page waits for the call."""
+        times, since = self._times, call.running_since
+        shows = call.ended_since(moment - MAX_AGE_SECONDS)
+        if since:
+            handover = since + HANDOVER_SECONDS
+            if shows or since < times.arrived:
+                return min(handover, times.deadline)
+            return max(times.deadline, min(handover, times.latest))
+        if not call.waiting or self._threads.is_full():
+            return 0.0
+        return times.deadline if shows else times.latest
+
+    def when_back(self, wake: Callable[[], object]) -> None:
+        """Call `wake` once none of the functions waits or runs any more; from another thread, or at once."""
+        with self._threads.lock:
+            left = [call for call in self._calls if call.waiting or call.running_since]
+            countdown = _Countdown(len(left), wake)
+            for call in left:
+                call.wakes.append(countdown)
+        if not left:
+            wake()
+
+    def wait(self) -> None:
+        """Wait in this thread until the page waits no longer."""
+        if self.seconds() is None:
+            return
+        back = Lock()
+        back.acquire()
+        self.when_back(back.release)
+        while (seconds := self.seconds()) is not None and not back.acquire(timeout=seconds):
+            pass
+
+
+class _Countdown:
+    def __init__(self, count: int, wake: Callable[[], object]) -> None:
+        self._count = count
+        self._wake = wake
+        self._lock = Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            self._count -= 1
+            last = self._count == 0
+        if last:
+            self._wake()
 
 
 class FunctionRunner:
-    """Runs the jobs of one page at a time; a page waits for its turn until its deadline at most. Thread-safe."""
+    """Runs the functions of pages. Thread-safe."""
 
     def __init__(self) -> None:
+        self._threads = CallThreads("pyvars-functions", at_most=MAX_THREADS)
         self.reset()
 
     def reset(self) -> None:
         """Forget the calls that run: in a forked child their threads are gone."""
-        self._turn = Lock()
-        self._stuck: dict[int, object] = {}  # by id, since objects of the program need not be hashable
+        self._calls: dict[int, Call] = {}  # by id, since objects of the program need not be hashable
         self._logged: dict[str, None] = {}  # an ordered set
+        self._log_lock = Lock()
 
-    def run(self, jobs: Iterable[Job], deadline: float) -> None:
+    def begin(self, jobs: Iterable[Job], times: Times) -> Round:
+        """Begin the function of each job, unless it runs, or has ended since the page was asked for. Never waits."""
+        calls: list[Call] = []
+        moment = now()
+        with self._threads.lock:
+            self._forget(moment)
+            for job in jobs:
+                call = job.call = self._call_of(job)
+                call.seen = moment
+                calls.append(call)
+                if moment < times.deadline and not call.ended_since(times.arrived):
+                    self._threads.begin(call)
+        self._threads.grow()
+        return Round(self._threads, calls, times)
+
+    def run(self, jobs: Iterable[Job], times: Times) -> None:
         """Run the function of each job. On return each job has a value or an error, and none changes any more."""
-        waiting = deque(jobs)
-        if not waiting:
+        jobs = list(jobs)
+        if not jobs:
             return
-        if self._turn.acquire(timeout=max(0.0, deadline - monotonic())):
-            try:
-                self._run(waiting, deadline)
-            finally:
-                self._turn.release()
-        for job in waiting:
-            self._set_error(job, SKIPPED, "was not started: other functions took the time of this page")
+        self.begin(jobs, times).wait()
+        moment = now()
+        for job in jobs:
+            assert job.call is not None
+            self._settle(job, job.call, times, moment)
 
-    def _run(self, waiting: deque[Job], deadline: float) -> None:
-        for job in [job for job in waiting if self.is_stuck(job)]:
-            waiting.remove(job)
-            self.give_up_stuck(job)
-        while waiting and len(self._stuck) < MAX_STUCK and monotonic() < deadline:
-            runner = _RunnerThread(self, waiting)
-            try:
-                runner.start()
-            except RuntimeError:  # no more threads, or the interpreter shuts down
+    def _call_of(self, job: Job) -> Call:
+        key = id(job.function)
+        call = self._calls.pop(key, None)
+        if call is None:
+            call = Call(job.function, lambda: self._outcome(job))
+        self._calls[key] = call  # as the last: they stay in the order in which they were asked for
+        return call
+
+    def _outcome(self, job: Job) -> Outcome:
+        try:
+            return Outcome(encode_user_value(called(job.var.snapshot)), None, now())
+        except BaseException as exception:  # even SystemExit and KeyboardInterrupt of a function end nothing
+            return Outcome(None, self.caught(job.name, job.label, exception), now())
+
+    def _settle(self, job: Job, call: Call, times: Times, moment: float) -> None:
+        outcome = call.outcome
+        if outcome is not None and outcome.at >= moment - MAX_AGE_SECONDS:
+            job.value, job.error = outcome.value, outcome.error
+            if outcome.at < times.arrived and outcome.error is None:
+                job.error = {**failure(STALE), "age_seconds": round(moment - outcome.at, 3)}
+        elif call.running_since:
+            self._set_error(job, TIMEOUT, "has not returned in time, and is not started again before it returns")
+        elif self._threads.is_full():
+            self._set_error(job, SKIPPED, "is not started: there is no thread for it")
+        else:
+            self._set_error(job, BUSY, "was not let run in time by the machine")
+
+    def _forget(self, moment: float) -> None:
+        """Forget the functions that no page asks for any more."""
+        while self._calls:
+            key, call = next(iter(self._calls.items()))
+            if moment - call.seen < FORGET_SECONDS or call.waiting or call.running_since:
                 return
-            left = runner.wait_or_abandon(deadline)
-            if left is not None:
-                self._set_error(left, TIMEOUT, "did not return in time")
-
-    def is_stuck(self, job: Job) -> bool:
-        """Whether the function of the job is stuck: an earlier call, under any name, has not returned yet."""
-        return id(job.function) in self._stuck
-
-    def give_up_stuck(self, job: Job) -> None:
-        """Give the job the error `timeout`, since its function is stuck."""
-        self._set_error(job, TIMEOUT, "has not returned yet, and is not started again before")
+            del self._calls[key]
 
     def _set_error(self, job: Job, word: str, reason: str) -> None:
         job.error = failure(word)
         self._log(job.name, "variable %r is null on the page: it %s (logged once)", job.label, reason)
 
-    def caught(self, name: str, label: str, exception: BaseException) -> dict[str, str]:
+    def caught(self, name: str, label: str, exception: BaseException) -> dict[str, object]:
         """The entry of `pyvars.errors` for an exception, which is logged, once for each `name`."""
         if isinstance(exception, NotJSONError | TooLargeError):
             self._log(name, "variable %r is null on the page: JSON cannot hold it: %s (logged once)", label, exception)
@@ -113,72 +241,13 @@ class FunctionRunner:
         return failure(type_name(exception))
 
     def _log(self, name: str, text: str, *about: object, exc_info: BaseException | None = None) -> None:
-        if name in self._logged:
-            return
-        self._logged[name] = None
-        if len(self._logged) > MAX_LOGGED:
-            self._logged.pop(next(iter(self._logged)), None)
+        with self._log_lock:
+            if name in self._logged:
+                return
+            self._logged[name] = None
+            if len(self._logged) > MAX_LOGGED:
+                del self._logged[next(iter(self._logged))]
         warn(text, *about, exc_info=exc_info)
-
-
-class _RunnerThread(Thread):
-    """A thread that runs jobs from a queue until the queue is empty, or until it is abandoned with a job that hangs."""
-
-    def __init__(self, runner: FunctionRunner, waiting: deque[Job]) -> None:
-        super().__init__(name="pyvars-functions", daemon=True)
-        self._runner = runner
-        self._waiting = waiting
-        self._lock = Lock()  # for _current, _since and _abandoned
-        self._current: Job | None = None
-        self._since = monotonic()
-        self._abandoned = False
-        self._done = Event()
-
-    def run(self) -> None:
-        try:
-            while self._take():
-                pass
-        finally:
-            self._done.set()
-
-    def _take(self) -> bool:
-        """Run the next job. Returns False if there is none, or if the thread is abandoned."""
-        with self._lock:
-            if self._abandoned or not self._waiting:
-                return False
-            job = self._waiting.popleft()
-            if self._runner.is_stuck(job):  # it hangs on this page under another name
-                self._runner.give_up_stuck(job)
-                return True
-            self._current, self._since = job, monotonic()
-        value, error = None, None
-        try:
-            value = encode_user_value(called(job.var.snapshot))
-        except BaseException as exception:  # even SystemExit and KeyboardInterrupt of a function end nothing
-            error = self._runner.caught(job.name, job.label, exception)
-        with self._lock:
-            self._current = None
-            if self._abandoned:
-                self._runner._stuck.pop(id(job.function), None)
-            else:
-                job.value, job.error = value, error
-        return not self._abandoned
-
-    def wait_or_abandon(self, deadline: float) -> Job | None:
-        """Wait until the queue is empty, and return None; or give up the job that takes too long, and return it.
-
-        A job takes too long after FUNCTION_TIMEOUT_SECONDS, or at the deadline. The thread is abandoned to it.
-        """
-        while not self._done.wait(max(0.0, min(self._since + FUNCTION_TIMEOUT_SECONDS, deadline) - monotonic())):
-            with self._lock:
-                now = monotonic()
-                if now < min(self._since + FUNCTION_TIMEOUT_SECONDS, deadline):
-                    continue
-                self._abandoned = True
-                if self._current is not None:  # pragma: no branch - else it is between two jobs: no test can time that
-                    self._runner._stuck[id(self._current.function)] = self._current.function
-                return self._current
-        return None
 
 
 _NAME: Callable[[type], str] = type.__dict__["__name__"].__get__
@@ -189,7 +258,7 @@ def type_name(exception: BaseException) -> str:
     return _NAME(type(exception))
 
 
-def failure(word: str) -> dict[str, str]:
+def failure(word: str) -> dict[str, object]:
     """An entry of `pyvars.errors`: type and time. Never the text of an exception, which may hold anything."""
     return {"type": word, "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")}
 
@@ -197,4 +266,4 @@ def failure(word: str) -> dict[str, str]:
 FUNCTIONS: FunctionRunner = FunctionRunner()
 """The FunctionRunner of this process: a function is not called twice at once, however many pages show it."""
 
-resources.hold(__name__, "threads that run functions", in_child=FUNCTIONS.reset)
+resources.hold(__name__, "functions that run", in_child=FUNCTIONS.reset)

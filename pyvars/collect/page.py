@@ -7,7 +7,7 @@ have, each value is encoded alone.
 from collections.abc import Collection
 from weakref import WeakKeyDictionary
 
-from pyvars.collect.functions import FUNCTIONS
+from pyvars.collect.functions import FUNCTIONS, Times
 from pyvars.collect.layout import PageLayout, lay_out, ordered, peer_value, with_peers
 from pyvars.collect.values import ValueReader, runs_code
 from pyvars.core.registry import Registry
@@ -68,7 +68,7 @@ class Pages:
             if any(label == name or label.startswith(f"{name}.") for label in labels):
                 reader.read(name, var)
         jobs = [job for job in reader.jobs if job.label in labels]
-        FUNCTIONS.run(jobs, deadline)
+        FUNCTIONS.run(jobs, Times.of_question(deadline))
         return value({job.label: None if job.value is None else [job.value] for job in jobs})
 
     def _read(
@@ -85,7 +85,7 @@ class Pages:
             more, rest = with_peers(values, layout, peers, prefixes), layout.not_cells
         for place, name, var in rest:
             values[place] = reader.read(name, var)
-        FUNCTIONS.run(reader.jobs, deadline)
+        FUNCTIONS.run(reader.jobs, Times.of_request(deadline))
         if reader.unsettled:
             reader.combine(deadline)
             for place, _, _ in rest:
@@ -106,7 +106,7 @@ def render_one(label: str, var: Var | None, deadline: float, peers: Peers | None
     """The value of one variable as JSON; with `var` None, of a variable that only peers have."""
     reader = ValueReader(peers, {})
     data = reader.read(label, var) if var is not None else peer_value(peers.numbers(label) if peers else None)
-    FUNCTIONS.run(reader.jobs, deadline)
+    FUNCTIONS.run(reader.jobs, Times.of_request(deadline))
     reader.combine(deadline)
     return value(reader.settled(data))
 

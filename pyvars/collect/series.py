@@ -8,7 +8,7 @@ that are not numbers are ignored.
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
-from pyvars.collect.functions import FUNCTIONS, Job
+from pyvars.collect.functions import FUNCTIONS, Job, Times
 from pyvars.collect.layout import is_free
 from pyvars.collect.values import ValueReader
 from pyvars.core.cells import NumberCell
@@ -177,7 +177,7 @@ class _Reading:
 
     def families(self, deadline: float, prefix: str) -> list[Family]:
         """All families, once the functions have run, and the family of the variables left out."""
-        FUNCTIONS.run(self._reader.jobs, deadline)
+        FUNCTIONS.run(self._reader.jobs, Times.of_request(deadline))
         self._reader.combine(deadline)
         errors = self._reader.errors
         for place, kind, value in self._found:

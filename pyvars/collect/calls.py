@@ -1,0 +1,166 @@
+"""Calls functions of the program in threads of pyvars: never two calls of one function at once.
+
+A call that has run for HANDOVER_SECONDS is left to its thread, and what waits goes on in another one. There are at
+most `at_most` threads; while MAX_STUCK calls have run for over STUCK_SECONDS, no further thread is started. A thread
+ends after IDLE_SECONDS without a call, and before a fork.
+
+No limit bounds C code that never releases the GIL: while it runs, no other thread does.
+"""
+
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread, current_thread
+from time import monotonic
+from typing import NamedTuple
+
+from pyvars.core import resources
+from pyvars.formats.json import Fragment
+
+__all__ = ("Call", "CallThreads", "Outcome", "now")
+
+HANDOVER_SECONDS = 0.05
+"""After this time a call is left to its thread: no page waits longer for it if it has a former value to show."""
+STUCK_SECONDS = 1.0
+"""After this time a call is stuck."""
+MAX_STUCK = 4
+"""While so many calls are stuck, no thread is started."""
+IDLE_SECONDS = 60.0
+"""How long a thread waits for the next call before it ends."""
+JOIN_SECONDS = 1.0
+"""How long a fork waits for idle threads to end."""
+
+
+class _Clock:
+    """The clock, where tools that stop `time.monotonic` in tests (freezegun) do not find it."""
+
+    now = staticmethod(monotonic)
+
+
+def now() -> float:
+    """The time of time.monotonic."""
+    return _Clock.now()
+
+
+class Outcome(NamedTuple):
+    """How a call ended: with a value or with an error."""
+
+    value: Fragment | None
+    error: dict[str, object] | None
+    at: float
+    """When, by `now`."""
+
+
+class Call:
+    """A function of the program: whether a call of it waits or runs, and how the last one ended."""
+
+    __slots__ = ("function", "outcome", "run", "running_since", "seen", "waiting", "wakes")
+
+    def __init__(self, function: object, run: Callable[[], Outcome]) -> None:
+        self.function = function  # kept, so that no other object gets its id
+        self.run = run
+        """Calls the function. It never raises."""
+        self.waiting: bool = False
+        self.running_since: float = 0.0
+        """When the call that runs began; 0 if none runs."""
+        self.outcome: Outcome | None = None
+        self.wakes: list[Callable[[], object]] = []
+        """What to call once it has ended."""
+        self.seen: float = 0.0
+        """When somebody last asked for it."""
+
+    def ended_since(self, moment: float) -> bool:
+        """Whether a call ended at that moment or later."""
+        return self.outcome is not None and self.outcome.at >= moment
+
+
+class CallThreads:
+    """The threads, which are started when they are needed. Thread-safe."""
+
+    def __init__(self, name: str, *, at_most: int, handover_seconds: float = HANDOVER_SECONDS) -> None:
+        self._name = name
+        self._at_most = at_most
+        self._handover_seconds = handover_seconds
+        self.reset()
+        resources.hold(__name__, f"threads {name}", before=self._end_idle, in_child=self.reset)
+
+    def reset(self) -> None:
+        """Forget the calls and the threads: a forked child has none of them."""
+        self.lock: Lock = Lock()
+        """Is held while a Call changes. No code of the program runs under it."""
+        self._queue: SimpleQueue[Call | None] = SimpleQueue()
+        self._waiting = 0
+        self._running: set[Call] = set()
+        self._threads: list[Thread] = []
+        self._refused = False  # whether there is no thread, since the system refused to start one
+
+    def begin(self, call: Call) -> None:
+        """Queue a call of the function, unless one waits or runs, or no thread would run it.
+
+        `lock` is held by the caller, who then calls `grow`.
+        """
+        if not (call.waiting or call.running_since or (self.is_full() and not self._refused)):
+            call.waiting = True
+            self._waiting += 1
+            self._queue.put(call)
+
+    def is_full(self) -> bool:
+        """Whether what waits will not run for now: all threads are stuck, or none can be started."""
+        moment = now()
+        stuck = sum(moment - call.running_since >= STUCK_SECONDS for call in self._running)
+        return self._refused or (stuck >= min(MAX_STUCK, self._at_most) and stuck >= len(self._threads))
+
+    def grow(self) -> None:
+        """Start a thread if calls wait, and all threads are with calls that take long."""
+        with self.lock:
+            moment = now()
+            slow = [moment - call.running_since for call in self._running]
+            if not self._waiting or len(self._threads) > len(slow) or len(slow) >= self._at_most:
+                return
+            if any(each < self._handover_seconds for each in slow):
+                return
+            if sum(each >= STUCK_SECONDS for each in slow) >= MAX_STUCK:
+                return
+            thread = Thread(target=self._work, args=(self._queue,), name=self._name, daemon=True)
+            self._threads.append(thread)
+        try:
+            thread.start()
+            self._refused = False
+        except Exception:  # no more threads, no memory for one, or the interpreter shuts down
+            with self.lock:
+                self._threads.remove(thread)
+                self._refused = not self._threads
+
+    def _work(self, queue: "SimpleQueue[Call | None]") -> None:
+        while True:
+            try:
+                call = queue.get(timeout=IDLE_SECONDS)
+            except Empty:
+                call = None
+            with self.lock:
+                if call is None:
+                    if self._waiting:  # it was put into the queue a moment ago
+                        continue
+                    self._threads.remove(current_thread())
+                    return
+                self._waiting -= 1
+                call.waiting, call.running_since = False, now()
+                self._running.add(call)
+            outcome = call.run()
+            if queue is not self._queue:  # the function has forked, and this is the child
+                return
+            with self.lock:
+                call.outcome, call.running_since = outcome, 0.0
+                self._running.discard(call)
+                wakes, call.wakes = call.wakes, []
+            for wake in wakes:
+                wake()
+
+    def _end_idle(self) -> None:
+        """End the threads that wait for a call, before a fork: Python 3.12 warns of threads in a process that forks."""
+        with self.lock:
+            busy = len(self._running) + self._waiting
+            idle = self._threads.copy() if not busy else []
+            for _ in idle:
+                self._queue.put(None)
+        for thread in idle:
+            thread.join(JOIN_SECONDS)
