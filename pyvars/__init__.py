@@ -132,10 +132,17 @@ def publish(
     unit: str = "",
     exist_ok: bool = False,
     combine: Combine | None = None,
+    every: float | None = None,
 ) -> Func: ...
 @overload
 def publish(
-    name: str, *, help: str = "", unit: str = "", exist_ok: bool = False, combine: Combine | None = None
+    name: str,
+    *,
+    help: str = "",
+    unit: str = "",
+    exist_ok: bool = False,
+    combine: Combine | None = None,
+    every: float | None = None,
 ) -> Callable[[_F], _F]: ...
 
 
@@ -147,9 +154,10 @@ def publish(
     unit: str = "",
     exist_ok: bool = False,
     combine: Combine | None = None,
+    every: float | None = None,
 ) -> Any:
     """Publish a variable, a function or an object with `snapshot()` on the default registry: see `Registry.publish`."""
-    return default_registry.publish(name, var, help=help, unit=unit, exist_ok=exist_ok, combine=combine)
+    return default_registry.publish(name, var, help=help, unit=unit, exist_ok=exist_ok, combine=combine, every=every)
 
 
 def get(name: str) -> Var | None:

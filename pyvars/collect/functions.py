@@ -10,8 +10,9 @@ if there is no thread for it. An exception of a function costs only its own valu
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+from pyvars.collect.background import Background
 from pyvars.collect.calls import HANDOVER_SECONDS, Call, CallThreads, Outcome, now
 from pyvars.core import resources
 from pyvars.core.functions import Func, called
@@ -29,6 +30,8 @@ LATEST_SECONDS = 1.0
 """How long after its arrival a request waits for a function that was not let run."""
 MAX_AGE_SECONDS = 10.0
 """How old a value may be that is shown in place of one that is not back."""
+MISSED_PERIODS = 3
+"""After so many periods a value of the background is marked stale."""
 FORGET_SECONDS = 60.0
 """After this time a function that no page asks for is forgotten."""
 MAX_LOGGED = 1000
@@ -69,7 +72,7 @@ class Times(NamedTuple):
 class Job:
     """One function on one page. After the run it has a value or an error, or both if the value is stale."""
 
-    __slots__ = ("call", "error", "function", "label", "name", "value", "var")
+    __slots__ = ("call", "error", "function", "label", "name", "periodic", "value", "var")
 
     def __init__(self, name: str, label: str, var: Var) -> None:
         self.name: str = name
@@ -79,6 +82,9 @@ class Job:
         self.var: Var = var
         self.function: object = getattr(var, "_function", var) if issubclass(type(var), Func) else var
         """What must not be called twice at once: one function may have several names, and be in several Funcs."""
+        func = cast("Func", var) if issubclass(type(var), Func) else None
+        self.periodic: Func | None = func if func is not None and func.every is not None else None
+        """The variable, if its function is called in the background."""
         self.call: Call | None = None
         self.value: Fragment | None = None
         self.error: dict[str, object] | None = None
@@ -159,6 +165,8 @@ class FunctionRunner:
 
     def __init__(self) -> None:
         self._threads = CallThreads("pyvars-functions", at_most=MAX_THREADS)
+        self.background: Background = Background(self._outcome_in_background)
+        """The functions with `every`."""
         self.reset()
 
     def reset(self) -> None:
@@ -170,16 +178,22 @@ class FunctionRunner:
     def begin(self, jobs: Iterable[Job], times: Times) -> Round:
         """Begin the function of each job, unless it runs, or has ended since the page was asked for. Never waits."""
         calls: list[Call] = []
+        periodic = False
         moment = now()
         with self._threads.lock:
             self._forget(moment)
             for job in jobs:
+                if job.periodic is not None:
+                    periodic = True
+                    continue
                 call = job.call = self._call_of(job)
                 call.seen = moment
                 calls.append(call)
                 if moment < times.deadline and not call.ended_since(times.arrived):
                     self._threads.begin(call)
         self._threads.grow()
+        if periodic:
+            self.background.start()
         return Round(self._threads, calls, times)
 
     def run(self, jobs: Iterable[Job], times: Times) -> None:
@@ -188,10 +202,13 @@ class FunctionRunner:
         if not jobs:
             return
         self.begin(jobs, times).wait()
+        self.background.wait_for_first((job.periodic for job in jobs if job.periodic is not None), times.deadline)
         moment = now()
         for job in jobs:
-            assert job.call is not None
-            self._settle(job, job.call, times, moment)
+            if job.periodic is not None:
+                self._settle_periodic(job, job.periodic, moment)
+            elif job.call is not None:  # always, after begin()
+                self._settle(job, job.call, times, moment)
 
     def _call_of(self, job: Job) -> Call:
         key = id(job.function)
@@ -202,10 +219,17 @@ class FunctionRunner:
         return call
 
     def _outcome(self, job: Job) -> Outcome:
+        return self._called(job.name, job.label, job.var.snapshot)
+
+    def _outcome_in_background(self, func: Func, call: Callable[[], object]) -> Outcome:
+        label = getattr(func._function, "__qualname__", "of every=")
+        return self._called(label, label, call)
+
+    def _called(self, name: str, label: str, call: Callable[[], object]) -> Outcome:
         try:
-            return Outcome(encode_user_value(called(job.var.snapshot)), None, now())
+            return Outcome(encode_user_value(called(call)), None, now())
         except BaseException as exception:  # even SystemExit and KeyboardInterrupt of a function end nothing
-            return Outcome(None, self.caught(job.name, job.label, exception), now())
+            return Outcome(None, self.caught(name, label, exception), now())
 
     def _settle(self, job: Job, call: Call, times: Times, moment: float) -> None:
         outcome = call.outcome
@@ -219,6 +243,16 @@ class FunctionRunner:
             self._set_error(job, SKIPPED, "is not started: there is no thread for it")
         else:
             self._set_error(job, BUSY, "was not let run in time by the machine")
+
+    def _settle_periodic(self, job: Job, func: Func, moment: float) -> None:
+        outcome = self.background.outcome(func)
+        if outcome is None:
+            self._set_error(job, BUSY, "has not been called yet, or has not returned yet from its first call")
+            return
+        job.value, job.error = outcome.value, outcome.error
+        age = moment - outcome.at
+        if outcome.error is None and age > MISSED_PERIODS * cast("float", func.every):
+            job.error = {**failure(STALE), "age_seconds": round(age, 3)}
 
     def _forget(self, moment: float) -> None:
         """Forget the functions that no page asks for any more."""

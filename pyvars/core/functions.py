@@ -3,13 +3,18 @@
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeGuard, cast
+from weakref import WeakSet
 
 from pyvars.core.variables import Var, Variable
 
-__all__ = ("Combine", "Func", "called", "variable")
+__all__ = ("PERIODIC", "Combine", "Func", "called", "is_coroutine_function", "variable")
 
 Combine: TypeAlias = Literal["sum", "max", "min"]
 """How the values of a function in several workers become one: their sum, maximum or minimum."""
+
+MIN_EVERY = 0.1
+MAX_EVERY = 86400
+"""The bounds of `every`, in seconds."""
 
 _COMBINE: dict[str, Callable[[Iterable[Any]], object]] = {"sum": sum, "max": max, "min": min}
 
@@ -24,32 +29,47 @@ class Func(Variable):
     With `combine` the page shows the sum, maximum or minimum over all workers; without it, the value of the worker that
     answers.
 
+    With `every` no page calls the function: a thread of pyvars does every so many seconds, once the process has an
+    integration, and pages show the latest value. Then it may be a coroutine function: it runs on the event loop of the
+    program.
+
     Raises:
-        TypeError: `function` is not callable, requires arguments, or is a coroutine or generator function.
-        ValueError: `combine` is none of "sum", "max", "min" and None.
+        TypeError: `function` is not callable, requires arguments, is a generator function, or is a coroutine function
+            without `every`.
+        ValueError: `combine` is none of "sum", "max", "min" and None, or `every` is not from 0.1 to 86400.
     """
 
-    __slots__ = ("_function", "combine")
+    __slots__ = ("__weakref__", "_function", "combine", "every")
 
     kind = "func"
 
     combine: Combine | None
     """How the values of several workers become one. None: the value of the worker that answers is shown."""
+    every: float | None
+    """The seconds between two calls in the background. None: each page calls the function."""
 
-    def __init__(self, function: Callable[[], object], *, combine: Combine | None = None) -> None:
+    def __init__(
+        self, function: Callable[[], object], *, combine: Combine | None = None, every: float | None = None
+    ) -> None:
         if combine not in (None, *_COMBINE):
             raise ValueError(f'combine is "sum", "max" or "min", got {combine!r}')
+        if every is not None and not (type(every) in (int, float) and MIN_EVERY <= every <= MAX_EVERY):
+            raise ValueError(f"every is the seconds between two calls, from {MIN_EVERY} to {MAX_EVERY}, got {every!r}")
         if not callable(function):
             raise TypeError(f"Func takes a function without arguments, got {function!r}")
-        if _code_flags(function) & _DELAYED:
+        if _code_flags(function) & (_GENERATORS if every is not None else _DELAYED):
             raise TypeError(
-                f"{function!r} is a coroutine or generator function: it is called in a thread that has no event loop."
-                " Publish a plain function that reads a value which the coroutine keeps up to date"
+                f"{function!r} is a coroutine or generator function: pages call it in a thread that has no event loop."
+                " A coroutine function runs on the event loop of the program with every=10, each 10 s; else publish a"
+                " plain function that reads a value which the coroutine keeps up to date"
             )
         if _required_arguments(function):
             raise TypeError(f"{function!r} takes arguments; publish one that takes none, such as a lambda")
         self._function = function
         self.combine = combine
+        self.every = every
+        if every is not None:
+            PERIODIC.add(self)
 
     @property
     def _inline(self) -> bool:
@@ -69,6 +89,15 @@ class Func(Variable):
 
     def __repr__(self) -> str:
         return f"Func({self._function!r})"
+
+
+PERIODIC: "WeakSet[Func]" = WeakSet()
+"""The Funcs with `every`. One that is deleted from its registry goes from here by itself."""
+
+
+def is_coroutine_function(function: object) -> bool:
+    """Whether calling the function makes a coroutine."""
+    return bool(_code_flags(function) & _COROUTINE)
 
 
 def _combined(together: Callable[[Iterable[Any]], object], values: Sequence[object]) -> object:
@@ -94,7 +123,7 @@ def called(function: Callable[[], object]) -> object:
     return value
 
 
-def variable(thing: object, call: str, combine: Combine | None = None) -> Var:
+def variable(thing: object, call: str, combine: Combine | None = None, every: float | None = None) -> Var:
     """Returns `thing` as a variable: itself if it has a method `snapshot()`, a Func if it is a function.
 
     `call` is the call that error texts show, up to `thing`, such as `publish("orders", `.
@@ -102,13 +131,16 @@ def variable(thing: object, call: str, combine: Combine | None = None) -> Var:
     Raises:
         TypeError: `thing` is neither, or a coroutine or generator function, or `combine` is given and `thing` is not a
             function. The text says what to write instead.
-        ValueError: `combine` is none of "sum", "max", "min" and None.
+        ValueError: `combine` is none of "sum", "max", "min" and None, or `every` is not from 0.1 to 86400.
     """
-    if combine is not None and (isinstance(thing, type) or not callable(thing) or _has_snapshot(thing)):
+    plain = isinstance(thing, type) or not callable(thing) or _has_snapshot(thing)
+    if combine is not None and plain:
         raise TypeError(
             f"{call}{thing!r}, combine={combine!r}): combine is for functions; numbers are summed over all workers, and"
             " for any other variable the worker that answers stands for all"
         )
+    if every is not None and plain:
+        raise TypeError(f"{call}{thing!r}, every={every!r}): every is for functions; numbers are always up to date")
     if isinstance(thing, type):
         raise TypeError(f"{call}{thing.__name__}) was given the class; give it a variable: {call}{thing.__name__}())")
     if _has_snapshot(thing):
@@ -118,7 +150,7 @@ def variable(thing: object, call: str, combine: Combine | None = None) -> Var:
             )
         return thing
     if callable(thing):
-        return Func(thing, combine=combine)
+        return Func(thing, combine=combine, every=every)
     raise TypeError(
         f"{call}{thing!r}): {type(thing).__name__} is no variable; give it an Int(), Float(), String() or Map(),"
         " a function without arguments, or an object with a method snapshot()"
@@ -127,7 +159,9 @@ def variable(thing: object, call: str, combine: Combine | None = None) -> Var:
 
 # Bits of co_flags, https://docs.python.org/3/library/inspect.html#code-objects-bit-flags (importing inspect imports 30
 # modules)
-_DELAYED = 0x20 | 0x80 | 0x100 | 0x200  # GENERATOR, COROUTINE, ITERABLE_COROUTINE, ASYNC_GENERATOR
+_COROUTINE = 0x80
+_GENERATORS = 0x20 | 0x100 | 0x200  # GENERATOR, ITERABLE_COROUTINE, ASYNC_GENERATOR
+_DELAYED = _COROUTINE | _GENERATORS
 
 
 def _code_flags(function: object) -> int:

@@ -79,10 +79,18 @@ class Registry(Composite, Mapping[str, Var]):
         unit: str = "",
         exist_ok: bool = False,
         combine: Combine | None = None,
+        every: float | None = None,
     ) -> Func: ...
     @overload
     def publish(
-        self, name: str, *, help: str = "", unit: str = "", exist_ok: bool = False, combine: Combine | None = None
+        self,
+        name: str,
+        *,
+        help: str = "",
+        unit: str = "",
+        exist_ok: bool = False,
+        combine: Combine | None = None,
+        every: float | None = None,
     ) -> Callable[[F], F]: ...
 
     def publish(
@@ -94,6 +102,7 @@ class Registry(Composite, Mapping[str, Var]):
         unit: str = "",
         exist_ok: bool = False,
         combine: Combine | None = None,
+        every: float | None = None,
     ) -> object:
         """Publish a variable, a function or any object with `snapshot()` under `name`. Returns the variable.
 
@@ -101,14 +110,15 @@ class Registry(Composite, Mapping[str, Var]):
         one line on what the variable counts, `unit` its unit; formats that have a place for them show them. With
         `exist_ok=True`, if `name` is taken by a variable of the same kind, that variable is returned and the new one is
         dropped. `combine` ("sum", "max", "min") says how the page combines the values of a function in several workers;
-        without it the page shows the value of the worker that answers.
+        without it the page shows the value of the worker that answers. `every` is the seconds between two calls of a
+        function in the background: then no page calls it, and it may be a coroutine function (see Func).
 
         Raises:
             TypeError: `name` is not a str; or `var` is not a variable (the text says what to write), or a coroutine
-                function.
+                function without `every`.
             ValueError: `name` is empty, over 255 bytes of UTF-8, or reserved: memstats, cmdline, pyvars and pyvars.* in
                 upper or lower case; once memstats or cmdline is deleted, a function may take its place. Or `combine` is
-                unknown.
+                unknown, or `every` is not from 0.1 to 86400.
             DuplicateNameError: the name is taken.
 
         Warns:
@@ -120,11 +130,13 @@ class Registry(Composite, Mapping[str, Var]):
         if var is MISSING:
 
             def decorate(function: F) -> F:
-                self._publish(name, variable(function, f"publish({name!r}, ", combine), Metadata(help, unit), exist_ok)
+                var = variable(function, f"publish({name!r}, ", combine, every)
+                self._publish(name, var, Metadata(help, unit), exist_ok)
                 return function
 
             return decorate
-        return self._publish(name, variable(var, f"publish({name!r}, ", combine), Metadata(help, unit), exist_ok)
+        var = variable(var, f"publish({name!r}, ", combine, every)
+        return self._publish(name, var, Metadata(help, unit), exist_ok)
 
     def _publish(self, name: str, var: Var, metadata: Metadata, exist_ok: bool) -> Var:
         name = _checked_name(name, var)

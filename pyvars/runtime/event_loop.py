@@ -18,7 +18,7 @@ from pyvars.runtime.reading import Reading
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-__all__ = ("EventLoop", "register_loop")
+__all__ = ("EventLoop", "program_loop", "register_loop")
 
 
 class Lag:
@@ -108,6 +108,11 @@ class EventLoop:
         """Returns sums over the workers, and the longest lags of any."""
         lags = {key: largest(rows, key) for key in ("lag_seconds", "lag_max_seconds")}
         return {**totals(rows, ("loops", "tasks")), **lags}
+
+
+def program_loop() -> "AbstractEventLoop | None":
+    """An event loop of the program that is known and runs, if there is one."""
+    return next((loop for loop, _ in _open_loops() if loop.is_running()), None)
 
 
 def _open_loops() -> "list[tuple[AbstractEventLoop, Lag]]":

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pyvars
 from pyvars.access import Access, Rule, default, rule
 from pyvars.collect.answers import answer
+from pyvars.collect.functions import FUNCTIONS
 from pyvars.core.registry import Registry
 from pyvars.runtime import start
 from pyvars.site.gate import Site, View
@@ -87,6 +88,7 @@ def served(registry: Registry | None) -> Registry:
     """The registry, or the default one, once its built-ins are started and its numbers shared with the peers."""
     if registry is None:
         registry = pyvars.default_registry
+    FUNCTIONS.background.start()
     start(registry)  # sets the gc callbacks: pauses are recorded from the first integration on
     share(registry, answer)
     return registry

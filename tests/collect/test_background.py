@@ -1,0 +1,209 @@
+"""Functions with `every`: called in the background, never by a page."""
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from threading import Event
+from typing import Any
+
+import httpx
+import pytest
+
+import pyvars
+from pyvars import Func, Int, Map, Registry
+from tests.conftest import Read
+from tests.programs import output
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "it did not come to be true"
+        time.sleep(0.005)
+
+
+def words(shown: Any) -> dict[str, str]:
+    return {name: error["type"] for name, error in shown.get("pyvars.errors", {}).items()}
+
+
+def test_a_page_shows_the_latest_value_and_calls_nothing(registry: Registry, page: Read) -> None:
+    numbers, ran = itertools.count(1), set[str]()
+
+    def depth() -> int:
+        ran.add(threading.current_thread().name)
+        return next(numbers)
+
+    registry.publish("depth", depth, every=3600)
+    assert [page()["depth"] for _ in range(20)] == [1] * 20
+    assert ran == {"pyvars-background"}
+
+
+def test_it_is_called_again_and_again_with_nobody_looking(registry: Registry, page: Read) -> None:
+    called = Int()
+    registry.publish("depth", called.add, every=0.1)
+    registry.publish("fails", lambda: 1 / 0, every=0.1)
+    page()
+    wait_until(lambda: called.value > 5)
+    assert words(page()) == {"fails": "ZeroDivisionError"}
+    registry.delete("depth")
+    registry.delete("fails")
+    assert page() == {}
+    before = called.value
+    registry.publish("other", lambda: 1, every=0.1)
+    wait_until(lambda: page()["other"] == 1)
+    assert called.value <= before + 1  # the one that ran
+
+
+def test_the_thread_ends_with_the_last_of_them() -> None:
+    code = """
+import threading, pyvars
+from pyvars.site.default import debug
+pyvars.publish("depth", lambda: 1, every=0.1)
+debug(None, None, prefix="/debug")
+thread, = [thread for thread in threading.enumerate() if thread.name == "pyvars-background"]
+pyvars.delete("depth")
+thread.join(30)
+print(thread.is_alive())
+"""
+    assert output(code).split() == ["False"]
+
+
+def test_a_value_of_over_three_periods_says_its_age(registry: Registry, page: Read) -> None:
+    hangs, release = list[int](), Event()
+    registry.publish("depth", lambda: 7 if not hangs else release.wait(60), every=0.1)
+    assert page()["depth"] == 7
+    hangs.append(1)
+    wait_until(lambda: "pyvars.errors" in page())
+    try:
+        shown = page()
+        assert shown["depth"] == 7
+        assert words(shown) == {"depth": "stale"}
+        assert shown["pyvars.errors"]["depth"]["age_seconds"] > 0.3
+    finally:
+        release.set()
+
+
+def test_the_first_page_waits_for_a_first_value_as_for_any(registry: Registry, page: Read) -> None:
+    release = Event()
+    registry.publish("hangs", lambda: release.wait(60), every=5)
+    registry.publish("number", Int(1))
+    try:
+        for _ in range(3):
+            shown = page()
+            assert (shown["hangs"], shown["number"]) == (None, 1)
+            assert words(shown) == {"hangs": "busy"}
+    finally:
+        release.set()
+
+
+def test_a_function_that_hangs_does_not_stop_the_others_for_ever(registry: Registry, page: Read) -> None:
+    release, numbers = Event(), itertools.count()
+    registry.publish("hangs", lambda: release.wait(60), every=0.1)
+    registry.publish("fine", lambda: next(numbers), every=0.1)
+    try:
+        wait_until(lambda: bool(page()["fine"]), seconds=60)
+        latest = page()["fine"]
+        wait_until(lambda: page()["fine"] > latest)
+    finally:
+        release.set()
+
+
+def test_a_coroutine_function_runs_on_the_loop_of_the_program() -> None:
+    ran: list[Any] = []
+
+    @pyvars.publish("coroutine_depth", every=3600)
+    async def coroutine_depth() -> int:
+        await asyncio.sleep(0)
+        ran.append(asyncio.get_running_loop())
+        return 5
+
+    @pyvars.publish("coroutine_fails", every=3600)
+    async def coroutine_fails() -> int:
+        raise LookupError
+
+    async def main() -> None:
+        with pyvars.serve(0) as server:
+            async with httpx.AsyncClient() as client:
+                for _ in range(500):
+                    shown = (await client.get(f"{server.url}/debug/vars?name=coroutine")).json()
+                    if shown["coroutine_depth"] == 5 and words(shown) == {"coroutine_fails": "LookupError"}:
+                        assert ran == [asyncio.get_running_loop()]
+                        return
+        raise AssertionError(shown)
+
+    try:
+        asyncio.run(main())
+    finally:
+        pyvars.delete("coroutine_depth")
+        pyvars.delete("coroutine_fails")
+
+
+def test_without_a_loop_a_coroutine_function_has_no_value_and_holds_no_page() -> None:
+    code = """
+import json, logging, pyvars
+from pyvars.site.default import debug
+from tests.conftest import local_request
+logging.disable()
+@pyvars.publish("depth", every=1)
+async def depth(): return 1
+site = debug(None, None, prefix="/debug")
+for _ in range(3):
+    print(json.loads(site.respond(local_request()).body)["pyvars.errors"]["depth"]["type"])
+"""
+    assert output(code).split() == ["busy"] * 3
+
+
+def test_a_program_without_an_integration_calls_nothing() -> None:
+    code = """
+import threading, pyvars
+pyvars.publish("depth", lambda: 1 / 0, every=0.1)
+print(threading.active_count())
+"""
+    assert output(code).split() == ["1"]
+
+
+def test_an_integration_calls_them_before_anybody_asks_and_a_fork_has_its_own() -> None:
+    code = """
+import json, os, threading, time, pyvars
+from pyvars.site.default import debug
+from tests.conftest import local_request
+called = threading.Event()
+def depth():
+    called.set()
+    return os.getpid()
+pyvars.publish("depth", depth, every=3600)
+site = debug(None, None, prefix="/debug")
+print(called.wait(30))
+def right():
+    return json.loads(site.respond(local_request("/debug/vars/depth")).body) == os.getpid()
+print(right())
+if (pid := os.fork()) == 0:
+    print(right(), flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+print(right())
+"""
+    assert output(code).split() == ["True"] * 4
+
+
+def test_mistakes() -> None:
+    registry = Registry()
+
+    async def coroutine() -> int:
+        return 1
+
+    for every in (0, -1, 0.01, float("nan"), float("inf"), "10", True, 100_000):
+        with pytest.raises(ValueError, match="every is the seconds"):
+            Func(lambda: 1, every=every)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="every is for functions"):
+        registry.publish("number", Int(), every=5)
+    with pytest.raises(TypeError, match="every=10"):
+        registry.publish("coroutine", coroutine)
+    with pytest.raises(TypeError, match="generator"):
+        registry.publish("generator", (lambda: (yield)), every=5)
+    assert list(registry) == []
+    states = registry.publish("states", Map())
+    states.set("depth", Func(coroutine, every=5))
+    assert isinstance(states.var("depth"), Func)
