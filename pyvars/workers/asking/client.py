@@ -10,7 +10,7 @@ from time import monotonic
 from pyvars.core import resources
 from pyvars.formats.json import to_json
 from pyvars.workers.asking.server import HEAD, Question, short_path
-from pyvars.workers.together.directory import socket_of
+from pyvars.workers.together.files import socket_of
 
 __all__ = ("FIGURES_TIMEOUT_SECONDS", "ASK_FIGURES", "WorkerClient")
 
