@@ -1,7 +1,7 @@
 """JSON as Go's expvar writes it. The only user of orjson."""
 
 from array import array
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date, time
 from enum import Enum
@@ -81,6 +81,20 @@ class Lines:
             heads = [(b",\n  " if place else b"{\n  ") + value(name)[:-1] + b": " for place, name in enumerate(names)]
             self._heads = b"".join(heads)
             self._ends = array("I", accumulate(map(len, heads)))
+
+    def part(self, spans: Sequence[slice]) -> "Lines":
+        """The lines of the names in these spans, which are ascending, disjoint and not empty."""
+        part = Lines([])
+        heads = bytearray()
+        for span in spans:
+            part._names += self._names[span]
+            if native:
+                begin = self._ends[span.start - 1] if span.start else 0
+                ends, shift = self._ends[span], len(heads) - begin
+                heads += self._heads[begin : ends[-1]]
+                part._ends.extend([end + shift for end in ends])
+        part._heads = b"{" + heads[1:]  # whichever line is now the first
+        return part
 
     def document(self, values: list[object]) -> bytes:
         """The page with these values, as `document` writes it, but ten times as fast for Ints.
