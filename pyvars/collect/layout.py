@@ -6,6 +6,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar, cast
 
+from pyvars.collect.pieces import in_pieces
 from pyvars.core.buckets import summary_of
 from pyvars.core.cells import Cell, NumberCell
 from pyvars.core.variables import Var, is_pyvars_code
@@ -64,7 +65,7 @@ def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> PageLayout
     places: dict[str, int] = {}
     cells: list[object] = []
     not_cells: list[tuple[int, str, Var]] = []
-    for raw, var in variables:
+    for raw, var in in_pieces(variables):
         published.append(raw)
         name = distinct(valid_text(raw), places)
         places[name] = len(cells)

@@ -1,7 +1,7 @@
 """Reads a registry into a page (/debug/vars), or one variable into its value.
 
-The fast path encodes all values at once. If a value breaks it, or the page also has errors or variables that only peers
-have, each value is encoded alone.
+The fast path encodes all values at once. If a value breaks it, or many are of variables that only peers have, each is
+encoded alone.
 """
 
 from collections.abc import Collection
@@ -9,7 +9,8 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from pyvars.collect.functions import FUNCTIONS
 from pyvars.collect.layout import PageLayout, lay_out, ordered, part_of, peer_value, peers_only, with_peers
-from pyvars.collect.values import MAX_AT_ONCE, ValueReader, may_block
+from pyvars.collect.pieces import MAX_AT_ONCE, in_pieces
+from pyvars.collect.values import ValueReader, may_block
 from pyvars.core.registry import Registry
 from pyvars.core.variables import Var
 from pyvars.formats.json import (
@@ -25,6 +26,8 @@ __all__ = ("ERRORS", "Pages", "render_one")
 
 ERRORS = "pyvars.errors"
 """The member of the page that says why values are null."""
+MAX_INSERTED = 100
+"""How many variables that only peers have are inserted into the page of the other ones; more are sorted with those."""
 LARGE_BYTES = 256 * 1024
 """After a page of more bytes, the next ones of that registry are not rendered on an event loop."""
 
@@ -59,14 +62,14 @@ class Pages:
     def _render(
         self, layout: PageLayout, values: list[object], more: dict[str, object], errors: dict[str, object]
     ) -> bytes:
-        if not more and not errors:
+        if len(more) <= MAX_INSERTED:
             try:
-                return layout.lines.document(values)
+                return layout.lines.document(values, {**more, ERRORS: splice(ordered(errors))} if errors else more)
             except Exception:  # JSON cannot hold a value; or a subclass did not call super().__init__()
                 pass
         members = dict(zip(layout.names, values, strict=True))
         reader = ValueReader(None, errors)
-        contained = {name: reader.encode_alone(name, data) for name, data in {**members, **more}.items()}
+        contained = {name: reader.encode_alone(name, data) for name, data in in_pieces({**members, **more}.items())}
         if errors:
             contained[ERRORS] = splice(ordered(errors))
         return document(ordered(contained) if more or errors else contained)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from pyvars.collect.functions import FUNCTIONS, TIMEOUT, Job, failure
 from pyvars.collect.layout import peer_value
+from pyvars.collect.pieces import MAX_AT_ONCE, in_pieces
 from pyvars.core.cells import NumberCell
 from pyvars.core.functions import Func
 from pyvars.core.variables import Composite, Float, Int, Var, Variable, is_pyvars_code
@@ -24,10 +25,7 @@ from pyvars.runtime import Builtin
 from pyvars.workers import Peers
 from pyvars.workers.membership.peers import NestedSums, summed
 
-__all__ = ("MAX_AT_ONCE", "Branch", "ValueReader", "may_block")
-
-MAX_AT_ONCE = 2000
-"""How many variables an event loop may read for one page: at most a microsecond or two for each."""
+__all__ = ("Branch", "ValueReader", "may_block")
 
 
 class Branch(NamedTuple):
@@ -96,7 +94,7 @@ class ValueReader:
     ) -> Branch:
         below = cast("NestedSums", from_peers if isinstance(from_peers, dict) else {})
         members: dict[str, object] = {}
-        for key in sorted({*children, *below}):
+        for key in in_pieces(sorted({*children, *below})):
             var, name = children.get(key), distinct(valid_text(key), members)
             if var is None:
                 members[name] = peer_value(below[key])

@@ -1,6 +1,7 @@
 """JSON as Go's expvar writes it. The only user of orjson."""
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date, time
@@ -96,14 +97,26 @@ class Lines:
         part._heads = b"{" + heads[1:]  # whichever line is now the first
         return part
 
-    def document(self, values: list[object]) -> bytes:
+    def document(self, values: list[object], more: Mapping[str, object] | None = None) -> bytes:
         """The page with these values, as `document` writes it, but ten times as fast for Ints.
 
-        Each value is a cell, bytes made by `text`, or a value that `document` takes.
+        Each value is a cell, bytes made by `text`, or a value that `document` takes. `more` are further members, where
+        they belong by their names; it takes longer the more there are.
 
         Raises:
             Exception: JSON cannot hold a value.
         """
+        if more:
+            pages: list[bytes] = []
+            begin = 0
+            for name in (*sorted(more), None):
+                end = len(values) if name is None else bisect_left(self._names, name, begin)
+                if end > begin:
+                    pages.append(self.part([slice(begin, end)]).document(values[begin:end]))
+                if name is not None:
+                    pages.append(document({name: more[name]}))
+                begin = end
+            return b"{" + b",".join([page[1:-3] for page in pages]) + b"\n}\n"
         if native and values:
             return join(self._heads, self._ends, values, text)
         return document(dict(zip(self._names, map(member, values), strict=True)))

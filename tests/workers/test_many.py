@@ -63,3 +63,35 @@ def test_a_question_for_one_worker_forgets_no_stopped_one(deployment: Deployment
         assert deployment.read(0, f"/debug/vars?worker={deployment.pids[2]}&name=only") == {"only_3": 3}
     os.kill(deployment.pids[1], signal.SIGCONT)
     assert deployment.read(0, f"/debug/vars?worker={deployment.pids[1]}&name=only") == {"only_2": 2}
+
+
+def test_many_variables_that_only_a_peer_has_are_sorted_among_the_others() -> None:
+    """With the errors, too: here, in the order of the page, before all of them."""
+    page = json.loads(
+        output("""
+import json, os, sys
+import pyvars
+from pyvars import wsgi
+pyvars.publish("q500", pyvars.Int(1))
+pyvars.publish("z", lambda: set())
+application = wsgi.DebugApp()
+ended, alive = os.pipe()
+joined, tell = os.pipe()
+if os.fork() == 0:
+    os.close(alive)
+    for number in range(150):
+        pyvars.publish(f"q{number:03}", pyvars.Int(number))
+    os.write(tell, b".")
+    os.read(ended, 1)
+    os._exit(0)
+os.read(joined, 1)
+import logging
+logging.disable()
+environ = dict(REQUEST_METHOD="GET", PATH_INFO="/vars", QUERY_STRING="name=q&name=z&name=pyvars.e",
+               REMOTE_ADDR="127.0.0.1", HTTP_HOST="localhost", SERVER_PROTOCOL="HTTP/1.1")
+sys.stdout.buffer.write(b"".join(application(environ, lambda *_: None)))
+""")
+    )
+    numbers = {f"q{number:03}": number for number in range(150)}
+    assert list(page) == ["pyvars.errors", *numbers, "q500", "z"]
+    assert page == {**numbers, "pyvars.errors": page["pyvars.errors"], "q500": 1, "z": None}
