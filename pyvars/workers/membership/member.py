@@ -190,12 +190,12 @@ class Member:
         if group is not None and own is not None:
             fold(group.directory, own.layout, MAX_DEAD)
 
-    def read_group(self, deadline: float, *, renew: bool = False) -> GroupReading | None:
+    def read_group(self, deadline: float | None = None, *, renew: bool = False) -> GroupReading | None:
         """Read the segments of the group; None if this process is in none.
 
         The numbers of peers are always up to date there. Their runtime figures are not: a peer writes them when it is
         asked to, which is at most every 100 ms, or in each call with `renew`. If a peer does not answer within 50 ms,
-        or by the deadline, its earlier figures are read.
+        or by the deadline, its earlier figures are read. Without a deadline no peer is asked.
         """
         self._catch_up()
         group, own = self.group, self.own
@@ -204,7 +204,8 @@ class Member:
         reading = NO_PEERS
         if not group.is_alone():
             own.write_figures()
-            self._refresh(group, deadline, renew)
+            if deadline is not None:
+                self._refresh(group, deadline, renew)
             reading = group.read()
         self._latest = monotonic(), reading
         return reading
@@ -222,11 +223,13 @@ class Member:
             until = min(deadline, now + FIGURES_TIMEOUT_SECONDS)
             self._answered = frozenset(self.client.ask(group.directory, group.peer_names(), ASK_FIGURES, until))
 
-    def ask(self, question: Question, deadline: float, pids: Collection[int]) -> dict[int, bytes]:
+    def ask(
+        self, question: Question, deadline: float, pids: Collection[int], *, patient: bool = False
+    ) -> dict[int, bytes]:
         """Ask the live workers with these pids, and return their answers by pid.
 
         The answer is empty for a worker that did not answer by the deadline. This process is asked like any other if
-        its server runs.
+        its server runs. A worker that was silent before is asked only if `patient`.
         """
         group, reading = self.group, self.latest()
         if group is None or reading is None:
@@ -234,7 +237,7 @@ class Member:
         names = {peer.name: peer.pid for peer in reading.live if peer.pid in pids}
         if self._pid in pids and self.server.runs:
             names[self.name] = self._pid
-        answers = self.client.ask(group.directory, names, question, deadline)
+        answers = self.client.ask(group.directory, names, question, deadline, patient=patient)
         return {pid: answers.get(name, b"") for name, pid in names.items()}
 
     def answered(self, name: str) -> bool:
