@@ -22,7 +22,7 @@ from pyvars.site.default import debug
 from pyvars.site.http import Response
 
 # Helpers that are no modules of tests say what was wrong, too.
-pytest.register_assert_rewrite("tests.programs", "tests.services", "tests.integrations.every")
+pytest.register_assert_rewrite("tests.programs", "tests.services", "tests.integrations.every", "tests.servers.running")
 
 Read = Callable[..., Any]
 

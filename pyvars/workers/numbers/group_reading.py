@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pyvars.workers.numbers.layout import CorruptError, SegmentLayout
 from pyvars.workers.numbers.reading import SegmentReading, read
 from pyvars.workers.numbers.retired import fold, read_retired
-from pyvars.workers.together.directory import RETIRED, SEGMENT
+from pyvars.workers.together.files import RETIRED, peers_in
 
 __all__ = ("NO_PEERS", "GroupReading", "GroupReader")
 
@@ -44,14 +44,13 @@ NO_PEERS: GroupReading = GroupReading([], None, {})
 
 
 class GroupReader:
-    """Reads the directory of a group for the process whose segment is `own` and has the layout `layout()`.
+    """Reads the directory of a group for the process whose segment has the layout `layout()`.
 
     Thread-safe: threads that read at once only do the same work twice.
     """
 
-    def __init__(self, directory: str, own: str, layout: Callable[[], SegmentLayout]) -> None:
+    def __init__(self, directory: str, layout: Callable[[], SegmentLayout]) -> None:
         self.directory = directory
-        self._own = own
         self._layout = layout
         self._seen: dict[str, SegmentReading] = {}
         self._alone = 0
@@ -73,7 +72,7 @@ class GroupReader:
             names = os.listdir(self.directory)
         except OSError:
             return []
-        return [name for name in names if name.startswith(SEGMENT) and name != self._own]
+        return peers_in(names)
 
     def _changed(self) -> int:
         try:
@@ -92,10 +91,8 @@ class GroupReader:
         for _ in range(_ATTEMPTS):
             began, changed, before = time.time_ns(), self._changed(), self._retired_now()
             reading = self._read()
-            if reading.peers and not all(peer.alive for peer in reading.peers):
-                layouts = [self._layout(), *(peer.layout for peer in reading.live)]
-                if fold(self.directory, self._own, layouts):
-                    continue
+            if not all(peer.alive for peer in reading.peers) and fold(self.directory, self._layout):
+                continue
             # A fold during the reading may have moved counts out of a file before it was read, into one that was read.
             if self._retired_now() == before and changed == self._changed():
                 break
@@ -119,16 +116,15 @@ class GroupReader:
             names = os.listdir(self.directory)
         except OSError as error:
             return GroupReading([], None, {self.directory: error.strerror or str(error)})
-        for name in names:
-            if name.startswith(SEGMENT) and name != self._own:
-                try:
-                    peers.append(read(os.path.join(self.directory, name), seen.get(name)))
-                except FileNotFoundError:
-                    continue
-                except CorruptError as error:
-                    damaged[name] = str(error)
-                except OSError as error:
-                    damaged[name] = error.strerror or str(error)
+        for name in peers_in(names):
+            try:
+                peers.append(read(os.path.join(self.directory, name), seen.get(name)))
+            except FileNotFoundError:
+                continue
+            except CorruptError as error:
+                damaged[name] = str(error)
+            except OSError as error:
+                damaged[name] = error.strerror or str(error)
         retired = None
         try:
             retired = read_retired(self.directory, seen.get(RETIRED))

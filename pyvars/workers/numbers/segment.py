@@ -20,16 +20,18 @@ import mmap
 import os
 import secrets
 import struct
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from zlib import crc32
 
 from pyvars.core.cells import Words
+from pyvars.workers.together import files
 from pyvars.workers.together.locks import lock
 
 __all__ = ("Segment",)
 
-MAGIC = int.from_bytes(b"pyvars\x00\x01", "little")
+MAGIC = int.from_bytes(files.MAGIC + b"\x01", sys.byteorder)
 """The first word. Its last byte is the version of the format: a file of another version is not read."""
 CHUNK = 65536
 """Bytes of a chunk."""
@@ -59,6 +61,10 @@ _FIGURES_HEAD = struct.Struct("=II")
 FREE, INT, FLOAT, COMPOSITE, MAP, HISTOGRAM, FOLDED = 0, *map(ord, "qdcmhi")
 
 
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
 def record_area(chunk: int) -> tuple[int, int]:
     """The offsets in the file at which the records of the chunk begin and end."""
     return chunk * CHUNK + (FIGURES if chunk else FIRST_RECORD), (chunk + 1) * CHUNK
@@ -76,6 +82,8 @@ class Segment:
         self.name: str = f"w-{pid}-{start}-{secrets.token_hex(4)}"
         self._hidden = f"{directory}/.{self.name}"
         self.file: int = os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        files.own.add(self.name)
+        self._identity = _identity(os.fstat(self.file))
         self._maps: list[mmap.mmap] = []
         self._ints: list[Words] = []
         self._floats: list[Words] = []
@@ -85,6 +93,7 @@ class Segment:
         self._ends: list[int] = []
         try:
             lock(self.file)
+            os.pwrite(self.file, MAGIC.to_bytes(8, sys.byteorder), 0)  # at once: this tells whose file it is
             self._grow()
         except BaseException:
             self.discard()
@@ -102,11 +111,22 @@ class Segment:
         os.rename(self._hidden, path)
         os.stat(path)  # raises if the directory was removed meanwhile
 
+    def is_published(self) -> bool:
+        """Whether peers find the file under its name in the directory. Costs one system call."""
+        return self._is_at(f"{self.directory}/{self.name}")
+
+    def _is_at(self, path: str) -> bool:
+        try:
+            return _identity(os.lstat(path)) == self._identity
+        except OSError:
+            return False
+
     def discard(self) -> None:
         """Remove the file and close it: no peer reads it from now on. Unbind the cells that are bound to it before."""
         for path in (self._hidden, f"{self.directory}/{self.name}"):
-            with suppress(OSError):
-                os.unlink(path)
+            if self._is_at(path):
+                with suppress(OSError):
+                    os.unlink(path)
         self.close()
 
     def close(self) -> None:
@@ -115,6 +135,7 @@ class Segment:
         The mapped memory is freed with the last cell that is bound to it.
         """
         os.close(self.file)
+        files.own.discard(self.name)
 
     def clear(self) -> None:
         """Set every number to 0."""

@@ -1,0 +1,182 @@
+"""The table of servers: what each reports to an application, and what `local()` does with that.
+
+Every column of it is asserted of the real server by tests/servers/test_servers.py; `python -m tests.servers` prints it.
+"""
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ASGI = "tests.servers.app:asgi_application"
+WSGI = "tests.servers.app:wsgi_application"
+
+Commands = tuple[tuple[str, ...], ...]
+
+
+class Server(NamedTuple):
+    """What a server reports, in the form in which its interface does."""
+
+    name: str
+    commands: Commands
+    """How it is started: the first listens on `{port}`; it, or the second, on the unix socket `{unix}`."""
+    version_1_0: str
+    version_1_1: str
+    raw_path: str
+    """What holds the path as it was sent."""
+    twice: str
+    """What a header becomes that is sent twice."""
+    unix_peer: str | None
+    """What it reports as the peer on a unix socket; None if it cannot listen on one."""
+    version_2: str = ""
+    """Empty if it does not speak HTTP/2 without TLS."""
+    forwarded_peer: str = "127.0.0.1"
+    """The peer, of a client on loopback that sends `X-Forwarded-For: 203.0.113.7`."""
+    untold: tuple[str, ...] = ()
+    """Spellings of a path that reach the application as the path itself, and nothing tells."""
+    hidden: tuple[str, ...] = ()
+    """Headers of proxies that do not reach the application."""
+    local: str = ""
+    """Why `local()` refuses all its requests; empty if it lets in those of programs on this machine."""
+    local_unix: str = ""
+    """The same of requests over its unix socket."""
+    tunnels: bool = False
+    """Whether it upgrades to HTTP/2, so that whom a proxy lets upgrade talks to it past the proxy."""
+    needs: str = ""
+    """A module that an installed version may lack."""
+
+
+def _asgi(name: str, commands: Commands, **columns: object) -> Server:
+    peer = "client None, server (path, None)"  # as the ASGI specification says
+    usual = {"version_1_0": "1.0", "raw_path": "raw_path", "twice": "two headers", "unix_peer": peer}
+    return Server(name, commands, version_1_1="1.1", **{**usual, **columns})  # type: ignore[arg-type]
+
+
+def _wsgi(name: str, commands: Commands, **columns: object) -> Server:
+    usual = {"version_1_0": "HTTP/1.0", "version_1_1": "HTTP/1.1", "twice": "joined by `,`", "unix_peer": ""}
+    return Server(name, commands, **{**usual, **columns})  # type: ignore[arg-type]
+
+
+def _uvicorn(*options: str) -> Commands:
+    common = ("uvicorn", "--log-level", "critical", *options)
+    return (*common, "--port", "{port}", ASGI), (*common, "--uds", "{unix}", ASGI)
+
+
+def _granian(interface: str, application: str) -> Commands:
+    # A worker of it may miss the signal to end, and is waited for.
+    common = ("granian", "--interface", interface, "--no-log", "--workers", "1", "--workers-kill-timeout", "3")
+    return (*common, "--port", "{port}", application), (*common, "--uds", "{unix}", application)
+
+
+def _gunicorn(*options: str) -> Commands:
+    common = ("gunicorn", "--log-level", "critical", "--graceful-timeout", "1")
+    return ((*common, "-b", "127.0.0.1:{port}", "-b", "unix:{unix}", *options),)
+
+
+def _launched(name: str) -> Commands:
+    return (("tests.servers.launch", name, "{port}", "{unix}"),)
+
+
+_HYPERCORN = ("hypercorn", "-b", "127.0.0.1:{port}", "-b", "unix:{unix}", "--log-level", "CRITICAL", ASGI)
+_DAPHNE = ("daphne", "-v", "0", "-b", "127.0.0.1", "-p", "{port}", "-u", "{unix}", ASGI)
+_UWSGI = (
+    *(str(Path(sys.executable).parent / "uwsgi"), "--http-socket", "127.0.0.1:{port}", "--http-socket", "{unix}"),
+    *("--disable-logging", "--die-on-term", "--module", WSGI),
+)
+_REWRITTEN = "203.0.113.7"
+_OF_URL = ("absolute", "fragment")
+"""What parsers tell that give the path of a parsed URL."""
+_NO_PEER = "the server does not report the peer's address"
+_OTHER_PEER = "the peer is another machine"
+_NO_UNIX_PEER = {"unix_peer": "client None, server None", "local_unix": _NO_PEER}
+_HIDES = "waitress, removes the headers that tell whether a proxy forwarded it"
+_WAITRESS = {
+    "unix_peer": "localhost",
+    "raw_path": "REQUEST_URI",
+    "twice": "joined by `, `",
+    "hidden": ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded"),
+    "local": _HIDES,
+    "local_unix": _HIDES,
+}
+
+SERVERS = (
+    _asgi("uvicorn, h11", _uvicorn("--http", "h11"), forwarded_peer=_REWRITTEN),
+    _asgi("uvicorn, h11, --no-proxy-headers", _uvicorn("--http", "h11", "--no-proxy-headers")),
+    _asgi("uvicorn, httptools", _uvicorn("--http", "httptools"), forwarded_peer=_REWRITTEN, untold=_OF_URL),
+    _asgi(
+        "uvicorn, httptools, --no-proxy-headers",
+        _uvicorn("--http", "httptools", "--no-proxy-headers"),
+        untold=_OF_URL,
+    ),
+    _asgi("hypercorn", (_HYPERCORN,), version_2="2", tunnels=True, **_NO_UNIX_PEER),
+    _asgi("daphne", (_DAPHNE,), **_NO_UNIX_PEER),
+    _asgi(
+        "granian, ASGI",
+        _granian("asgi", ASGI),
+        version_1_0="1",
+        version_2="2",
+        untold=_OF_URL,
+        unix_peer="",
+        local_unix=_NO_PEER,
+    ),
+    _wsgi(
+        "granian, WSGI",
+        _granian("wsgi", WSGI),
+        version_1_0="HTTP/1",
+        version_2="HTTP/2",
+        raw_path="none",
+        untold=("absolute", "encoded", "fragment"),
+    ),
+    _wsgi("gunicorn, sync", _gunicorn(WSGI), raw_path="RAW_URI"),
+    _wsgi("gunicorn, gthread", _gunicorn("--threads", "2", WSGI), raw_path="RAW_URI"),
+    _asgi(
+        "gunicorn, uvicorn worker",
+        _gunicorn("-k", "uvicorn_worker.UvicornWorker", ASGI),
+        forwarded_peer=_REWRITTEN,
+        untold=_OF_URL,
+    ),
+    _asgi(
+        "gunicorn, asgi",
+        _gunicorn("-k", "asgi", ASGI),
+        unix_peer="client None, server ('/', 't')",  # the first two letters of the path
+        local_unix=_NO_PEER,
+        needs="gunicorn.workers.gasgi",
+    ),
+    _wsgi("waitress", _launched("waitress"), **_WAITRESS),
+    _wsgi("waitress, ident=None", _launched("waitress_renamed"), **_WAITRESS),
+    _wsgi(
+        "uWSGI",
+        (_UWSGI,),
+        raw_path="REQUEST_URI",
+        twice="joined by `, `",
+        unix_peer="0.0.0.0",
+        local_unix=_OTHER_PEER,
+    ),
+    _wsgi("cheroot", _launched("cheroot"), raw_path="REQUEST_URI", twice="the last one"),
+    _wsgi("wsgiref", _launched("wsgiref"), raw_path="none", untold=("encoded", "slashes"), unix_peer=None),
+    _wsgi(
+        "werkzeug",
+        _launched("werkzeug"),
+        raw_path="RAW_URI",
+        untold=("slashes",),
+        unix_peer="<local>",
+        local_unix=_OTHER_PEER,
+    ),
+    _wsgi(
+        "eventlet",
+        _launched("eventlet"),
+        version_1_1="HTTP/1.0",  # whatever the request
+        raw_path="none",
+        untold=("encoded", "slashes"),
+        unix_peer="unix",
+        local="it is not known to be HTTP/1.1",
+        local_unix=_OTHER_PEER,
+    ),
+    _wsgi(
+        "gevent.pywsgi",
+        _launched("gevent"),
+        raw_path="none",
+        untold=("encoded",),
+        unix_peer="none",
+        local_unix=_NO_PEER,
+    ),
+)
