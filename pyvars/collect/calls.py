@@ -106,7 +106,8 @@ class CallThreads:
     def is_full(self) -> bool:
         """Whether what waits will not run for now: all threads are stuck, or none can be started."""
         moment = now()
-        stuck = sum(moment - call.running_since >= STUCK_SECONDS for call in self._running)
+        running = self._running.copy()  # in one step, since not every caller holds the lock
+        stuck = sum(moment - call.running_since >= STUCK_SECONDS for call in running)
         return self._refused or (stuck >= min(MAX_STUCK, self._at_most) and stuck >= len(self._threads))
 
     def grow(self) -> None:
