@@ -77,7 +77,7 @@ class Lines:
     def __init__(self, names: list[str]) -> None:
         self._names = names
         self._heads = b""
-        self._ends = array("I")
+        self._ends: array[int] = array("I")
         if native:
             heads = [(b",\n  " if place else b"{\n  ") + value(name)[:-1] + b": " for place, name in enumerate(names)]
             self._heads = b"".join(heads)
