@@ -90,7 +90,8 @@ class Lines:
         for span in spans:
             part._names += self._names[span]
             if native:
-                begin = self._ends[span.start - 1] if span.start else 0
+                start: int = span.start
+                begin = self._ends[start - 1] if start else 0
                 ends, shift = self._ends[span], len(heads) - begin
                 heads += self._heads[begin : ends[-1]]
                 part._ends.extend([end + shift for end in ends])
