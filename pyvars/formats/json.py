@@ -77,7 +77,7 @@ class Lines:
     def __init__(self, names: list[str]) -> None:
         self._names = names
         self._heads = b""
-        self._ends = array("I")
+        self._ends: array[int] = array("I")
         if native:
             heads = [(b",\n  " if place else b"{\n  ") + value(name)[:-1] + b": " for place, name in enumerate(names)]
             self._heads = b"".join(heads)
@@ -90,7 +90,8 @@ class Lines:
         for span in spans:
             part._names += self._names[span]
             if native:
-                begin = self._ends[span.start - 1] if span.start else 0
+                start: int = span.start
+                begin = self._ends[start - 1] if start else 0
                 ends, shift = self._ends[span], len(heads) - begin
                 heads += self._heads[begin : ends[-1]]
                 part._ends.extend([end + shift for end in ends])

@@ -12,6 +12,7 @@ from pyvars.formats.json import Fragment, document, from_json, to_json
 from pyvars.site.http import Response, respond_with, text
 from pyvars.site.slots import all_taken, in_a_slot
 from pyvars.workers import ask, has_peers, live_pids, peers, workers
+from pyvars.workers.asking.server import Question
 from pyvars.workers.membership.census import census
 from pyvars.workers.membership.peers import seconds_until
 
@@ -92,8 +93,8 @@ class Vars:
         if worker != "all" and worker not in map(str, pids):
             return text(404, "no live worker has that pid; /debug/workers lists them")
         wanted = pids if worker == "all" else [int(worker)]
-        group = census()[:2]
-        question = {"ask": "page", "names": prefixes, "seconds": seconds_until(until), "group": group}
+        seconds, group = seconds_until(until), census()[:2]
+        question: Question = {"ask": "page", "names": prefixes, "seconds": seconds, "group": group}
         answers = ask(self._registry, question, until, wanted)
         pages = {pid: _checked(answers.get(pid, b"")) for pid in wanted}
         if worker == "all":

@@ -96,7 +96,7 @@ def ask(registry: Registry, question: Question, deadline: float, pids: Collectio
     process is asked over its own socket, if its pid is given and it runs threads. A pid that no live worker has is
     missing from the answers.
     """
-    return MEMBER.ask({**question, "registry": MEMBER.registry_key(registry)}, deadline, pids, patient=True)
+    return MEMBER.ask({**question, "registry": MEMBER.registry_key(registry)}, deadline, pids, True)
 
 
 def workers(deadline: float) -> dict[str, object]:

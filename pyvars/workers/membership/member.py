@@ -223,13 +223,10 @@ class Member:
             until = min(deadline, now + FIGURES_TIMEOUT_SECONDS)
             self._answered = frozenset(self.client.ask(group.directory, group.peer_names(), ASK_FIGURES, until))
 
-    def ask(
-        self, question: Question, deadline: float, pids: Collection[int], *, patient: bool = False
-    ) -> dict[int, bytes]:
-        """Ask the live workers with these pids, and return their answers by pid.
+    def ask(self, question: Question, deadline: float, pids: Collection[int], patient: bool) -> dict[int, bytes]:
+        """Ask the live workers with these pids; the answers by pid, empty for one that did not answer by the deadline.
 
-        The answer is empty for a worker that did not answer by the deadline. This process is asked like any other if
-        its server runs. A worker that was silent before is asked only if `patient`.
+        This process is asked too, if its server runs; a worker that was silent before only if `patient`.
         """
         group, reading = self.group, self.latest()
         if group is None or reading is None:

@@ -112,7 +112,7 @@ class Peers:
             "names": names,
             "seconds": seconds_until(deadline),
         }
-        answers = self._member.ask(question, deadline, [peer.pid for peer in self._reading.live])
+        answers = self._member.ask(question, deadline, [peer.pid for peer in self._reading.live], False)
         values: dict[str, list[object]] = {name: [] for name in names}
         missing: list[int] = []
         for pid, answer in answers.items():
