@@ -89,10 +89,14 @@ class Background:
         state = self._states.get(func)
         return state.outcome if state is not None else None
 
+    def may_wait(self, funcs: Iterable[Func]) -> bool:
+        """Whether `wait_for_first` would wait now."""
+        return threads_run() and any(self._is_first(func) for func in funcs)
+
     def wait_for_first(self, funcs: Iterable[Func], deadline: float) -> None:
         """Wait for the first call of each function: 50 ms from when it begins, but not past the deadline."""
         waiting = list(funcs)
-        while now() < deadline and threads_run() and any(self._is_first(func) for func in waiting):
+        while now() < deadline and self.may_wait(waiting):
             sleep(0.005)
 
     def _is_first(self, func: Func) -> bool:

@@ -7,10 +7,10 @@ encoded alone.
 from collections.abc import Collection
 from weakref import WeakKeyDictionary, WeakSet
 
-from pyvars.collect.functions import FUNCTIONS, Round, Times
+from pyvars.collect.functions import FUNCTIONS, Job, Times
 from pyvars.collect.layout import PageLayout, lay_out, ordered, part_of, peer_value, peers_only, with_peers
 from pyvars.collect.pieces import MAX_AT_ONCE, in_pieces
-from pyvars.collect.values import ValueReader, may_block
+from pyvars.collect.values import ValueReader, survey
 from pyvars.core.registry import Registry
 from pyvars.core.variables import Var
 from pyvars.formats.json import (
@@ -39,11 +39,11 @@ class Pages:
         self._layouts: WeakKeyDictionary[Registry, PageLayout] = WeakKeyDictionary()
         self._large: WeakSet[Registry] = WeakSet()
 
-    def may_block(self, registry: Registry, prefixes: tuple[str, ...]) -> bool:
-        """Whether the page runs code of the program, which may block, or takes so long as to hold up an event loop."""
+    def survey(self, registry: Registry, prefixes: tuple[str, ...]) -> tuple[list[Job], bool]:
+        """The functions to call for the page, and whether the rest takes so long as to hold up an event loop."""
         if len(registry) > MAX_AT_ONCE or registry in self._large:
-            return True
-        return may_block(var for _, _, var in self._selected(registry, prefixes)[1].user_code)
+            return [], True
+        return survey((name, var) for _, name, var in self._selected(registry, prefixes)[1].user_code)
 
     def render(
         self, registry: Registry, prefixes: tuple[str, ...], deadline: float, peers: Peers | None = None

@@ -25,7 +25,7 @@ from pyvars.runtime import Builtin
 from pyvars.workers import Peers
 from pyvars.workers.membership.peers import NestedSums, summed
 
-__all__ = ("Branch", "ValueReader", "may_block")
+__all__ = ("Branch", "ValueReader", "survey")
 
 
 class Branch(NamedTuple):
@@ -155,26 +155,28 @@ class ValueReader:
         self.errors[valid_text(label)] = FUNCTIONS.caught(self._name, label, exception)
 
 
-def may_block(variables: Iterable[Var]) -> bool:
-    """Whether reading the variables runs code of the program, or takes so long as to hold up an event loop.
+def survey(variables: Iterable[tuple[str, Var]]) -> tuple[list[Job], bool]:
+    """The functions that reading the variables calls, and whether the rest holds up an event loop for long.
 
-    It takes that long for more than MAX_AT_ONCE, those within Maps and registries included; looking stops there.
+    That it does for more than MAX_AT_ONCE, those within Maps and registries included; looking stops there.
     """
-    waiting, found = [*variables], 0
+    jobs: list[Job] = []
+    waiting, found = [(name, name, var) for name, var in variables], 0
     while waiting:
-        var = waiting.pop()
-        if not is_pyvars_code(type(var)):
-            return True
-        own = cast("Variable", var)
-        try:
-            children, inline = own._children(), own._inline
-        except Exception:  # a subclass did not call super().__init__()
-            continue
+        name, label, var = waiting.pop()
+        children: Mapping[str, Var] | None = None
+        inline = False
+        if is_pyvars_code(type(var)):
+            own = cast("Variable", var)
+            try:
+                children, inline = own._children(), own._inline
+            except Exception:  # a subclass did not call super().__init__()
+                continue
         if children is None and not inline:
-            return True
+            jobs.append(Job(name, label, var))
         found += 1 + (len(children or ()) if inline else 0)
         if found > MAX_AT_ONCE:
-            return True
+            return [], True
         if not inline:
-            waiting += (children or {}).values()
-    return False
+            waiting += [(name, f"{label}.{key}", child) for key, child in (children or {}).items()]
+    return jobs, FUNCTIONS.background.may_wait(job.periodic for job in jobs if job.periodic is not None)

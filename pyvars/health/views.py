@@ -9,6 +9,7 @@ from pyvars.formats.json import document
 from pyvars.health.checks import CHECKS
 from pyvars.health.hardware import CPUs, disk, ram
 from pyvars.runtime.reading import Reading
+from pyvars.site.gate import View
 from pyvars.site.http import Response, respond_with, text
 
 __all__ = ("CPU", "RAM", "Disk", "Health", "Liveness")
@@ -17,11 +18,10 @@ _OK = text(200, "OK")
 _UNAVAILABLE = "UNAVAILABLE"
 
 
-class Health:
+class Health(View):
     """Whether all health checks pass, with names and reasons of those that fail: for requests that are not refused."""
 
     description: ClassVar[str] = "OK, or 503 with the checks that fail"
-    exact: ClassVar[bool] = True
 
     def may_block(self, request: Request, rest: str) -> bool:
         """Whether there are checks, since the response waits for them."""
@@ -46,9 +46,7 @@ class Liveness(Health):
         return text(503, _UNAVAILABLE) if CHECKS.recent() else _OK
 
 
-class _Figures:
-    exact: ClassVar[bool] = True
-
+class _Figures(View):
     def __init__(self, read: Callable[[], Mapping[str, object]]) -> None:
         self._reading = Reading(read)
 

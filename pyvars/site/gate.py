@@ -3,14 +3,16 @@
 `Site.admit` asks the access rule (`pyvars.access`) whether a request may see the variables; nothing else decides it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 from urllib.parse import quote
 
 from pyvars.access import Rule
 from pyvars.access.request import Request
 from pyvars.access.rules import refusal_by
+from pyvars.collect.functions import Round
 from pyvars.core.log import MinuteLog, warn
 from pyvars.site.http import NOT_FOUND, Response, no_content, text
 
@@ -24,21 +26,25 @@ _REFUSED = (  # it holds nothing of the request
 )
 
 
-class View(Protocol):
+class View(ABC):
     """Answers GET and HEAD of one path. `rest` is what follows the path and a slash, percent-decoded; mostly empty."""
 
     description: ClassVar[str]
     """One line for the index."""
-    exact: ClassVar[bool]
+    exact: ClassVar[bool] = True
     """Whether nothing but a slash may follow the path."""
 
-    def may_block(self, request: Request, rest: str) -> bool:
-        """Whether `respond` may block, so that it must not run on an event loop."""
-        ...
+    def begin(self, request: Request, rest: str) -> Round | None:
+        """Begin the functions that `respond` shows, if there are any and the request can wait for them by itself."""
+        return None
 
+    def may_block(self, request: Request, rest: str) -> bool:
+        """Whether `respond` may block once the functions that `begin` began are waited for: then it needs a thread."""
+        return False
+
+    @abstractmethod
     def respond(self, request: Request, rest: str) -> Response:
         """The response, at the latest shortly after the deadline of the request."""
-        ...
 
 
 class Admitted(NamedTuple):
@@ -48,8 +54,15 @@ class Admitted(NamedTuple):
     request: Request
     rest: str
 
+    def begin(self) -> Round | None:
+        """See `View.begin`."""
+        try:
+            return self.view.begin(self.request, self.rest)
+        except Exception:  # respond() reports what is wrong
+            return None
+
     def may_block(self) -> bool:
-        """Whether `respond` may block, for example on functions, so that it must not run on an event loop."""
+        """See `View.may_block`."""
         try:
             return self.view.may_block(self.request, self.rest)
         except Exception:  # respond() reports what is wrong

@@ -5,6 +5,7 @@ from typing import ClassVar
 from pyvars.access.request import Request
 from pyvars.collect.series import read
 from pyvars.core.registry import Registry
+from pyvars.site.gate import View
 from pyvars.site.http import Response, respond_with, text
 from pyvars.site.slots import in_a_slot
 from pyvars.site.views import prefixes_in
@@ -13,11 +14,10 @@ from pyvars.workers import peers
 __all__ = ("Metrics",)
 
 
-class Metrics:
+class Metrics(View):
     """The numbers of a registry, summed over all workers, in the text format of Prometheus or OpenMetrics."""
 
     description: ClassVar[str] = "the numbers among them for Prometheus, as text or OpenMetrics"
-    exact: ClassVar[bool] = True
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry

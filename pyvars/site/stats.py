@@ -5,11 +5,12 @@ from typing import ClassVar, cast
 
 from pyvars.access.request import Request
 from pyvars.collect.page import render_one
-from pyvars.collect.values import may_block
+from pyvars.collect.values import survey
 from pyvars.core.registry import Registry
 from pyvars.formats.gostats import stats
 from pyvars.formats.json import document, from_json, value
 from pyvars.runtime.combine import Row
+from pyvars.site.gate import View
 from pyvars.site.http import Response, respond_with, text
 from pyvars.workers import Peers, has_peers, peers
 
@@ -18,19 +19,19 @@ __all__ = ("Stats",)
 _PRETTY = {"pp=1", "pp=true"}
 
 
-class Stats:
+class Stats(View):
     """The document of golang-stats-api-handler, from `memstats` and `threads` of a registry, over all workers."""
 
     description: ClassVar[str] = "memory and garbage collection as golang-stats-api-handler has them, as JSON"
-    exact: ClassVar[bool] = True
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
     def may_block(self, request: Request, rest: str) -> bool:
         """Whether there may be peers to wait for, or code of the program is published as `memstats` or `threads`."""
-        found = (self._registry.get(name) for name in ("memstats", "threads"))
-        return has_peers() or may_block(var for var in found if var is not None)
+        found = ((name, self._registry.get(name)) for name in ("memstats", "threads"))
+        jobs, long = survey((name, var) for name, var in found if var is not None)
+        return has_peers() or long or bool(jobs)
 
     def respond(self, request: Request, rest: str) -> Response:
         """200 with JSON, indented with `?pp=1`; 404 if `memstats` is missing, or its value is no dict.

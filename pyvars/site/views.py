@@ -5,10 +5,12 @@ from typing import ClassVar, cast
 from urllib.parse import parse_qsl
 
 from pyvars.access.request import MAX_QUERY_BYTES, Request
+from pyvars.collect.functions import FUNCTIONS, Job, Round, Times
 from pyvars.collect.page import ERRORS, Pages, render_one
-from pyvars.collect.values import may_block
+from pyvars.collect.values import survey
 from pyvars.core.registry import Registry
 from pyvars.formats.json import Fragment, document, from_json, to_json
+from pyvars.site.gate import View
 from pyvars.site.http import Response, respond_with, text
 from pyvars.site.slots import all_taken, in_a_slot
 from pyvars.workers import ask, has_peers, live_pids, peers, workers
@@ -33,7 +35,7 @@ def prefixes_in(query: str) -> tuple[str, ...] | Response:
     return prefixes if len(prefixes) <= MAX_NAMES else text(400, f"the query has over {MAX_NAMES} names")
 
 
-class Vars:
+class Vars(View):
     """The variables of a registry: the page, the part that `?name=` selects, or below it the value of one variable."""
 
     description: ClassVar[str] = "every variable of the program and of its interpreter, as JSON"
@@ -43,18 +45,25 @@ class Vars:
         self._registry = registry
         self._pages = Pages()
 
+    def begin(self, request: Request, rest: str) -> Round | None:
+        """Begin the functions of the page, or of the variable."""
+        if len(request.query) > MAX_QUERY_BYTES or "worker=" in request.query:
+            return None
+        jobs, _ = self._survey(request, rest)
+        return FUNCTIONS.begin(jobs, Times.of_request(request.deadline)) if jobs else None
+
     def may_block(self, request: Request, rest: str) -> bool:
-        """Whether code of the program runs, it takes long, or there are peers or no free slot to wait for."""
+        """Whether it takes long, or there are peers or no free slot to wait for."""
         if len(request.query) > MAX_QUERY_BYTES:
             return False
-        if all_taken():
-            return True
-        if has_peers() or "worker=" in request.query:
-            return True
+        return all_taken() or has_peers() or "worker=" in request.query or self._survey(request, rest)[1]
+
+    def _survey(self, request: Request, rest: str) -> tuple[list[Job], bool]:
+        """The functions to call, and whether the rest takes long."""
         if rest and rest != ERRORS:
             var = self._registry.get(rest)
-            return var is not None and may_block([var])
-        return self._pages.may_block(self._registry, () if rest else _prefixes(request.query))
+            return survey([(rest, var)]) if var is not None else ([], False)
+        return self._pages.survey(self._registry, () if rest else _prefixes(request.query))
 
     def respond(self, request: Request, rest: str) -> Response:
         """200 with JSON; 400 for a query out of bounds; 404 for an unknown name; 503 if there is no slot in time.
@@ -106,11 +115,10 @@ class Vars:
         return respond_with(200, page, _JSON) if page else text(504, "that worker did not answer in time")
 
 
-class Workers:
+class Workers(View):
     """The live workers of the group, from the kernel and their segments; one that hangs shows as not answering."""
 
     description: ClassVar[str] = "the worker processes whose numbers are summed, as JSON"
-    exact: ClassVar[bool] = True
 
     def __init__(self, registry: Registry) -> None:
         pass
@@ -133,20 +141,15 @@ def _checked(page: bytes) -> Fragment | None:
         return None
 
 
-class Index:
+class Index(View):
     """The index: the paths of a site and their descriptions."""
 
     description: ClassVar[str] = "this list"
-    exact: ClassVar[bool] = True
 
     def __init__(self, descriptions: dict[str, str]) -> None:
         width = max(map(len, descriptions))
         lines = [f"{name:{width}}  {description}\n" for name, description in sorted(descriptions.items())]
         self._response = respond_with(200, "".join(lines).encode(), _TEXT)
-
-    def may_block(self, request: Request, rest: str) -> bool:
-        """Never."""
-        return False
 
     def respond(self, request: Request, rest: str) -> Response:
         """200 with a line of text for each view."""
