@@ -45,6 +45,10 @@ STALE = "stale"
 """The error of a function whose value is that of an earlier call."""
 TIMEOUT = "timeout"
 """The error of a function that did not return in time, or is stuck in an earlier call."""
+TRUNCATED = "truncated"
+"""The error of a built-in of which a text is cut, since it is too long."""
+MAX_TYPE_CHARACTERS = 255
+"""How much is shown of the name of a class of exceptions."""
 
 
 class Times(NamedTuple):
@@ -274,6 +278,11 @@ class FunctionRunner:
         self._log(name, "variable %r is null on the page: it raised (logged once)", label, exc_info=exception)
         return failure(type_name(exception))
 
+    def cut(self, name: str, label: str) -> dict[str, object]:
+        """The entry of `pyvars.errors` for a built-in of which a text is cut."""
+        self._log(name, "variable %r is cut on the page: a text in it is too long (logged once)", label)
+        return failure(TRUNCATED)
+
     def _log(self, name: str, text: str, *about: object, exc_info: BaseException | None = None) -> None:
         with self._log_lock:
             if name in self._logged:
@@ -289,7 +298,7 @@ _NAME: Callable[[type], str] = type.__dict__["__name__"].__get__
 
 def type_name(exception: BaseException) -> str:
     """The name of the class of an exception, read by `type` itself: a metaclass of the program may return no text."""
-    return _NAME(type(exception))
+    return _NAME(type(exception))[:MAX_TYPE_CHARACTERS]
 
 
 def failure(word: str) -> dict[str, object]:
