@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pyvars
 from pyvars.access import Access
 from pyvars.access.request import MAX_QUERY_BYTES, Request, deadline, server_in
+from pyvars.collect.functions import Round
 from pyvars.core.log import warn
 from pyvars.core.registry import Registry
-from pyvars.runtime.event_loop import register_loop
+from pyvars.runtime.event_loop import register_loop, running_loop
 from pyvars.site.default import debug, variables
 from pyvars.site.gate import Admitted, Site
 from pyvars.site.http import Response, dated, text
@@ -155,13 +156,41 @@ async def respond(site: Site, scope: Scope) -> Response:
     admitted = site.admit(_request(scope))
     if not isinstance(admitted, Admitted):
         return admitted
-    if not admitted.may_block():
+    functions = admitted.begin()
+    if not admitted.may_block() and (functions is None or await _are_waited_for(functions)):
         return admitted.respond()
     from anyio import to_thread
 
     with suppress(Exception):  # no thread can be started
         return await to_thread.run_sync(admitted.respond, limiter=_limiter())
     return admitted.respond()  # no function can be either, so that it waits for little
+
+
+async def _are_waited_for(functions: Round) -> bool:
+    """Wait on the event loop until the page waits no longer for its functions. False if it is none of asyncio."""
+    try:
+        loop = running_loop()
+    except RuntimeError:
+        return False
+    from asyncio import Event
+
+    woken, back = Event(), Event()
+
+    def wake() -> None:
+        with suppress(RuntimeError):  # the loop was closed a moment ago
+            loop.call_soon_threadsafe(set_both)
+
+    def set_both() -> None:
+        back.set()
+        woken.set()
+
+    functions.when_back(wake)
+    while not back.is_set() and (seconds := functions.seconds()) is not None:
+        timer = loop.call_later(seconds, woken.set)
+        await woken.wait()
+        timer.cancel()
+        woken.clear()
+    return True
 
 
 def prepare() -> None:

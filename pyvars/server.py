@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from threading import Event, Thread
-from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from pyvars.access import Access, is_loopback
 from pyvars.access.request import deadline
 from pyvars.asgi import ASGIApp, contained, prepare, reply, respond
 from pyvars.core import resources
+from pyvars.core.clock import monotonic
 from pyvars.core.registry import Registry
 from pyvars.errors import ConfigurationError
 from pyvars.runtime.event_loop import register_loop

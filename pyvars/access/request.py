@@ -1,8 +1,9 @@
 """Request: one HTTP request in the form that all integrations translate theirs to."""
 
 from collections.abc import Mapping
-from time import monotonic
 from typing import NamedTuple
+
+from pyvars.core.clock import monotonic
 
 __all__ = ("DEADLINE_SECONDS", "MAX_QUERY_BYTES", "Request", "deadline", "server_in")
 

@@ -1,11 +1,11 @@
 """Answers the questions of peers: for the page of this process, or for the values of its functions."""
 
 from collections.abc import Mapping
-from time import monotonic
 from typing import cast
 
 from pyvars.access.request import deadline
 from pyvars.collect.page import Pages
+from pyvars.core.clock import monotonic
 from pyvars.core.registry import Registry
 from pyvars.workers.membership.census import hear
 

@@ -12,8 +12,9 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
-from pyvars.collect.calls import JOIN_SECONDS, Outcome, now
+from pyvars.collect.calls import JOIN_SECONDS, Outcome
 from pyvars.core import resources
+from pyvars.core.clock import monotonic
 from pyvars.core.functions import PERIODIC, Func, is_coroutine_function
 from pyvars.runtime.event_loop import program_loop
 from pyvars.workers.asking.server import threads_run
@@ -40,7 +41,7 @@ class _State:
 
     def __init__(self) -> None:
         self.begun = 0.0
-        """When the first call began, by `now`; 0 before."""
+        """When the first call began, by `monotonic`; 0 before."""
         self.due = 0.0
         self.running = False
         self.future: Future[Any] | None = None
@@ -71,7 +72,7 @@ class Background:
     def start(self) -> None:
         """Start the thread if there are functions to call, and none calls them."""
         with self._lock:
-            hangs = self._since and now() - self._since > HANDOVER_SECONDS
+            hangs = self._since and monotonic() - self._since > HANDOVER_SECONDS
             if not PERIODIC or not threads_run() or (self._thread is not None and not hangs):
                 return
             if self._threads >= MAX_THREADS:
@@ -96,12 +97,12 @@ class Background:
     def wait_for_first(self, funcs: Iterable[Func], deadline: float) -> None:
         """Wait for the first call of each function: 50 ms from when it begins, but not past the deadline."""
         waiting = list(funcs)
-        while now() < deadline and self.may_wait(waiting):
+        while monotonic() < deadline and self.may_wait(waiting):
             sleep(0.005)
 
     def _is_first(self, func: Func) -> bool:
         state = self._states.get(func)
-        return state is None or (state.outcome is None and now() - (state.begun or now()) < FIRST_SECONDS)
+        return state is None or (state.outcome is None and monotonic() - (state.begun or monotonic()) < FIRST_SECONDS)
 
     def _run(self) -> None:
         thread, wake = self._thread, self._wake
@@ -111,28 +112,28 @@ class Background:
             with self._lock:
                 if not PERIODIC and self._thread is thread:
                     self._thread = None
-            wake.wait(max(0.0, min(dues, default=0.0) - now()))
+            wake.wait(max(0.0, min(dues, default=0.0) - monotonic()))
         with self._lock:
             self._threads -= 1
 
     def _step(self, func: Func, thread: Thread | None) -> float:
         """Call the function if it is due. Returns when to look at it again."""
         state = self._states.setdefault(func, _State())
-        look = now() + LOOK_SECONDS
+        look = monotonic() + LOOK_SECONDS
         future = state.future
         if future is not None:
             if not future.done():  # once it is, it wakes the thread
                 return look
             state.outcome, state.future = self._outcome_of(func, future.result), None
-        if now() >= state.due and self._thread is thread and not state.running:
-            state.begun = state.begun or now()
-            state.due = now() + cast("float", func.every)
+        if monotonic() >= state.due and self._thread is thread and not state.running:
+            state.begun = state.begun or monotonic()
+            state.due = monotonic() + cast("float", func.every)
             if is_coroutine_function(func._function):
                 state.future = self._on_a_loop(func)
                 if state.future is None:
                     state.due = look
             else:
-                self._since, state.running = now(), True
+                self._since, state.running = monotonic(), True
                 state.outcome = self._outcome_of(func, func.snapshot)
                 state.running = False
                 if self._thread is thread:  # else it has taken too long, and another thread goes on

@@ -10,13 +10,13 @@ No limit bounds C code that never releases the GIL: while it runs, no other thre
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread, current_thread
-from time import monotonic
 from typing import NamedTuple
 
 from pyvars.core import resources
+from pyvars.core.clock import monotonic
 from pyvars.formats.json import Fragment
 
-__all__ = ("Call", "CallThreads", "Outcome", "now")
+__all__ = ("Call", "CallThreads", "Outcome")
 
 HANDOVER_SECONDS = 0.05
 """After this time a call is left to its thread: no page waits longer for it if it has a former value to show."""
@@ -30,24 +30,13 @@ JOIN_SECONDS = 1.0
 """How long a fork waits for idle threads to end."""
 
 
-class _Clock:
-    """The clock, where tools that stop `time.monotonic` in tests (freezegun) do not find it."""
-
-    now = staticmethod(monotonic)
-
-
-def now() -> float:
-    """The time of time.monotonic."""
-    return _Clock.now()
-
-
 class Outcome(NamedTuple):
     """How a call ended: with a value or with an error."""
 
     value: Fragment | None
     error: dict[str, object] | None
     at: float
-    """When, by `now`."""
+    """When, by `monotonic`."""
 
 
 class Call:
@@ -105,7 +94,7 @@ class CallThreads:
 
     def is_full(self) -> bool:
         """Whether what waits will not run for now: all threads are stuck, or none can be started."""
-        moment = now()
+        moment = monotonic()
         running = self._running.copy()  # in one step, since not every caller holds the lock
         stuck = sum(moment - call.running_since >= STUCK_SECONDS for call in running)
         return self._refused or (stuck >= min(MAX_STUCK, self._at_most) and stuck >= len(self._threads))
@@ -113,7 +102,7 @@ class CallThreads:
     def grow(self) -> None:
         """Start a thread if calls wait, and all threads are with calls that take long."""
         with self.lock:
-            moment = now()
+            moment = monotonic()
             slow = [moment - call.running_since for call in self._running]
             if not self._waiting or len(self._threads) > len(slow) or len(slow) >= self._at_most:
                 return
@@ -144,7 +133,7 @@ class CallThreads:
                     self._threads.remove(current_thread())
                     return
                 self._waiting -= 1
-                call.waiting, call.running_since = False, now()
+                call.waiting, call.running_since = False, monotonic()
                 self._running.add(call)
             outcome = call.run()
             if queue is not self._queue:  # the function has forked, and this is the child

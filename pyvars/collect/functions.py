@@ -13,8 +13,9 @@ from threading import Lock
 from typing import NamedTuple, cast
 
 from pyvars.collect.background import Background
-from pyvars.collect.calls import HANDOVER_SECONDS, Call, CallThreads, Outcome, now
+from pyvars.collect.calls import HANDOVER_SECONDS, Call, CallThreads, Outcome
 from pyvars.core import resources
+from pyvars.core.clock import monotonic
 from pyvars.core.functions import Func, called
 from pyvars.core.log import warn
 from pyvars.core.variables import Var
@@ -52,7 +53,7 @@ MAX_TYPE_CHARACTERS = 255
 
 
 class Times(NamedTuple):
-    """When a page was asked for, and how long it waits, on the clock of `now`."""
+    """When a page was asked for, and how long it waits, on the clock of `monotonic`."""
 
     arrived: float
     """A call that ends after this gives the value of the page."""
@@ -64,13 +65,13 @@ class Times(NamedTuple):
     @classmethod
     def of_request(cls, deadline: float) -> "Times":
         """The times of a request with this deadline."""
-        arrived = min(now(), deadline - DEADLINE_SECONDS)
+        arrived = min(monotonic(), deadline - DEADLINE_SECONDS)
         return cls(arrived, deadline, max(deadline, arrived + LATEST_SECONDS))
 
     @classmethod
     def of_question(cls, deadline: float) -> "Times":
         """The times of the question of a peer, which waits no longer than that."""
-        return cls(now(), deadline, deadline)
+        return cls(monotonic(), deadline, deadline)
 
 
 class Job:
@@ -107,7 +108,7 @@ class Round:
 
         Each look may start a further thread.
         """
-        moment = now()
+        moment = monotonic()
         untils = [until for call in self._calls if (until := self._until(call, moment)) > moment]
         if not untils:
             return None
@@ -124,7 +125,7 @@ class Round:
             handover = since + HANDOVER_SECONDS
             if shows or since < times.arrived:
                 return min(handover, times.deadline)
-            return max(times.deadline, min(handover, times.latest))
+            return max(min(since + DEADLINE_SECONDS, times.deadline), min(handover, times.latest))
         if not call.waiting or self._threads.is_full():
             return 0.0
         return times.deadline if shows else times.latest
@@ -183,7 +184,7 @@ class FunctionRunner:
         """Begin the function of each job, unless it runs, or has ended since the page was asked for. Never waits."""
         calls: list[Call] = []
         periodic = False
-        moment = now()
+        moment = monotonic()
         with self._threads.lock:
             self._forget(moment)
             for job in jobs:
@@ -207,7 +208,7 @@ class FunctionRunner:
             return
         self.begin(jobs, times).wait()
         self.background.wait_for_first((job.periodic for job in jobs if job.periodic is not None), times.deadline)
-        moment = now()
+        moment = monotonic()
         for job in jobs:
             if job.periodic is not None:
                 self._settle_periodic(job, job.periodic, moment)
@@ -231,9 +232,9 @@ class FunctionRunner:
 
     def _called(self, name: str, label: str, call: Callable[[], object]) -> Outcome:
         try:
-            return Outcome(encode_user_value(called(call)), None, now())
+            return Outcome(encode_user_value(called(call)), None, monotonic())
         except BaseException as exception:  # even SystemExit and KeyboardInterrupt of a function end nothing
-            return Outcome(None, self.caught(name, label, exception), now())
+            return Outcome(None, self.caught(name, label, exception), monotonic())
 
     def _settle(self, job: Job, call: Call, times: Times, moment: float) -> None:
         outcome = call.outcome

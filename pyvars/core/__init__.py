@@ -4,6 +4,7 @@ _cells.c, cells, counts, buckets        the numbers of an Int or Float, of a Map
 variables, functions, map, histogram    the variables that can be published
 registry                                publishes variables under names
 spans                                   times or tracks a block of code, or the calls of a function
+clock                                   the clock of deadlines
 log                                     writes warnings to the log of the program, from a thread
 resources                               locks, threads, files, sockets and shared memory, around a fork
 version                                 the version of pyvars

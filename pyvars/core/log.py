@@ -3,10 +3,10 @@
 import logging
 from collections import deque
 from threading import Lock, Thread
-from time import monotonic
 from typing import Any
 
 from pyvars.core import resources
+from pyvars.core.clock import monotonic
 
 __all__ = ("MinuteLog", "warn")
 

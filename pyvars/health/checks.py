@@ -6,11 +6,11 @@ one check at once. The functions of a page instead run one after the other under
 
 from collections.abc import Callable, Mapping
 from threading import Event, Lock, Thread
-from time import monotonic
 from typing import TypeVar
 
 from pyvars.collect.functions import type_name
 from pyvars.core import resources
+from pyvars.core.clock import monotonic
 from pyvars.core.functions import Func
 from pyvars.core.log import warn
 from pyvars.errors import DuplicateNameError

@@ -4,9 +4,9 @@ If the container has a limit below the total of the machine, the figures of memo
 """
 
 import os
-from time import monotonic
 from typing import NamedTuple
 
+from pyvars.core.clock import monotonic
 from pyvars.health import cgroup
 
 __all__ = ("CRITICAL_PERCENT", "WARNING_PERCENT", "CPUs", "disk", "ram")

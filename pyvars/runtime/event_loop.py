@@ -18,7 +18,7 @@ from pyvars.runtime.reading import Reading
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-__all__ = ("EventLoop", "program_loop", "register_loop")
+__all__ = ("EventLoop", "program_loop", "register_loop", "running_loop")
 
 
 class Lag:
@@ -57,7 +57,7 @@ def register_loop() -> None:
     """Make known the asyncio loop that runs in this thread, if there is one. Cheap enough for each request."""
     global _known
     try:
-        loop = _of_asyncio()()
+        loop = running_loop()
     except RuntimeError:  # no loop, or that of another library, such as trio
         return
     for lag in _known:
@@ -65,6 +65,15 @@ def register_loop() -> None:
             return
     _known = (*(lag for lag in _known if _is_open(lag.loop())), Lag(loop))
     _LOOPS.expire()
+
+
+def running_loop() -> "AbstractEventLoop":
+    """The asyncio loop that runs in this thread.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    return _of_asyncio()()
 
 
 @cache

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from threading import RLock
-from time import monotonic, perf_counter, thread_time
+from time import perf_counter, thread_time
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
 from pyvars.core import resources
+from pyvars.core.clock import monotonic
 
 __all__ = ("Reading", "expire")
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from time import monotonic
 
 from pyvars.access.request import Request
 from pyvars.core import resources
+from pyvars.core.clock import monotonic
 from pyvars.site.http import Response, text
 
 __all__ = ("all_taken", "in_a_slot")

@@ -73,7 +73,7 @@ CASES: list[tuple[str, Callable[[], Registry], str, str, bool]] = [
     ("many nested, alone", lambda: within(filled(MANY)), "/vars/a", "", False),
     ("a Map of many", lambda: within(a_map_of(MANY)), "/vars", "", False),
     ("many Maps", lambda: filled(30, lambda: a_map_of(100)), "/vars", "", False),
-    ("errors, whatever is selected", lambda: filled(1, lambda: lambda: 1), "/vars/pyvars.errors", "name=no", False),
+    ("errors, whatever is selected", lambda: filled(MANY), "/vars/pyvars.errors", "name=no", False),
 ]
 
 

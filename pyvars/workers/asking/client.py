@@ -5,9 +5,9 @@ import select
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
-from time import monotonic
 
 from pyvars.core import resources
+from pyvars.core.clock import monotonic
 from pyvars.formats.json import to_json
 from pyvars.workers.asking.server import HEAD, Question, short_path
 from pyvars.workers.together.files import socket_of

@@ -11,10 +11,10 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from time import monotonic
 from typing import TypeAlias, cast
 
 from pyvars.core import resources
+from pyvars.core.clock import monotonic
 from pyvars.formats.json import from_json
 from pyvars.workers.together.files import remove
 

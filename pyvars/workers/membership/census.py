@@ -1,8 +1,8 @@
 """How many workers the group has and had, for `pyvars.workers`."""
 
-from time import monotonic
 from typing import NamedTuple
 
+from pyvars.core.clock import monotonic
 from pyvars.runtime.reading import REUSE_SECONDS
 from pyvars.workers.membership.member import MEMBER
 from pyvars.workers.numbers.group_reading import NO_PEERS

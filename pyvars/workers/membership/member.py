@@ -5,11 +5,11 @@ import os
 from collections.abc import Callable, Collection
 from functools import partial
 from threading import Lock
-from time import monotonic
 from weakref import ref
 
 from pyvars.core import resources
 from pyvars.core.cells import IntCell
+from pyvars.core.clock import monotonic
 from pyvars.core.registry import Registry
 from pyvars.runtime.reading import REUSE_SECONDS
 from pyvars.workers.asking.client import ASK_FIGURES, FIGURES_TIMEOUT_SECONDS, WorkerClient

@@ -2,9 +2,9 @@
 
 from collections.abc import Container, Sequence
 from functools import cached_property
-from time import monotonic
 from typing import Any, TypeAlias, cast
 
+from pyvars.core.clock import monotonic
 from pyvars.formats.json import from_json
 from pyvars.runtime import kept
 from pyvars.workers.asking.server import Question

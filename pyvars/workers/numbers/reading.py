@@ -6,11 +6,12 @@ Files are read with pread, never mapped: a file that is truncated while it is re
 import os
 import sys
 from contextlib import suppress
-from time import monotonic, sleep
+from time import sleep
 from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 from pyvars.core.cells import Words
+from pyvars.core.clock import monotonic
 from pyvars.formats.json import from_json
 from pyvars.workers.numbers.layout import CorruptError, SegmentLayout, parse
 from pyvars.workers.numbers.segment import (
