@@ -6,8 +6,11 @@ and cannot be interrupted halfway: no lock is held, no Python code runs and noth
 number and writing the next one. Readers in other processes see either the old number or the new one.
 
 The GIL guards only which memory the pointer names (bind, unbind, restart), and the keys of a Map. Without the GIL
-(Py_GIL_DISABLED) a cell is pinned while its number is read or changed, and a Map takes its critical section. The macro
-PYVARS_PIN turns pinning on with the GIL, too, so that it can be tested there. */
+(Py_GIL_DISABLED) a cell is pinned while its number is read or changed, and what moves it, Maps and Buckets take their
+critical sections. The macro PYVARS_PIN turns pinning on with the GIL, too, so that it can be tested there.
+
+No call from Python, of whatever objects, may corrupt memory. What is borrowed is not used after anything that may run
+code (a key's hash or comparison, a conversion, an allocation, which may collect garbage, a reference given up). */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

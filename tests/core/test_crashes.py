@@ -182,3 +182,11 @@ def test_what_crashed(name: str) -> None:
     expected, code = CRASHED[name]
     told = output(BEGIN + code, PYVARS_NATIVE="1", PYTHONMALLOC="malloc_debug")
     assert told.split() == expected.split()
+
+
+@pytest.mark.parametrize("kind", ["0", "1"])
+def test_calls_at_random_find_nothing_in_a_second(kind: str) -> None:
+    """`make sanitize` does it for longer, and where the use of freed memory is seen."""
+    told = output("from tests.core.fuzz_cells import main; main()", PYVARS_NATIVE=kind, PYVARS_FUZZ_SECONDS="1")
+    assert "calls in" in told
+    assert told.endswith("no failure\n")
