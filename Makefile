@@ -47,7 +47,7 @@ sanitize: .venv/installed-test ## run the suites of cells, and a fuzzer, under A
 	cd $(CHECKED) && export LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc PYTHONPATH=$$PWD \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 && \
 	$(CURDIR)/$(BIN)/python -c 'import pyvars; assert pyvars.native and "$(CHECKED)/" in pyvars.__file__' && \
-	$(CURDIR)/$(BIN)/python -m pytest $(IN_PARALLEL) -k 'not python and not without_a_compiler and not goes_on_by_itself' \
+	$(CURDIR)/$(BIN)/python -m pytest $(IN_PARALLEL) -k 'not [python and not without_a_compiler and not goes_on_by_itself' \
 		tests/core $(addprefix tests/workers/,test_damage.py test_forks.py test_moments.py test_names.py test_segments.py) && \
 	PYVARS_FUZZ_SECONDS=$${PYVARS_FUZZ_SECONDS:-20} $(CURDIR)/$(BIN)/python -m tests.core.fuzz_cells
 
