@@ -34,7 +34,7 @@ QUESTION_TIMEOUT_SECONDS = 0.05
 """How long the server waits for the whole question."""
 MAX_AT_ONCE = 16
 """How many questions are answered at once in threads; further ones are refused."""
-_CHECK_SECONDS = 1.0
+_CHECK_SECONDS = 3.0
 """How often the check is called."""
 _AFTER_FORK_SECONDS = 0.01
 """How long after a fork the check is called, in both processes; then after longer and longer times."""
