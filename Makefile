@@ -8,7 +8,7 @@ BUILT_FROM := .venv/python pyproject.toml $(wildcard pyvars/core/*.c)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run how-long test coverage stress lint bench clean
+.PHONY: help run how-long test coverage stress sanitize lint bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -31,6 +31,25 @@ coverage: how-long .venv/installed-test ## run the whole test suite and judge wh
 
 stress: .venv/installed-test ## kill workers and readers for minutes, and check every page
 	PYVARS_STRESS_SECONDS=300 $(BIN)/python -m pytest tests/workers/test_kill.py
+
+# The C of the cells, in a copy of the tree and built with checks: by ASan of each access to memory (with malloc in place of
+# Python's own pools, of which it knows nothing), by UBSan of what C leaves undefined. Either ends the process that was
+# wrong. Leaks are those of Python itself. Left out are the cells in Python, an installation, which would build the
+# extension without checks, and forks of a process with threads, in which the malloc of ASan may wait for ever.
+# Then a fuzzer calls whatever the cells offer, for PYVARS_FUZZ_SECONDS (20 if not set).
+CHECKED := build/sanitized
+CHECKS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+sanitize: .venv/installed-test ## run the suites of cells, and a fuzzer, under ASan and UBSan (needs gcc)
+	rm -rf $(CHECKED) && mkdir -p $(CHECKED) && cp -R pyvars tests pyproject.toml $(CHECKED)
+	rm -f $(CHECKED)/pyvars/core/*.so
+	gcc -shared -fPIC -g -O1 $(CHECKS) $$($(BIN)/python -c 'from sysconfig import get_path; print("-I" + get_path("include"))') \
+		pyvars/core/_cells.c -o $(CHECKED)/pyvars/core/_cells.so
+	cd $(CHECKED) && export LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc PYTHONPATH=$$PWD \
+		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 && \
+	$(CURDIR)/$(BIN)/python -c 'import pyvars; assert pyvars.native and "$(CHECKED)/" in pyvars.__file__' && \
+	$(CURDIR)/$(BIN)/python -m pytest $(IN_PARALLEL) -k 'not [python and not without_a_compiler and not goes_on_by_itself' \
+		tests/core $(addprefix tests/workers/,test_damage.py test_forks.py test_moments.py test_names.py test_segments.py) && \
+	PYVARS_FUZZ_SECONDS=$${PYVARS_FUZZ_SECONDS:-20} $(CURDIR)/$(BIN)/python -m tests.core.fuzz_cells
 
 lint: .venv/installed-test ## ruff, mypy and pyright, strict
 	$(BIN)/ruff check

@@ -6,8 +6,11 @@ and cannot be interrupted halfway: no lock is held, no Python code runs and noth
 number and writing the next one. Readers in other processes see either the old number or the new one.
 
 The GIL guards only which memory the pointer names (bind, unbind, restart), and the keys of a Map. Without the GIL
-(Py_GIL_DISABLED) a cell is pinned while its number is read or changed, and a Map takes its critical section. The macro
-PYVARS_PIN turns pinning on with the GIL, too, so that it can be tested there. */
+(Py_GIL_DISABLED) a cell is pinned while its number is read or changed, and what moves it, Maps and Buckets take their
+critical sections. The macro PYVARS_PIN turns pinning on with the GIL, too, so that it can be tested there.
+
+No call from Python, of whatever objects, may corrupt memory. What is borrowed is not used after anything that may run
+code (a key's hash or comparison, a conversion, an allocation, which may collect garbage, a reference given up). */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -32,7 +35,7 @@ typedef struct {
     PyObject_HEAD
     word_t *_Atomic word; /* points to the number: `own`, or a word of `words`; NULL while the number moves */
     word_t own;
-    PyObject *words; /* the memoryview that `word` points into, or NULL */
+    PyObject *words; /* the memoryview that `word` points into, held by a buffer taken from it; or NULL */
 #ifdef PYVARS_PIN
     _Atomic int users;
 #endif
@@ -41,8 +44,8 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *cells; /* str -> Int or Float */
-    Py_ssize_t free; /* how many keys can still be added; `__other__` does not count */
+    PyObject *cells; /* str -> Int or Float; the dict is never replaced, as code that a lookup runs may be in here, too */
+    Py_ssize_t limit; /* how many keys it holds; `__other__` does not count */
 } Counts;
 
 /* Reading and changing the number of a cell */
@@ -161,7 +164,13 @@ static struct {
 static inline PyObject *
 find_cell(Counts *counts, PyObject *key) /* a new reference, or NULL; a missing key sets no exception */
 {
-    return Py_XNewRef(PyDict_GetItemWithError(counts->cells, key)); /* the caller prevents its removal */
+#ifdef Py_GIL_DISABLED /* another thread may have the dict by gc.get_referents(), and remove the cell */
+    PyObject *cell;
+    PyDict_GetItemRef(counts->cells, key, &cell);
+    return cell;
+#else
+    return Py_XNewRef(PyDict_GetItemWithError(counts->cells, key));
+#endif
 }
 
 /* Distributions: see buckets.py */
@@ -229,16 +238,18 @@ observe_in(Buckets *buckets, Py_ssize_t n, double number) /* returns 0, or -1 wi
     int result = -1;
     if (cell == NULL)
         return -1;
+    Py_BEGIN_CRITICAL_SECTION(buckets);
     if (!IS_INTEGER(cell) || buckets->sum == NULL)
         PyErr_SetString(PyExc_TypeError, "the buckets of a Histogram are Ints, and its sum is a Float");
     else if (add_integer((Cell *)cell, 1) == 0)
         result = add_real((Cell *)buckets->sum, number);
+    Py_END_CRITICAL_SECTION();
     Py_DECREF(cell);
     return result;
 }
 
 #ifdef PYVARS_PIN
-/* Starts to move the number of a cell: no thread counts until `put` ends the move, and a second thread that moves the
+/* Starts to move the number of a cell: no thread counts until `move` ends, and a second thread that moves the
    number waits for that. The waits are bounded, because a forked child lacks the threads that were counting in or
    moving the cell at the fork; otherwise the waits take nanoseconds. */
 static word_t *
@@ -257,14 +268,39 @@ lift(Cell *cell)
 #define lift(cell) pin(cell)
 #endif
 
-static void
-put(Cell *cell, word_t *word, int64_t value, PyObject *words) /* ends a move; steals the reference to `words` */
+/* A memoryview that is held cannot be released, and so holds its memory. A buffer of a memoryview is a copy of its own,
+   which saves each cell the 80 bytes of one. */
+
+static PyObject *
+hold(PyObject *words) /* a new reference, or NULL with an exception set */
 {
-    PyObject *before = cell->words;
-    atomic_store_explicit(word, value, memory_order_relaxed);
+    Py_buffer view;
+    return PyObject_GetBuffer(words, &view, PyBUF_FULL_RO) < 0 ? NULL : view.obj;
+}
+
+static void
+let_go(PyObject *words) /* may be NULL; may run code */
+{
+    if (words != NULL) {
+        Py_buffer view = *PyMemoryView_GET_BUFFER(words);
+        view.obj = words;
+        PyBuffer_Release(&view);
+    }
+}
+
+static PyObject *
+move(Cell *cell, word_t *word, PyObject *words, int restart) /* steals `words`, which is held; returns None */
+{
+    PyObject *before;
+    Py_BEGIN_CRITICAL_SECTION(cell);
+    word_t *from = lift(cell);
+    atomic_store_explicit(word, restart ? 0 : atomic_load(from), memory_order_relaxed); /* the bits of 0.0 are 0, too */
+    before = cell->words;
     cell->words = words;
     atomic_store(&cell->word, word);
-    Py_XDECREF(before);
+    Py_END_CRITICAL_SECTION();
+    let_go(before);
+    Py_RETURN_NONE;
 }
 
 static PyObject *
@@ -362,60 +398,63 @@ static void
 cell_dealloc(Cell *cell)
 {
     PyTypeObject *type = Py_TYPE(cell);
-    Py_CLEAR(cell->words);
+    let_go(cell->words);
     type->tp_free(cell);
     Py_DECREF(type);
 }
 
 static PyObject *
-cell_bind(Cell *cell, PyObject *const *arguments, Py_ssize_t number)
+cell_bind(Cell *cell, PyObject *const *arguments, Py_ssize_t number, const char *format)
 {
-    if (number != 2 || !PyMemoryView_Check(arguments[0])) {
-        PyErr_SetString(PyExc_TypeError, "bind() takes a memoryview and an index");
+    if (number != 2 || !PyMemoryView_Check(arguments[0]) || !PyLong_Check(arguments[1]))
+        return PyErr_Format(PyExc_TypeError, "_bind() takes a memoryview and an index");
+    Py_ssize_t index = PyNumber_AsSsize_t(arguments[1], NULL); /* cut to what an index can be */
+    PyObject *words = hold(arguments[0]);
+    if (words == NULL)
         return NULL;
+    const Py_buffer *memory = PyMemoryView_GET_BUFFER(words);
+    if (memory->ndim != 1 || memory->readonly || memory->itemsize != sizeof(word_t) || strcmp(memory->format, format) ||
+        !PyBuffer_IsContiguous(memory, 'C') || (uintptr_t)memory->buf % sizeof(word_t) || index < 0 ||
+        index >= memory->len / memory->itemsize) {
+        let_go(words);
+        return PyErr_Format(PyExc_ValueError,
+                            "_bind() takes one row of words of the format %s that can be written, and the index of one",
+                            format);
     }
-    Py_buffer *memory = PyMemoryView_GET_BUFFER(arguments[0]);
-    Py_ssize_t index = PyLong_AsSsize_t(arguments[1]);
-    if (index == -1 && PyErr_Occurred())
-        return NULL;
-    if (memory->itemsize != sizeof(word_t) || memory->readonly || (uintptr_t)memory->buf % sizeof(word_t) ||
-        index < 0 || index >= memory->len / memory->itemsize) {
-        PyErr_SetString(PyExc_ValueError, "bind() takes words of 8 bytes that can be written, and the index of one");
-        return NULL;
-    }
-    word_t *from = lift(cell);
-    put(cell, (word_t *)memory->buf + index, atomic_load(from), Py_NewRef(arguments[0]));
-    Py_RETURN_NONE;
+    return move(cell, (word_t *)memory->buf + index, words, 0);
 }
 
 static PyObject *
 cell_unbind(Cell *cell, PyObject *Py_UNUSED(none))
 {
-    word_t *from = lift(cell);
-    put(cell, &cell->own, atomic_load(from), NULL);
-    Py_RETURN_NONE;
+    return move(cell, &cell->own, NULL, 0);
 }
 
 static PyObject *
 cell_restart(Cell *cell, PyObject *Py_UNUSED(none))
 {
-    lift(cell);
-    put(cell, &cell->own, 0, NULL); /* 0.0 has the same bits as 0 */
-    Py_RETURN_NONE;
+    return move(cell, &cell->own, NULL, 1);
 }
 
 static PyObject *
 cell_words(Cell *cell, void *Py_UNUSED(closure))
 {
-    return Py_NewRef(cell->words ? cell->words : Py_None);
+    PyObject *words;
+    Py_BEGIN_CRITICAL_SECTION(cell);
+    words = Py_NewRef(cell->words ? cell->words : Py_None);
+    Py_END_CRITICAL_SECTION();
+    return words;
 }
 
 static PyObject *
 cell_index(Cell *cell, void *Py_UNUSED(closure))
 {
-    if (cell->words == NULL)
-        return PyLong_FromLong(0);
-    return PyLong_FromSsize_t(atomic_load(&cell->word) - (word_t *)PyMemoryView_GET_BUFFER(cell->words)->buf);
+    Py_ssize_t index = 0;
+    Py_BEGIN_CRITICAL_SECTION(cell);
+    if (cell->words != NULL)
+        index = atomic_load(&cell->word) - (word_t *)PyMemoryView_GET_BUFFER(cell->words)->buf;
+    Py_END_CRITICAL_SECTION();
+    return PyLong_FromSsize_t(index);
 }
 
 static PyMemberDef cell_members[] = {
@@ -425,9 +464,9 @@ static PyMemberDef cell_members[] = {
 
 #define CALL(function) ((PyCFunction)(void (*)(void))(function))
 
-/* The methods of both kinds; each kind has its own `add`, `set` and `value` */
-#define CELL_METHODS \
-    {"_bind", CALL(cell_bind), METH_FASTCALL, \
+/* The methods of both kinds; each kind has its own `add`, `set`, `value` and `_bind` */
+#define CELL_METHODS(bind) \
+    {"_bind", CALL(bind), METH_FASTCALL, \
      PyDoc_STR("Keep the number in `words[index]` from now on. No other cell may use that word.")}, \
     {"_unbind", CALL(cell_unbind), METH_NOARGS, \
      PyDoc_STR("Keep the number in private memory again. The value is unchanged.")}, \
@@ -441,14 +480,34 @@ static PyMemberDef cell_members[] = {
     {"_index", (getter)cell_index, NULL, NULL, NULL}, \
     {NULL}
 
+/* Takes a new reference to the argument `value`, or NULL, and sets `gauge`. By PyArg_ParseTupleAndKeywords the value would
+   be borrowed while names are compared and `__bool__` is called, which may run any code. */
 static int
-cell_init(PyObject *arguments, PyObject *named, PyObject **value, Cell *cell)
+cell_init(Cell *cell, PyObject *arguments, PyObject *named, PyObject **value)
 {
-    static char *keywords[] = {"value", "gauge", NULL};
-    int gauge = 0;
-    if (!PyArg_ParseTupleAndKeywords(arguments, named, "|O$p", keywords, value, &gauge))
+    PyObject *gauge = NULL, *name, *given;
+    Py_ssize_t number = PyTuple_GET_SIZE(arguments), position = 0;
+    int good = number <= 1, is_gauge = 0;
+    *value = number ? Py_NewRef(PyTuple_GET_ITEM(arguments, 0)) : NULL;
+    while (good && named != NULL && PyDict_Next(named, &position, &name, &given)) {
+        PyObject **place = NULL;
+        if (PyUnicode_Check(name) && !PyUnicode_CompareWithASCIIString(name, "value"))
+            place = value;
+        else if (PyUnicode_Check(name) && !PyUnicode_CompareWithASCIIString(name, "gauge"))
+            place = &gauge;
+        if ((good = place != NULL && *place == NULL))
+            *place = Py_NewRef(given);
+    }
+    if (!good)
+        PyErr_SetString(PyExc_TypeError, "a number takes at most one value, and gauge by name");
+    else if (gauge != NULL && (is_gauge = PyObject_IsTrue(gauge)) < 0)
+        good = 0;
+    Py_XDECREF(gauge);
+    if (!good) {
+        Py_CLEAR(*value);
         return -1;
-    cell->gauge = (char)gauge;
+    }
+    cell->gauge = (char)is_gauge;
     return 0;
 }
 
@@ -491,12 +550,22 @@ integer_snapshot(Cell *cell, PyObject *Py_UNUSED(none))
 static int
 integer_init(Cell *cell, PyObject *arguments, PyObject *named)
 {
-    PyObject *value = NULL;
+    PyObject *value;
     int64_t number = 0;
-    if (cell_init(arguments, named, &value, cell) || (value && integer_from(value, &number)))
+    if (cell_init(cell, arguments, named, &value))
+        return -1;
+    int failed = value != NULL && integer_from(value, &number);
+    Py_XDECREF(value);
+    if (failed)
         return -1;
     store(cell, number);
     return 0;
+}
+
+static PyObject *
+integer_bind(Cell *cell, PyObject *const *arguments, Py_ssize_t number)
+{
+    return cell_bind(cell, arguments, number, "q");
 }
 
 static PyMethodDef integer_methods[] = {
@@ -510,7 +579,7 @@ static PyMethodDef integer_methods[] = {
                "    TypeError: `value` is not an integer. The old value stays.\n"
                "    OverflowError: `value` does not fit into 64 bits. The old value stays.")},
     {"snapshot", CALL(integer_snapshot), METH_NOARGS, PyDoc_STR("The number, as plain JSON data.")},
-    CELL_METHODS,
+    CELL_METHODS(integer_bind),
 };
 static PyGetSetDef integer_getters[] = {CELL_GETTERS(integer_value)};
 static PyType_Slot integer_slots[] = {
@@ -563,12 +632,22 @@ real_snapshot(Cell *cell, PyObject *Py_UNUSED(none))
 static int
 real_init(Cell *cell, PyObject *arguments, PyObject *named)
 {
-    PyObject *value = NULL;
+    PyObject *value;
     double number = 0.0;
-    if (cell_init(arguments, named, &value, cell) || (value && real_from(value, &number)))
+    if (cell_init(cell, arguments, named, &value))
+        return -1;
+    int failed = value != NULL && real_from(value, &number);
+    Py_XDECREF(value);
+    if (failed)
         return -1;
     store(cell, bits_of(number));
     return 0;
+}
+
+static PyObject *
+real_bind(Cell *cell, PyObject *const *arguments, Py_ssize_t number)
+{
+    return cell_bind(cell, arguments, number, "d");
 }
 
 static PyMethodDef real_methods[] = {
@@ -582,7 +661,7 @@ static PyMethodDef real_methods[] = {
                "shows them as `null`.\n\nRaises:\n    TypeError: `value` is not a number. The old value stays.\n"
                "    OverflowError: `value` is an integer too large for a float. The old value stays.")},
     {"snapshot", CALL(real_snapshot), METH_NOARGS, PyDoc_STR("The number, as plain JSON data.")},
-    CELL_METHODS,
+    CELL_METHODS(real_bind),
 };
 static PyGetSetDef real_getters[] = {CELL_GETTERS(real_value)};
 static PyType_Slot real_slots[] = {
@@ -599,12 +678,6 @@ static PyType_Spec real_spec = {
     "pyvars.core._cells.FloatCell", sizeof(Cell), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, real_slots};
 
 /* Numbers by key */
-
-static int
-is_other(PyObject *key)
-{
-    return PyUnicode_CompareWithASCIIString(key, "__other__") == 0;
-}
 
 /* The fast path of `add`: adds to a number that exists already, and sets `*done`. Otherwise `*done` stays 0. */
 static PyObject *
@@ -651,16 +724,29 @@ counts_add(Counts *counts, PyObject *const *arguments, Py_ssize_t number, PyObje
     return result;
 }
 
+static int
+is_full(Counts *counts) /* whether no key can be added but `__other__`; -1 with an exception set */
+{
+    Py_ssize_t number = PyDict_GET_SIZE(counts->cells);
+    if (number < counts->limit)
+        return 0;
+    PyObject *other = PyUnicode_InternFromString("__other__");
+    int has_other = other == NULL ? -1 : PyDict_Contains(counts->cells, other);
+    Py_XDECREF(other);
+    return has_other < 0 ? -1 : number - has_other >= counts->limit;
+}
+
 /* Adds the number of `new` to the one under the key, and returns None; or puts `new` there, and returns the key and the
    cell that was there before, or None: see counts.py. */
 static PyObject *
 counts_place(Counts *counts, PyObject *key, PyObject *new)
 {
-    PyObject *result = NULL, *before = NULL, *pair = PyTuple_New(2); /* first: an allocation may collect garbage */
+    /* First: an allocation may collect garbage. Filled: gc.get_objects() has it at once. */
+    PyObject *result = NULL, *before = NULL, *pair = PyTuple_Pack(2, Py_None, Py_None);
     if (pair == NULL)
         return NULL;
     Py_INCREF(key);
-    if ((before = find_cell(counts, key)) == NULL && !PyErr_Occurred() && counts->free <= 0) {
+    if ((before = find_cell(counts, key)) == NULL && !PyErr_Occurred() && is_full(counts) > 0) {
         Py_SETREF(key, PyUnicode_InternFromString("__other__"));
         before = key == NULL ? NULL : find_cell(counts, key);
     }
@@ -681,9 +767,8 @@ counts_place(Counts *counts, PyObject *key, PyObject *new)
         ((Cell *)new)->gauge = ((Cell *)before)->gauge;
     }
     if (PyDict_SetItem(counts->cells, key, new) == 0) {
-        counts->free -= before == NULL && !is_other(key);
-        PyTuple_SET_ITEM(pair, 0, Py_NewRef(key));
-        PyTuple_SET_ITEM(pair, 1, before == NULL ? Py_NewRef(Py_None) : Py_NewRef(before));
+        Py_SETREF(((PyTupleObject *)pair)->ob_item[0], Py_NewRef(key));
+        Py_SETREF(((PyTupleObject *)pair)->ob_item[1], Py_NewRef(before == NULL ? Py_None : before));
         result = Py_NewRef(pair);
     }
 done:
@@ -701,9 +786,12 @@ counts__place(Counts *counts, PyObject *arguments)
         return NULL;
     if (!IS_INTEGER(new) && !IS_REAL(new))
         return PyErr_Format(PyExc_TypeError, "_place() takes an Int or a Float, got %R", new);
+    if ((key = PyUnicode_FromObject(key)) == NULL) /* a plain str, which is hashed and compared without code */
+        return NULL;
     Py_BEGIN_CRITICAL_SECTION(counts);
     result = counts_place(counts, key, new);
     Py_END_CRITICAL_SECTION();
+    Py_DECREF(key);
     return result;
 }
 
@@ -711,37 +799,40 @@ static PyObject *
 counts__put(Counts *counts, PyObject *arguments)
 {
     PyObject *key, *new, *before;
-    int failed = 0;
+    int failed;
     if (!PyArg_ParseTuple(arguments, "UO", &key, &new))
         return NULL;
     if (new != Py_None && !IS_INTEGER(new) && !IS_REAL(new))
         return PyErr_Format(PyExc_TypeError, "_put() takes an Int, a Float or None, got %R", new);
+    if ((key = PyUnicode_FromObject(key)) == NULL)
+        return NULL;
     Py_BEGIN_CRITICAL_SECTION(counts);
     before = find_cell(counts, key);
-    if (new != Py_None)
+    failed = PyErr_Occurred() != NULL;
+    if (!failed && new != Py_None)
         failed = PyDict_SetItem(counts->cells, key, new);
-    else if (before != NULL)
+    else if (!failed && before != NULL)
         failed = PyDict_DelItem(counts->cells, key);
-    if (!failed && !is_other(key))
-        counts->free += (before != NULL) - (new != Py_None);
     Py_END_CRITICAL_SECTION();
     Py_XDECREF(before); /* outside the critical section: destroying it may run code */
-    if (failed || PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
+    Py_DECREF(key);
+    return none(failed);
 }
 
 static PyObject *
 counts__clear(Counts *counts, PyObject *arguments)
 {
-    Py_ssize_t free;
-    PyObject *before, *empty;
-    if (!PyArg_ParseTuple(arguments, "n", &free) || (empty = PyDict_New()) == NULL)
+    Py_ssize_t limit;
+    PyObject *before;
+    if (!PyArg_ParseTuple(arguments, "n", &limit) || (before = PyDict_New()) == NULL)
         return NULL;
     Py_BEGIN_CRITICAL_SECTION(counts);
-    before = counts->cells;
-    counts->cells = empty;
-    counts->free = free;
+    if (PyDict_Update(before, counts->cells) < 0)
+        Py_CLEAR(before);
+    else {
+        PyDict_Clear(counts->cells);
+        counts->limit = limit;
+    }
     Py_END_CRITICAL_SECTION();
     return before;
 }
@@ -749,16 +840,21 @@ counts__clear(Counts *counts, PyObject *arguments)
 static PyObject *
 counts_new(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *Py_UNUSED(named))
 {
-    Counts *counts = (Counts *)type->tp_alloc(type, 0);
-    if (counts != NULL && (counts->cells = PyDict_New()) == NULL)
-        Py_CLEAR(counts);
+    PyObject *cells = PyDict_New(); /* first: once it is there, gc.get_objects() has a Counts */
+    Counts *counts = cells == NULL ? NULL : (Counts *)type->tp_alloc(type, 0);
+    if (counts == NULL)
+        Py_XDECREF(cells);
+    else
+        counts->cells = cells;
     return (PyObject *)counts;
 }
 
 static int
 counts_init(Counts *counts, PyObject *arguments, PyObject *Py_UNUSED(named))
 {
-    return PyArg_ParseTuple(arguments, "n", &counts->free) ? 0 : -1;
+    PyObject *before = counts__clear(counts, arguments);
+    Py_XDECREF(before);
+    return before == NULL ? -1 : 0;
 }
 
 static int
@@ -861,6 +957,7 @@ static PyObject *
 buckets_known(Buckets *buckets, PyObject *Py_UNUSED(none))
 {
     PyObject *known = PyDict_New();
+    Py_BEGIN_CRITICAL_SECTION(buckets);
     for (Py_ssize_t n = 0; known != NULL && n < OCTAVES * PARTS + 2; n++) {
         PyObject **place = place_of(buckets, n), *key;
         if (place == NULL || *place == NULL)
@@ -870,20 +967,41 @@ buckets_known(Buckets *buckets, PyObject *Py_UNUSED(none))
             Py_CLEAR(known);
         Py_XDECREF(key);
     }
+    Py_END_CRITICAL_SECTION();
     return known;
+}
+
+static void
+buckets_empty(Buckets *buckets) /* destroying a cell may run code, so the places stay */
+{
+    for (Py_ssize_t n = 0; n < OCTAVES * PARTS + 2; n++) {
+        PyObject **place, *cell = NULL;
+        Py_BEGIN_CRITICAL_SECTION(buckets);
+        if ((place = place_of(buckets, n)) != NULL) {
+            cell = *place;
+            *place = NULL;
+        }
+        Py_END_CRITICAL_SECTION();
+        Py_XDECREF(cell);
+    }
 }
 
 static int
 buckets_init(Buckets *buckets, PyObject *arguments, PyObject *Py_UNUSED(named))
 {
-    PyObject *sum;
+    PyObject *sum, *before;
     if (!PyArg_ParseTuple(arguments, "O", &sum))
         return -1;
     if (!IS_REAL(sum)) {
         PyErr_SetString(PyExc_TypeError, "the sum of a Histogram is a Float");
         return -1;
     }
-    Py_XSETREF(buckets->sum, Py_NewRef(sum));
+    buckets_empty(buckets);
+    Py_BEGIN_CRITICAL_SECTION(buckets);
+    before = buckets->sum;
+    buckets->sum = Py_NewRef(sum);
+    Py_END_CRITICAL_SECTION();
+    Py_XDECREF(before);
     return 0;
 }
 
@@ -892,11 +1010,7 @@ buckets_dealloc(Buckets *buckets)
 {
     PyTypeObject *type = Py_TYPE(buckets);
     PyObject_GC_UnTrack(buckets);
-    for (Py_ssize_t n = 0; n < OCTAVES * PARTS + 2; n++) {
-        PyObject **place = place_of(buckets, n);
-        if (place != NULL)
-            Py_CLEAR(*place);
-    }
+    buckets_empty(buckets);
     for (Py_ssize_t octave = 0; octave < OCTAVES; octave++)
         PyMem_Free(buckets->octaves[octave]);
     Py_CLEAR(buckets->sum);
@@ -968,6 +1082,24 @@ write_integer(char *text, int64_t integer) /* at most 20 characters; returns how
     return digits + sizeof digits - digit;
 }
 
+static Py_ssize_t
+end_of(const Py_buffer *ends, Py_ssize_t i)
+{
+    uint32_t end;
+    memcpy(&end, (char *)ends->buf + 4 * i, sizeof end); /* bytes need not be aligned */
+    return end;
+}
+
+static PyObject *
+item_of(PyObject *list, Py_ssize_t i) /* a new reference, or NULL */
+{
+#ifdef Py_GIL_DISABLED
+    return PyList_GetItemRef(list, i);
+#else
+    return i < PyList_GET_SIZE(list) ? Py_NewRef(PyList_GET_ITEM(list, i)) : NULL;
+#endif
+}
+
 /* Builds a page: each head, followed by its value. `ends` are 32-bit offsets: where each head ends in `heads`. Integers
    are written here, in 10 ns each, and bytes are copied, being JSON already. All other values are written by `encode`,
    which may run any code. */
@@ -980,29 +1112,29 @@ join(PyObject *Py_UNUSED(self), PyObject *arguments)
         return NULL;
     Py_ssize_t number = ends.len / 4, used = 0, begin = 0;
     Py_ssize_t size = heads.len + 24 * (number + 1); /* enough for heads and integers; other values enlarge it */
-    const uint32_t *end = ends.buf;
-    if (number == 0 || number != PyList_GET_SIZE(values) || end[number - 1] != heads.len) {
+    if (number == 0 || number != PyList_GET_SIZE(values) || end_of(&ends, number - 1) != heads.len) {
         PyErr_SetString(PyExc_ValueError, "join() takes heads, their ends, and as many values");
         goto done;
     }
     if ((text = PyBytes_FromStringAndSize(NULL, size)) == NULL)
         goto done;
     for (Py_ssize_t i = 0; i < number; i++) {
-        if (i >= PyList_GET_SIZE(values) || end[i] < begin || end[i] > heads.len) {
+        Py_ssize_t end = end_of(&ends, i); /* read once: the ends may be memory that others change at any time */
+        PyObject *value = end < begin || end > heads.len ? NULL : item_of(values, i);
+        if (value == NULL) {
             PyErr_SetString(PyExc_ValueError, "join(): the values or the ends changed");
             Py_CLEAR(text);
             goto done;
         }
-        memcpy(PyBytes_AS_STRING(text) + used, (char *)heads.buf + begin, end[i] - begin);
-        used += end[i] - begin;
-        begin = end[i];
-        PyObject *value = PyList_GET_ITEM(values, i);
+        memcpy(PyBytes_AS_STRING(text) + used, (char *)heads.buf + begin, end - begin);
+        used += end - begin;
+        begin = end;
         int64_t integer;
         if (is_integer(value, &integer)) {
             used += write_integer(PyBytes_AS_STRING(text) + used, integer);
+            Py_DECREF(value);
             continue;
         }
-        Py_INCREF(value);
         PyObject *written = PyBytes_CheckExact(value) ? Py_NewRef(value) : PyObject_CallOneArg(encode, value);
         Py_DECREF(value);
         if (written == NULL || !PyBytes_Check(written)) {
@@ -1050,23 +1182,34 @@ fast_methods(PyObject *Py_UNUSED(self), PyObject *class)
         Py_XDECREF(method);
         return failed ? NULL : Py_NewRef(class);
     }
-    PyObject *module = PyObject_GetAttrString(class, "__module__"), *same = NULL, *members = NULL, *key, *value;
-    PyObject *name = module == NULL ? NULL : PyUnicode_FromFormat("%U.%s", module, type->tp_name);
-    if (name != NULL) {
-        PyMethodDef *own = type->tp_new == integer_new ? integer_methods : real_methods;
-        PyType_Slot slots[] = {{Py_tp_methods, own}, {0, NULL}};
-        PyType_Spec spec = {PyUnicode_AsUTF8(name), sizeof(Cell), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
-        same = PyType_FromSpecWithBases(&spec, type->tp_bases);
+    if (type->tp_basicsize != sizeof(Cell) || type->tp_dictoffset || type->tp_weaklistoffset) {
+        PyErr_SetString(PyExc_TypeError, "fast_methods() takes a class of cells whose instances are no larger");
+        return NULL;
     }
+    PyType_Slot slots[] = {{Py_tp_methods, type->tp_new == integer_new ? integer_methods : real_methods}, {0, NULL}};
+    PyType_Spec spec = {NULL, sizeof(Cell), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+    PyObject *module = PyObject_GetAttrString(class, "__module__"), *same = NULL, *members = NULL, *key, *value;
+    PyObject *name = NULL, *bases = Py_NewRef(type->tp_bases);
+    if (module != NULL && !PyUnicode_Check(module))
+        PyErr_SetString(PyExc_TypeError, "the __module__ of a class is a str");
+    else if (module != NULL)
+        name = PyUnicode_FromFormat("%U.%s", module, type->tp_name);
+    if (name != NULL && (spec.name = PyUnicode_AsUTF8(name)) != NULL)
+        same = PyType_FromSpecWithBases(&spec, bases);
     if (same != NULL)
         members = PyObject_CallFunction((PyObject *)&PyDict_Type, "N", PyObject_GetAttrString(class, "__dict__"));
     for (Py_ssize_t position = 0; members != NULL && PyDict_Next(members, &position, &key, &value);) {
+        Py_INCREF(key); /* setting it may run code, and gc.get_objects() has the dict */
+        Py_INCREF(value);
         if (PyObject_SetAttr(same, key, value) < 0)
             Py_CLEAR(members);
+        Py_DECREF(key);
+        Py_DECREF(value);
     }
     if (members == NULL)
         Py_CLEAR(same);
     Py_XDECREF(members);
+    Py_DECREF(bases);
     Py_XDECREF(name);
     Py_XDECREF(module);
     return same;

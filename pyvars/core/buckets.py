@@ -101,6 +101,8 @@ class Buckets:
     __slots__ = ("_cells", "_sum")
 
     def __init__(self, total: FloatCell) -> None:
+        if not isinstance(total, FloatCell):
+            raise TypeError("the sum of a Histogram is a Float")
         self._cells: dict[int, IntCell] = {}
         self._sum = total
 
@@ -122,7 +124,13 @@ class Buckets:
         self._sum.add(number)
 
     def _put(self, n: int, cell: IntCell) -> IntCell:
-        """Use `cell` for bucket `n` if the bucket has none yet. Returns the cell of the bucket."""
+        """Use `cell` for bucket `n` if the bucket has none yet. Returns the cell of the bucket.
+
+        Raises:
+            TypeError: `n` is not the number of a bucket, or `cell` is not an Int.
+        """
+        if n not in range(len(BOUNDS) + 1) or not isinstance(cell, IntCell):
+            raise TypeError("_put() takes the number of a bucket, and an Int")
         return self._cells.setdefault(n, cell)
 
     def _known(self) -> dict[int, IntCell]:

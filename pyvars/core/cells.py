@@ -101,7 +101,19 @@ class PythonCell(NumberCell):
     __slots__ = ("_index", "_value", "_words", "gauge")
 
     def _bind(self, words: Words, index: int) -> None:
-        """Keep the number in `words[index]` from now on. No other cell may use that word."""
+        """Keep the number in `words[index]` from now on. No other cell may use that word.
+
+        Raises:
+            TypeError: `words` is not a memoryview, or `index` is not an int.
+            ValueError: `words` is not one row of words of the cell's type that can be written, or has no such index.
+        """
+        if not isinstance(words, memoryview) or not isinstance(index, int):
+            raise TypeError("_bind() takes a memoryview and an index")
+        one_row = words.ndim == 1 and words.c_contiguous and not words.readonly and words.format == self._code
+        if not one_row or not 0 <= index < len(words):
+            raise ValueError(
+                f"_bind() takes one row of words of the format {self._code} that can be written, and the index of one"
+            )
         with lock:
             words[index] = self._value
             self._words, self._index = words, index

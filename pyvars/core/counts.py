@@ -56,8 +56,12 @@ class Counts:
         and there is no room for it.
 
         Raises:
+            TypeError: `key` is not a str, or `new` is no cell.
             OverflowError: the sum does not fit into 64 bits. The value is unchanged.
         """
+        if not isinstance(new, NumberCell):
+            raise TypeError(f"_place() takes an Int or a Float, got {new!r}")
+        key = str.__str__(key)  # a plain str, which is hashed and compared without code
         number = new._value
         with lock:
             cells = self._cells
@@ -86,7 +90,14 @@ class Counts:
         raise OverflowError(f"{key!r}: {value} does not fit into 64 bits with a sign; the value is unchanged")
 
     def _put(self, key: str, new: NumberCell | None) -> None:
-        """Put the cell `new` under `key`; None removes the key."""
+        """Put the cell `new` under `key`; None removes the key.
+
+        Raises:
+            TypeError: `key` is not a str, or `new` is neither a cell nor None.
+        """
+        if new is not None and not isinstance(new, NumberCell):
+            raise TypeError(f"_put() takes an Int, a Float or None, got {new!r}")
+        key = str.__str__(key)
         old = None
         with lock:
             if key in self._cells:

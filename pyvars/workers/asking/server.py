@@ -34,7 +34,7 @@ QUESTION_TIMEOUT_SECONDS = 0.05
 """How long the server waits for the whole question."""
 MAX_AT_ONCE = 16
 """How many questions are answered at once in threads; further ones are refused."""
-_CHECK_SECONDS = 1.0
+_CHECK_SECONDS = 3.0
 """How often the check is called."""
 _AFTER_FORK_SECONDS = 0.01
 """How long after a fork the check is called, in both processes; then after longer and longer times."""
@@ -97,6 +97,7 @@ class WorkerServer:
     def _reset(self) -> None:
         self._started = False
         self._forks = 0
+        self._lock = threading.RLock()  # reentrant: a signal handler may make a page, which may join again
         self._thread: threading.Thread | None = None
         self._stop_write = -1
         self._busy = threading.BoundedSemaphore(MAX_AT_ONCE)
@@ -160,32 +161,34 @@ class WorkerServer:
 
     def _pause(self) -> None:
         """Stop the thread; the socket stays open."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        os.close(self._stop_write)
-        self._stop_write = -1
+        with self._lock:  # a thread that joins again may be starting it
+            thread, self._thread = self._thread, None
+            if thread is None:
+                return
+            os.close(self._stop_write)
+            self._stop_write = -1
         if thread is not threading.current_thread():  # `check` may call this in the thread, which then ends by itself
             thread.join()
 
     def _resume(self) -> None:
         """Start the thread, if it does not run yet and no fork is in progress, which starts it when it is done."""
-        if not self._started or self._forks or self._thread is not None:
-            return
-        try:
-            stop_read, self._stop_write = os.pipe()
-        except OSError:  # no file descriptor is left
-            return
-        self._thread = threading.Thread(
-            target=self._run, args=(self._listener, stop_read), name="pyvars-workers", daemon=True
-        )
-        try:
-            self._thread.start()
-        except RuntimeError:  # no more threads, or the interpreter is shutting down
-            self._thread = None
-            os.close(stop_read)
-            os.close(self._stop_write)
-            self._stop_write = -1
+        with self._lock:
+            if not self._started or self._forks or self._thread is not None:
+                return
+            try:
+                stop_read, self._stop_write = os.pipe()
+            except OSError:  # no file descriptor is left
+                return
+            self._thread = threading.Thread(
+                target=self._run, args=(self._listener, stop_read), name="pyvars-workers", daemon=True
+            )
+            try:
+                self._thread.start()
+            except RuntimeError:  # no more threads, or the interpreter is shutting down
+                self._thread = None
+                os.close(stop_read)
+                os.close(self._stop_write)
+                self._stop_write = -1
 
     def _run(self, listener: socket.socket | None, stop_read: int) -> None:
         poll = select.poll()

@@ -30,7 +30,7 @@ _ATTEMPTS = 10
 RETRY_SECONDS = 1.0
 """How long after a failed attempt to join the next one is made at the earliest."""
 FORKED_SECONDS = 60.0
-"""How long after its last fork a process looks whether its children have died, since they may all end at once."""
+"""How long after its last fork a process looks whether its children have died: all of them may end at once."""
 LOCK_SECONDS = 0.02
 """How long a page waits for another thread that joins the group."""
 FORK_GRACE_SECONDS = 5.0
@@ -186,8 +186,7 @@ class Member:
 
     def _fold_dead(self) -> None:
         """Fold the segments of dead workers if there are many, so that also without a reader they are not ever more."""
-        group, own = self.group, self.own
-        if group is not None and own is not None:
+        if (group := self.group) is not None and (own := self.own) is not None:
             fold(group.directory, own.layout, MAX_DEAD)
 
     def read_group(self, deadline: float | None = None, *, renew: bool = False) -> GroupReading | None:
@@ -257,9 +256,7 @@ class Member:
             self._fold_dead()
 
     def _catch_up(self) -> None:
-        """Join the right group after a fork that ran no hooks, or after a change of user; join it again if the segment
-        or the group directory was removed. If joining failed before, try again, at most once a second.
-        """
+        """Join again after a fork without hooks, a change of user, the removal of the segment, or a failure to join."""
         if self._segment is not None and self._pid != os.getpid():
             resources.after_fork_in_child()
         # Without waiting for long: the thread of the server is here too, and who has the lock may wait for its end.
@@ -314,13 +311,11 @@ class Member:
 
     def _at_exit(self) -> None:
         """Remove the group directory if its owner has ended or is this process, and no other worker is live."""
-        if self._pid != os.getpid():
-            return
-        self.server.stop()
         group, records = self.group, self._records
-        if group is None or records is None:
+        if group is None or records is None or self._pid != os.getpid():
             return
         records.stop()
+        self.server.stop()
         if has_ended(group.directory, without=self._pid) and monotonic() - self._forked_at > FORK_GRACE_SECONDS:
             remove_group(group.directory)
         self._fold_dead()
