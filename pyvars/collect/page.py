@@ -77,14 +77,14 @@ class Pages:
         return value(ordered(self._read(registry, (), deadline, peers)[3]))
 
     def values(self, registry: Registry, labels: Collection[str], deadline: float) -> bytes:
-        """The values of the functions with these labels, as JSON: a value in a list, or null if there is none."""
+        """The values of the functions with these labels, as JSON: each in a list, with its age if it is stale; or null."""
         reader = ValueReader(None, {})
         for _, name, var in self._layout(registry).not_cells:
             if any(label == name or label.startswith(f"{name}.") for label in labels):
                 reader.read(name, var)
         jobs = [job for job in reader.jobs if job.label in labels]
         FUNCTIONS.run(jobs, Times.of_question(deadline))
-        return value({job.label: None if job.value is None else [job.value] for job in jobs})
+        return value({job.label: None if job.value is None else [job.value, *_age(job)] for job in jobs})
 
     def _read(
         self, registry: Registry, prefixes: tuple[str, ...], deadline: float, peers: Peers | None
@@ -120,6 +120,11 @@ class Pages:
             version = registry._version  # read first: a publish meanwhile then makes this layout outdated, not wrong
             layout = self._layouts[registry] = lay_out(registry.items(), version)
         return layout
+
+
+def _age(job: Job) -> list[object]:
+    """The age of a value that is stale."""
+    return [job.error["age_seconds"]] if job.error is not None else []
 
 
 def render_one(label: str, var: Var | None, deadline: float, peers: Peers | None = None) -> bytes:

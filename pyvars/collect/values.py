@@ -1,13 +1,16 @@
 """Reads the variables of one page into values, one by one; what goes wrong with one costs only its value."""
 
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
-from pyvars.collect.functions import FUNCTIONS, TIMEOUT, Job, failure
+from pyvars.collect.combined import PEER_VALUES
+from pyvars.collect.functions import FUNCTIONS, STALE, TIMEOUT, Job, failure
 from pyvars.collect.layout import peer_value
 from pyvars.collect.pieces import MAX_AT_ONCE, in_pieces
 from pyvars.core.cells import NumberCell
+from pyvars.core.clock import monotonic
 from pyvars.core.functions import Func
 from pyvars.core.variables import Composite, Float, Int, Var, Variable, is_pyvars_code
 from pyvars.formats.json import (
@@ -29,6 +32,10 @@ from pyvars.workers.membership.peers import NestedSums, summed
 __all__ = ("Branch", "ValueReader", "survey")
 
 _NOTHING: tuple[object, bytes] = None, b""
+
+
+ASK_SECONDS = 0.1
+"""How long peers have at least to answer with values of functions, whatever the functions of this process took."""
 
 
 class Branch(NamedTuple):
@@ -132,18 +139,22 @@ class ValueReader:
         jobs = [job for job in funcs if getattr(job.var, "combine", None) is not None]
         if peers is None or not jobs:
             return
-        values, missing = peers.values([job.label for job in jobs], deadline)
+        until = max(deadline, monotonic() + ASK_SECONDS)  # own functions may have taken the time
+        answers = peers.values([job.label for job in jobs], until)
         for job in jobs:
             own = cast("Func", job.var)
-            try:
-                job.value = encode_user_value(own._combined([from_json(to_json(job.value)), *values[job.label]]))
-            except Exception as exception:  # for example, JSON cannot hold the sum
-                job.value = None
-                self._failed(job.label, exception)
+            parts = PEER_VALUES.parts(peers.registry_key, job.label, answers[job.label])
+            if parts.missing:
+                job.value, job.error = None, {**failure(TIMEOUT), "workers": _pids(parts.missing)}
                 continue
-            if missing:
-                pids = ", ".join(map(str, sorted(missing)))
-                self.errors[valid_text(job.label)] = {**failure(TIMEOUT), "workers": pids}
+            ages = {**parts.ages, **({os.getpid(): job.error["age_seconds"]} if job.error is not None else {})}
+            if ages:
+                age = round(max(cast("dict[int, float]", ages).values()), 3)
+                job.error = {**failure(STALE), "age_seconds": age, "workers": _pids(ages)}
+            try:
+                job.value = encode_user_value(own._combined([from_json(to_json(job.value)), *parts.values]))
+            except Exception as exception:  # for example, JSON cannot hold the sum
+                job.value, job.error = None, FUNCTIONS.caught(job.name, job.label, exception)
 
     def settled(self, data: object) -> object:
         """The value for `data`, which `read` returned, once the jobs have run."""
@@ -183,6 +194,10 @@ class ValueReader:
 
     def _failed(self, label: str, exception: Exception) -> None:
         self.errors[valid_text(label)] = FUNCTIONS.caught(self._name, label, exception)
+
+
+def _pids(pids: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(pids)))
 
 
 def survey(variables: Iterable[tuple[str, Var]]) -> tuple[list[Job], bool]:

@@ -32,7 +32,8 @@ class Peers:
     def __init__(self, member: Member, reading: GroupReading, registry_key: str, own: Source) -> None:
         self._member = member
         self._reading = reading
-        self._registry_key = registry_key
+        self.registry_key: str = registry_key
+        """The name of the registry in the group."""
         self._own = own.layout
         live = [Source(peer.layout, peer.ints, peer.floats, True) for peer in reading.live]
         dead = [peer for peer in reading.peers if not peer.alive] + ([reading.retired] if reading.retired else [])
@@ -50,7 +51,7 @@ class Peers:
     def _nested(self) -> NestedSums:
         layouts = [self._own, *(peer.layout for peer in self._reading.live)]
         histograms = {path for layout in layouts for path in layout.histograms}
-        return _nested(total(self._reading.peers, self._reading.retired, self._own), self._registry_key, histograms)
+        return _nested(total(self._reading.peers, self._reading.retired, self._own), self.registry_key, histograms)
 
     def numbers(self, name: str) -> object:
         """The numbers of the peers under a name, without this process: Addends or NestedSums; None if none have any."""
@@ -70,11 +71,11 @@ class Peers:
 
     def is_gauge(self, path: Path) -> bool:
         """Whether a live peer has a gauge at the path, which is a name and the keys below it."""
-        return (self._registry_key, *path) in self._gauges
+        return (self.registry_key, *path) in self._gauges
 
     def is_map(self, path: Path) -> bool:
         """Whether a live peer has a Map or Histogram at the path, which is a name and the keys below it."""
-        return any((self._registry_key, *path) in peer.layout.maps for peer in self._reading.live)
+        return any((self.registry_key, *path) in peer.layout.maps for peer in self._reading.live)
 
     @property
     def names(self) -> set[str]:
@@ -101,33 +102,32 @@ class Peers:
         except Exception:  # the dead workers may have written anything
             return {}
 
-    def values(self, names: Sequence[str], deadline: float) -> tuple[dict[str, list[object]], list[int]]:
-        """The values of functions in live peers, by name, and the pids of peers that did not answer in time.
+    def values(self, names: Sequence[str], deadline: float) -> dict[str, dict[int, tuple[object, float] | None]]:
+        """The values of functions in live peers, by name and pid, each with its age in seconds, 0 if it is of now.
 
-        The deadline is of time.monotonic. A peer whose function gave no value is among the latter.
+        None for a peer that did not answer by the deadline (of time.monotonic), or whose function gave no value. A peer
+        that does not publish the name is left out.
         """
         question: Question = {
             "ask": "values",
-            "registry": self._registry_key,
+            "registry": self.registry_key,
             "names": names,
             "seconds": seconds_until(deadline),
         }
         answers = self._member.ask(question, deadline, [peer.pid for peer in self._reading.live], False)
-        values: dict[str, list[object]] = {name: [] for name in names}
-        missing: list[int] = []
+        values: dict[str, dict[int, tuple[object, float] | None]] = {name: {} for name in names}
         for pid, answer in answers.items():
             reply = _parsed(answer)
-            if not isinstance(reply, dict):
-                missing.append(pid)
-                continue
-            found = cast("dict[str, object]", reply)
+            found = cast("dict[str, object]", reply) if isinstance(reply, dict) else dict.fromkeys(names)
             for name in names:
-                value = found.get(name, [])  # a list, empty if the peer does not publish it; null if it gave no value
-                if isinstance(value, list):
-                    values[name] += cast("list[object]", value)
-                elif pid not in missing:
-                    missing.append(pid)
-        return values, missing
+                value = found.get(name, [])  # value and age in a list, which is empty if the peer does not publish it
+                if not isinstance(value, list):
+                    values[name][pid] = None
+                elif value:
+                    of_peer = cast("list[object]", value)
+                    age = of_peer[1] if len(of_peer) > 1 else 0.0
+                    values[name][pid] = of_peer[0], age if isinstance(age, int | float) else 0.0
+        return values
 
 
 def seconds_until(deadline: float) -> float:
