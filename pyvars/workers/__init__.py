@@ -67,13 +67,13 @@ def join(registry: Registry) -> bool:
 def peers(registry: Registry, deadline: float) -> Peers | None:
     """What the peers add to a page of the registry.
 
-    None if this process has and had no peers, or if the registry is not shared. Waits up to 50 ms for live peers to
-    write their runtime figures, but not past the deadline (of time.monotonic).
+    None if this process has and had no peers and shares all its numbers, or if the registry is not shared. Waits up to
+    50 ms for live peers to write their runtime figures, but not past the deadline (of time.monotonic).
     """
     key = MEMBER.registry_key(registry)
     reading = MEMBER.read_group(deadline)
     own = MEMBER.own
-    if key is None or own is None or reading is None or not (reading.peers or reading.retired):
+    if key is None or own is None or reading is None or (reading.is_empty and not MEMBER.error):
         return None
     return Peers(MEMBER, reading, key, own.source())
 
@@ -125,8 +125,8 @@ class Workers:
         """The figures:
 
         live: live workers of the group, this one included. retired: workers that have ended, whose counts are kept.
-        shared: whether the numbers of this process are in the sums of the group. reason: why not, or which numbers
-        are left out; empty if none is. threads: whether threads of pyvars run in this process (not under gevent, nor
+        shared: whether all numbers of all workers are in the sums of the group. reason: which are not, and why; empty
+        if all are. threads: whether threads of pyvars run in this process (not under gevent, nor
         in uWSGI without threads or in its master), so that it answers its peers, and deadlines hold.
         """
         reading = MEMBER.latest() or NO_PEERS
@@ -140,11 +140,11 @@ def _figures(reading: GroupReading, reason: str, error: str, shared: bool, threa
     reasons = [reason] if reason else []
     if error:
         reasons.append(f"some numbers are private to this process: {error}")
-    reasons += sorted(f"{name}: {why}" for name, why in reading.damaged.items())[:4]
+    reasons += sorted(f"{name}: {why}" for name, why in reading.missing.items())[:4]
     return {
         "live": 1 + len(reading.live),
         "retired": reading.dead_count,
-        "shared": shared,
+        "shared": shared and not reasons,
         "reason": valid_text("; ".join(reasons)),
         "threads": threads,
     }

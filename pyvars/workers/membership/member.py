@@ -17,7 +17,8 @@ from pyvars.workers.asking.server import Question, WorkerServer
 from pyvars.workers.numbers.group_reading import NO_PEERS, GroupReader, GroupReading
 from pyvars.workers.numbers.own_segment import OwnSegment
 from pyvars.workers.numbers.records import Records
-from pyvars.workers.numbers.segment import H_REQUESTS, INT, Segment
+from pyvars.workers.numbers.segment import H_REQUESTS
+from pyvars.workers.numbers.worker_segment import WorkerSegment
 from pyvars.workers.together.directory import (
     UnsharedError,
     find_group_directory,
@@ -56,7 +57,7 @@ class Member:
         self.client: WorkerClient = WorkerClient()
         self._registries: dict[str, ref[Registry]] = {}
         self._other_registries = 0
-        self._segment: Segment | None = None
+        self._segment: WorkerSegment | None = None
         self._records: Records | None = None
         self._uid = -1
         self._pid = os.getpid()
@@ -69,7 +70,7 @@ class Member:
 
     @property
     def shared(self) -> bool:
-        """Whether the numbers of this process are in a segment."""
+        """Whether this process is in a group."""
         return self._segment is not None
 
     @property
@@ -170,14 +171,14 @@ class Member:
     def _join_group(self, directory: str) -> None:
         pid = os.getpid()
         # Set before the first cell is bound: the process may fork at any moment, and the child must find these.
-        self._segment = segment = Segment(directory, pid, start_of(pid))
+        self._segment = segment = WorkerSegment(directory, pid, start_of(pid))
         self._records = records = Records(segment)
         self._uid, self._pid = os.geteuid(), pid
         self.own = own = OwnSegment(segment)
         for key, reference in self._registries.copy().items():
             if (registry := reference()) is not None:
                 records.add_registry(key, registry)
-        self.requests._bind(*segment.word(H_REQUESTS, INT))
+        records.keep(self.requests, H_REQUESTS)
         own.write_figures()
         segment.publish()
         self.group = GroupReader(directory, segment.name, own.layout)
@@ -245,6 +246,7 @@ class Member:
 
     def _answer(self, question: Question) -> bytes:
         if question.get("ask") == "figures" and self.own is not None:
+            self._settle()
             self.own.write_figures()
             return b"{}"
         reference = self._registries.get(str(question.get("registry")))
@@ -263,6 +265,12 @@ class Member:
         if self._segment is None and monotonic() - self._tried_at > RETRY_SECONDS and self._registries:
             with self._lock:
                 self._try_join_once()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Share what was private for want of room, if there is room now."""
+        if self._records is not None:
+            self._records.settle()
 
     def _follow_user(self) -> None:
         """After a change of user, join the group in the new user's directory, where peers that changed too meet."""

@@ -3,6 +3,7 @@
 It is parsed from the records, which may be damaged, and cached: segments with the same records share one layout.
 """
 
+import sys
 from collections.abc import Container, Iterator, Sequence
 from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
@@ -16,8 +17,11 @@ __all__ = ("CorruptError", "SegmentLayout", "Path", "parse", "is_shown")
 Path: TypeAlias = "tuple[str, ...]"
 """The registry key, the name of the variable, and the keys below it."""
 
-_MAX_DEPTH = 32
-_MAX_NUMBERS = 4_000_000
+MAX_DEPTH = 100
+"""Levels of names, with the registry key; numbers at deeper ones are left out, and `left_out` is set."""
+_SPARE_PATHS = 4096
+"""A composite may have several names, and each number below it then has several paths. The paths may be as many as
+twice the records and these: a damaged file may describe 2**30 paths with 60 records."""
 
 
 class CorruptError(ValueError):
@@ -45,6 +49,8 @@ class SegmentLayout(NamedTuple):
     """The paths of Histograms, which are also in `maps`."""
     folded: frozenset[str]
     """In the retired file, the names of the segments that are folded into it; empty in a worker's segment."""
+    left_out: bool
+    """Whether there are numbers below MAX_DEPTH levels of names."""
 
 
 def is_shown(path: Path, paths: Container[Path], maps: Container[Path]) -> bool:
@@ -66,11 +72,14 @@ def parse(areas: Sequence[bytes], used: int, lenient: bool) -> SegmentLayout:
     """The layout that the records in the areas describe.
 
     The workers of one program mostly have the same bytes there, and so share one layout from the cache. `lenient`
-    leaves out damaged records, which a worker was writing when it was killed or stopped.
+    leaves out damaged records, which a worker was writing when it was killed or stopped, and records of words that are
+    not among the `used` ones.
 
     Raises:
-        CorruptError: the bytes are no records, or a record points outside of the `used` words.
+        CorruptError: the bytes are no records, or describe more paths than a program has, or a record points outside of
+            the `used` words.
     """
+    areas = [_in_use(area) for area in areas]
     digest = blake2b()
     for area in areas:
         digest.update(area)
@@ -90,26 +99,35 @@ def _parse(areas: Sequence[bytes], used: int, lenient: bool) -> SegmentLayout:
         for parent, key, record in _records(area, lenient):
             if record.kind == FOLDED:
                 folded.append(key)
-            elif record.word >= used:
-                raise CorruptError("a record points outside of the file")
-            else:
+            elif record.word < used:
                 children.setdefault(parent, {})[key] = record
+            elif not lenient:
+                raise CorruptError("a record points outside of the file")
     found: dict[int, list[tuple[Path, int, bool]]] = {INT: [], FLOAT: []}
     composites: dict[Path, int] = {}
-    _walk(children, (0,), (), found, composites)
+    left_out = _walk(children, found, composites)
     ints, floats = found[INT], found[FLOAT]
     counts = _numbers([each for each in ints if not each[2]]), _numbers([each for each in floats if not each[2]])
     maps = frozenset(path for path, kind in composites.items() if kind != COMPOSITE)
     histograms = frozenset(path for path, kind in composites.items() if kind == HISTOGRAM)
-    return SegmentLayout(_numbers(ints), _numbers(floats), counts, maps, histograms, frozenset(folded))
+    return SegmentLayout(_numbers(ints), _numbers(floats), counts, maps, histograms, frozenset(folded), left_out)
+
+
+def _in_use(area: bytes) -> bytes:
+    """The bytes of the area up to the end of its last record."""
+    offset = 0
+    while offset + RECORD.size <= len(area):
+        size = int.from_bytes(area[offset + 4 : offset + 6], sys.byteorder)
+        if size < RECORD.size:  # 0: there is no further record; else it is damaged, and is seen with its head
+            return area[: offset + RECORD.size if size else offset]
+        offset += size
+    return area[:offset]
 
 
 def _records(area: bytes, lenient: bool) -> Iterator[tuple[int, str, _Record]]:
     offset = 0
     while offset + RECORD.size <= len(area):
         crc, size, kind, gauge, parent, index, length = RECORD.unpack_from(area, offset)
-        if size == 0:
-            return
         if size < RECORD.size or offset + size > len(area) or RECORD.size + length > size:
             if lenient:
                 return
@@ -133,22 +151,36 @@ def _records(area: bytes, lenient: bool) -> Iterator[tuple[int, str, _Record]]:
 
 def _walk(
     children: dict[int, dict[str, _Record]],
-    within: tuple[int, ...],
-    path: Path,
     found: dict[int, list[tuple[Path, int, bool]]],
     composites: dict[Path, int],
-) -> None:
-    if len(path) > _MAX_DEPTH:  # numbers at deeper levels are left out
-        return
-    if len(found[INT]) + len(found[FLOAT]) + len(composites) > _MAX_NUMBERS:
-        raise CorruptError("its names have no end")
-    for key, record in children.get(within[-1], {}).items():
-        if record.kind in (COMPOSITE, MAP, HISTOGRAM):
-            if record.word not in within:  # a registry may hold itself; the page shows that as an error
+) -> bool:
+    """Find the paths of numbers and composites, each level below its composite; returns whether some are too deep."""
+    left, too_deep = _SPARE_PATHS + 2 * sum(map(len, children.values())), False
+    levels: list[tuple[Iterator[tuple[str, _Record]], tuple[int, ...], Path]] = [(_below(children, 0), (0,), ())]
+    while levels:
+        level, within, path = levels[-1]
+        for key, record in level:
+            left -= 1
+            if left < 0:
+                raise CorruptError("its names have no end")
+            if record.kind not in (COMPOSITE, MAP, HISTOGRAM):
+                if path:  # directly below word 0 there are only registries
+                    found[record.kind].append(((*path, key), record.word, record.gauge))
+            elif record.word not in within:  # a registry may hold itself; the page shows that as an error
                 composites[(*path, key)] = record.kind
-                _walk(children, (*within, record.word), (*path, key), found, composites)
-        elif path:  # directly below word 0 there are only registries
-            found[record.kind].append(((*path, key), record.word, record.gauge))
+                if record.word not in children:
+                    continue
+                if len(within) <= MAX_DEPTH:
+                    levels.append((_below(children, record.word), (*within, record.word), (*path, key)))
+                    break
+                too_deep = True
+        else:
+            levels.pop()
+    return too_deep
+
+
+def _below(children: dict[int, dict[str, _Record]], word: int) -> Iterator[tuple[str, _Record]]:
+    return iter(children.get(word, {}).items())
 
 
 def _numbers(found: list[tuple[Path, int, bool]]) -> Numbers:

@@ -1,18 +1,26 @@
 """Reads one segment: that of a live peer, of a dead one that is not folded yet, or the retired file.
 
 Files are read with pread, never mapped: a file that is truncated while it is read is then an error, not a SIGBUS.
+
+What a file costs is bounded by its records, of which there are at most MAX_CHUNKS chunks. One that turns out to be
+damaged is not read again while its inode, size, ctime and header are the same. That is enough although a worker writes
+through mapped memory, which does not change the ctime: whatever it writes but numbers, which cannot be damaged, it
+counts in the header.
 """
 
+import errno
 import os
+import re
+import stat
 import sys
 from contextlib import suppress
-from time import monotonic, sleep
+from time import monotonic, sleep, time_ns
 from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 from pyvars.core.cells import Words
 from pyvars.formats.json import from_json
-from pyvars.workers.numbers.layout import CorruptError, SegmentLayout, parse
+from pyvars.workers.numbers.layout import MAX_DEPTH, CorruptError, SegmentLayout, parse
 from pyvars.workers.numbers.segment import (
     CHUNK,
     FIGURES,
@@ -23,6 +31,7 @@ from pyvars.workers.numbers.segment import (
     H_GENERATION,
     H_MAGIC,
     H_PID,
+    H_PRIVATE,
     H_REQUESTS,
     H_RETIRED,
     H_START,
@@ -36,9 +45,9 @@ from pyvars.workers.together.locks import is_locked_by_another
 
 __all__ = ("SegmentReading", "Figures", "read")
 
-_TIMEOUT_SECONDS = 0.02
+_TIMEOUT_SECONDS = 0.01
 _PAUSE_SECONDS = 0.0001
-_ATTEMPTS = 20
+_ATTEMPTS = 10
 """How often reading is tried again after that timeout."""
 MAX_RETIRED = 2**53
 """The highest count of dead workers that the retired file holds; more are read and written as this."""
@@ -68,6 +77,8 @@ class SegmentReading(NamedTuple):
     """The words in use; those of the header are 0."""
     figures_version: int
     figures: Figures
+    missing: str
+    """Why numbers of its process are not in `layout`; empty if all are."""
 
     @property
     def ints(self) -> Words:
@@ -91,23 +102,49 @@ def read(path: str, previous: SegmentReading | None) -> SegmentReading:
             can be read and there is no `previous`.
         OSError: the file cannot be read.
     """
+    if not stat.S_ISREG(os.lstat(path).st_mode):  # to open a device or a FIFO may do something
+        raise OSError(errno.EINVAL, "it is no regular file")
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        if previous is not None and previous.inode != os.fstat(file).st_ino:
-            previous = None
-        alive = is_locked_by_another(file)
-        until, late = monotonic() + (_TIMEOUT_SECONDS if alive else 0.0), 0
-        while late < _ATTEMPTS:
-            lenient = monotonic() >= until
-            with suppress(_ChangedError):
-                return _read(file, os.path.basename(path), alive, previous, lenient)
-            late += lenient
-            sleep(_PAUSE_SECONDS)  # the owner may wait for this CPU, in the middle of a change
-        if previous is not None:  # records change faster than they can be read: return the numbers of a moment ago
-            return previous
-        raise CorruptError("it changes faster than it can be read")
+        found, header = os.fstat(file), os.pread(file, 8 * FIRST_WORD, 0)
+        mark = found.st_ino, found.st_size, found.st_ctime_ns, header[: 8 * H_REQUESTS], header[8 * H_PRIVATE :]
+        known, why = _damaged.get(path, (None, ""))
+        if known == mark:
+            raise CorruptError(why)
+        changing = abs(time_ns() - found.st_ctime_ns) < _TICK_NS
+        try:
+            reading = _read_settled(file, path, previous if previous and previous.inode == found.st_ino else None)
+        except CorruptError as error:
+            _damaged[path] = None if changing else mark, str(error)
+            if len(_damaged) > _MAX_DAMAGED:
+                _damaged.pop(next(iter(_damaged)), None)
+            raise
+        _damaged.pop(path, None)
+        return reading
     finally:
         os.close(file)
+
+
+_damaged: dict[str, tuple[object, str]] = {}
+"""By path, what a damaged file was like when it was read, and what is wrong with it."""
+_MAX_DAMAGED = 10_000
+_TICK_NS = 20_000_000
+"""A change less than this after another one may leave the ctime as it is: the clock of files ticks every 1 to 10 ms."""
+
+
+def _read_settled(file: int, path: str, previous: SegmentReading | None) -> SegmentReading:
+    alive = is_locked_by_another(file)
+    wait = _TIMEOUT_SECONDS if alive and path not in _damaged else 0.0
+    until, late = monotonic() + wait, 0
+    while late < _ATTEMPTS:
+        lenient = monotonic() >= until
+        with suppress(_ChangedError):
+            return _read(file, os.path.basename(path), alive, previous, lenient)
+        late += lenient
+        sleep(_PAUSE_SECONDS)  # the owner may wait for this CPU, in the middle of a change
+    if previous is not None:  # records change faster than they can be read: return the numbers of a moment ago
+        return previous
+    raise CorruptError("it changes faster than it can be read")
 
 
 class _ChangedError(Exception):
@@ -115,13 +152,20 @@ class _ChangedError(Exception):
 
 
 def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, lenient: bool) -> SegmentReading:
-    words = _exactly(file, WORDS * 8, 0)
+    found = os.fstat(file)
+    if found.st_size > MAX_CHUNKS * CHUNK:
+        raise CorruptError("it is larger than a segment can be")
+    words = _exactly(file, WORDS * 8, 0) if found.st_size or not _WORKER.fullmatch(name) else bytes(WORDS * 8)
     header = memoryview(words).cast("q")
+    if not header[H_MAGIC] and (worker := _WORKER.fullmatch(name)):
+        return _without_room(worker, found.st_ino, alive)
     used, chunks, generation = header[H_USED], header[H_CHUNKS], header[H_GENERATION]
     if header[H_MAGIC] != MAGIC:
         raise CorruptError("it is no segment of this version of pyvars")
     if not 0 < chunks <= MAX_CHUNKS or not FIRST_WORD <= used <= chunks * WORDS or header[H_PID] < 0:
         raise CorruptError("its header is damaged")
+    if found.st_size < chunks * CHUNK:
+        raise CorruptError("it is cut short")
     # Each fold makes a new retired file, which may have the inode of an old one.
     if previous is not None and previous.retired_count != _retired_count(header):
         previous = None
@@ -137,7 +181,8 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
     # Checked before the records are parsed, which takes far longer.
     if _word(file, H_GENERATION) != generation:
         raise _ChangedError
-    layout = previous.layout if known and previous is not None else parse(areas, used, not settled)
+    private = header[H_PRIVATE]
+    layout = previous.layout if known and previous is not None else parse(areas, used, bool(private) or not settled)
     version = header[H_FIGURES]
     figures = (
         previous.figures if previous is not None and previous.figures_version == version else _figures(file, version)
@@ -148,7 +193,7 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
         figures = previous.figures if previous is not None else {}
     return SegmentReading(
         name=name,
-        inode=os.fstat(file).st_ino,
+        inode=found.st_ino,
         alive=alive,
         pid=header[H_PID],
         start=header[H_START],
@@ -159,7 +204,27 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
         words=bytes(FIRST_WORD * 8) + words[FIRST_WORD * 8 :],  # zeros for the header: ZERO_WORD must read as 0
         figures_version=version,
         figures=figures,
+        missing=_missing(private, layout),
     )
+
+
+_WORKER = re.compile(r"w-([0-9]{1,10})-([0-9]{1,18})-[0-9a-f]{8}")
+TOO_DEEP = f"numbers below {MAX_DEPTH} levels of names are left out"
+_PRIVATE = "numbers are private to the process"
+
+
+def _without_room(worker: re.Match[str], inode: int, alive: bool) -> SegmentReading:
+    """The reading of a worker that has found no room for its first chunk: only the name of its file speaks of it."""
+    pid, start = map(int, worker.groups())
+    why, layout, words = f"{_PRIVATE}: there is no room for its file", parse((), 0, False), bytes(FIRST_WORD * 8)
+    return SegmentReading(worker.string, inode, alive, pid, start, 0, 0, 0, layout, words, 0, {}, why)
+
+
+def _missing(private: int, layout: SegmentLayout) -> str:
+    """Why numbers are missing; `private` is the error number in the header."""
+    if private:
+        return f"{_PRIVATE}: {os.strerror(private) if 0 < private < 4096 else private}"
+    return TOO_DEEP if layout.left_out else ""
 
 
 def _word(file: int, word: int) -> int:
