@@ -34,6 +34,7 @@ from pyvars.workers.numbers.segment import (
     FLOAT,
     FOLDED,
     FREE,
+    H_CHUNKS,
     H_FIGURES,
     H_GENERATION,
     H_MAGIC,
@@ -259,11 +260,40 @@ def other_figures(dice: random.Random, real: bytes) -> bytes:
     return data[:FIGURES] + half.ljust(FIGURES_SIZE, b"\0") + data[FIGURES + FIGURES_SIZE :]
 
 
+def branching(dice: random.Random, real: bytes) -> bytes:
+    """Containers with several names each, deep, in rings: few records that describe any number of paths."""
+    depth = dice.randrange(1, 150)
+    some = [(0, b"default", COMPOSITE, 32)]
+    for level in range(depth):
+        for name in range(dice.randrange(1, 4)):
+            word = 32 + (level + 1 if dice.random() < 0.9 else dice.randrange(depth))
+            some.append((32 + level, f"n{name}".encode(), COMPOSITE, word))
+    return with_records(real, [*some, (32, b"orders", INT, 300), (32 + depth, b"deep", INT, 301)])
+
+
+def far_sizes(dice: random.Random, real: bytes) -> bytes:
+    """Records whose sizes and lengths are out of place, with checksums that are right."""
+    area = b""
+    for _ in range(dice.randrange(1, 20)):
+        size, length = (dice.choice([0, 1, 19, 20, 32, 48, 288, 2**15, 2**16 - 1]) for _ in range(2))
+        text = RECORD.pack(0, size, INT, 0, 32, 33, length)[4:] + b"k" * dice.choice([0, min(length, 300)])
+        area += (crc32(text).to_bytes(4, "little") + text).ljust(min(size, 300), b"\0")
+    return with_word(real[:FIRST_RECORD] + area + real[FIRST_RECORD + len(area) :], H_GENERATION, dice.choice([2, 3]))
+
+
+def far_header(dice: random.Random, real: bytes) -> bytes:
+    """A header that claims more than there is, of a file that is mostly a hole."""
+    chunks = dice.choice([1, 2, 511, 512, 513, 4096, 2**40])
+    real = with_word(with_word(real, H_CHUNKS, chunks), H_USED, dice.choice([chunks * 1024, 33, 2**62]))
+    return real.ljust(CHUNK * min(chunks, 4) + dice.choice([0, 1, CHUNK]), b"\0")
+
+
 DAMAGE = {
     make.__name__: make
     for make in (
         *(random_bytes, random_behind_the_magic, cut_short, flipped),
         *(other_header, other_numbers, other_records, other_figures),
+        *(branching, far_sizes, far_header),
     )
 }
 NO_SEGMENT = {"random_bytes", "random_behind_the_magic", "cut_short"}

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
 from pyvars.formats.json import valid_text
-from pyvars.workers.numbers.segment import COMPOSITE, FLOAT, FOLDED, FREE, HISTOGRAM, INT, MAP, RECORD
+from pyvars.workers.numbers.segment import COMPOSITE, FIRST_WORD, FLOAT, FOLDED, FREE, HISTOGRAM, INT, MAP, RECORD
 
 __all__ = ("CorruptError", "SegmentLayout", "Path", "parse", "is_shown")
 
@@ -19,9 +19,12 @@ Path: TypeAlias = "tuple[str, ...]"
 
 MAX_DEPTH = 100
 """Levels of names, with the registry key; numbers at deeper ones are left out, and `left_out` is set."""
-_SPARE_PATHS = 4096
-"""A composite may have several names, and each number below it then has several paths. The paths may be as many as
-twice the records and these: a damaged file may describe 2**30 paths with 60 records."""
+_SPARE_RECORDS, _RECORDS = 4096, 2
+"""A word may have several records, since a variable may have several names: so many more in all, and so many for each
+word on average."""
+_SPARE_NAMES, _NAMES = 16384, 16
+"""So many names there may be in all paths together, and so many more for each word: a composite may have several names,
+and each number below it then has several paths, but a damaged file may describe 2**30 paths with 60 records."""
 
 
 class CorruptError(ValueError):
@@ -51,6 +54,8 @@ class SegmentLayout(NamedTuple):
     """In the retired file, the names of the segments that are folded into it; empty in a worker's segment."""
     left_out: bool
     """Whether there are numbers below MAX_DEPTH levels of names."""
+    end: int
+    """The index behind the last word of a number."""
 
 
 def is_shown(path: Path, paths: Container[Path], maps: Container[Path]) -> bool:
@@ -95,22 +100,29 @@ def parse(areas: Sequence[bytes], used: int, lenient: bool) -> SegmentLayout:
 def _parse(areas: Sequence[bytes], used: int, lenient: bool) -> SegmentLayout:
     children: dict[int, dict[str, _Record]] = {}
     folded: list[str] = []
+    words: set[int] = set()
+    spare = _SPARE_RECORDS
     for area in areas:
         for parent, key, record in _records(area, lenient):
             if record.kind == FOLDED:
                 folded.append(key)
             elif record.word < used:
                 children.setdefault(parent, {})[key] = record
+                words.add(record.word)
+                spare -= 1
+                if spare + _RECORDS * len(words) < 0:
+                    raise CorruptError("its names have no end")
             elif not lenient:
                 raise CorruptError("a record points outside of the file")
     found: dict[int, list[tuple[Path, int, bool]]] = {INT: [], FLOAT: []}
     composites: dict[Path, int] = {}
-    left_out = _walk(children, found, composites)
+    left_out = _walk(children, _SPARE_NAMES + _NAMES * len(words), found, composites)
     ints, floats = found[INT], found[FLOAT]
+    end = max((word + 1 for numbers in found.values() for _, word, _ in numbers), default=FIRST_WORD)
     counts = _numbers([each for each in ints if not each[2]]), _numbers([each for each in floats if not each[2]])
     maps = frozenset(path for path, kind in composites.items() if kind != COMPOSITE)
     histograms = frozenset(path for path, kind in composites.items() if kind == HISTOGRAM)
-    return SegmentLayout(_numbers(ints), _numbers(floats), counts, maps, histograms, frozenset(folded), left_out)
+    return SegmentLayout(_numbers(ints), _numbers(floats), counts, maps, histograms, frozenset(folded), left_out, end)
 
 
 def _in_use(area: bytes) -> bytes:
@@ -151,17 +163,18 @@ def _records(area: bytes, lenient: bool) -> Iterator[tuple[int, str, _Record]]:
 
 def _walk(
     children: dict[int, dict[str, _Record]],
+    names_left: int,
     found: dict[int, list[tuple[Path, int, bool]]],
     composites: dict[Path, int],
 ) -> bool:
     """Find the paths of numbers and composites, each level below its composite; returns whether some are too deep."""
-    left, too_deep = _SPARE_PATHS + 2 * sum(map(len, children.values())), False
+    too_deep = False
     levels: list[tuple[Iterator[tuple[str, _Record]], tuple[int, ...], Path]] = [(_below(children, 0), (0,), ())]
     while levels:
         level, within, path = levels[-1]
         for key, record in level:
-            left -= 1
-            if left < 0:
+            names_left -= len(within)
+            if names_left < 0:
                 raise CorruptError("its names have no end")
             if record.kind not in (COMPOSITE, MAP, HISTOGRAM):
                 if path:  # directly below word 0 there are only registries

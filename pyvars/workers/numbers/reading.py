@@ -14,7 +14,7 @@ import re
 import stat
 import sys
 from contextlib import suppress
-from time import monotonic, sleep, time_ns
+from time import monotonic, sleep
 from typing import Any, NamedTuple, cast
 from zlib import crc32
 
@@ -38,6 +38,7 @@ from pyvars.workers.numbers.segment import (
     H_USED,
     MAGIC,
     MAX_CHUNKS,
+    RECORD,
     WORDS,
     record_area,
 )
@@ -72,9 +73,10 @@ class SegmentReading(NamedTuple):
     retired_count: int
     """In the retired file, the number of workers that were folded into it; else 0."""
     generation: int
+    used: int
     layout: SegmentLayout
     words: bytes
-    """The words in use; those of the header are 0."""
+    """The words of the layout; those of the header are 0."""
     figures_version: int
     figures: Figures
     missing: str
@@ -106,16 +108,16 @@ def read(path: str, previous: SegmentReading | None) -> SegmentReading:
         raise OSError(errno.EINVAL, "it is no regular file")
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        found, header = os.fstat(file), os.pread(file, 8 * FIRST_WORD, 0)
-        mark = found.st_ino, found.st_size, found.st_ctime_ns, header[: 8 * H_REQUESTS], header[8 * H_PRIVATE :]
-        known, why = _damaged.get(path, (None, ""))
-        if known == mark:
-            raise CorruptError(why)
-        changing = abs(time_ns() - found.st_ctime_ns) < _TICK_NS
+        mark = _mark(file)
+        if previous is not None and previous.inode != mark[0]:
+            previous = None
+        known = _damaged.get(path) if previous is None else None
+        if known is not None and known[0] == (mark, _checksum(file)):
+            raise CorruptError(known[1])
         try:
-            reading = _read_settled(file, path, previous if previous and previous.inode == found.st_ino else None)
+            reading = _read_settled(file, path, previous)
         except CorruptError as error:
-            _damaged[path] = None if changing else mark, str(error)
+            _damaged[path] = (mark, _checksum(file)), str(error)
             if len(_damaged) > _MAX_DAMAGED:
                 _damaged.pop(next(iter(_damaged)), None)
             raise
@@ -128,8 +130,18 @@ def read(path: str, previous: SegmentReading | None) -> SegmentReading:
 _damaged: dict[str, tuple[object, str]] = {}
 """By path, what a damaged file was like when it was read, and what is wrong with it."""
 _MAX_DAMAGED = 10_000
-_TICK_NS = 20_000_000
-"""A change less than this after another one may leave the ctime as it is: the clock of files ticks every 1 to 10 ms."""
+
+
+def _mark(file: int) -> tuple[int, int, int, bytes]:
+    """Inode, size, ctime and header: some of it changes when the records or figures of a file do."""
+    found, header = os.fstat(file), os.pread(file, 8 * FIRST_WORD, 0)
+    return found.st_ino, found.st_size, found.st_ctime_ns, header[: 8 * H_REQUESTS] + header[8 * H_PRIVATE :]
+
+
+def _checksum(file: int) -> int:
+    """The checksum of the first records. The ctime may be the same after two changes within 10 ms."""
+    begin, end = record_area(0)
+    return crc32(os.pread(file, end - begin, begin))
 
 
 def _read_settled(file: int, path: str, previous: SegmentReading | None) -> SegmentReading:
@@ -173,11 +185,10 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
     settled = generation % 2 == 0
     if not settled and not lenient and (previous is None or previous.generation != generation):
         raise _ChangedError
-    words += b"".join(_exactly(file, WORDS * 8, chunk * CHUNK) for chunk in range(1, -(-used // WORDS)))
-    areas: list[bytes] = []
-    known = previous is not None and settled and previous.generation == generation and len(previous.words) == len(words)
-    if not known:
-        areas = [_exactly(file, end - begin, begin) for begin, end in map(record_area, range(chunks))]
+    known = previous is not None and settled and (previous.generation, previous.used) == (generation, used)
+    needed = len(previous.words) // 8 if known and previous is not None else used
+    words += b"".join(_exactly(file, WORDS * 8, chunk * CHUNK) for chunk in range(1, -(-needed // WORDS)))
+    areas = [] if known else [_area(file, chunk) for chunk in range(chunks)]
     # Checked before the records are parsed, which takes far longer.
     if _word(file, H_GENERATION) != generation:
         raise _ChangedError
@@ -200,8 +211,10 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
         requests=header[H_REQUESTS],
         retired_count=_retired_count(header),
         generation=generation,
+        used=used,
         layout=layout,
-        words=bytes(FIRST_WORD * 8) + words[FIRST_WORD * 8 :],  # zeros for the header: ZERO_WORD must read as 0
+        # Zeros for the header: ZERO_WORD must read as 0.
+        words=bytes(FIRST_WORD * 8) + words[FIRST_WORD * 8 : layout.end * 8],
         figures_version=version,
         figures=figures,
         missing=_missing(private, layout),
@@ -217,7 +230,7 @@ def _without_room(worker: re.Match[str], inode: int, alive: bool) -> SegmentRead
     """The reading of a worker that has found no room for its first chunk: only the name of its file speaks of it."""
     pid, start = map(int, worker.groups())
     why, layout, words = f"{_PRIVATE}: there is no room for its file", parse((), 0, False), bytes(FIRST_WORD * 8)
-    return SegmentReading(worker.string, inode, alive, pid, start, 0, 0, 0, layout, words, 0, {}, why)
+    return SegmentReading(worker.string, inode, alive, pid, start, 0, 0, 0, 0, layout, words, 0, {}, why)
 
 
 def _missing(private: int, layout: SegmentLayout) -> str:
@@ -256,6 +269,13 @@ def _figures(file: int, version: int) -> Figures | None:
         for target, figures in cast("dict[str, object]", figures).items()
         if isinstance(figures, dict)
     }
+
+
+def _area(file: int, chunk: int) -> bytes:
+    """The records of a chunk; empty if there is none, since a file may claim chunks that it never had."""
+    begin, end = record_area(chunk)
+    head = _exactly(file, RECORD.size, begin)
+    return _exactly(file, end - begin, begin) if any(head) else b""
 
 
 def _exactly(file: int, size: int, offset: int) -> bytes:
