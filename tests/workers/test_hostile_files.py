@@ -12,7 +12,7 @@ import pytest
 from pyvars.workers.numbers.segment import CHUNK, COMPOSITE, H_CHUNKS, H_GENERATION, H_USED, INT, MAP, MAX_CHUNKS
 from tests.workers.test_damage import ORDERS, ORDERS_WORD, ROOT, ROOT_WORD, record, segment
 from tests.workers.test_names import TOLD
-from tests.workers.test_segments import READER, Program, file, is_alone, measured, program, with_word
+from tests.workers.test_segments import READER, Program, file, is_alone, measured, with_word
 
 NAME = "w-1-1-a"
 ENDLESS = "its names have no end"
@@ -132,6 +132,16 @@ def test_a_damaged_file_is_read_again_when_it_has_changed(reader: Program, tmp_p
         assert reader.page()["orders"] == 12
 
 
+def test_many_damaged_files(reader: Program, tmp_path: Path) -> None:
+    """More than are remembered."""
+    for number in range(300):
+        (tmp_path / f"w-1-1-{number}").write_bytes(b"damaged")
+    for _ in range(2):
+        page = reader.page()
+        assert is_alone(page)
+        assert page["pyvars.workers"]["reason"].count("it is cut short") == 4
+
+
 def as_fifo(path: Path) -> None:
     os.mkfifo(path)
 
@@ -179,7 +189,7 @@ def test_names_that_are_too_deep_are_left_out_by_all_alike(tmp_path: Path) -> No
     deep = "inner = pyvars.publish('deep', pyvars.Registry()); inner.publish('high', pyvars.Int(1))"
     deeper = "; exec('for _ in range({}): inner = inner.publish(\"r\", pyvars.Registry())')"
     end = "; inner.publish('low', pyvars.Int(1))"
-    with measured(TOLD, PYVARS_SHARE=tmp_path) as one, program(TOLD, PYVARS_SHARE=tmp_path) as other:
+    with measured(TOLD, PYVARS_SHARE=tmp_path) as one, measured(TOLD, PYVARS_SHARE=tmp_path) as other:
         for worker in (one, other):
             page = worker.page(f"{deep}{deeper.format(40)}{end}")
         assert innermost(page["deep"]) == {"low": 2}

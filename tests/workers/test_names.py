@@ -65,6 +65,12 @@ def pair(programs: Pair) -> Iterator[Pair]:
     assert programs.do(f"[pyvars.delete(name) for name in pyvars.default_registry if name not in {BUILTINS}]") == {}
 
 
+def test_a_registry_that_goes_while_it_comes(pair: Pair) -> None:
+    pair.do("db = pyvars.Registry(); number = db.publish('x', pyvars.Int(1))")
+    assert pair.do("at_next(Records._admit, lambda: pyvars.delete('db')); pyvars.publish('db', db)") == {}
+    assert pair.do("sys.setprofile(None); number.add(); pyvars.publish('db', db)") == {"db": {"x": 2}}
+
+
 def test_numbers_that_are_set_and_become_floats(pair: Pair) -> None:
     pair.do("total = pyvars.publish('total', pyvars.Float())")
     pair.do("by = pyvars.publish('by', pyvars.Map()); by.add('a')")

@@ -108,10 +108,16 @@ def test_numbers_without_room_are_named_and_come_in(tmp_path: Path) -> None:
         page = other.page("pass")  # what was on the page goes on
         assert total(page) >= before + 500
         assert (page["half"], page["n"]) == (2.0, 7)
-        full.page("limit_files(resource.RLIM_INFINITY)")
+        full.page("by.add('a', 0.5); n0 = pyvars.get('n0'); by.set('k1', n0)")
+        assert other.page("pass")["by"]["a"] == 2.5  # although it is a Float now
+        # Its name is where that of another number was, and its word is private.
+        full.page("pyvars.delete('n1'); by.set('k1', pyvars.Int(3)); pyvars.publish('zz', pyvars.get('n2999'))")
+        assert "zz" not in other.page("pass")
+        full.page("pyvars.publish('n1', pyvars.Int(2)); limit_files(resource.RLIM_INFINITY)")
         for worker in (other, full):
             page = page_when(worker, "")
             assert (total(page), len(page["by"]), page["half"], page["n"]) == (9002, 101, 2.0, 7)
+            assert (page["by"]["a"], page["by"]["k1"], page["zz"]) == (2.5, 3, 2)
         full.page("[pyvars.get(f'n{number}').add() for number in range(3000)]")
         assert total(other.page("pass")) == 12002
         full.page("[pyvars.delete(f'n{number}') for number in range(3000)]; by.clear(); publish(100, 'm')")
@@ -234,6 +240,25 @@ def test_a_worker_that_may_not_write_reads_its_peers(tmp_path: Path) -> None:
         assert "Read-only file system" in page["pyvars.workers"]["reason"]
         page = other.page("n.add()")
         assert (page["n"], pids(page)) == (63, "")
+        page = reader.page("subprocess.run(['mount', '-o', 'remount,bind,rw', os.environ['PYVARS_SHARE']], check=True)")
+        for worker in (reader, other):
+            page = page_when(worker, "")
+            assert (page["n"], page["pyvars.workers"]["live"]) == (64, 2)
+
+
+def test_a_directory_that_is_gone_when_the_file_is_made(tmp_path: Path) -> None:
+    """As when a worker that ends takes it for one that nobody is in. It is made again."""
+    hook = """
+gone = []
+def remove(event, about):
+    if event == "open" and ".w-" in str(about[0]) and not gone:
+        gone.append(os.rmdir(os.path.dirname(about[0])))
+sys.addaudithook(remove)
+"""
+    with measured(TOLD.replace("\nn = ", f"{hook}\nn = "), PYVARS_SHARE=tmp_path / "shared") as worker:
+        page = started(worker).page("n.add()")
+        assert (page["n"], pids(page)) == (1, "")
+        assert len([*(tmp_path / "shared").glob("w-*")]) == 1
 
 
 def test_a_system_that_cannot_reserve_a_file_and_finds_half_of_a_chunk(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def read(path: str, previous: SegmentReading | None) -> SegmentReading:
 
 _damaged: dict[str, tuple[object, str]] = {}
 """By path, what a damaged file was like when it was read, and what is wrong with it."""
-_MAX_DAMAGED = 10_000
+_MAX_DAMAGED = 256
 
 
 def _mark(file: int) -> tuple[int, int, int, bytes]:

@@ -173,11 +173,26 @@ class Records:
             if old_offset and old != word:
                 self._unlink(old, old_offset)
             return
-        word = word or self._admit(now, kind)
         gauge = isinstance(now, NumberCell) and now.gauge
+        numbers = isinstance(before, NumberCell) and isinstance(now, NumberCell)
+        if self._segment.error and numbers and not word and old and self._all_offsets(old) == [old_offset]:
+            link = partial(self._segment.link, parent, key, kind, old, gauge=gauge, offset=old_offset)
+            return self._replace(cast("NumberCell", before), cast("NumberCell", now), old, link)
+        word = word or self._admit(now, kind)
         self._link(parent, key, kind, word, gauge=gauge, offset=old_offset)
         if old_offset:
             self._forget_record(old, old_offset)
+
+    def _replace(self, before: NumberCell, now: NumberCell, word: int, link: Callable[[], int]) -> None:
+        """Have a number take over the word of another one, and its record, which `link` writes.
+
+        That is where there is no room: a word of its own might be private, and the sum of the group would fall.
+        """
+        with self._segment.changing():
+            before._unbind()
+            self._owners[word] = now
+            now._bind(*self._segment.word(word, _code(now)))
+            link()
 
     def _find(self, parent: int, key: str, var: Var | None) -> tuple[int, int]:
         """The word of the variable, and the offset of its record under this key; 0 for each that does not exist."""
