@@ -206,10 +206,13 @@ def _request(scope: Scope) -> Request:
         root=root,
         raw_path=None if raw_path is None else raw_path.decode("latin-1"),
         query=scope.get("query_string", b"")[: MAX_QUERY_BYTES + 1].decode("latin-1"),
-        headers=tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]),
+        headers=tuple(
+            [(name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")) for name, value in scope["headers"]]
+        ),
         peer=_peer(scope),
         http_version=scope.get("http_version", ""),
         deadline=deadline(),
+        scheme=scope.get("scheme", ""),
         server=server_in(scope.get("wsgi_environ", {})),  # a2wsgi hands it over
     )
 

@@ -9,21 +9,25 @@ from contextlib import suppress
 from email.utils import formatdate
 from functools import partial
 from threading import Event, Thread
+from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import uvicorn
+from anyio import CapacityLimiter, move_on_after, to_thread
 from starlette.applications import Starlette
-from starlette.middleware.gzip import GZipMiddleware
 
 from pyvars.access import Access, is_loopback
+from pyvars.access.request import deadline
 from pyvars.asgi import ASGIApp, reply, respond
 from pyvars.core import resources
 from pyvars.core.registry import Registry
 from pyvars.errors import ConfigurationError
 from pyvars.runtime.event_loop import register_loop
+from pyvars.site.compression import MAX_INLINE_BYTES, accepts_gzip, compressed, is_compressible
 from pyvars.site.default import side_port
 from pyvars.site.gate import Site
+from pyvars.site.http import Response
 from pyvars.traffic.asgi import Receive, Scope, Send
 from pyvars.workers import REQUESTS
 from pyvars.workers.membership.address import claim, release
@@ -274,43 +278,36 @@ def _application(site: Site) -> ASGIApp:
     app = Starlette()
     app.router.redirect_slashes = False
     app.router.default = _endpoint(site)
-    return _Compressed(app)
+    return app
 
 
 def _endpoint(site: Site) -> ASGIApp:
+    turn = CapacityLimiter(1)
+
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         REQUESTS.add()
-        response = await respond(site, scope)
+        if accepts_gzip(scope["headers"]):
+            until = deadline()
+            # HEAD must have the headers of GET: so it is compressed as GET is, and uvicorn drops the body.
+            method = "GET" if scope["method"] == "HEAD" else scope["method"]
+            response = await _in_turn(await respond(site, {**scope, "method": method}), until, turn)
+        else:
+            response = await respond(site, scope)
         date = "Date", formatdate(usegmt=True)
         await reply(response._replace(headers=(*response.headers, date)), send)
 
     return endpoint
 
 
-class _Compressed:
-    """Compresses responses with Starlette's gzip if the client accepts it."""
+async def _in_turn(response: Response, until: float, turn: CapacityLimiter) -> Response:
+    """The response compressed, if its size allows it and a turn comes until the deadline; else as it is.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._plain = app
-        self._gzip = GZipMiddleware(app, compresslevel=5)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not _accepts_gzip(scope):
-            await self._plain(scope, receive, send)
-            return
-        # HEAD must have the headers of GET: so it is compressed as GET is, and uvicorn drops the body.
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        headers = [(b"accept-encoding", b"gzip"), *scope["headers"]]  # the first counts; Starlette knows no GZIP
-        await self._gzip({**scope, "method": method, "headers": headers}, receive, send)
-
-
-def _accepts_gzip(scope: Scope) -> bool:
-    """Whether the client accepts gzip (RFC 9110, section 12.5.3). Starlette ignores the weight, such as `gzip;q=0`."""
-    headers: list[tuple[bytes, bytes]] = scope["headers"]
-    for name, value in headers:
-        if name == b"accept-encoding":
-            for coding in value.decode("latin-1").lower().replace(" ", "").split(","):
-                word, _, weight = coding.partition(";q=")
-                if word == "gzip":
-                    return weight == "" or weight.strip("0.") != ""
-    return False
+    A large one is compressed in a thread; one at a time, or the program would be left with too little CPU.
+    """
+    if not is_compressible(response):
+        return response
+    if len(response.body) <= MAX_INLINE_BYTES:
+        return compressed(response)
+    with move_on_after(max(0.02, until - monotonic())):  # bounds the wait for the turn, not the compression
+        response = await to_thread.run_sync(compressed, response, limiter=turn)
+    return response

@@ -127,11 +127,14 @@ def _request(environ: "WSGIEnvironment") -> Request:
         raw_path=_raw_path(environ),
         query=environ.get("QUERY_STRING", "")[: MAX_QUERY_BYTES + 1],
         headers=tuple(
-            (name[5:].replace("_", "-").lower(), value) for name, value in environ.items() if name.startswith("HTTP_")
+            (name[5:].replace("_", "-").lower(), value.strip(" \t"))
+            for name, value in environ.items()
+            if name.startswith("HTTP_")
         ),
         peer=environ.get("REMOTE_ADDR"),
         http_version=_version(environ.get("SERVER_PROTOCOL", "")),
         deadline=deadline(),
+        scheme=environ.get("wsgi.url_scheme", ""),
         server=server_in(environ),
     )
 

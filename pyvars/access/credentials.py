@@ -8,7 +8,7 @@ import binascii
 import hmac
 import os
 import stat
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from hashlib import sha256
 
@@ -149,7 +149,8 @@ def _basic_credential(credential: bytes) -> bytes | None:
         pair = b64decode(credential, validate=True)
     except binascii.Error:
         return None
-    return pair if b":" in pair else None
+    # b64decode() also takes more padding than there was
+    return pair if b":" in pair and b64encode(pair) == credential else None
 
 
 def _digests(tokens: Sequence[str]) -> list[bytes]:

@@ -46,8 +46,6 @@ class Local(Rule):
             return "the server does not report the peer's address"
         if request.peer != "" and not is_loopback_address(request.peer):
             return "the peer is another machine"
-        if request.server in _HIDING:
-            return f"the server, {request.server}, removes the headers that tell whether a proxy forwarded it"
         host, refusal = _host(request)
         if refusal:
             return refusal
@@ -93,6 +91,8 @@ def _host_names(hosts: object) -> list[str]:
 
 def _host(request: Request) -> tuple[str, str]:
     """The name in the Host header; or empty, and the reason to refuse the request, whatever its Host."""
+    if request.server in _HIDING:
+        return "", f"the server, {request.server}, removes the headers that tell whether a proxy forwarded it"
     hosts: list[str] = []
     origins: list[str] = []
     of_browser: dict[str, str] = {}
@@ -107,6 +107,8 @@ def _host(request: Request) -> tuple[str, str]:
             of_browser[name] = f"{of_browser[name]}, {value}" if name in of_browser else value
     if request.http_version not in _VERSIONS:
         return "", "it is not known to be HTTP/1.1, 2 or 3, and proxies speak HTTP/1.0"
+    if request.http_version.startswith("2") and request.scheme == "http":
+        return "", "it is HTTP/2 without TLS, to which a client can upgrade past a proxy that adds headers"
     host = host_name(hosts[0]) if len(hosts) == 1 else None
     if host is None:
         return "", "it has no Host, or more than one, or a malformed one"

@@ -27,6 +27,8 @@ class Request(NamedTuple):
     """Such as `1.1`; empty if the server does not report it as `HTTP/` and a version, or at all."""
     deadline: float
     """When the response must be ready, on the clock of `time.monotonic`."""
+    scheme: str = ""
+    """`http` or `https` as the server reports it, which behind a proxy is that of the connection; empty if unknown."""
     server: str = ""
     """The name of the server where it changes what a rule can know, such as `waitress`; empty for all others."""
 

@@ -7,6 +7,7 @@ from typing import cast
 from pyvars.access.request import deadline
 from pyvars.collect.page import Pages
 from pyvars.core.registry import Registry
+from pyvars.workers.membership.census import hear
 
 __all__ = ("answer",)
 
@@ -16,13 +17,15 @@ _pages = Pages()
 def answer(registry: Registry, question: Mapping[str, object]) -> bytes:
     """The answer to a question of a peer: the page of this process, or the values of its functions, as JSON.
 
-    `seconds` of the question is the time that the answer has; it is never longer than that of a request.
+    `seconds` of the question is the time that the answer has; it is never longer than that of a request. `group` is how
+    many workers the peer has counted.
     """
     names, seconds = question.get("names"), question.get("seconds")
     texts = tuple(name for name in cast("list[object]", names) if isinstance(name, str)) if _is_list(names) else ()
     until = min(deadline(), monotonic() + seconds) if isinstance(seconds, int | float) else deadline()
     if question.get("ask") == "values":
         return _pages.values(registry, texts, until)
+    hear(question.get("group"))
     return _pages.render(registry, texts, until)
 
 

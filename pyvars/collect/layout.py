@@ -1,9 +1,12 @@
 """The page layout: where each variable of a registry stands. It is kept until a variable is published or deleted."""
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from operator import itemgetter
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
+from pyvars.collect.pieces import in_pieces
 from pyvars.core.buckets import summary_of
 from pyvars.core.cells import Cell, NumberCell
 from pyvars.core.variables import Var, is_pyvars_code
@@ -14,7 +17,19 @@ from pyvars.workers.membership.peers import Distribution, NestedSums, summed
 from pyvars.workers.numbers.plan import Plan
 from pyvars.workers.numbers.sums import number
 
-__all__ = ("PageLayout", "peer_value", "is_free", "lay_out", "ordered", "with_peers")
+__all__ = (
+    "PageLayout",
+    "is_free",
+    "lay_out",
+    "ordered",
+    "part_of",
+    "peer_value",
+    "peers_only",
+    "spans_of",
+    "with_peers",
+)
+
+T = TypeVar("T")
 
 
 class PageLayout(NamedTuple):
@@ -22,8 +37,10 @@ class PageLayout(NamedTuple):
 
     version: object
     """The version of the registry that it was made for; None for a part of the page."""
+    published: list[str]
+    """The names under which the variables are published, sorted; prefixes select among these."""
     names: list[str]
-    """In the order of the page."""
+    """The names on the page, in the same order: valid and distinct."""
     lines: Lines
     """The encoded names."""
     cells: list[object]
@@ -38,14 +55,18 @@ class PageLayout(NamedTuple):
     """By name of a built-in: its figures and their encoding, used again while `shared()` returns the same object."""
     sum_places: "list[SumPlaces]"
     """The latest SumPlaces, or empty."""
+    peers_only: "list[PeersOnly]"
+    """The latest PeersOnly, or empty."""
 
 
 def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> PageLayout:
-    """Make the page layout of these variables."""
+    """Make the page layout of these variables, which are sorted by name."""
+    published: list[str] = []
     places: dict[str, int] = {}
     cells: list[object] = []
     not_cells: list[tuple[int, str, Var]] = []
-    for raw, var in variables:
+    for raw, var in in_pieces(variables):
+        published.append(raw)
         name = distinct(valid_text(raw), places)
         places[name] = len(cells)
         # Decided by the class: what an instance or a subclass overrides is code of the program.
@@ -55,9 +76,58 @@ def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> PageLayout
             not_cells.append((len(cells), name, var))
             cells.append(None)
     names = list(places)
+    return PageLayout(version, published, names, Lines(names), cells, not_cells, *_by_kind(not_cells), {}, [], [])
+
+
+def _by_kind(
+    not_cells: list[tuple[int, str, Var]],
+) -> tuple[list[tuple[int, str, Builtin]], list[tuple[int, str, Var]]]:
     builtins = [(place, name, cast("Any", var)) for place, name, var in not_cells if type(var) is Builtin]
-    user_code = [each for each in not_cells if type(each[2]) is not Builtin]
-    return PageLayout(version, names, Lines(names), cells, not_cells, builtins, user_code, {}, [])
+    return builtins, [each for each in not_cells if type(each[2]) is not Builtin]
+
+
+def part_of(layout: PageLayout, prefixes: Iterable[str]) -> PageLayout:
+    """The part of a page layout whose names begin with one of `prefixes`. Its cost follows what they select."""
+    spans = spans_of(layout.published, prefixes)
+    not_cells: list[tuple[int, str, Var]] = []
+    before = 0
+    for span in spans:
+        first = bisect_left(layout.not_cells, span.start, key=_PLACE)
+        last = bisect_left(layout.not_cells, span.stop, first, key=_PLACE)
+        shift = before - span.start
+        not_cells += [(place + shift, name, var) for place, name, var in layout.not_cells[first:last]]
+        before += span.stop - span.start
+    return PageLayout(
+        None,
+        _cut(layout.published, spans),
+        _cut(layout.names, spans),
+        layout.lines.part(spans),
+        _cut(layout.cells, spans),
+        not_cells,
+        *_by_kind(not_cells),
+        layout.kept,
+        [],
+        [],
+    )
+
+
+_PLACE = itemgetter(0)
+
+
+def spans_of(names: Sequence[str], prefixes: Iterable[str]) -> list[slice]:
+    """Where the names that begin with one of `prefixes` stand among sorted names: ascending, disjoint, none empty."""
+    spans: list[slice] = []
+    end = 0
+    for prefix in sorted(prefixes):
+        start = bisect_left(names, prefix, end)  # from `end`: an earlier prefix may be one of this prefix
+        end = bisect_right(names, prefix, start, key=lambda name: name[: len(prefix)])
+        if end > start:
+            spans.append(slice(start, end))
+    return spans
+
+
+def _cut(items: list[T], spans: Iterable[slice]) -> list[T]:
+    return list(chain.from_iterable(items[span] for span in spans))
 
 
 class SumPlaces(NamedTuple):
@@ -70,19 +140,21 @@ class SumPlaces(NamedTuple):
     """Picks these sums, in the order of `places`, from all sums of the plan."""
     mixed: list[int]
     """Places of numbers that are integers in one worker and floats in another."""
-    peer_only: list[str]
-    """Names that only peers have."""
+
+
+class PeersOnly(NamedTuple):
+    """The names of a plan that are not in a page layout: only peers have variables of these names."""
+
+    plan: object
+    names: list[str]
+    """Sorted."""
 
 
 def _sum_places(plan: Plan, layout: PageLayout) -> SumPlaces:
-    known = {*layout.names}
-    places = {name: place for place, name in _numbers(layout)}
-    found = [(places[name], index) for name, index in plan.scalars.items() if name in places]
-    peer_only = [name for name in (*plan.scalars, *plan.maps, *plan.irregular) if name not in known]
+    found = [(place, plan.scalars[name]) for place, name in _numbers(layout) if name in plan.scalars]
+    mixed = [place for place, name in _numbers(layout) if name in plan.irregular]
     # Two more indices: itemgetter returns no tuple for one index and refuses none. zip ignores the two.
-    pick = itemgetter(*(index for _, index in found), -1, -1)
-    mixed = [places[name] for name in plan.irregular if name in places]
-    return SumPlaces(plan, [place for place, _ in found], pick, mixed, [name for name in peer_only if is_free(name)])
+    return SumPlaces(plan, [place for place, _ in found], itemgetter(*(index for _, index in found), -1, -1), mixed)
 
 
 def _numbers(layout: PageLayout) -> Iterator[tuple[int, str]]:
@@ -92,8 +164,8 @@ def _numbers(layout: PageLayout) -> Iterator[tuple[int, str]]:
             yield place, name
 
 
-def with_peers(values: list[object], layout: PageLayout, peers: Peers, prefixes: tuple[str, ...]) -> dict[str, object]:
-    """Put the sums of all workers into `values`. Returns the values that only peers have, by name."""
+def with_peers(values: list[object], layout: PageLayout, peers: Peers) -> None:
+    """Put the sums of all workers into `values`."""
     if not layout.sum_places or layout.sum_places[0].plan is not peers.plan:
         layout.sum_places[:] = [_sum_places(peers.plan, layout)]
     sums = layout.sum_places[0]
@@ -102,7 +174,17 @@ def with_peers(values: list[object], layout: PageLayout, peers: Peers, prefixes:
             values[place] = total
     for place in sums.mixed:
         values[place] = summed(cast("Cell", values[place]).snapshot(), peers.numbers(layout.names[place]))
-    return {name: peer_value(peers.numbers(name)) for name in sums.peer_only if name.startswith(prefixes or "")}
+
+
+def peers_only(layout: PageLayout, peers: Peers, prefixes: tuple[str, ...]) -> dict[str, object]:
+    """The values that only peers have, by name, of those that `prefixes` select; `layout` is that of the whole page."""
+    if not layout.peers_only or layout.peers_only[0].plan is not peers.plan:
+        known = {*layout.names}
+        names = sorted(name for name in peers.names if name not in known and is_free(name))
+        layout.peers_only[:] = [PeersOnly(peers.plan, names)]
+    names = layout.peers_only[0].names
+    chosen = _cut(names, spans_of(names, prefixes)) if prefixes else names
+    return {name: peer_value(peers.numbers(name)) for name in chosen}
 
 
 def is_free(name: str) -> bool:

@@ -1,15 +1,16 @@
 """Reads a registry into a page (/debug/vars), or one variable into its value.
 
-The fast path encodes all values at once. If a value breaks it, or the page also has errors or variables that only peers
-have, each value is encoded alone.
+The fast path encodes all values at once. If a value breaks it, or many are of variables that only peers have, each is
+encoded alone.
 """
 
 from collections.abc import Collection
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from pyvars.collect.functions import FUNCTIONS
-from pyvars.collect.layout import PageLayout, lay_out, ordered, peer_value, with_peers
-from pyvars.collect.values import ValueReader, runs_code
+from pyvars.collect.layout import PageLayout, lay_out, ordered, part_of, peer_value, peers_only, with_peers
+from pyvars.collect.pieces import MAX_AT_ONCE, in_pieces
+from pyvars.collect.values import ValueReader, may_block
 from pyvars.core.registry import Registry
 from pyvars.core.variables import Var
 from pyvars.formats.json import (
@@ -25,6 +26,10 @@ __all__ = ("ERRORS", "Pages", "render_one")
 
 ERRORS = "pyvars.errors"
 """The member of the page that says why values are null."""
+MAX_INSERTED = 100
+"""How many variables that only peers have are inserted into the page of the other ones; more are sorted with those."""
+LARGE_BYTES = 256 * 1024
+"""After a page of more bytes, the next ones of that registry are not rendered on an event loop."""
 
 
 class Pages:
@@ -32,10 +37,13 @@ class Pages:
 
     def __init__(self) -> None:
         self._layouts: WeakKeyDictionary[Registry, PageLayout] = WeakKeyDictionary()
+        self._large: WeakSet[Registry] = WeakSet()
 
     def may_block(self, registry: Registry, prefixes: tuple[str, ...]) -> bool:
-        """Whether the page runs code of the program, which may block."""
-        return any(runs_code(var) for _, _, var in self._layout(registry, prefixes).user_code)
+        """Whether the page runs code of the program, which may block, or takes so long as to hold up an event loop."""
+        if len(registry) > MAX_AT_ONCE or registry in self._large:
+            return True
+        return may_block(var for _, _, var in self._selected(registry, prefixes)[1].user_code)
 
     def render(
         self, registry: Registry, prefixes: tuple[str, ...], deadline: float, peers: Peers | None = None
@@ -44,15 +52,24 @@ class Pages:
 
         It shows the numbers of this process alone, or with `peers` those of all workers.
         """
-        layout, values, more, errors = self._read(registry, prefixes, deadline, peers)
-        if not more and not errors:
+        body = self._render(*self._read(registry, prefixes, deadline, peers))
+        if len(body) > LARGE_BYTES:
+            self._large.add(registry)
+        elif not prefixes:
+            self._large.discard(registry)
+        return body
+
+    def _render(
+        self, layout: PageLayout, values: list[object], more: dict[str, object], errors: dict[str, object]
+    ) -> bytes:
+        if len(more) <= MAX_INSERTED:
             try:
-                return layout.lines.document(values)
+                return layout.lines.document(values, {**more, ERRORS: splice(ordered(errors))} if errors else more)
             except Exception:  # JSON cannot hold a value; or a subclass did not call super().__init__()
                 pass
         members = dict(zip(layout.names, values, strict=True))
         reader = ValueReader(None, errors)
-        contained = {name: reader.encode_alone(name, data) for name, data in {**members, **more}.items()}
+        contained = {name: reader.encode_alone(name, data) for name, data in in_pieces({**members, **more}.items())}
         if errors:
             contained[ERRORS] = splice(ordered(errors))
         return document(ordered(contained) if more or errors else contained)
@@ -64,7 +81,7 @@ class Pages:
     def values(self, registry: Registry, labels: Collection[str], deadline: float) -> bytes:
         """The values of the functions with these labels, as JSON: a value in a list, or null if there is none."""
         reader = ValueReader(None, {})
-        for _, name, var in self._layout(registry, ()).not_cells:
+        for _, name, var in self._layout(registry).not_cells:
             if any(label == name or label.startswith(f"{name}.") for label in labels):
                 reader.read(name, var)
         jobs = [job for job in reader.jobs if job.label in labels]
@@ -75,14 +92,15 @@ class Pages:
         self, registry: Registry, prefixes: tuple[str, ...], deadline: float, peers: Peers | None
     ) -> tuple[PageLayout, list[object], dict[str, object], dict[str, object]]:
         """The page layout, its values, the values that only peers have by name, and the errors by label."""
-        layout = self._layout(registry, prefixes)
+        whole, layout = self._selected(registry, prefixes)
         values = layout.cells.copy()
         reader = ValueReader(peers, {})
         if peers is None:
             more, rest = {}, layout.user_code
             _put_builtins(values, layout)
         else:
-            more, rest = with_peers(values, layout, peers, prefixes), layout.not_cells
+            with_peers(values, layout, peers)
+            more, rest = peers_only(whole, peers, prefixes), layout.not_cells
         for place, name, var in rest:
             values[place] = reader.read(name, var)
         FUNCTIONS.run(reader.jobs, deadline)
@@ -92,13 +110,16 @@ class Pages:
                 values[place] = reader.settled(values[place])
         return layout, values, more, reader.errors
 
-    def _layout(self, registry: Registry, prefixes: tuple[str, ...]) -> PageLayout:
+    def _selected(self, registry: Registry, prefixes: tuple[str, ...]) -> tuple[PageLayout, PageLayout]:
+        """The page layout of the whole page, and that of its selected part."""
+        whole = self._layout(registry)
+        return whole, part_of(whole, prefixes) if prefixes else whole
+
+    def _layout(self, registry: Registry) -> PageLayout:
         layout = self._layouts.get(registry)
         if layout is None or layout.version is not registry._version:
             version = registry._version  # read first: a publish meanwhile then makes this layout outdated, not wrong
             layout = self._layouts[registry] = lay_out(registry.items(), version)
-        if prefixes:
-            return lay_out(((name, var) for name, var in registry.items() if name.startswith(prefixes)), None)
         return layout
 
 

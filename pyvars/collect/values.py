@@ -1,11 +1,12 @@
 """Reads the variables of one page into values, one by one; what goes wrong with one costs only its value."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 from pyvars.collect.functions import FUNCTIONS, INCOMPLETE, TIMEOUT, Job, failure
 from pyvars.collect.layout import peer_value
+from pyvars.collect.pieces import MAX_AT_ONCE, in_pieces
 from pyvars.core.cells import NumberCell
 from pyvars.core.functions import Func
 from pyvars.core.variables import Composite, Float, Int, Var, Variable, is_pyvars_code
@@ -24,7 +25,7 @@ from pyvars.runtime import Builtin
 from pyvars.workers import Peers
 from pyvars.workers.membership.peers import NestedSums, summed
 
-__all__ = ("Branch", "ValueReader", "runs_code")
+__all__ = ("Branch", "ValueReader", "may_block")
 
 
 WORKERS = "pyvars.workers"
@@ -94,7 +95,7 @@ class ValueReader:
     ) -> Branch:
         below = cast("NestedSums", from_peers if isinstance(from_peers, dict) else {})
         members: dict[str, object] = {}
-        for key in sorted({*children, *below}):
+        for key in in_pieces(sorted({*children, *below})):
             var, name = children.get(key), distinct(valid_text(key), members)
             if var is None:
                 members[name] = peer_value(below[key])
@@ -155,15 +156,26 @@ class ValueReader:
         self.errors[valid_text(label)] = FUNCTIONS.caught(self._name, label, exception)
 
 
-def runs_code(var: Var, depth: int = 0) -> bool:
-    """Whether reading the variable runs code of the program."""
-    if not is_pyvars_code(type(var)):
-        return True
-    own = cast("Variable", var)
-    try:
-        if own._inline:
-            return False
-        children = own._children()
-    except Exception:  # a subclass did not call super().__init__()
-        return False
-    return children is None or depth > 32 or any(runs_code(child, depth + 1) for child in children.values())
+def may_block(variables: Iterable[Var]) -> bool:
+    """Whether reading the variables runs code of the program, or takes so long as to hold up an event loop.
+
+    It takes that long for more than MAX_AT_ONCE, those within Maps and registries included; looking stops there.
+    """
+    waiting, found = [*variables], 0
+    while waiting:
+        var = waiting.pop()
+        if not is_pyvars_code(type(var)):
+            return True
+        own = cast("Variable", var)
+        try:
+            children, inline = own._children(), own._inline
+        except Exception:  # a subclass did not call super().__init__()
+            continue
+        if children is None and not inline:
+            return True
+        found += 1 + (len(children or ()) if inline else 0)
+        if found > MAX_AT_ONCE:
+            return True
+        if not inline:
+            waiting += (children or {}).values()
+    return False

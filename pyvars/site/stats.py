@@ -5,7 +5,7 @@ from typing import ClassVar, cast
 
 from pyvars.access.request import Request
 from pyvars.collect.page import render_one
-from pyvars.collect.values import runs_code
+from pyvars.collect.values import may_block
 from pyvars.core.registry import Registry
 from pyvars.formats.gostats import stats
 from pyvars.formats.json import document, from_json, value
@@ -30,7 +30,7 @@ class Stats:
     def may_block(self, request: Request, rest: str) -> bool:
         """Whether there may be peers to wait for, or code of the program is published as `memstats` or `threads`."""
         found = (self._registry.get(name) for name in ("memstats", "threads"))
-        return has_peers() or any(var is not None and runs_code(var) for var in found)
+        return has_peers() or may_block(var for var in found if var is not None)
 
     def respond(self, request: Request, rest: str) -> Response:
         """200 with JSON, indented with `?pp=1`; 404 if `memstats` is missing, or its value is no dict.

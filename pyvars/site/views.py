@@ -6,12 +6,13 @@ from urllib.parse import parse_qsl
 
 from pyvars.access.request import MAX_QUERY_BYTES, Request
 from pyvars.collect.page import ERRORS, Pages, render_one
-from pyvars.collect.values import runs_code
+from pyvars.collect.values import may_block
 from pyvars.core.registry import Registry
 from pyvars.formats.json import Fragment, document, from_json, to_json
 from pyvars.site.http import Response, respond_with, text
 from pyvars.site.slots import all_taken, in_a_slot
 from pyvars.workers import ask, has_peers, live_pids, peers, workers
+from pyvars.workers.membership.census import census
 from pyvars.workers.membership.peers import seconds_until
 
 __all__ = ("Index", "Vars", "Workers", "prefixes_in")
@@ -42,7 +43,7 @@ class Vars:
         self._pages = Pages()
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Whether code of the program runs, or there are peers or no free slot to wait for."""
+        """Whether code of the program runs, it takes long, or there are peers or no free slot to wait for."""
         if len(request.query) > MAX_QUERY_BYTES:
             return False
         if all_taken():
@@ -51,8 +52,8 @@ class Vars:
             return True
         if rest and rest != ERRORS:
             var = self._registry.get(rest)
-            return var is not None and runs_code(var)
-        return self._pages.may_block(self._registry, _prefixes(request.query))
+            return var is not None and may_block([var])
+        return self._pages.may_block(self._registry, () if rest else _prefixes(request.query))
 
     def respond(self, request: Request, rest: str) -> Response:
         """200 with JSON; 400 for a query out of bounds; 404 for an unknown name; 503 if there is no slot in time.
@@ -87,12 +88,13 @@ class Vars:
         """The page of one worker, or those of all workers by pid. Each worker renders its own, without its peers."""
         if worker == str(os.getpid()):
             return respond_with(200, self._pages.render(self._registry, prefixes, until), _JSON)
-        pids = live_pids(until)
+        pids = live_pids()
         if worker != "all" and worker not in map(str, pids):
             return text(404, "no live worker has that pid; /debug/workers lists them")
-        seconds = seconds_until(until)
         wanted = pids if worker == "all" else [int(worker)]
-        answers = ask(self._registry, {"ask": "page", "names": prefixes, "seconds": seconds}, until, wanted)
+        group = census()[:2]
+        question = {"ask": "page", "names": prefixes, "seconds": seconds_until(until), "group": group}
+        answers = ask(self._registry, question, until, wanted)
         pages = {pid: _checked(answers.get(pid, b"")) for pid in wanted}
         if worker == "all":
             if pages.get(os.getpid()) is None:  # without threads this process does not answer its own question

@@ -23,9 +23,9 @@ from pyvars.core.registry import Registry
 from pyvars.formats.json import valid_text
 from pyvars.runtime.proc import of_process
 from pyvars.workers.asking.server import Question, threads_run
+from pyvars.workers.membership.census import Census, census
 from pyvars.workers.membership.member import MEMBER
 from pyvars.workers.membership.peers import Peers
-from pyvars.workers.numbers.group_reading import NO_PEERS, GroupReading
 
 __all__ = (
     "MEMBER",
@@ -83,19 +83,20 @@ def has_peers() -> bool:
     return MEMBER.group is not None and MEMBER.group.has_peers()
 
 
-def live_pids(deadline: float) -> list[int]:
-    """The pids of the live workers, in order, that of this process included."""
-    reading = MEMBER.read_group(deadline)
+def live_pids() -> list[int]:
+    """The pids of the live workers, in order, that of this process included. Asks no peer."""
+    reading = MEMBER.read_group()
     return sorted({os.getpid(), *(peer.pid for peer in reading.live)} if reading is not None else {os.getpid()})
 
 
 def ask(registry: Registry, question: Question, deadline: float, pids: Collection[int]) -> dict[int, bytes]:
     """Ask the live workers with these pids a question about the registry, and return their answers by pid.
 
-    The answer is empty for a worker that did not answer by the deadline. This process is asked too, over its own
-    socket, if its pid is given and it runs threads. A pid that no live worker has is missing from the answers.
+    The answer is empty for a worker that did not answer by the deadline; one that was silent before is asked, too. This
+    process is asked over its own socket, if its pid is given and it runs threads. A pid that no live worker has is
+    missing from the answers.
     """
-    return MEMBER.ask({**question, "registry": MEMBER.registry_key(registry)}, deadline, pids)
+    return MEMBER.ask({**question, "registry": MEMBER.registry_key(registry)}, deadline, pids, patient=True)
 
 
 def workers(deadline: float) -> dict[str, object]:
@@ -104,7 +105,7 @@ def workers(deadline: float) -> dict[str, object]:
     peers = reading.live if reading is not None else []
     rows = [
         _row(os.getpid(), MEMBER.requests.value, True),
-        *(_row(peer.pid, peer.requests, MEMBER.answered(peer.name)) for peer in peers),
+        *(_row(peer.pid, peer.requests, peer.name in MEMBER.answered) for peer in peers),
     ]
     rows.sort(key=lambda row: (row["start_time_seconds"], row["pid"]))
     return {**Workers().figures(), "workers": rows}
@@ -129,21 +130,20 @@ class Workers:
         if all are. threads: whether threads of pyvars run in this process (not under gevent, nor
         in uWSGI without threads or in its master), so that it answers its peers, and deadlines hold.
         """
-        reading = MEMBER.latest() or NO_PEERS
-        known = MEMBER.reason, MEMBER.error, MEMBER.shared, threads_run(), reading is NO_PEERS
-        if self._cached[0] != known or reading is not NO_PEERS:
-            self._cached = known, _figures(reading, *known[:4])
+        known = census(), MEMBER.reason, MEMBER.error, MEMBER.shared, threads_run()
+        if self._cached[0] != known:
+            self._cached = known, _figures(*known)
         return self._cached[1]
 
 
-def _figures(reading: GroupReading, reason: str, error: str, shared: bool, threads: bool) -> dict[str, object]:
+def _figures(group: Census, reason: str, error: str, shared: bool, threads: bool) -> dict[str, object]:
     reasons = [reason] if reason else []
     if error:
         reasons.append(f"some numbers are private to this process: {error}")
-    reasons += sorted(f"{name}: {why}" for name, why in reading.missing.items())[:4]
+    reasons += sorted(f"{name}: {why}" for name, why in group.missing.items())[:4]
     return {
-        "live": 1 + len(reading.live),
-        "retired": reading.dead_count,
+        "live": 1 + group.live,
+        "retired": group.dead,
         "shared": shared and not reasons,
         "reason": valid_text("; ".join(reasons)),
         "threads": threads,

@@ -93,6 +93,13 @@ def test_http_1_0_gives_a_proxy_away(may_look: Question) -> None:
             assert not may_look(http_version=version, peer=peer)
 
 
+def test_http_2_without_tls_may_have_been_upgraded_past_a_proxy(may_look: Question) -> None:
+    for version in ("2", "2.0"):
+        assert not may_look(http_version=version, scheme="http")
+        assert may_look(http_version=version, scheme="https")
+    assert may_look(http_version="1.1", scheme="http")
+
+
 @pytest.mark.parametrize(
     ("path", "changes"),
     [

@@ -79,6 +79,7 @@ WRONG = [
     "Basic",
     "Basic ",
     "Basic !!!",
+    pair("any", TOKEN) + "=",
     "Basic " + base64.b64encode(TOKEN.encode()).decode(),
     "Basic " + base64.b64encode(b":\xff\xfe").decode(),
     "Basic " + base64.b64encode(b"\x00" * 1_000_000).decode(),

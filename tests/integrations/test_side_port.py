@@ -1,10 +1,12 @@
 """The side port: a real server beside the program, which it leaves alone."""
 
 import asyncio
+import base64
 import gzip
 import http.client
 import json
 import logging
+import random
 import signal
 import socket
 import sys
@@ -21,7 +23,7 @@ import httpx
 import pytest
 
 import pyvars
-from pyvars import ConfigurationError, Int, Registry
+from pyvars import ConfigurationError, Int, Registry, String
 from pyvars.server import Server
 from tests.programs import output, run
 
@@ -118,6 +120,47 @@ def test_gzip_when_it_is_asked_for(server: Server, registry: Registry, accept: s
     head = get(server, method="HEAD", accept_encoding=accept)
     assert head.body == b""
     assert head.headers == answer.headers
+
+
+@pytest.mark.parametrize("size", [400, 20_000, 200_000, 7_000_000, 9_000_000])
+def test_a_page_of_any_size_when_gzip_is_asked_for(server: Server, registry: Registry, size: int) -> None:
+    """Neither one that would gain nothing is compressed, nor one that would take long; HEAD says the same as GET."""
+    letters = base64.b64encode(random.Random(0).randbytes(size * 3 // 4)).decode()
+    for number, begin in enumerate(range(0, size, 60_000)):
+        registry.publish(f"text_{number:04}", String(letters[begin : begin + 60_000]))
+    plain = get(server).body
+    answer = get(server, accept_encoding="gzip")
+    compressed = answer.headers.get("content-encoding") == "gzip"
+    assert compressed is (500 < size < 8_000_000)
+    assert (gzip.decompress(answer.body) if compressed else answer.body) == plain
+    assert answer.headers["content-length"] == str(len(answer.body))
+    assert answer.headers.get("vary") == ("Accept-Encoding" if compressed else None)
+    head = get(server, method="HEAD", accept_encoding="gzip")
+    assert head.body == b""
+    assert {**head.headers, "date": ""} == {**answer.headers, "date": ""}
+
+
+def test_a_large_page_that_is_not_compressed_in_time_comes_plain(server: Server, registry: Registry) -> None:
+    """One is compressed at a time, and the others wait no longer than for anything else."""
+    letters = base64.b64encode(random.Random(0).randbytes(5_400_000)).decode()
+    for number in range(120):
+        registry.publish(f"text_{number:04}", String(letters[number * 60_000 : (number + 1) * 60_000]))
+    plain = get(server).body
+    found: list[tuple[int, str | None, bool]] = []
+
+    def read() -> None:
+        answer = get(server, accept_encoding="gzip")
+        encoding = answer.headers.get("content-encoding")
+        right = answer.status == 503 or (gzip.decompress(answer.body) if encoding else answer.body) == plain
+        found.append((answer.status, encoding, right))
+
+    readers = [threading.Thread(target=read) for _ in range(12)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(60)
+    assert len(found) == 12
+    assert {(200, "gzip", True), (200, None, True)} == {*found} - {(503, None, True)}
 
 
 @pytest.mark.parametrize("accept", ["", "identity", "gzip;q=0", "gzip; q=0.0", "deflate", "x-gzipped", "*"])

@@ -2,8 +2,7 @@
 
 from typing import NamedTuple
 
-from tests.servers.shape import METHOD, PAGE, REFUSED, UNAUTHORIZED
-from tests.servers.shapes_credentials import SPACES_BEHIND
+from tests.servers.shape import METHOD, PAGE
 
 
 class Difference(NamedTuple):
@@ -41,10 +40,6 @@ EXCEPTIONS = (
     ),
     Difference(("cheroot",), ("Host b'localhost\\x0b'",), PAGE, "bytes.strip() takes a vertical tab, too"),
     Difference(
-        (*_HTTPTOOLS, "uWSGI", "werkzeug"), ("Host amid spaces",), REFUSED, "white space behind a value stays there"
-    ),
-    Difference((*_HTTPTOOLS, "uWSGI", "werkzeug"), (SPACES_BEHIND,), UNAUTHORIZED, "the same"),
-    Difference(
         ("cheroot",),
         (
             "two Hosts, ours last",
@@ -63,11 +58,5 @@ EXCEPTIONS = (
         ("granian, ASGI", "granian, WSGI"), ("absolute URI, and no Host",), PAGE, "the Host is that of an absolute URI"
     ),
     Difference(("hypercorn",), ("get", "Get"), PAGE, "it writes methods in upper case"),
-    Difference(
-        ("hypercorn",),
-        ("HTTP/1.0 that would upgrade",),
-        PAGE,
-        "it answers in HTTP/2, see test_a_tunnel_for_websockets",
-    ),
     Difference(("uWSGI",), ("a blank line before it",), METHOD, "the blank line is part of the method"),
 )

@@ -6,6 +6,7 @@ The dice of test_segments find what nobody thought of; here is what somebody did
 import fcntl
 import json
 import os
+import socket
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -292,16 +293,18 @@ def test_an_owner_that_stands_in_the_middle_of_a_change(reader: Program, place: 
 
 def test_what_those_left_who_were_killed_at_birth_or_while_they_moved_the_dead(reader: Program, place: Path) -> None:
     """It goes with the next death; what may be a newborn's stays."""
-    left = [f".w-{2**22 + 1}-1-a", ".w-0-0-a", "s-1-1-gone"]
-    kept = [f".w-{os.getpid()}-{start_of(os.getpid())}-a", ".w-x-y-z", "other"]
+    left, sockets = [f".w-{2**22 + 1}-1-a", ".w-0-0-a"], ["s-1-1-a", "s-1-1-b"]
+    kept = [f".w-{os.getpid()}-{start_of(os.getpid())}-a", ".w-x-y-z", "s-1-1-c", "s-mydata.db", "other"]
     for name in (*left, *kept):
         (place / name).touch()
+    for name in sockets:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(place / name))
     (place / "w-1-1-a").write_bytes(segment(ROOT, ORDERS))
-    (place / "s-1-1-a").touch()
     assert reader.page()["orders"] == 1005
     names = os.listdir(place)
     assert set(names) > {*kept, "retired"}
-    assert not {*left, "w-1-1-a", "s-1-1-a"} & set(names)
+    assert not {*left, *sockets, "w-1-1-a"} & set(names)
 
 
 def test_a_directory_in_place_of_what_is_kept_of_the_dead(reader: Program, place: Path) -> None:

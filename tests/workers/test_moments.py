@@ -1,13 +1,11 @@
 """Files of peers that change, go, or have no room, at the very moment in which they are read or moved."""
 
 import os
-import shutil
-import time
 from pathlib import Path
 
 from pyvars.workers.numbers.segment import CHUNK, H_FIGURES, H_GENERATION
 from tests.workers.test_damage import ORDERS, ROOT, segment, with_figures_of
-from tests.workers.test_segments import PEER, READER, file, is_alone, measured, program, real_files
+from tests.workers.test_segments import READER, file, is_alone, measured, real_files
 
 CHANGING = f"""
 {READER.rpartition("for line in")[0]}
@@ -59,20 +57,6 @@ def test_a_file_that_goes_while_the_directory_is_read(tmp_path: Path) -> None:
         assert is_alone(page)
         assert page["pyvars.workers"]["reason"] == ""
         assert not (tmp_path / "w-1-1-a").exists()
-
-
-def test_a_directory_that_goes(tmp_path: Path) -> None:
-    """The program counts on for itself, and the page says so."""
-    shared = tmp_path / "shared"
-    with measured(READER, PYVARS_SHARE=shared) as reader, program(PEER, 1, PYVARS_SHARE=shared) as peer:
-        peer.line()
-        assert reader.page()["orders"] == 1005
-        shutil.rmtree(shared)
-        for _ in range(2):
-            time.sleep(0.2)  # who has just been asked for figures is not asked again for 100 ms
-            page = reader.page()
-            assert is_alone(page)
-            assert page["pyvars.workers"]["reason"] == f"{shared}: No such file or directory"
 
 
 LIMITED = f"""

@@ -1,4 +1,4 @@
-"""Asks peers over their sockets, all at once under one deadline. A peer that still owes an answer is not asked."""
+"""Asks peers over their sockets, all at once under one deadline. A peer has one question at a time to answer."""
 
 import os
 import select
@@ -10,7 +10,7 @@ from time import monotonic
 from pyvars.core import resources
 from pyvars.formats.json import to_json
 from pyvars.workers.asking.server import HEAD, Question, short_path
-from pyvars.workers.together.directory import socket_of
+from pyvars.workers.together.files import socket_of
 
 __all__ = ("FIGURES_TIMEOUT_SECONDS", "ASK_FIGURES", "WorkerClient")
 
@@ -75,37 +75,48 @@ class WorkerClient:
         for name in list(self._pending):
             self._drop(name)
 
-    def ask(self, directory: str, peers: Iterable[str], question: Question, deadline: float) -> dict[str, bytes]:
+    def ask(
+        self, directory: str, peers: Iterable[str], question: Question, deadline: float, *, patient: bool = False
+    ) -> dict[str, bytes]:
         """Ask the peers, given by the names of their segments; returns the answers received by the deadline, by name.
 
         A peer that has not answered an earlier question yet (because it is stopped, for example) is neither asked nor
-        waited for. The deadline is of time.monotonic.
+        waited for; with `patient` it is asked once it has answered that. The deadline is of time.monotonic.
         """
         text = to_json(question) + b"\n"
-        calls: dict[int, tuple[str, _Call]] = {}
+        calls: dict[int, tuple[str, _Call, bool]] = {}
         poll = select.poll()
+
+        def wait_for(name: str, call: _Call | None, *, owed: bool) -> None:
+            if call is not None:
+                calls[call.connection.fileno()] = name, call, owed
+                poll.register(call.connection, select.POLLIN)
+
         names = set(peers)
-        for name in list(self._pending):
-            if name not in names and not os.path.lexists(os.path.join(directory, socket_of(name))):  # it has died
+        if not patient:  # else only some may be asked
+            for name in [name for name in list(self._pending) if name not in names]:  # it has died
                 self._drop(name)
         for name in names:
-            if self._is_silent(directory, name):
-                continue
-            call = _call(os.path.join(directory, socket_of(name)), text)
-            if call is not None:
-                calls[call.connection.fileno()] = name, call
-                poll.register(call.connection, select.POLLIN)
+            earlier = self._pending.pop(name, None) if patient else None
+            if earlier is not None:
+                wait_for(name, earlier, owed=True)
+            elif not self._is_silent(directory, name):
+                wait_for(name, _call(os.path.join(directory, socket_of(name)), text), owed=False)
         answers: dict[str, bytes] = {}
         while calls and (left := deadline - monotonic()) > 0:
             for file, _ in poll.poll(left * 1000):
-                name, call = calls[file]
-                if call.receive():
-                    poll.unregister(file)
-                    del calls[file]
-                    call.connection.close()
-                    if call.answer is not None:
-                        answers[name] = call.answer
-        for name, call in calls.values():
+                name, call, owed = calls[file]
+                if not call.receive():
+                    continue
+                poll.unregister(file)
+                del calls[file]
+                call.connection.close()
+                if owed:
+                    wait_for(name, _call(os.path.join(directory, socket_of(name)), text), owed=False)
+                elif call.answer is not None:
+                    answers[name] = call.answer
+        for name, call, _ in calls.values():
+            self._drop(name)  # another thread may have asked it, too
             self._pending[name] = call
         return answers
 

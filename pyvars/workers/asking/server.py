@@ -1,4 +1,7 @@
-"""The server of each worker: a socket at which peers ask for what needs the worker's own code, and a thread for it."""
+"""The server of each worker: a socket at which peers ask for what needs the worker's own code, and a thread for it.
+
+The thread also calls a check of the membership now and then, for a worker that is never asked for a page.
+"""
 
 import os
 import select
@@ -13,6 +16,7 @@ from typing import TypeAlias, cast
 
 from pyvars.core import resources
 from pyvars.formats.json import from_json
+from pyvars.workers.together.files import remove
 
 __all__ = ("WorkerServer", "Question", "short_path", "threads_run")
 
@@ -30,7 +34,10 @@ QUESTION_TIMEOUT_SECONDS = 0.05
 """How long the server waits for the whole question."""
 MAX_AT_ONCE = 16
 """How many questions are answered at once in threads; further ones are refused."""
-_CHECK_SECONDS = 60.0
+_CHECK_SECONDS = 1.0
+"""How often the check is called."""
+_AFTER_FORK_SECONDS = 0.01
+"""How long after a fork the check is called, in both processes; then after longer and longer times."""
 _MAX_PATH = 100  # a socket's path has at most 107 bytes, man 7 unix
 
 
@@ -66,63 +73,82 @@ def short_path(path: str) -> Generator[str]:
 
 
 class WorkerServer:
-    """A thread that answers peers on a unix socket in the group directory.
+    """A thread that answers peers on a unix socket in the group directory, and calls `check` about once a second.
 
     The thread is stopped before a fork and started again in the parent after it, so that a fork finds only the threads
     of the program.
     """
 
-    def __init__(self, answer: Callable[[Question], bytes]) -> None:
+    def __init__(self, answer: Callable[[Question], bytes], check: Callable[[], None]) -> None:
         self._answer = answer
+        self._check = check
         self._path = ""
         self._listener: socket.socket | None = None
+        self._delay = _CHECK_SECONDS
         self._reset()
         resources.hold(
             __name__,
             "thread pyvars-workers and its socket",
-            before=self.pause,
-            in_parent=self.resume,
-            in_child=self.forget,
+            before=self._before_fork,
+            in_parent=self._in_parent,
+            in_child=self._forget,
         )
 
     def _reset(self) -> None:
+        self._started = False
+        self._forks = 0
         self._thread: threading.Thread | None = None
         self._stop_write = -1
-        self._check: Callable[[], None] | None = None
-        self._check_delay = 0.0
-        self._check_until = 0.0
         self._busy = threading.BoundedSemaphore(MAX_AT_ONCE)
 
     @property
     def runs(self) -> bool:
-        """Whether the thread runs, and so answers peers."""
-        return self._thread is not None
+        """Whether the thread runs, and answers peers."""
+        return self._thread is not None and self._listener is not None
 
-    def start(self, path: str) -> None:
-        """Listen at `path` and start the thread. Does nothing if threads cannot run or the socket cannot be made."""
-        self._path = path
+    def start(self, path: str | None) -> None:
+        """Listen at `path` and start the thread, which without a path only calls `check`.
+
+        If the socket cannot be made, it does so too. Does nothing if threads cannot run.
+        """
         if not threads_run():
             return
-        with suppress(OSError):  # no file descriptor is left, or the file system has no sockets
-            self._listener = _listening(path)
-            self.resume()
+        if path is not None:
+            self._path = path
+            with suppress(OSError):  # no file descriptor is left, or the file system has no sockets
+                self._listener = _listening(path)
+        self._started = True
+        self._resume()
 
-    def call_for_a_minute(self, check: Callable[[], None]) -> None:
-        """Have the thread call `check` repeatedly for a minute: after 15 ms at first, in the end once a second."""
-        self.pause()
-        self._check, self._check_delay, self._check_until = check, 0.01, monotonic() + _CHECK_SECONDS
-        self.resume()
+    def restore(self) -> None:
+        """If the socket was removed, make it again. Another file in its place stays."""
+        if self._listener is not None and not os.path.lexists(self._path):
+            with suppress(OSError):
+                listener = _listening(self._path)
+                self._pause()
+                self._listener.close()
+                self._listener = listener
+                self._resume()
 
     def stop(self) -> None:
         """Stop the thread, close the socket and remove its file."""
-        self.pause()
+        self._started = False
+        self._pause()
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-            with suppress(OSError):
-                os.unlink(self._path)
+            remove(*os.path.split(self._path))
 
-    def forget(self) -> None:
+    def _before_fork(self) -> None:
+        self._forks += 1
+        self._pause()
+
+    def _in_parent(self) -> None:
+        self._forks -= 1
+        self._delay = _AFTER_FORK_SECONDS
+        self._resume()
+
+    def _forget(self) -> None:
         """In a forked child, close the parent's socket and forget its thread."""
         if self._listener is not None:
             self._listener.close()
@@ -130,9 +156,10 @@ class WorkerServer:
         if self._stop_write >= 0:  # the fork ran no hooks, so the thread was not stopped before it
             os.close(self._stop_write)
         self._reset()
+        self._delay = _AFTER_FORK_SECONDS
 
-    def pause(self) -> None:
-        """Stop the thread, before a fork, for example; the socket stays open."""
+    def _pause(self) -> None:
+        """Stop the thread; the socket stays open."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -141,9 +168,9 @@ class WorkerServer:
         if thread is not threading.current_thread():  # `check` may call this in the thread, which then ends by itself
             thread.join()
 
-    def resume(self) -> None:
-        """Start the thread, if the socket is open and the thread does not run yet."""
-        if self._listener is None or self._thread is not None:
+    def _resume(self) -> None:
+        """Start the thread, if it does not run yet and no fork is in progress, which starts it when it is done."""
+        if not self._started or self._forks or self._thread is not None:
             return
         try:
             stop_read, self._stop_write = os.pipe()
@@ -160,33 +187,30 @@ class WorkerServer:
             os.close(self._stop_write)
             self._stop_write = -1
 
-    def _run(self, listener: socket.socket, stop_read: int) -> None:
+    def _run(self, listener: socket.socket | None, stop_read: int) -> None:
         poll = select.poll()
-        poll.register(listener, select.POLLIN)
         poll.register(stop_read, select.POLLIN)
         wait = select.poll()
         wait.register(stop_read, select.POLLIN)
+        if listener is not None:
+            poll.register(listener, select.POLLIN)
+        check_at = monotonic() + self._delay
         try:
             while self._thread is threading.current_thread():
-                events = dict(poll.poll(self._timeout()))
+                events = dict(poll.poll(max(0.0, check_at - monotonic()) * 1000))
                 if stop_read in events:  # the other end of the pipe is closed
                     return
-                if events:
+                if events and listener is not None:
                     try:
                         self._serve_one(listener.accept()[0])
                     except OSError:  # a bad question; or no file descriptor is left: without a pause a busy loop
                         wait.poll(100)
-                if self._check is not None:
+                if monotonic() >= check_at:
                     self._check()
+                    self._delay = min(_CHECK_SECONDS, self._delay * 1.5)
+                    check_at = monotonic() + self._delay
         finally:
             os.close(stop_read)
-
-    def _timeout(self) -> float | None:
-        if self._check is None or monotonic() > self._check_until:
-            self._check = None
-            return None
-        self._check_delay = min(1.0, self._check_delay * 1.5)
-        return self._check_delay * 1000
 
     def _serve_one(self, connection: socket.socket) -> None:
         """Answer a question for figures here, any other (it may run functions of the program) in a thread of its own.

@@ -17,24 +17,23 @@ from pyvars.workers.asking.server import Question, WorkerServer
 from pyvars.workers.numbers.group_reading import NO_PEERS, GroupReader, GroupReading
 from pyvars.workers.numbers.own_segment import OwnSegment
 from pyvars.workers.numbers.records import Records
+from pyvars.workers.numbers.retired import MAX_DEAD, fold
 from pyvars.workers.numbers.segment import H_REQUESTS
 from pyvars.workers.numbers.worker_segment import WorkerSegment
-from pyvars.workers.together.directory import (
-    UnsharedError,
-    find_group_directory,
-    group_exists,
-    remove_group,
-    socket_of,
-    sweep,
-)
+from pyvars.workers.together import files
+from pyvars.workers.together.directory import UnsharedError, find_group_directory, group_exists, has_ended, remove_group
 from pyvars.workers.together.forks import hook_uwsgi
-from pyvars.workers.together.group import is_running, owner_in, start_of
+from pyvars.workers.together.group import start_of
 
 __all__ = ("MEMBER", "Member")
 
 _ATTEMPTS = 10
 RETRY_SECONDS = 1.0
 """How long after a failed attempt to join the next one is made at the earliest."""
+FORKED_SECONDS = 60.0
+"""How long after its last fork a process looks whether its children have died, since they may all end at once."""
+LOCK_SECONDS = 0.02
+"""How long a page waits for another thread that joins the group."""
 FORK_GRACE_SECONDS = 5.0
 """How long after a fork a process that exits leaves the group directory alone: the child may still be joining."""
 
@@ -53,18 +52,20 @@ class Member:
         """Reads the segment of this process; None if it has none."""
         self.answer: Callable[[Registry, Question], bytes] | None = None
         """Computes the answer to a peer that asks for a page or for values; set by `pyvars.workers.share`."""
-        self.server: WorkerServer = WorkerServer(self._answer)
+        self.server: WorkerServer = WorkerServer(self._answer, self._check)
         self.client: WorkerClient = WorkerClient()
         self._registries: dict[str, ref[Registry]] = {}
         self._other_registries = 0
         self._segment: WorkerSegment | None = None
         self._records: Records | None = None
+        self._group_name: str | None = None
         self._uid = -1
         self._pid = os.getpid()
         self._lock = Lock()
         self._hooked = False
         self._refreshed = 0.0
-        self._answered: frozenset[str] = frozenset()
+        self.answered: frozenset[str] = frozenset()
+        """The names of the segments of the peers that answered when they were last asked for runtime figures."""
         self._latest: tuple[float, GroupReading] | None = None
         self._tried_at = self._looked_at = self._forked_at = -60.0
 
@@ -106,7 +107,8 @@ class Member:
                 self._registries[key] = ref(registry, partial(self._drop, key))
                 if self._records is not None:
                     self._records.add_registry(key, registry)
-            self._try_join_once()
+            if self._segment is None:
+                self._try_join()
 
     def _drop(self, key: str, _: object) -> None:
         self._registries.pop(key, None)
@@ -139,17 +141,13 @@ class Member:
         )
         hook_uwsgi()
 
-    def _try_join_once(self) -> None:
-        if self._segment is None:
-            self._try_join(None)
-
-    def _try_join(self, group: str | None) -> None:
-        """Join the group with this name (None: find it). If that fails, set `reason` and count in private memory."""
+    def _try_join(self) -> None:
+        """Join the group, that of before if there was one. If that fails, set `reason` and count in private memory."""
         self._tried_at = monotonic()
         self.reason = "the directory for sharing does not stay"
         for _ in range(_ATTEMPTS):
             try:
-                self._join_group(self._directory(group))
+                self._join_group(find_group_directory(self._group_name))
             except FileNotFoundError:  # another process removed the directory or the file as left over
                 self._leave_group()
                 continue
@@ -158,15 +156,8 @@ class Member:
                 self.reason = str(error)
             else:
                 self.reason = ""
+                self._fold_dead()
             return
-
-    def _directory(self, group: str | None) -> str:
-        try:
-            directory = find_group_directory(group)
-        except OSError as error:  # also FileNotFoundError, which here is not worth another attempt
-            raise UnsharedError(str(error)) from None
-        sweep(os.path.dirname(directory), keep=directory)
-        return directory
 
     def _join_group(self, directory: str) -> None:
         pid = os.getpid()
@@ -181,24 +172,31 @@ class Member:
         records.keep(self.requests, H_REQUESTS)
         own.write_figures()
         segment.publish()
-        self.group = GroupReader(directory, segment.name, own.layout)
-        self.server.start(os.path.join(directory, socket_of(segment.name)))
+        self.group, self._group_name = GroupReader(directory, own.layout), os.path.basename(directory)
+        self.server.start(os.path.join(directory, files.socket_of(segment.name)))
 
     def _leave_group(self) -> None:
         """Remove the segment; the numbers go on in private memory from their current values."""
+        segment = self._segment
         if self._records is not None:
             self._records.close()
-        self.requests._unbind()
-        if self._segment is not None:
-            self._segment.discard()
         self._segment = self._records = self.own = self.group = self._latest = None
+        if segment is not None:
+            segment.clear()  # wherever the file is now: another one will have its numbers, and they count once
+            segment.discard()
 
-    def read_group(self, deadline: float, *, renew: bool = False) -> GroupReading | None:
+    def _fold_dead(self) -> None:
+        """Fold the segments of dead workers if there are many, so that also without a reader they are not ever more."""
+        group, own = self.group, self.own
+        if group is not None and own is not None:
+            fold(group.directory, own.layout, MAX_DEAD)
+
+    def read_group(self, deadline: float | None = None, *, renew: bool = False) -> GroupReading | None:
         """Read the segments of the group; None if this process is in none.
 
         The numbers of peers are always up to date there. Their runtime figures are not: a peer writes them when it is
         asked to, which is at most every 100 ms, or in each call with `renew`. If a peer does not answer within 50 ms,
-        or by the deadline, its earlier figures are read.
+        or by the deadline, its earlier figures are read. Without a deadline no peer is asked.
         """
         self._catch_up()
         group, own = self.group, self.own
@@ -207,7 +205,8 @@ class Member:
         reading = NO_PEERS
         if not group.is_alone():
             own.write_figures()
-            self._refresh(group, deadline, renew)
+            if deadline is not None:
+                self._refresh(group, deadline, renew)
             reading = group.read()
         self._latest = monotonic(), reading
         return reading
@@ -223,13 +222,15 @@ class Member:
         if renew or now - self._refreshed >= REUSE_SECONDS:
             self._refreshed = now
             until = min(deadline, now + FIGURES_TIMEOUT_SECONDS)
-            self._answered = frozenset(self.client.ask(group.directory, group.peer_names(), ASK_FIGURES, until))
+            self.answered = frozenset(self.client.ask(group.directory, group.peer_names(), ASK_FIGURES, until))
 
-    def ask(self, question: Question, deadline: float, pids: Collection[int]) -> dict[int, bytes]:
+    def ask(
+        self, question: Question, deadline: float, pids: Collection[int], *, patient: bool = False
+    ) -> dict[int, bytes]:
         """Ask the live workers with these pids, and return their answers by pid.
 
         The answer is empty for a worker that did not answer by the deadline. This process is asked like any other if
-        its server runs.
+        its server runs. A worker that was silent before is asked only if `patient`.
         """
         group, reading = self.group, self.latest()
         if group is None or reading is None:
@@ -237,54 +238,57 @@ class Member:
         names = {peer.name: peer.pid for peer in reading.live if peer.pid in pids}
         if self._pid in pids and self.server.runs:
             names[self.name] = self._pid
-        answers = self.client.ask(group.directory, names, question, deadline)
+        answers = self.client.ask(group.directory, names, question, deadline, patient=patient)
         return {pid: answers.get(name, b"") for name, pid in names.items()}
-
-    def answered(self, name: str) -> bool:
-        """Whether the peer whose segment has this name answered when peers were last asked for runtime figures."""
-        return name in self._answered
 
     def _answer(self, question: Question) -> bytes:
         if question.get("ask") == "figures" and self.own is not None:
-            self._settle()
             self.own.write_figures()
             return b"{}"
         reference = self._registries.get(str(question.get("registry")))
         registry = reference() if reference is not None else None
         return self.answer(registry, question) if registry is not None and self.answer is not None else b"null"
 
-    def _catch_up(self) -> None:
-        """Join the right group after a fork that ran no hooks, or after a change of user.
+    def _check(self) -> None:
+        """What the thread of the server does about once a second, for a worker that is never asked for a page."""
+        self._catch_up()
+        self.server.restore()
+        if monotonic() - self._forked_at < FORKED_SECONDS:
+            self._fold_dead()
 
-        If joining failed before, try again, at most once a second.
-        """
+    def _catch_up(self) -> None:
+        """Join the right group after a fork that ran no hooks, a change of user, the removal of the segment or of the
+        group directory, or (once a second) a failed attempt to join. Share numbers for which there was no room."""
         if self._segment is not None and self._pid != os.getpid():
             resources.after_fork_in_child()
-        if self._segment is not None and self._uid != os.geteuid():
-            self._follow_user()
-        if self._segment is None and monotonic() - self._tried_at > RETRY_SECONDS and self._registries:
-            with self._lock:
-                self._try_join_once()
-        self._settle()
-
-    def _settle(self) -> None:
-        """Share what was private for want of room, if there is room now."""
+        # Without waiting for long: the thread of the server is here too, and who has the lock may wait for its end.
+        if self._is_astray() and self._lock.acquire(timeout=LOCK_SECONDS):
+            try:
+                if self._is_astray():
+                    self._join_again()
+            finally:
+                self._lock.release()
         if self._records is not None:
             self._records.settle()
 
-    def _follow_user(self) -> None:
-        """After a change of user, join the group in the new user's directory, where peers that changed too meet."""
-        with self._lock:
-            segment, group, records = self._segment, self.group, self._records
-            if segment is None or group is None or records is None or self._uid == os.geteuid():
-                return
-            self.server.stop()
-            records.close()
-            self.requests._unbind()
-            self._segment = self._records = self.own = self.group = self._latest = None
-            segment.clear()  # the new segment has these numbers: readers of the old one must not add them twice
-            segment.close()
-            self._try_join(os.path.basename(group.directory))
+    def _is_astray(self) -> bool:
+        """Whether this process is not where its peers look for it, and should try to be now. Mostly one system call."""
+        segment = self._segment
+        if segment is None:
+            return bool(self._registries) and monotonic() - self._tried_at > RETRY_SECONDS
+        return self.group is not None and (self._uid != os.geteuid() or not segment.is_published())
+
+    def _join_again(self) -> None:
+        """Join the group of before with a new segment, which has all numbers of this process.
+
+        After a change of user that is in the new user's directory, where peers that changed too meet. If the directory
+        was removed, the first worker that notices makes it again; the numbers of workers that had died are lost then.
+        """
+        self.server.stop()
+        self._leave_group()
+        self._try_join()
+        if self._segment is None and self._group_name is not None:
+            self.server.start(None)  # to try again
 
     def _note_fork(self) -> None:
         self._forked_at = monotonic()
@@ -293,34 +297,33 @@ class Member:
         """In a forked child, before anything else runs: unbind the cells from the parent's segment."""
         if self._pid != os.getpid() and self._records is not None:
             self._records.detach_in_child()
-            self.requests._restart()
+        files.own.clear()
 
     def _after_fork(self) -> None:
         """In a forked child, join the group of the parent with a new segment, in which all numbers start at zero."""
         self._pid = os.getpid()
         self._lock = Lock()
         self._refreshed = 0.0
-        segment, group = self._segment, self.group
+        self._forked_at = -60.0
+        segment = self._segment
         self._segment = self._records = self.own = self.group = self._latest = None
         if segment is not None:
             segment.close()
         if self._registries:
-            self._try_join(os.path.basename(group.directory) if group is not None else None)
-        if self._segment is not None and self._uid == 0:
-            self.server.call_for_a_minute(self._catch_up)  # servers change the user in the child, soon after the fork
+            self._try_join()
 
     def _at_exit(self) -> None:
         """Remove the group directory if its owner has ended or is this process, and no other worker is live."""
-        group, segment, records = self.group, self._segment, self._records
-        if group is None or segment is None or records is None or self._pid != os.getpid():
+        if self._pid != os.getpid():
+            return
+        self.server.stop()
+        group, records = self.group, self._records
+        if group is None or records is None:
             return
         records.stop()
-        self.server.stop()
-        owner = owner_in(os.path.basename(group.directory))
-        if owner is None or (owner.pid != self._pid and is_running(owner)):
-            return
-        if monotonic() - self._forked_at > FORK_GRACE_SECONDS:  # a child may still be joining
-            remove_group(group.directory, segment.name)
+        if has_ended(group.directory, without=self._pid) and monotonic() - self._forked_at > FORK_GRACE_SECONDS:
+            remove_group(group.directory)
+        self._fold_dead()
 
 
 MEMBER: Member = Member()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pyvars.workers.numbers.layout import CorruptError, SegmentLayout
 from pyvars.workers.numbers.reading import TOO_DEEP, SegmentReading, read
 from pyvars.workers.numbers.retired import fold, read_retired
-from pyvars.workers.together.directory import RETIRED, SEGMENT
+from pyvars.workers.together.files import RETIRED, own, peers_in
 
 __all__ = ("NO_PEERS", "GroupReading", "GroupReader")
 
@@ -51,21 +51,20 @@ class GroupReading(NamedTuple):
         return {int(found[1]) for found in map(_PID.match, self.missing) if found}
 
 
-_PID = re.compile(rf"{SEGMENT}([0-9]{{1,10}})-")
+_PID = re.compile("w-([0-9]{1,10})-")
 
 NO_PEERS: GroupReading = GroupReading([], None, {})
 """The reading of a process that has and had no peers."""
 
 
 class GroupReader:
-    """Reads the directory of a group for the process whose segment is `own` and has the layout `layout()`.
+    """Reads the directory of a group for the process whose segment has the layout `layout()`.
 
     Thread-safe: threads that read at once only do the same work twice.
     """
 
-    def __init__(self, directory: str, own: str, layout: Callable[[], SegmentLayout]) -> None:
+    def __init__(self, directory: str, layout: Callable[[], SegmentLayout]) -> None:
         self.directory = directory
-        self._own = own
         self._layout = layout
         self._seen: dict[str, SegmentReading] = {}
         self._alone = 0
@@ -87,7 +86,7 @@ class GroupReader:
             names = os.listdir(self.directory)
         except OSError:
             names = list(self._seen)
-        return [name for name in names if name.startswith(SEGMENT) and name != self._own]
+        return peers_in(names)
 
     def _changed(self) -> int:
         try:
@@ -106,10 +105,8 @@ class GroupReader:
         for _ in range(_ATTEMPTS):
             began, changed, before = time.time_ns(), self._changed(), self._retired_now()
             reading = self._read()
-            if reading.peers and not all(peer.alive for peer in reading.peers):
-                layouts = [self._layout(), *(peer.layout for peer in reading.live)]
-                if fold(self.directory, self._own, layouts):
-                    continue
+            if not all(peer.alive for peer in reading.peers) and fold(self.directory, self._layout):
+                continue
             # A fold during the reading may have moved counts out of a file before it was read, into one that was read.
             if self._retired_now() == before and changed == self._changed():
                 break
@@ -136,23 +133,22 @@ class GroupReader:
         except OSError as error:  # no descriptor is left, for example: the last reading holds until there is one
             names = list(seen)
             missing[self.directory] = _text(error)
-        for name in names:
-            if name.startswith(SEGMENT) and name != self._own:
-                try:
-                    peer = read(os.path.join(self.directory, name), seen.get(name))
-                except FileNotFoundError:
+        for name in peers_in(names):
+            try:
+                peer = read(os.path.join(self.directory, name), seen.get(name))
+            except FileNotFoundError:
+                continue
+            except CorruptError as error:
+                missing[name] = str(error)
+                continue
+            except OSError as error:
+                missing[name] = _text(error)
+                if name not in seen:
                     continue
-                except CorruptError as error:
-                    missing[name] = str(error)
-                    continue
-                except OSError as error:
-                    missing[name] = _text(error)
-                    if name not in seen:
-                        continue
-                    peer = seen[name]
-                peers.append(peer)
-                if peer.alive and peer.missing:
-                    missing.setdefault(name, peer.missing)
+                peer = seen[name]
+            peers.append(peer)
+            if peer.alive and peer.missing:
+                missing.setdefault(name, peer.missing)
         retired = None
         try:
             retired = read_retired(self.directory, seen.get(RETIRED))
@@ -164,7 +160,7 @@ class GroupReader:
         folded = retired.layout.folded if retired else ()
         peers = [peer for peer in peers if peer.name not in folded]
         if (peers or retired) and self._layout().left_out:
-            missing[self._own] = TOO_DEEP
+            missing.update(dict.fromkeys(own.intersection(names), TOO_DEEP))
         return GroupReading(peers, retired, missing)
 
 

@@ -42,6 +42,7 @@ from pyvars.workers.numbers.segment import (
     WORDS,
     record_area,
 )
+from pyvars.workers.together.files import WITHOUT_ROOM
 from pyvars.workers.together.locks import is_locked_by_another
 
 __all__ = ("SegmentReading", "Figures", "read")
@@ -167,9 +168,10 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
     found = os.fstat(file)
     if found.st_size > MAX_CHUNKS * CHUNK:
         raise CorruptError("it is larger than a segment can be")
-    words = _exactly(file, WORDS * 8, 0) if found.st_size or not _WORKER.fullmatch(name) else bytes(WORDS * 8)
+    worker = WITHOUT_ROOM.fullmatch(name)
+    words = os.pread(file, WORDS * 8, 0).ljust(WORDS * 8, b"\0") if worker else _exactly(file, WORDS * 8, 0)
     header = memoryview(words).cast("q")
-    if not header[H_MAGIC] and (worker := _WORKER.fullmatch(name)):
+    if worker and not header[H_CHUNKS] and (header[H_MAGIC] == MAGIC or not found.st_size):
         return _without_room(worker, found.st_ino, alive)
     used, chunks, generation = header[H_USED], header[H_CHUNKS], header[H_GENERATION]
     if header[H_MAGIC] != MAGIC:
@@ -221,7 +223,6 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
     )
 
 
-_WORKER = re.compile(r"w-([0-9]{1,10})-([0-9]{1,18})-[0-9a-f]{8}")
 TOO_DEEP = f"numbers below {MAX_DEPTH} levels of names are left out"
 _PRIVATE = "numbers are private to the process"
 

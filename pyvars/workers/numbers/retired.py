@@ -1,12 +1,13 @@
-"""The retired file: the numbers of dead workers, added up. The first worker that finds a dead one folds its segment.
+"""The retired file: the numbers of dead workers, added up. Who reads the group folds the segments of all dead workers;
+who joins it or ends leaves at most MAX_DEAD, so that the dead do not fill the directory of a group that nobody reads.
 
 The file has the format of a segment. It also names the folded segments that were not removed yet when it was written:
 readers ignore these, so every count is added up exactly once even if the folding worker is killed before it removes
-them.
+them. It is the only place of these numbers: if somebody removes it, they are lost.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from pyvars.formats.json import to_json
@@ -15,12 +16,18 @@ from pyvars.workers.numbers.layout import Path, SegmentLayout, is_shown
 from pyvars.workers.numbers.reading import MAX_RETIRED, SegmentReading, read
 from pyvars.workers.numbers.segment import COMPOSITE, FLOAT, FOLDED, H_RETIRED, INT, Segment
 from pyvars.workers.numbers.sums import Sums, add, number, remainder, remainder_path
-from pyvars.workers.together.directory import RETIRED, SEGMENT, socket_of
-from pyvars.workers.together.group import Process, is_running
+from pyvars.workers.together.files import RETIRED, is_left, is_ours, owner_of, peers_in, remove, socket_of
+from pyvars.workers.together.group import is_running
 from pyvars.workers.together.locks import exclusive
 
-__all__ = ("fold", "read_retired")
+__all__ = ("MAX_DEAD", "fold", "read_retired")
 
+MAX_DEAD = 4
+"""How many segments of dead workers may stay unless somebody reads them."""
+_MAX_LOOKED_AT = 128
+"""How many files a worker that joins or ends looks at: its start must not take longer the more workers there are."""
+_damaged: set[tuple[str, int]] = set()
+"""The path and the time of the last change of segments of dead workers that cannot be read: that is tried only once."""
 MAX_UNSEEN = 20_000
 """How many numbers that no live worker shows are kept, for a worker that may show them later. There is a limit since
 names may contain a pid, so that there are ever more of them."""
@@ -37,77 +44,97 @@ def read_retired(directory: str, before: SegmentReading | None) -> SegmentReadin
         return None
 
 
-def fold(directory: str, own: str, live: Sequence[SegmentLayout]) -> bool:
+def fold(directory: str, own: Callable[[], SegmentLayout], beyond: int = 0) -> bool:
     """Move the counts in the segments of dead workers to the retired file, and remove these segments.
 
-    `own` is the name of this process's segment, `live` are the layouts of live workers. False if nothing was moved:
-    another process is folding, there is no room, or the segments are damaged. Then they stay, and readers add them up
-    from there.
+    `own` returns the layout of this process's segment. With `beyond` this is for a worker that joins or ends: of many
+    files it looks at some only, and does nothing if dead workers left no more of them than this.
+
+    Never waits, and raises nothing. False if nothing was moved: another process is folding, there is no room, the
+    segments are damaged, or a file of another program is in the place of the retired file. Then the segments stay, and
+    readers add them up from there.
     """
     try:
+        if beyond and len(_of_workers(os.listdir(directory))) <= beyond:
+            return False
         with exclusive(directory):
-            return _fold(directory, own, live)
-    except OSError:
+            return _fold(directory, own, beyond)
+    except Exception:  # the dead workers may have written anything
         return False
 
 
-def _fold(directory: str, own: str, live: Sequence[SegmentLayout]) -> bool:
+def _of_workers(names: Sequence[str]) -> list[str]:
+    return [*peers_in(names), *_unfinished(names)]
+
+
+def _left(directory: str, names: Sequence[str], beyond: int) -> list[str]:
+    """The names of files that dead workers left; with `beyond` of some only, others in each process."""
+    found = _of_workers(names)
+    if beyond and len(found) > _MAX_LOOKED_AT:
+        begin = os.getpid() % len(found)
+        found = [*found[begin:], *found[:begin]][:_MAX_LOOKED_AT]
+    return [name for name in found if is_left(directory, name)]
+
+
+def _fold(directory: str, own: Callable[[], SegmentLayout], beyond: int) -> bool:
+    names = os.listdir(directory)
+    left = _left(directory, names, beyond)
+    if len(left) <= beyond or (RETIRED in names and not is_ours(directory, RETIRED)):
+        return False
     retired = None
     with suppress(ValueError):  # damaged: begin with an empty one rather than never fold again
         retired = read_retired(directory, None)
-    folded = retired.layout.folded if retired else frozenset[str]()
-    dead: list[SegmentReading] = []
-    present: list[str] = []
-    names = os.listdir(directory)
-    _clean(directory, names)
-    for name in names:
-        if not name.startswith(SEGMENT) or name == own:
-            continue
-        with suppress(OSError, ValueError):  # the file is missing or damaged; the others are folded anyway
-            peer = read(os.path.join(directory, name), None)
-            if not peer.alive:
-                present.append(name)
-                if name not in folded:
-                    dead.append(peer)
+    # These are named again as long as they exist, also if they cannot be removed or read at the moment.
+    folded = [name for name in peers_in(names) if retired and name in retired.layout.folded]
+    readings = (_read_dead(os.path.join(directory, name)) for name in peers_in(left) if name not in folded)
+    dead = [reading for reading in readings if reading is not None]
     if dead:
-        _write(directory, dead, retired, present, live)
-    for name in present:
-        for path in (name, socket_of(name)):
-            with suppress(OSError):
-                os.unlink(os.path.join(directory, path))
-    return bool(present)
+        _write(directory, dead, retired, [*folded, *(each.name for each in dead)], own)
+    gone = {*folded, *(each.name for each in dead)}.intersection(left)
+    for name in gone:
+        remove(directory, name)
+        remove(directory, socket_of(name))
+    # What a process left that was killed while it joined, folded, or removed a dead worker's files. Only one process
+    # folds at a time: another retired file that is not published, which has pid 0, was left.
+    for name in _unfinished(left):
+        owner = owner_of(name)
+        if owner is not None and not is_running(owner):
+            remove(directory, name)
+    return bool(gone)
 
 
-def _clean(directory: str, names: Sequence[str]) -> None:
-    """Remove files that a process left when it was killed while it joined, folded, or removed a dead worker's files."""
-    sockets = {socket_of(name) for name in names if name.startswith(SEGMENT)}
-    for name in names:
-        _, *parts = name.split("-")
-        joining = name.startswith(f".{SEGMENT}") and len(parts) == 3 and all(part.isdecimal() for part in parts[:2])
-        # Only one process folds at a time: another hidden retired file, which has pid 0, was left by a killed one.
-        if (joining and not is_running(Process(int(parts[0]), int(parts[1])))) or (
-            name.startswith("s-") and name not in sockets
-        ):
-            with suppress(OSError):
-                os.unlink(os.path.join(directory, name))
+def _read_dead(path: str) -> SegmentReading | None:
+    """The segment of a dead worker; None if it is missing or damaged: the others are folded anyway."""
+    with suppress(OSError):
+        version = path, os.stat(path).st_mtime_ns
+        if version not in _damaged:
+            try:
+                return read(path, None)
+            except ValueError:
+                _damaged.add(version)
+    return None
+
+
+def _unfinished(names: Sequence[str]) -> list[str]:
+    """The segments that are not published, and the sockets without a segment."""
+    sockets = {socket_of(name) for name in names if name.startswith("w-")}
+    found = (name for name in names if name.startswith((".w-", "s-")) and name not in sockets)
+    return [name for name in found if owner_of(name) is not None]
 
 
 def _write(
     directory: str,
     dead: Sequence[SegmentReading],
     retired: SegmentReading | None,
-    present: Sequence[str],
-    live: Sequence[SegmentLayout],
+    folded: Sequence[str],
+    own: Callable[[], SegmentLayout],
 ) -> None:
-    """Write a new retired file: the old one and the dead segments added up, with the names of those `present`."""
+    """Write a new retired file: the old one and the dead segments added up, with the names of those `folded`."""
     sums: Sums = {}
     for peer in (*([retired] if retired else []), *dead):
         add(sums, peer)
-    paths = {path for layout in live for numbers in layout[:2] for path in numbers.paths}
-    maps = {path for layout in live for path in layout.maps}
-    unseen = [path for path in sums if not is_shown(path, paths, maps)]
-    for path in unseen[: max(0, len(unseen) - MAX_UNSEEN)]:  # first those of the workers that died first
-        del sums[path]
+    if len(sums) > MAX_UNSEEN:
+        _drop_unseen(sums, [own(), *_live_layouts(directory)])
 
     segment = Segment(directory, 0, 0)
     try:
@@ -124,7 +151,7 @@ def _write(
                 words, local = segment.word(index, FLOAT)
                 words[local] = rest
                 segment.link(_composite(segment, composites, remainder_path(path)[:-1]), path[-1], FLOAT, index)
-        for name in present:
+        for name in folded:
             segment.link(0, name, FOLDED, 0)
         segment.header[H_RETIRED] = min(MAX_RETIRED, (retired.retired_count if retired else 0) + len(dead))
         rows = [peer.figures for peer in (*([retired] if retired else []), *dead)]
@@ -135,6 +162,23 @@ def _write(
     except BaseException:
         segment.discard()
         raise
+
+
+def _live_layouts(directory: str) -> Iterator[SegmentLayout]:
+    for name in peers_in(os.listdir(directory)):
+        with suppress(OSError, ValueError):
+            peer = read(os.path.join(directory, name), None)
+            if peer.alive:
+                yield peer.layout
+
+
+def _drop_unseen(sums: Sums, live: Sequence[SegmentLayout]) -> None:
+    """Drop numbers that no live worker shows, until MAX_UNSEEN of them are left."""
+    paths = {path for layout in live for numbers in layout[:2] for path in numbers.paths}
+    maps = {path for layout in live for path in layout.maps}
+    unseen = [path for path in sums if not is_shown(path, paths, maps)]
+    for path in unseen[: max(0, len(unseen) - MAX_UNSEEN)]:  # first those of the workers that died first
+        del sums[path]
 
 
 def _composite(segment: Segment, composites: dict[Path, int], path: Path) -> int:

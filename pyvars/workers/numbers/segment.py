@@ -5,8 +5,8 @@
 
 A chunk has 64 KiB and 1,024 words. Its disk space is reserved when it is added, so that a full disk is an error then
 and never a SIGBUS later. A chunk for which there is no room is private memory of its process until there is room
-(worker_segment); the header then says so, and peers read what is in the file. A file without any chunk, or whose magic
-is still 0, is that of a worker without room. A record ties a key of a composite to a word:
+(worker_segment); the header then says so, and peers read what is in the file. A file without any chunk is that of a
+worker without room. A record ties a key of a composite to a word:
 
     crc32, size, kind (q, d, c, m, h, i), gauge, parent's word, own word, length of the key, key in UTF-8
 
@@ -23,17 +23,19 @@ import mmap
 import os
 import secrets
 import struct
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import TypeAlias
 from zlib import crc32
 
 from pyvars.core.cells import Words
+from pyvars.workers.together import files
 from pyvars.workers.together.locks import lock
 
 __all__ = ("Segment",)
 
-MAGIC = int.from_bytes(b"pyvars\x00\x01", "little")
+MAGIC = int.from_bytes(files.MAGIC + b"\x01", sys.byteorder)
 """The first word. Its last byte is the version of the format: a file of another version is not read."""
 CHUNK = 65536
 """Bytes of a chunk."""
@@ -66,6 +68,10 @@ Memory: TypeAlias = "mmap.mmap | bytearray"
 """A chunk: of the file, or private to this process."""
 
 
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
 def record_area(chunk: int) -> tuple[int, int]:
     """The offsets in the file at which the records of the chunk begin and end."""
     return chunk * CHUNK + (FIGURES if chunk else FIRST_RECORD), (chunk + 1) * CHUNK
@@ -83,6 +89,7 @@ class Segment:
         self.name: str = f"w-{pid}-{start}-{secrets.token_hex(4)}"
         self._hidden = f"{directory}/.{self.name}"
         self.file: int = -1
+        self._identity: tuple[int, int] | None = None
         self.used: int = FIRST_WORD
         """Words in use, in chunks of the file and private ones."""
         self._maps: list[Memory] = []
@@ -104,6 +111,8 @@ class Segment:
         """Make the file, hidden and locked."""
         file = os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self.file = file
+        files.own.add(self.name)
+        self._identity = _identity(os.fstat(file))
         lock(file)
 
     def publish(self, name: str | None = None) -> None:
@@ -116,11 +125,22 @@ class Segment:
         os.rename(self._hidden, path)
         os.stat(path)  # raises if the directory was removed meanwhile
 
+    def is_published(self) -> bool:
+        """Whether peers find the file under its name in the directory. Costs one system call."""
+        return self._is_at(f"{self.directory}/{self.name}")
+
+    def _is_at(self, path: str) -> bool:
+        try:
+            return _identity(os.lstat(path)) == self._identity
+        except OSError:
+            return False
+
     def discard(self) -> None:
         """Remove the file and close it: no peer reads it from now on. Unbind the cells that are bound to it before."""
         for path in (self._hidden, f"{self.directory}/{self.name}"):
-            with suppress(OSError):
-                os.unlink(path)
+            if self._is_at(path):
+                with suppress(OSError):
+                    os.unlink(path)
         self.close()
 
     def close(self) -> None:
@@ -130,6 +150,7 @@ class Segment:
         """
         if self.file >= 0:
             os.close(self.file)
+        files.own.discard(self.name)
 
     def clear(self) -> None:
         """Set every number to 0."""
@@ -161,6 +182,8 @@ class Segment:
             raise OSError(errno.EFBIG, f"a process shares at most {MAX_CHUNKS * WORDS} numbers")
         if self.file < 0:
             self._open()
+        if not chunk:
+            os.pwrite(self.file, MAGIC.to_bytes(8, sys.byteorder), 0)  # first: this tells whose file it is
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self.file, chunk * CHUNK, CHUNK)
         elif os.pwrite(self.file, bytes(CHUNK), chunk * CHUNK) != CHUNK:

@@ -2,9 +2,10 @@
 
 import errno
 import mmap
+import os
 from collections.abc import Callable
 
-from pyvars.workers.numbers.segment import CHUNK, H_CHUNKS, H_MAGIC, H_PRIVATE, MAGIC, Segment
+from pyvars.workers.numbers.segment import CHUNK, H_CHUNKS, H_PRIVATE, Segment
 
 __all__ = ("WorkerSegment",)
 
@@ -27,6 +28,10 @@ class WorkerSegment(Segment):
         self._published = True
         if self.file >= 0:
             super().publish(name)
+
+    def is_published(self) -> bool:
+        """Whether peers find the file, or there is none and the directory stands."""
+        return super().is_published() if self.file >= 0 else os.path.isdir(self.directory)
 
     def _open(self) -> None:
         try:
@@ -68,7 +73,7 @@ class WorkerSegment(Segment):
         self.error = ""
 
     def _move(self, chunk: int, memory: mmap.mmap, bind: Callable[[int], None]) -> None:
-        first = 0 if chunk else 8  # without the magic: with it, peers read the file
+        first = 0 if chunk else 8  # the magic is there already
         memory[first:CHUNK] = self._maps[chunk][first:CHUNK]
         before = self._ints[chunk], self._floats[chunk]
         self._ints[chunk], self._floats[chunk] = self._views(chunk, memory)
@@ -77,8 +82,7 @@ class WorkerSegment(Segment):
         for words in before:
             del self._chunks[id(words)]
         header = self.header
-        header[H_CHUNKS] = chunk + 1
+        header[H_CHUNKS] = chunk + 1  # from now on peers read the chunk
         self._show_used()
         if chunk + 1 == self.chunks:
             header[H_PRIVATE] = 0
-        header[H_MAGIC] = MAGIC

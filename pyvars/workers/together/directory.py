@@ -10,30 +10,19 @@ import stat
 from contextlib import suppress
 from tempfile import gettempdir
 
+from pyvars.workers.together.files import first_foreign, is_left, is_ours, own, owner_of, remove
 from pyvars.workers.together.group import find, is_running, name_of, owner_in
-from pyvars.workers.together.locks import AVAILABLE, is_locked
+from pyvars.workers.together.locks import AVAILABLE
 
 __all__ = (
-    "RETIRED",
-    "SEGMENT",
     "UnsharedError",
     "find_group_directory",
     "group_exists",
+    "has_ended",
     "private_directory",
     "remove_group",
-    "socket_of",
     "sweep",
 )
-
-SEGMENT = "w-"
-"""The prefix of the file names of segments."""
-RETIRED = "retired"
-"""The name of the retired file, which holds the numbers of dead workers."""
-
-
-def socket_of(segment: str) -> str:
-    """The file name of the socket that belongs to a segment."""
-    return f"s-{segment.removeprefix(SEGMENT)}"
 
 
 class UnsharedError(Exception):
@@ -41,24 +30,28 @@ class UnsharedError(Exception):
 
 
 def find_group_directory(group: str | None) -> str:
-    """The path of this process's group directory, which is made if it is missing.
+    """The path of this process's group directory, which is made if it is missing. Groups that have ended are swept.
 
     `group` is the name of the group if that is known already; else it is found in /proc.
 
-    Raises:
-        UnsharedError: the system has no record locks, PYVARS_SHARE is off, or the directory is not private.
-        OSError: the directory cannot be made or read.
-        UnknownOwnerError: /proc does not tell which processes belong together.
+    Raises UnsharedError: the system has no record locks; PYVARS_SHARE is off, or names a directory with files of other
+    programs; the directory cannot be made or read, or is not private; or /proc does not tell which processes belong
+    together.
     """
     if not AVAILABLE:
         raise UnsharedError("this system has no record locks (fcntl)")
     wanted = os.environ.get("PYVARS_SHARE", "")
     if wanted == "off":
         raise UnsharedError("PYVARS_SHARE is off")
-    if wanted:
-        return private_directory(os.path.abspath(wanted))
-    base = private_directory(os.path.join(_memory(), f"pyvars-{os.geteuid()}"))
-    return private_directory(os.path.join(base, group or _group(base)))
+    try:
+        if wanted:
+            return _without_foreign_files(private_directory(os.path.abspath(wanted)))
+        base = private_directory(os.path.join(_memory(), f"pyvars-{os.geteuid()}"))
+        found = private_directory(os.path.join(base, group or _group(base)))
+    except OSError as error:
+        raise UnsharedError(str(error)) from None
+    sweep(base, keep=found)
+    return found
 
 
 def group_exists() -> bool:
@@ -85,7 +78,7 @@ def _group(base: str) -> str:
     # An ancestor may be a worker of a group whose owner has ended: a program that became a daemon, say.
     for process in ancestors:
         for group in _groups(base):
-            if any(file.startswith(f"{SEGMENT}{process.pid}-{process.start}-") for file in _files(group)):
+            if any(file.startswith("w-") and owner_of(file) == process for file in _files(group)):
                 return os.path.basename(group)
     return name_of(ancestors[-1])
 
@@ -108,34 +101,44 @@ def private_directory(path: str) -> str:
     return path
 
 
+def _without_foreign_files(path: str) -> str:
+    foreign = first_foreign(path)
+    if foreign is not None:
+        raise UnsharedError(
+            f"{path} holds {foreign!r}, which is no file of pyvars; name a directory in PYVARS_SHARE that is empty, or"
+            " does not exist yet"
+        )
+    return path
+
+
 def sweep(base: str, keep: str = "") -> None:
-    """Remove each group directory in `base`, except `keep`, whose owner has ended and which has no live worker.
-
-    Does nothing if PYVARS_SHARE is set: the directories beside the one that it names do not belong to pyvars.
-    """
-    if os.environ.get("PYVARS_SHARE"):
-        return
+    """Remove each group directory in `base`, except `keep`, whose owner has ended and which has no live worker."""
     for group in _groups(base):
-        owner = owner_in(os.path.basename(group))
-        if group == keep or owner is None or is_running(owner):
-            continue
-        remove_group(group)
+        if group != keep and has_ended(group):
+            remove_group(group)
 
 
-def remove_group(group: str, own: str = "") -> None:
-    """Remove the group directory if it has no live worker except the one whose segment is `own`.
+def has_ended(group: str, without: int = 0) -> bool:
+    """Whether the owner of the group has ended, or is the process with the pid `without`, which is about to end.
 
-    A worker that is joining locks its segment before it publishes it, so a published segment of a live worker is always
-    locked, and is left alone.
+    False if PYVARS_SHARE names the directory, so that the group has no owner.
     """
-    files = [os.path.join(group, file) for file in _files(group)]
-    # Not the own segment: is_locked opens and closes the file, which would drop this process's lock of it.
-    if any(is_locked(file) for file in files if os.path.basename(file) != own):
+    owner = owner_in(os.path.basename(group))
+    return owner is not None and (owner.pid == without or not is_running(owner))
+
+
+def remove_group(group: str) -> None:
+    """Remove the group directory if it has no live worker except this process.
+
+    Files that are not of pyvars stay, and then the directory does, too. A worker that is joining locks its segment
+    before it publishes it, so a published segment of a live worker is always locked, and is left alone.
+    """
+    names = [name for name in _files(group) if is_ours(group, name)]
+    if not all(name in own or is_left(group, name) for name in names):
         return
-    for file in files:
-        if os.path.basename(file) == own or not is_locked(file):
-            with suppress(OSError):
-                os.unlink(file)
+    for name in names:
+        if name in own or is_left(group, name):
+            remove(group, name)
     with suppress(OSError):  # not empty: a worker is joining
         os.rmdir(group)
 

@@ -41,14 +41,17 @@ def is_locked_by_another(file: int) -> bool:
 
 
 def is_locked(path: str) -> bool:
-    """Whether another process holds the exclusive lock of the file; False if the file cannot be opened.
+    """Whether another process holds the exclusive lock of the file; True if it cannot be opened, False if there is
+    none.
 
     Never call this for a file that this process has locked: closing the file drops that lock.
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:  # no file descriptor is left, for example: the worker may live
+        return True
     try:
         return is_locked_by_another(file)
     finally:

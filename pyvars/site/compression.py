@@ -1,0 +1,42 @@
+"""Compresses responses with gzip, for clients that ask for it."""
+
+import zlib
+from collections.abc import Iterable
+
+from pyvars.site.http import Response
+
+__all__ = ("MAX_INLINE_BYTES", "accepts_gzip", "compressed", "is_compressible")
+
+MIN_BYTES = 500
+"""A shorter body is never compressed."""
+MAX_INLINE_BYTES = 32 * 1024
+"""A body of up to so many bytes is compressed in a fraction of a millisecond."""
+MAX_BYTES = 8 * 1024 * 1024
+"""A longer body is never compressed: one of this size takes up to 0.2 seconds of CPU."""
+
+
+def accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether the client accepts gzip (RFC 9110, section 12.5.3), which may have a weight: `gzip;q=0` is no."""
+    for name, value in headers:
+        if name == b"accept-encoding":
+            for coding in value.decode("latin-1").lower().replace(" ", "").split(","):
+                word, _, weight = coding.partition(";q=")
+                if word == "gzip":
+                    return weight == "" or weight.strip("0.") != ""
+    return False
+
+
+def is_compressible(response: Response) -> bool:
+    """Whether the body is neither too short nor too long."""
+    return MIN_BYTES <= len(response.body) <= MAX_BYTES
+
+
+def compressed(response: Response) -> Response:
+    """The response with its body compressed, without the GIL.
+
+    Level 1 takes a third of the time of level 5, and makes a page a tenth longer.
+    """
+    body = zlib.compress(response.body, 1, 16 + zlib.MAX_WBITS)
+    headers = [field for field in response.headers if field[0] != "Content-Length"]
+    more = ("Content-Length", str(len(body))), ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")
+    return response._replace(headers=(*headers, *more), body=body)
