@@ -97,3 +97,7 @@ def test_of_too_many_names_that_nobody_shows_the_last_are_kept(tmp_path: Path) -
             assert (page["orders"], page["pyvars.workers"]["retired"]) == (2005, 1)
             assert page["number_50"] == 50
             assert page["number_1499"] == 2 * 1499
+            (tmp_path / "w-1-1-c").write_bytes(many)  # all of its names are shown by a live one
+            page = reader.page()
+            assert (page["number_50"], page["number_1499"]) == (100, 3 * 1499)
+            assert not (tmp_path / "w-1-1-c").exists()

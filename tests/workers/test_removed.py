@@ -120,6 +120,31 @@ def test_something_else_is_in_its_place(in_its_place: str, place: Path, reader: 
     whole(reader)
 
 
+def test_a_process_that_has_forked_and_cannot_join_again(place: Path) -> None:
+    """Its thread looks for dead children, too, and finds no group."""
+    lines = said(
+        f"""
+import shutil
+{INTEGRATION}
+n.add(3)
+if os.fork() == 0: os._exit(0)
+os.wait()
+place = os.environ["PYVARS_SHARE"]
+shutil.rmtree(place)
+with open(place, "w"): pass
+until = time.monotonic() + 30
+while MEMBER.shared: assert time.monotonic() < until  # no page is asked for
+shared = [MEMBER.shared]
+time.sleep(0.1)
+os.unlink(place)
+while not MEMBER.shared: assert time.monotonic() < until
+print(json.dumps([*shared, page()["n"], MEMBER.shared]))
+""",
+        PYVARS_SHARE=str(place),
+    )
+    assert lines == [[False, 3, True]]
+
+
 def test_workers_that_count_while_their_directory_is_removed() -> None:
     """A family of forks: whatever is removed and when, each count is there once."""
     counts, page = said(

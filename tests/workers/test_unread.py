@@ -83,11 +83,16 @@ def kill(event, about):
         "after": event == "os.remove" and steps.count("removed") == 1,
         "between": event == "os.remove" and steps.count("removed") == 2,
     }}
-    if moment[{moment!r}] and int(time.monotonic() * 1000) % 3:
+    if moment[{moment!r}] and os.read(tokens, 1):
         os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(kill)
+tokens, give = os.pipe()  # three are killed, if so many fold: the program itself does, too
+os.write(give, b"...")
+os.close(give)
 reader, writer = os.pipe()
-for _ in range({FORKS}):
+forks, until = 0, time.monotonic() + 20
+while forks < 20 or (killed < 3 and time.monotonic() < until):
+    forks += 1
     if os.fork() == 0:
         n.add()
         os.write(writer, b".")
@@ -96,12 +101,12 @@ for _ in range({FORKS}):
 os.close(writer)
 counted = len(os.read(reader, 100_000))
 end()
-print(json.dumps([killed > 0, counted]))
+print(json.dumps([killed, counted, forks]))
 """
     )
-    some_were_killed, counted = told
-    assert some_were_killed
-    assert page == [1000 + counted, FORKS, ""]
+    killed, counted, forks = told
+    assert killed
+    assert page == [1000 + counted, forks, ""]
     assert max(files) <= MOST
 
 

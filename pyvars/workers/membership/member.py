@@ -314,13 +314,11 @@ class Member:
 
     def _at_exit(self) -> None:
         """Remove the group directory if its owner has ended or is this process, and no other worker is live."""
-        if self._pid != os.getpid():
-            return
-        self.server.stop()
         group, records = self.group, self._records
-        if group is None or records is None:
+        if group is None or records is None or self._pid != os.getpid():
             return
         records.stop()
+        self.server.stop()
         if has_ended(group.directory, without=self._pid) and monotonic() - self._forked_at > FORK_GRACE_SECONDS:
             remove_group(group.directory)
         self._fold_dead()
