@@ -128,8 +128,6 @@ class GroupReader:
         seen = self._seen
         try:
             names = os.listdir(self.directory)
-        except FileNotFoundError as error:
-            return GroupReading([], None, {self.directory: _text(error)})
         except OSError as error:  # no descriptor is left, for example: the last reading holds until there is one
             names = list(seen)
             missing[self.directory] = _text(error)
