@@ -35,6 +35,9 @@ SKIPPED = "skipped"
 TIMEOUT = "timeout"
 """The error of a function that did not return in time, or is stuck in an earlier call."""
 
+INCOMPLETE = "incomplete"
+"""The error of sums in which numbers of some workers are missing."""
+
 
 class Job:
     """One function on one page. After the run it has either a value or an error."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
-from pyvars.collect.functions import FUNCTIONS, TIMEOUT, Job, failure
+from pyvars.collect.functions import FUNCTIONS, INCOMPLETE, TIMEOUT, Job, failure
 from pyvars.collect.layout import peer_value
 from pyvars.collect.pieces import MAX_AT_ONCE, in_pieces
 from pyvars.core.cells import NumberCell
@@ -28,6 +28,10 @@ from pyvars.workers.membership.peers import NestedSums, summed
 __all__ = ("Branch", "ValueReader", "may_block")
 
 
+WORKERS = "pyvars.workers"
+"""The label of the error that numbers of workers are missing in the sums."""
+
+
 class Branch(NamedTuple):
     """A composite that may hold functions: its members are settled once these have run."""
 
@@ -46,6 +50,8 @@ class ValueReader:
         """Whether `read` returned a Job or Branch."""
         self.errors: dict[str, object] = errors
         """The entries of `pyvars.errors`, by label."""
+        if peers is not None and not peers.whole:
+            errors[WORKERS] = failure(INCOMPLETE) | ({"workers": peers.incomplete} if peers.incomplete else {})
 
     def read(self, name: str, var: Var) -> object:
         """The value of a variable: one that JSON can hold, or a Job or Branch for `settled`."""
@@ -54,12 +60,7 @@ class ValueReader:
         if peers is None or not issubclass(type(var), Composite | NumberCell) or not peers.has(name):
             return self._read(name, var, (), None)
         keys = peers.plan.maps.get(name)
-        if (
-            keys is not None
-            and is_pyvars_code(type(var))
-            and isinstance(var, Composite)
-            and not peers.has_private_numbers
-        ):
+        if keys is not None and is_pyvars_code(type(var)) and isinstance(var, Composite):
             with suppress(AttributeError):  # a subclass did not call super().__init__()
                 if var._inline:
                     return encode(var._merged({key: peers.sums[index] for key, index in keys.items()}))
