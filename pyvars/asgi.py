@@ -1,17 +1,20 @@
 """The ASGI integration: translates a scope to a Request, and a Response back to messages."""
 
+from contextlib import suppress
 from functools import cache, lru_cache
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pyvars
 from pyvars.access import Access
 from pyvars.access.request import MAX_QUERY_BYTES, Request, deadline, server_in
+from pyvars.core.log import warn
 from pyvars.core.registry import Registry
 from pyvars.runtime.event_loop import register_loop
 from pyvars.site.default import debug, variables
 from pyvars.site.gate import Admitted, Site
-from pyvars.site.http import Response
-from pyvars.traffic.asgi import ASGIApp, Receive, Scope, Send, follow_request
+from pyvars.site.http import Response, dated, text
+from pyvars.traffic.asgi import ASGIApp, Message, Receive, Scope, Send, follow_request
 from pyvars.traffic.http_variable import http_variable
 from pyvars.traffic.routes import install_route_hook
 from pyvars.workers import REQUESTS
@@ -33,6 +36,7 @@ class SiteApp:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        prepare()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. It does nothing at startup and shutdown, and closes WebSockets."""
@@ -75,6 +79,8 @@ class Middleware:
         self._recorder = None if counted is None else http_variable(counted).recorder
         if counted is not None:
             install_route_hook(app)
+        if site is not None:
+            prepare()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or pass it on: that costs one look into the scope, and the counting."""
@@ -151,9 +157,21 @@ async def respond(site: Site, scope: Scope) -> Response:
         return admitted
     if not admitted.may_block():
         return admitted.respond()
-    from anyio import to_thread  # it comes with Starlette, and is imported when it is needed
+    from anyio import to_thread
 
-    return await to_thread.run_sync(admitted.respond, limiter=_limiter())
+    with suppress(Exception):  # no thread can be started
+        return await to_thread.run_sync(admitted.respond, limiter=_limiter())
+    return admitted.respond()  # no function can be either, so that it waits for little
+
+
+def prepare() -> None:
+    """Import what `respond` needs, when an integration is made: during a request no file may be left to open.
+
+    anyio, which comes with Starlette, imports most of itself at its first use; nothing public does it before.
+    """
+    for name in ("anyio.to_thread", "anyio.lowlevel", "anyio._backends._asyncio"):
+        with suppress(ImportError):  # another release may have the last one elsewhere
+            import_module(name)
 
 
 def _limiter() -> "CapacityLimiter":
@@ -184,6 +202,28 @@ async def reply(response: Response, send: Send) -> None:
     headers = [_encoded(header) for header in response.headers]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
+
+
+def contained(app: ASGIApp) -> ASGIApp:
+    """The application, with a response 500 of pyvars where it raises: that of a server lacks our headers."""
+
+    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await app(scope, receive, noted)
+        except Exception as error:
+            if begun:
+                raise
+            warn("a request for the variables failed", exc_info=error)
+            await reply(dated(text(500, "internal server error")), send)
+
+    return answered
 
 
 @lru_cache(maxsize=256)  # most headers are on every response

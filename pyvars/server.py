@@ -6,20 +6,21 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from email.utils import formatdate
 from functools import partial
 from threading import Event, Thread
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import h11
 import uvicorn
 from anyio import CapacityLimiter, move_on_after, to_thread
-from starlette.applications import Starlette
+from starlette.routing import Router
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pyvars.access import Access, is_loopback
 from pyvars.access.request import deadline
-from pyvars.asgi import ASGIApp, reply, respond
+from pyvars.asgi import ASGIApp, contained, prepare, reply, respond
 from pyvars.core import resources
 from pyvars.core.registry import Registry
 from pyvars.errors import ConfigurationError
@@ -27,7 +28,7 @@ from pyvars.runtime.event_loop import register_loop
 from pyvars.site.compression import MAX_INLINE_BYTES, accepts_gzip, compressed, is_compressible
 from pyvars.site.default import side_port
 from pyvars.site.gate import Site
-from pyvars.site.http import Response
+from pyvars.site.http import Response, dated, text
 from pyvars.traffic.asgi import Receive, Scope, Send
 from pyvars.workers import REQUESTS
 from pyvars.workers.membership.address import claim, release
@@ -249,13 +250,29 @@ class _Uvicorn(uvicorn.Server):
                 wake()
 
 
+class _Protocol(H11Protocol):
+    """uvicorn's h11, whose response to what is no HTTP request has the headers of every response."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Send the response, unless another one is under way, and close the connection."""
+        response = dated(text(400, "no valid HTTP request", more_headers=(("Connection", "close"),)))
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            for event in (
+                h11.Response(status_code=response.status, headers=[*response.headers], reason=b"Bad Request"),
+                h11.Data(data=response.body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+
 class _Config(uvicorn.Config):
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(
             app,
             # The same on every machine: httptools, which uvicorn prefers if it is installed, passes on an absolute URI
             # as if it were the path, and refuses methods by itself.
-            http="h11",
+            http=_Protocol,
             loop="asyncio",
             log_config=None,
             access_log=False,
@@ -274,11 +291,9 @@ class _Config(uvicorn.Config):
 
 
 def _application(site: Site) -> ASGIApp:
+    prepare()
     # Without routes every request goes to the default, whatever its path: none bypasses the gate or is redirected.
-    app = Starlette()
-    app.router.redirect_slashes = False
-    app.router.default = _endpoint(site)
-    return app
+    return contained(Router(default=_endpoint(site), redirect_slashes=False))
 
 
 def _endpoint(site: Site) -> ASGIApp:
@@ -293,8 +308,7 @@ def _endpoint(site: Site) -> ASGIApp:
             response = await _in_turn(await respond(site, {**scope, "method": method}), until, turn)
         else:
             response = await respond(site, scope)
-        date = "Date", formatdate(usegmt=True)
-        await reply(response._replace(headers=(*response.headers, date)), send)
+        await reply(dated(response), send)
 
     return endpoint
 
@@ -308,6 +322,7 @@ async def _in_turn(response: Response, until: float, turn: CapacityLimiter) -> R
         return response
     if len(response.body) <= MAX_INLINE_BYTES:
         return compressed(response)
-    with move_on_after(max(0.02, until - monotonic())):  # bounds the wait for the turn, not the compression
+    # It bounds the wait for the turn, not the compression. Without memory or a thread for that it goes as it is.
+    with suppress(Exception), move_on_after(max(0.02, until - monotonic())):
         response = await to_thread.run_sync(compressed, response, limiter=turn)
     return response

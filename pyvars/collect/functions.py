@@ -34,6 +34,10 @@ SKIPPED = "skipped"
 """The error of a function that was not called, for lack of time or threads."""
 TIMEOUT = "timeout"
 """The error of a function that did not return in time, or is stuck in an earlier call."""
+TRUNCATED = "truncated"
+"""The error of a built-in of which a text is cut, since it is too long."""
+MAX_TYPE_CHARACTERS = 255
+"""How much is shown of the name of a class of exceptions."""
 
 INCOMPLETE = "incomplete"
 """The error of sums in which numbers of some workers are missing."""
@@ -86,10 +90,10 @@ class FunctionRunner:
             waiting.remove(job)
             self.give_up_stuck(job)
         while waiting and len(self._stuck) < MAX_STUCK and monotonic() < deadline:
-            runner = _RunnerThread(self, waiting)
             try:
+                runner = _RunnerThread(self, waiting)
                 runner.start()
-            except RuntimeError:  # no more threads, or the interpreter shuts down
+            except Exception:  # no more threads, no memory for one, or the interpreter shuts down
                 return
             left = runner.wait_or_abandon(deadline)
             if left is not None:
@@ -114,6 +118,11 @@ class FunctionRunner:
             return failure(exception.word)
         self._log(name, "variable %r is null on the page: it raised (logged once)", label, exc_info=exception)
         return failure(type_name(exception))
+
+    def cut(self, name: str, label: str) -> dict[str, str]:
+        """The entry of `pyvars.errors` for a built-in of which a text is cut."""
+        self._log(name, "variable %r is cut on the page: a text in it is too long (logged once)", label)
+        return failure(TRUNCATED)
 
     def _log(self, name: str, text: str, *about: object, exc_info: BaseException | None = None) -> None:
         if name in self._logged:
@@ -172,16 +181,19 @@ class _RunnerThread(Thread):
 
         A job takes too long after FUNCTION_TIMEOUT_SECONDS, or at the deadline. The thread is abandoned to it.
         """
-        while not self._done.wait(max(0.0, min(self._since + FUNCTION_TIMEOUT_SECONDS, deadline) - monotonic())):
+        while True:
             with self._lock:
-                now = monotonic()
-                if now < min(self._since + FUNCTION_TIMEOUT_SECONDS, deadline):
+                current, until = self._current, min(self._since + FUNCTION_TIMEOUT_SECONDS, deadline)
+            if self._done.wait(max(0.0, until - monotonic())):
+                return None
+            with self._lock:
+                # Asked by the job and not by the clock, which a program may have stopped (freezegun).
+                if self._current is not current:
                     continue
                 self._abandoned = True
                 if self._current is not None:  # pragma: no branch - else it is between two jobs: no test can time that
                     self._runner._stuck[id(self._current.function)] = self._current.function
                 return self._current
-        return None
 
 
 _NAME: Callable[[type], str] = type.__dict__["__name__"].__get__
@@ -189,7 +201,7 @@ _NAME: Callable[[type], str] = type.__dict__["__name__"].__get__
 
 def type_name(exception: BaseException) -> str:
     """The name of the class of an exception, read by `type` itself: a metaclass of the program may return no text."""
-    return _NAME(type(exception))
+    return _NAME(type(exception))[:MAX_TYPE_CHARACTERS]
 
 
 def failure(word: str) -> dict[str, str]:

@@ -15,9 +15,7 @@ from pyvars.core.registry import Registry
 from pyvars.core.variables import Var
 from pyvars.formats.json import (
     document,
-    encode,
     splice,
-    text,
     value,
 )
 from pyvars.workers import Peers
@@ -97,7 +95,8 @@ class Pages:
         reader = ValueReader(peers, {})
         if peers is None:
             more, rest = {}, layout.user_code
-            _put_builtins(values, layout)
+            for place, name, builtin in layout.builtins:
+                values[place] = reader.builtin(name, builtin, layout.kept)
         else:
             with_peers(values, layout, peers)
             more, rest = peers_only(whole, peers, prefixes), layout.not_cells
@@ -130,17 +129,3 @@ def render_one(label: str, var: Var | None, deadline: float, peers: Peers | None
     FUNCTIONS.run(reader.jobs, deadline)
     reader.combine(deadline)
     return value(reader.settled(data))
-
-
-_NOTHING: tuple[object, bytes] = None, b""
-
-
-def _put_builtins(values: list[object], layout: PageLayout) -> None:
-    """Put the encoded figures of the built-ins into `values`."""
-    kept = layout.kept
-    for place, name, var in layout.builtins:
-        shared = var.shared()
-        known = kept.get(name, _NOTHING)
-        if shared is not known[0]:
-            known = kept[name] = shared, text(encode(shared))
-        values[place] = known[1]

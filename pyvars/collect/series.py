@@ -168,7 +168,7 @@ class _Reading:
         return "gauge" if level else "counter"
 
     def _call(self, place: _Place, var: Var) -> None:
-        job = Job(place.keys[0], ".".join(place.keys), var)
+        job = Job(place.keys[0], valid_text(".".join(place.keys)), var)
         self._reader.jobs.append(job)
         self._found.append((place, "gauge", job))
 

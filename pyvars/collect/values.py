@@ -18,6 +18,7 @@ from pyvars.formats.json import (
     from_json,
     member,
     splice,
+    text,
     to_json,
     valid_text,
 )
@@ -26,6 +27,8 @@ from pyvars.workers import Peers
 from pyvars.workers.membership.peers import NestedSums, summed
 
 __all__ = ("Branch", "ValueReader", "may_block")
+
+_NOTHING: tuple[object, bytes] = None, b""
 
 
 WORKERS = "pyvars.workers"
@@ -66,6 +69,23 @@ class ValueReader:
                     return encode(var._merged({key: peers.sums[index] for key, index in keys.items()}))
         return self._read(name, var, (), peers.numbers(name))
 
+    def builtin(self, name: str, var: Builtin, kept: dict[str, tuple[object, bytes]]) -> bytes | None:
+        """The figures of a built-in of this process, encoded; None, and an error, if they cannot be read.
+
+        `kept` has by name the figures and their encoding, which is used again while the figures are the same object.
+        """
+        self._name = name
+        try:
+            shared = var.shared()
+            known = kept.get(name, _NOTHING)
+            if shared is not known[0]:
+                known = kept[name] = shared, text(encode(shared))
+        except Exception as exception:  # the program may have replaced what the figures are read from
+            self._failed(name, exception)
+            return None
+        self._note_cut(name, var)
+        return known[1]
+
     def _read(self, label: str, var: Var, within: tuple[Var, ...], from_peers: Any) -> object:
         kind = type(var)  # isinstance would ask the object for __class__, which may be code of the program
         if is_pyvars_code(kind):
@@ -102,13 +122,15 @@ class ValueReader:
             elif type(var) in (Int, Float):
                 members[name] = summed(var.snapshot(), below.get(key))
             else:
-                members[name] = self._read(f"{label}.{key}", var, within, below.get(key))
+                members[name] = self._read(f"{label}.{name}", var, within, below.get(key))
         return Branch(cast("Composite", own)._merged(members) if below else members)
 
     def combine(self, deadline: float) -> None:
         """Combine the values of the functions with `combine` with those of the peers, which are asked for them."""
         peers = self._peers
-        jobs = [job for job in self.jobs if getattr(job.var, "combine", None) is not None and job.value is not None]
+        # Decided by the class: an object of the program may have anything as `combine`, or raise.
+        funcs = [job for job in self.jobs if issubclass(type(job.var), Func) and job.value is not None]
+        jobs = [job for job in funcs if getattr(job.var, "combine", None) is not None]
         if peers is None or not jobs:
             return
         values, missing = peers.values([job.label for job in jobs], deadline)
@@ -143,14 +165,22 @@ class ValueReader:
             self._failed(name, exception)
             return None
 
-    def _encoded(self, label: str, var: Variable) -> Fragment | None:
-        rows = self._peers.figures(var.target) if self._peers is not None and isinstance(var, Builtin) else []
+    def _encoded(self, label: str, var: Variable) -> Fragment:
+        if not isinstance(var, Builtin):
+            return encode(var.snapshot())
+        own = encode(var.shared())  # if this process cannot read its own, those of the peers alone would be too little
+        self._note_cut(label, var)
+        rows = self._peers.figures(var.target) if self._peers is not None else []
         if len(rows) > 1:
             try:
                 return encode(var._combined(rows))
             except Exception as exception:  # the figures of a peer may be anything
                 self._failed(label, exception)
-        return encode(var.snapshot())
+        return own
+
+    def _note_cut(self, label: str, var: Builtin) -> None:
+        if var.truncated:
+            self.errors[valid_text(label)] = FUNCTIONS.cut(self._name, label)
 
     def _failed(self, label: str, exception: Exception) -> None:
         self.errors[valid_text(label)] = FUNCTIONS.caught(self._name, label, exception)

@@ -36,7 +36,7 @@ class _Writer:
             self._running = True
         try:
             Thread(target=self._run, name="pyvars-log", daemon=True).start()
-        except RuntimeError:  # no more threads, or the interpreter shuts down
+        except Exception:  # no more threads, no memory for one, or the interpreter shuts down
             self._running = False
 
     def _run(self) -> None:

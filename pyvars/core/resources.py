@@ -15,6 +15,7 @@ import gc
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from os import getpid  # a program may put another os.getpid in its place: that is no fork
 from typing import NamedTuple
 
 __all__ = ("Resource", "after_fork_in_child", "held", "hold", "release")
@@ -94,7 +95,7 @@ class _Collection:
 
 
 _collection = _Collection()
-_pid = os.getpid()
+_pid = getpid()
 
 
 def _before() -> None:
@@ -112,9 +113,9 @@ def _in_parent() -> None:
 def after_fork_in_child() -> None:
     """Run the hooks of the child after a fork. Does nothing if they have run, or if the process was not forked."""
     global _pid
-    if _pid == os.getpid():
+    if _pid == getpid():
         return
-    _pid = os.getpid()
+    _pid = getpid()
     for resource in held():
         resource.first_in_child()
     _collection.resume(child=True)

@@ -140,9 +140,11 @@ CONVENTIONS: Final[dict[str, tuple[_Named, ...]]] = {
 def conventional(target: str, figures: object) -> list[Family]:
     """The metric families of a built-in, given its runtime figures.
 
-    A figure that is not a number has no sample: the figures of a peer may be anything.
+    A figure that is not a number has no sample: the figures of a peer may be anything. No families without figures.
     """
-    row: Row = cast("Row", figures) if isinstance(figures, dict) else {}
+    if not isinstance(figures, dict):
+        return []
+    row = cast("Row", figures)
     families: list[Family] = []
     for named in CONVENTIONS.get(target, ()):
         suffix = "_total" if named.kind == "counter" else ""

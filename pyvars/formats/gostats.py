@@ -14,7 +14,7 @@ from typing import cast
 
 from pyvars.runtime.combine import Row, number
 from pyvars.runtime.gc import RING
-from pyvars.runtime.python import Python
+from pyvars.runtime.python import gil_enabled
 
 __all__ = ("WINDOW_SECONDS", "stats")
 
@@ -49,7 +49,6 @@ _MEMORY = {
 }
 """The keys whose value is a figure of memstats, unchanged, and the name of that figure."""
 
-_python = Python()
 _cpu_count: Callable[[], int | None] = getattr(os, "process_cpu_count", os.cpu_count)  # the former since Python 3.13
 
 
@@ -64,21 +63,20 @@ def stats(memstats: Row, threads: Row, now_ns: int) -> dict[str, object]:
         oldest of them if memstats holds no older pause.
     Counts are integers from 0 to 2**63 - 1, whatever `memstats` holds; a missing figure is 0.
     """
-    python = _python.figures()
     cpus = _cpu_count() or 1
-    machine = platform.machine()
+    system, machine = _told(lambda: sys.platform), _told(platform.machine)
     recent = _recent(memstats, now_ns)
     full = len(recent) == RING
     seconds = max(1, now_ns - recent[-1][0]) / _NS if full else WINDOW_SECONDS
     pauses = [pause / _NS_IN_MS for _, pause in recent]
     return {
         "time": now_ns,
-        "go_version": f"{python['implementation']}{python['version']}".lower(),
-        "go_os": _GOOS.get(sys.platform, sys.platform),
+        "go_version": f"{_told(platform.python_implementation)}{_told(platform.python_version)}".lower(),
+        "go_os": _GOOS.get(system, system),
         "go_arch": _GOARCH.get(machine, machine.lower()),
         "cpu_num": cpus,
         "goroutine_num": _count(threads, "count"),
-        "gomaxprocs": 1 if python["gil"] else cpus,
+        "gomaxprocs": 1 if gil_enabled() else cpus,
         "cgo_call_num": 0,
         **{key: _count(memstats, name) for key, name in _MEMORY.items()},
         "gc_num": _count(memstats, "NumGC") & _UINT32,
@@ -86,6 +84,15 @@ def stats(memstats: Row, threads: Row, now_ns: int) -> dict[str, object]:
         "gc_pause_per_second": sum(pauses) / seconds,
         "gc_pause": pauses,
     }
+
+
+def _told(read: Callable[[], object]) -> str:
+    """What the interpreter says of itself; empty if it says nothing: the program may have put anything in its place."""
+    try:
+        found = read()
+    except Exception:
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def _count(row: Row, key: str) -> int:

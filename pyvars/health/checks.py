@@ -46,7 +46,7 @@ class Call:
         """Run the function in a thread of its own."""
         try:
             Thread(target=self._run, name="pyvars-check", daemon=True).start()
-        except RuntimeError as error:  # no more threads, or the interpreter shuts down
+        except Exception as error:  # no more threads, no memory for one, or the interpreter shuts down
             self._end("no thread", error)
 
     def _run(self) -> None:

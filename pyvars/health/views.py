@@ -1,6 +1,7 @@
 """The views below /status."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import ClassVar
 
 from pyvars.access.request import Request
@@ -59,10 +60,10 @@ class _Figures:
     def respond(self, request: Request, rest: str) -> Response:
         """200 with JSON, whatever the status in it, so that readers can record it; 503 if no figures can be read."""
         try:
-            figures = self._reading.get()
+            body = document(self._reading.get())
         except Exception as error:  # psutil raises where the program may not read files of /proc
             return text(503, f"the system does not tell: {type_name(error)}")
-        return respond_with(200, document(figures), "application/json; charset=utf-8")
+        return respond_with(200, body, "application/json; charset=utf-8")
 
 
 class Disk(_Figures):
@@ -89,4 +90,12 @@ class CPU(_Figures):
     description: ClassVar[str] = "CPUs of the machine or container, as JSON"
 
     def __init__(self) -> None:
-        super().__init__(CPUs().figures)
+        super().__init__(self._read)
+        self._cpus: CPUs | None = None
+        with suppress(Exception):  # the response says so, and tries again
+            self._cpus = CPUs()
+
+    def _read(self) -> Mapping[str, object]:
+        if self._cpus is None:
+            self._cpus = CPUs()
+        return self._cpus.figures()

@@ -5,6 +5,7 @@ made, so a variable that is not read costs nothing, and `import pyvars` imports 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from functools import cache
 from importlib import import_module
@@ -30,9 +31,11 @@ BUILTINS: Final = {
 }
 """The name of each built-in variable, and the import string of the class that reads it.
 
-The class is called without arguments, and its `figures()` returns the figures of this process. If the page shows the
-figures of all workers together, the class has `combined(rows)`, which is given the figures of each worker, those of the
-worker that answers first. If some figures of workers that ended are kept, it has `kept(rows)`, which is given theirs.
+The class is called without arguments, and its `figures()` returns the figures of this process, or raises if they cannot
+be read now. It never shows what it cannot read as 0: counts would fall. If a text in the figures can be too long, the
+class has `truncated`, which tells whether one was cut. If the page shows the figures of all workers together, the class
+has `combined(rows)`, which is given the figures of each worker, those of the worker that answers first. If some figures
+of workers that ended are kept, it has `kept(rows)`, which is given theirs.
 """
 
 _HELP: Final = {
@@ -50,35 +53,42 @@ _HELP: Final = {
 class Builtin(Func):
     """A built-in variable. It is imported when it is first needed, and read inline, since its cost is bounded."""
 
-    __slots__ = ("_target", "shared")
+    __slots__ = ("_reader", "_target", "shared")
 
     shared: Callable[[], object]
-    """Returns the figures without a copy: the same object for up to 100 ms, or until the figures change."""
+    """Returns the figures without a copy: the same object for up to 100 ms, or until the figures change. May raise."""
 
     builtin = True
     """Allows a reserved name."""
 
     def __init__(self, target: str) -> None:
         self._target = target
+        self._reader: object = None
         super().__init__(self._load)
         self.shared = self._load
 
     @property
     def _inline(self) -> bool:
-        """True: it runs no code of the program, bounds its own cost, and does not raise."""
+        """True: it runs no code of the program, and bounds its own cost."""
         return True
 
     def start(self) -> None:
         """Import the class and make the object that reads the figures, which sets the hooks that it needs."""
-        self._function = self.shared = _figures(self._target)
+        reader = _reader(self._target)
+        self._reader, self._function, self.shared = reader, reader.figures, reader.figures
 
     def _load(self) -> object:
         self.start()
         return self._function()
 
     def snapshot(self) -> object:
-        """Returns a copy of the figures."""
+        """Returns a copy of the figures. Raises whatever keeps them from being read."""
         return deepcopy(self._function())
+
+    @property
+    def truncated(self) -> bool:
+        """Whether a text in the figures that were read last is cut, since it was too long."""
+        return getattr(self._reader, "truncated", False)
 
     @property
     def target(self) -> str:
@@ -101,9 +111,8 @@ def _class(target: str) -> Any:
 
 
 @cache
-def _figures(target: str) -> Callable[[], object]:
-    figures: Callable[[], object] = _class(target)().figures
-    return figures
+def _reader(target: str) -> Any:
+    return _class(target)()
 
 
 def _combined(target: str, rows: "Sequence[Row]") -> object:
@@ -114,9 +123,14 @@ def _combined(target: str, rows: "Sequence[Row]") -> object:
 def runtime_figures() -> dict[str, object]:
     """Returns the figures of this process that the page shows for all workers together, by import string.
 
-    A value is the same object until the figures are read anew and differ.
+    A value is the same object until the figures are read anew and differ. Figures that cannot be read now are missing.
     """
-    return {target: _figures(target)() for target in BUILTINS.values() if hasattr(_class(target), "combined")}
+    found: dict[str, object] = {}
+    for target in BUILTINS.values():
+        with suppress(Exception):  # the page names it
+            if hasattr(_class(target), "combined"):
+                found[target] = _reader(target).figures()
+    return found
 
 
 def without_names(figures: Mapping[str, object]) -> dict[str, object]:
@@ -165,7 +179,12 @@ def install(
 
 
 def start(registry: Registry) -> None:
-    """Start the built-in variables in `registry`, which sets gc callbacks for the rest of the life of the process."""
+    """Start the built-in variables in `registry`, which sets gc callbacks for the rest of the life of the process.
+
+    Each is read once: what a reading imports is imported now, and not by a page when no file can be opened any more.
+    """
     for var in registry.values():
         if issubclass(type(var), Builtin):  # isinstance may run code of the program: __class__
-            cast("Builtin", var).start()
+            with suppress(Exception):  # the page names it, and tries again
+                cast("Builtin", var).start()
+                cast("Builtin", var).shared()

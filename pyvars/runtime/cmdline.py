@@ -6,7 +6,11 @@ through this very variable, GHSA-vvf7-6rmr-m29q), so by default only the name of
 
 import re
 import sys
+from collections.abc import Iterable
 from os.path import basename
+from typing import Any, cast
+
+from pyvars.runtime.texts import cut, plain
 
 __all__ = ("Cmdline", "Redacted")
 
@@ -21,12 +25,15 @@ class Cmdline:
     def __init__(self) -> None:
         self._program = ""
         self._figures = [""]
+        self.truncated: bool = False
+        """Whether the name is cut."""
 
     def figures(self) -> list[str]:
         """Returns a list of one string, which is empty if there is no argv[0]."""
-        program = sys.argv[0] if sys.argv else ""
+        program = next(map(plain, _arguments()), "")
         if program != self._program:  # the program may change sys.argv
-            self._program, self._figures = program, [basename(program)]
+            self._figures, self.truncated = cut([basename(program)])
+            self._program = program
         return self._figures
 
 
@@ -42,13 +49,28 @@ class Redacted:
     def __init__(self) -> None:
         self._argv: list[str] | None = None
         self._figures: list[str] = []
+        self.truncated: bool = False
+        """Whether an argument is cut."""
 
     def figures(self) -> list[str]:
         """Returns the arguments with secrets masked; one empty string if there are none."""
-        if sys.argv != self._argv:  # the program may change it
-            self._argv = sys.argv.copy()
-            self._figures = _redacted(self._argv or [""])
+        argv = [*map(plain, _arguments())]
+        if argv != self._argv:  # the program may change it
+            self._figures, self.truncated = cut(_redacted(argv or [""]))
+            self._argv = argv
         return self._figures
+
+
+def _arguments() -> Iterable[object]:
+    """sys.argv; empty if there is none, as in some embedded interpreters.
+
+    Raises:
+        TypeError: it is neither a list nor a tuple: iterating over anything else, even a subclass, may run any code.
+    """
+    argv: Any = getattr(sys, "argv", ())
+    if type(argv) not in (list, tuple):
+        raise TypeError("sys.argv is no list")
+    return cast("Iterable[object]", argv)
 
 
 def _redacted(arguments: list[str]) -> list[str]:

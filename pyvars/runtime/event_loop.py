@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 from weakref import ReferenceType, ref
 
 from pyvars.core import resources
@@ -63,7 +63,8 @@ def register_loop() -> None:
     for lag in _known:
         if lag.loop() is loop:
             return
-    _known = (*(lag for lag in _known if _open(lag)), Lag(loop))
+    _known = (*(lag for lag in _known if _is_open(lag.loop())), Lag(loop))
+    _LOOPS.expire()
 
 
 @cache
@@ -73,9 +74,11 @@ def _of_asyncio() -> "Callable[[], AbstractEventLoop]":
     return get_running_loop
 
 
-def _open(lag: Lag) -> bool:
-    loop = lag.loop()
-    return loop is not None and not loop.is_closed()
+def _is_open(loop: "AbstractEventLoop | None") -> "TypeGuard[AbstractEventLoop]":
+    try:
+        return loop is not None and not loop.is_closed()
+    except Exception:  # the loop may be of any library, and this runs in requests to the program
+        return False
 
 
 def _forget() -> None:
@@ -92,16 +95,13 @@ _NO_LOOP: "dict[str, object]" = {"loops": 0, "tasks": 0, "lag_seconds": 0.0, "la
 class EventLoop:
     """Tasks and lag of the event loops that are known."""
 
-    def __init__(self) -> None:
-        self._loops = Reading(_read)  # each measurement wakes the loops
-
     def figures(self) -> dict[str, object]:
         """Returns the figures of all loops that are known and open:
 
         `loops`, how many there are (if 0, the other figures mean nothing); `tasks` that are not done; `lag_seconds`,
         the longest lag of any loop at the last reading; `lag_max_seconds`, the longest lag of any loop so far.
         """
-        return self._loops.get() if _known else _NO_LOOP
+        return _LOOPS.get() if _known else _NO_LOOP
 
     @staticmethod
     def combined(rows: Sequence[Row]) -> dict[str, object]:
@@ -112,7 +112,7 @@ class EventLoop:
 
 def _open_loops() -> "list[tuple[AbstractEventLoop, Lag]]":
     loops = ((lag.loop(), lag) for lag in _known)
-    return [(loop, lag) for loop, lag in loops if loop is not None and not loop.is_closed()]
+    return [(loop, lag) for loop, lag in loops if _is_open(loop)]
 
 
 def _read() -> dict[str, object]:
@@ -128,3 +128,6 @@ def _read() -> dict[str, object]:
         "lag_seconds": max(last for last, _ in lags),
         "lag_max_seconds": max(longest for _, longest in lags),
     }
+
+
+_LOOPS = Reading(_read)  # each measurement wakes the loops

@@ -6,6 +6,7 @@ end of each. It costs about 1.5 us a collection, which is negligible beside the 
 
 import gc
 from collections.abc import Sequence
+from gc import get_count, get_stats, get_threshold, isenabled
 from time import perf_counter_ns, time_ns
 from typing import NamedTuple, cast
 
@@ -60,7 +61,7 @@ class Pauses:
             self.totals = Totals()
             self.ring_ns, self.ring_end_ns = [0] * RING, [0] * RING
             self.started_ns, self._begun = perf_counter_ns(), 0
-        self.inherited = gc.get_stats()
+        self.inherited = get_stats()
 
     def start(self) -> None:
         """Record from now on, for the rest of the life of the process. Further calls are ignored."""
@@ -77,9 +78,9 @@ class Pauses:
             # An automatic collection happens only if it is enabled, the first threshold is not 0, and the count of its
             # generation has passed the threshold. The reverse does not hold: CPython puts a full collection off until
             # the heap has grown by a quarter, so a forced one may come while the count has passed the threshold.
-            threshold = gc.get_threshold()
-            passed = threshold[0] > 0 and gc.get_count()[generation] > threshold[generation]
-            self._forced = not (passed and gc.isenabled())
+            threshold = get_threshold()  # these names are bound at import: here no substitute of the program may raise
+            passed = threshold[0] > 0 and get_count()[generation] > threshold[generation]
+            self._forced = not (passed and isenabled())
             self._begun = perf_counter_ns()
         elif self._begun:  # else recording began within this collection
             pause, self._begun = perf_counter_ns() - self._begun, 0

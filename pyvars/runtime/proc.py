@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 
 from pyvars.runtime.reading import Reading
 
@@ -11,12 +12,21 @@ __all__ = ("STATUS", "boot_time", "of_process", "status")
 _LINE = re.compile(rb"^(VmRSS|RssAnon|RssFile|RssShmem|VmStk|VmSwap|Threads):\s+(\d+)(?: (kB))?", re.MULTILINE)
 
 
+_has_status = os.path.exists("/proc/self/status")
+
+
 def status(root: str = "/proc") -> dict[str, int]:
-    """Returns the memory lines in bytes, and Threads, of /proc/self/status. Empty without that file, as off Linux."""
+    """Returns the memory lines in bytes, and Threads, of /proc/self/status.
+
+    Empty if there was no such file from the first, as off Linux. A file that cannot be read now is an OSError: the
+    figures would else be shown as 0.
+    """
     try:
         # This is half of the cost of a cold page: os.read takes 11 us, open().read() 14.
         file = os.open(f"{root}/self/status", os.O_RDONLY)
-    except OSError:
+    except FileNotFoundError:
+        if _has_status and root == "/proc":
+            raise
         return {}
     try:
         text = os.read(file, 65536)
@@ -26,30 +36,36 @@ def status(root: str = "/proc") -> dict[str, int]:
     return {name.decode(): int(number) * (1024 if kib else 1) for name, number, kib in _LINE.findall(text, memory)}
 
 
-def of_process(pid: int, root: str = "/proc") -> dict[str, float]:
-    """Returns start, CPU time and RSS of any process (/proc/<pid>/stat; psutil off Linux). Zeros if it has ended."""
+def of_process(pid: int, root: str = "/proc") -> dict[str, float | None]:
+    """Returns start, CPU time and RSS of any process (/proc/<pid>/stat; psutil off Linux).
+
+    Zeros if it has ended, None if they cannot be read now.
+    """
+    found: tuple[float | None, ...] = None, None, None
+    with suppress(Exception):  # no file descriptor is left, for example; psutil raises whatever the system says
+        found = _of_linux(pid, root) if os.path.exists(f"{root}/self/stat") else _portable(pid)
+    return dict(zip(("start_time_seconds", "cpu_seconds", "rss_bytes"), found, strict=True))
+
+
+def _of_linux(pid: int, root: str) -> tuple[float, ...]:
     try:
         with open(f"{root}/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()  # from field 3 on; field 2, the name, may hold anything
-        tick, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
-        started, cpu, rss = (
-            boot_time(root) + int(fields[19]) / tick,
-            (int(fields[11]) + int(fields[12])) / tick,
-            int(fields[21]) * page,
-        )
-    except OSError:
-        started, cpu, rss = _portable(pid)
-    return {"start_time_seconds": started, "cpu_seconds": cpu, "rss_bytes": rss}
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0, 0.0, 0
+    tick, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+    cpu = (int(fields[11]) + int(fields[12])) / tick
+    return boot_time(root) + int(fields[19]) / tick, cpu, int(fields[21]) * page
 
 
-def _portable(pid: int) -> tuple[float, float, int]:
+def _portable(pid: int) -> tuple[float, ...]:
     import psutil
 
     try:
         process = psutil.Process(pid)
         times = process.cpu_times()
         return process.create_time(), times.user + times.system, process.memory_info().rss
-    except psutil.Error:
+    except psutil.NoSuchProcess:
         return 0.0, 0.0, 0
 
 

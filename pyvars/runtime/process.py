@@ -1,6 +1,7 @@
 """`process`: the figures of the kernel for this process. Sources: /proc/self, getrusage(2); psutil off Linux."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from pyvars.runtime.combine import Row, numbers, total, totals
 from pyvars.runtime.proc import STATUS, boot_time
 from pyvars.runtime.reading import Reading
 
+if sys.platform != "win32":  # pragma: no branch - it is missing on Windows only
+    import resource
 if TYPE_CHECKING:
     import psutil
 
@@ -77,9 +80,7 @@ class Process:
         return boot_time(self._proc) + ticks / os.sysconf("SC_CLK_TCK")
 
     def _read_linux(self) -> dict[str, object]:
-        import resource
-
-        rss = STATUS.get().get("VmRSS", 0)
+        rss = STATUS.get()["VmRSS"]
         usage = resource.getrusage(resource.RUSAGE_SELF)
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         return {

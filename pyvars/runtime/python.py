@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pyvars.core.cells import native
 from pyvars.core.version import __version__
 
-__all__ = ("Python",)
+__all__ = ("Python", "gil_enabled")
 
-_gil_enabled: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+gil_enabled: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
 
 
 class Python:
@@ -32,7 +32,7 @@ class Python:
         `implementation` (platform) and `platform` (sys.platform); `pyvars`, its version; `native`, whether the C
         extension of pyvars counts.
         """
-        gil = _gil_enabled()
+        gil = gil_enabled()
         if gil is not self._figures["gil"]:
             self._figures = {**self._figures, "gil": gil}
         return self._figures

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from threading import RLock
 from time import monotonic, perf_counter, thread_time
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
@@ -24,7 +25,8 @@ class Reading(Generic[T]):
     So a flood of requests causes at most ten readings a second, and a figure that takes 36 ms, such as that of a large
     heap, is read every 3.6 s. The cost of a figure that was slow is measured in CPU time of the reading thread, so that
     a busy machine does not make it look costly. One thread reads; other threads meanwhile get the previous figure, or
-    wait if there is none. Thread-safe; a forked child reads anew.
+    wait if there is none. What reading it raises takes the place of the figure for the same time. Thread-safe; a forked
+    child reads anew.
     """
 
     def __init__(self, read: Callable[[], T]) -> None:
@@ -36,29 +38,40 @@ class Reading(Generic[T]):
         self._lock = RLock()  # an RLock, for a signal handler that reads while its own thread does
         self._due = 0.0
         self._costly = False
-        self._latest: list[T] = []  # one, or none before the first reading
+        self._latest: list[T] = []  # one, or none before the first figure
+        self._error: tuple[Exception, TracebackType | None] | None = None  # what the latest reading raised
 
     def get(self) -> T:
-        """Returns the figure, at most 100 ms or 100 times its own cost old."""
+        """Returns the figure, at most 100 ms or 100 times its own cost old; raises what reading it raised."""
         if monotonic() < self._due:
-            return self._latest[0]
-        if self._lock.acquire(blocking=not self._latest):
+            return self._result()
+        if self._lock.acquire(blocking=not self._latest and self._error is None):
             try:
                 return self.renew()
             finally:
                 self._lock.release()
-        return self._latest[0]
+        return self._result()
 
     def renew(self) -> T:
-        """Read the figure now. Returns it, as `get` does from now on."""
+        """Read the figure now. Returns it, or raises what reading it raises, as `get` does from now on."""
         clock = thread_time if self._costly else perf_counter  # perf_counter is 20 times as fast, measures no less
         started = clock()
-        latest = self._read()
+        try:
+            self._latest = [self._read()]
+            self._error = None
+        except Exception as error:
+            self._error = error, error.__traceback__
         seconds = (clock() - started) / COST_SHARE
-        self._latest = [latest]
         self._due = monotonic() + max(REUSE_SECONDS, seconds)
         self._costly = seconds > REUSE_SECONDS
-        return latest
+        return self._result()
+
+    def _result(self) -> T:
+        failed = self._error
+        if failed is not None:
+            error, traceback = failed
+            raise error.with_traceback(traceback)  # else each raise would lengthen it, and keep the frames of a page
+        return self._latest[0]
 
     def expire(self) -> None:
         """Make the next `get` read the figure anew."""

@@ -1,8 +1,9 @@
 """Response: the HTTP response that views make and integrations send."""
 
+from email.utils import formatdate
 from typing import NamedTuple
 
-__all__ = ("NOT_FOUND", "Response", "no_content", "respond_with", "text")
+__all__ = ("NOT_FOUND", "Response", "dated", "no_content", "respond_with", "text")
 
 
 class Response(NamedTuple):
@@ -41,6 +42,15 @@ def text(status: int, line: str, *, more_headers: tuple[tuple[str, str], ...] = 
 def no_content(*, more_headers: tuple[tuple[str, str], ...]) -> Response:
     """A Response 204, which has neither body nor Content-Length (RFC 9110, section 8.6)."""
     return Response(204, (*_HEADERS, *more_headers), b"")
+
+
+def dated(response: Response) -> Response:
+    """The Response with the header Date, which most servers add by themselves."""
+    try:
+        date = "Date", formatdate(usegmt=True)
+    except Exception:  # the program has put another time.time in its place
+        return response
+    return response._replace(headers=(*response.headers, date))
 
 
 NOT_FOUND = text(404, "not found")._replace(ours=False)

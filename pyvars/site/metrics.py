@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from pyvars.access.request import Request
+from pyvars.collect.functions import type_name
 from pyvars.collect.series import read
 from pyvars.core.registry import Registry
 from pyvars.site.http import Response, respond_with, text
@@ -29,7 +30,8 @@ class Metrics:
     def respond(self, request: Request, rest: str) -> Response:
         """200, as text or OpenMetrics by `Accept`, with the variables that `?name=` selects, or all.
 
-        400 for a query out of bounds; 501 if prometheus_client is missing; 503 if there is no slot in time.
+        400 for a query out of bounds; 501 if prometheus_client is missing; 503 if it cannot be imported now, or if
+        there is no slot in time.
         """
         prefixes = prefixes_in(request.query)
         if isinstance(prefixes, Response):
@@ -41,8 +43,11 @@ class Metrics:
         families = read(self._registry, prefixes, until, peers(self._registry, until))
         try:  # after reading: the first import takes long, and functions need the time before the deadline
             from pyvars.formats.prometheus import exposition
-        except ImportError:
-            return text(501, "prometheus_client is not installed: pip install 'pyvars[prometheus]'")
+        except Exception as error:
+            if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("prometheus_client"):
+                return text(501, "prometheus_client is not installed: pip install 'pyvars[prometheus]'")
+            # No file descriptor is left, for example.
+            return text(503, f"prometheus_client cannot be imported now: {type_name(error)}")
         return respond_with(200, *exposition(families, _accept(request)))
 
 

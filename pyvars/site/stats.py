@@ -35,20 +35,21 @@ class Stats:
     def respond(self, request: Request, rest: str) -> Response:
         """200 with JSON, indented with `?pp=1`; 404 if `memstats` is missing, or its value is no dict.
 
-        In Go the parameter changes all later responses, too.
+        503 if the value of `memstats` or `threads` is null on the page: its figures would else fall to 0. In Go the
+        parameter changes all later responses, too.
         """
         from_peers = peers(self._registry, request.deadline)
         memstats = self._read("memstats", request.deadline, from_peers)
-        if memstats is None:
+        threads = self._read("threads", request.deadline, from_peers)
+        if memstats is None or threads is None:
+            return text(503, "memstats or threads cannot be read now")
+        if not isinstance(memstats, dict):
             return text(404, "there are no memstats")
-        found = stats(memstats, self._read("threads", request.deadline, from_peers) or {}, time_ns())
+        found = stats(cast("Row", memstats), cast("Row", threads) if isinstance(threads, dict) else {}, time_ns())
         pretty = not _PRETTY.isdisjoint(request.query.split("&"))
         return respond_with(200, document(found) if pretty else value(found), "application/json; charset=utf-8")
 
-    def _read(self, name: str, deadline: float, from_peers: Peers | None) -> Row | None:
-        """A variable as on the page, combined with the figures of the peers; None if its value is no dict."""
+    def _read(self, name: str, deadline: float, from_peers: Peers | None) -> object:
+        """A variable as on the page, combined with the figures of the peers; empty text if there is none."""
         var = self._registry.get(name)
-        if var is None:
-            return None
-        data = from_json(render_one(name, var, deadline, from_peers))
-        return cast("Row", data) if isinstance(data, dict) else None
+        return "" if var is None else from_json(render_one(name, var, deadline, from_peers))

@@ -107,7 +107,7 @@ def workers(deadline: float) -> dict[str, object]:
         _row(os.getpid(), MEMBER.requests.value, True),
         *(_row(peer.pid, peer.requests, peer.name in MEMBER.answered) for peer in peers),
     ]
-    rows.sort(key=lambda row: (row["start_time_seconds"], row["pid"]))
+    rows.sort(key=lambda row: (row["start_time_seconds"] or 0, row["pid"]))
     return {**Workers().figures(), "workers": rows}
 
 

@@ -21,6 +21,7 @@ from pyvars import DuplicateNameError, Registry
 from pyvars.access import token
 from pyvars.health import HealthApp, cgroup, check, checks, delete, hardware
 from pyvars.health.checks import CHECKS
+from pyvars.runtime import reading
 from pyvars.server import Server
 from tests.conftest import logged
 from tests.integrations.test_side_port import Answer, get
@@ -389,6 +390,7 @@ def test_a_system_that_does_not_tell(server: Server, monkeypatch: pytest.MonkeyP
     answer = get(server, "/status/hardware/disk")
     assert (answer.status, answer.body) == (503, b"the system does not tell: PermissionError\n")
     monkeypatch.undo()
+    reading.expire()
     assert get(server, "/status/hardware/disk").status == 200
 
 

@@ -205,7 +205,7 @@ def test_long_arguments_are_redacted_at_once(registry: Registry, monkeypatch: py
     )
     shown = registry["cmdline"].snapshot()
     assert isinstance(shown, list)
-    assert shown[0] == "x" * 1_000_000
+    assert shown[0] == "x" * 1024
     assert shown[2] == "***"
 
 

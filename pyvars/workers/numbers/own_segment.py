@@ -48,10 +48,11 @@ class OwnSegment:
     def write_figures(self) -> None:
         """Write the runtime figures to the segment if they have changed since the last call.
 
-        Figures that JSON cannot hold, or that are too long, are not written: peers then see the figures from before.
+        Figures that JSON cannot hold, or that are too long, are not written, and those that cannot be read now stay:
+        peers then see the figures from before.
         """
-        with self._lock, suppress(OSError):  # no descriptor is left to read figures: peers see those from before
-            figures = runtime_figures()
+        with self._lock:
+            figures = {**self._figures, **runtime_figures()}
             if any(self._figures.get(key) is not each for key, each in figures.items()):
                 self._figures = figures
                 with suppress(TypeError):
