@@ -253,7 +253,7 @@ class Member:
             self._fold_dead()
 
     def _catch_up(self) -> None:
-        """Join again after a fork without hooks, a change of user, a removal or a failure; then share what had no room."""
+        """Join again after a fork without hooks, a change of user, a removal or a failure; share what had no room."""
         if self._segment is not None and self._pid != os.getpid():
             resources.after_fork_in_child()
         # Without waiting for long: the thread of the server is here too, and who has the lock may wait for its end.
