@@ -51,6 +51,9 @@ TRUNCATED = "truncated"
 MAX_TYPE_CHARACTERS = 255
 """How much is shown of the name of a class of exceptions."""
 
+INCOMPLETE = "incomplete"
+"""The error of sums in which numbers of some workers are missing."""
+
 
 class Times(NamedTuple):
     """When a page was asked for, and how long it waits, on the clock of `monotonic`."""

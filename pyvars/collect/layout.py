@@ -169,15 +169,11 @@ def with_peers(values: list[object], layout: PageLayout, peers: Peers) -> None:
     if not layout.sum_places or layout.sum_places[0].plan is not peers.plan:
         layout.sum_places[:] = [_sum_places(peers.plan, layout)]
     sums = layout.sum_places[0]
-    if peers.has_private_numbers:
-        for place, name in _numbers(layout):
-            values[place] = summed(cast("Cell", values[place]).snapshot(), peers.numbers(name))
-    else:
-        if sums.places:
-            for place, total in zip(sums.places, sums.pick(peers.sums), strict=False):
-                values[place] = total
-        for place in sums.mixed:
-            values[place] = summed(cast("Cell", values[place]).snapshot(), peers.numbers(layout.names[place]))
+    if sums.places:
+        for place, total in zip(sums.places, sums.pick(peers.sums), strict=False):
+            values[place] = total
+    for place in sums.mixed:
+        values[place] = summed(cast("Cell", values[place]).snapshot(), peers.numbers(layout.names[place]))
 
 
 def peers_only(layout: PageLayout, peers: Peers, prefixes: tuple[str, ...]) -> dict[str, object]:

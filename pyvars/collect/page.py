@@ -77,7 +77,7 @@ class Pages:
         return value(ordered(self._read(registry, (), deadline, peers)[3]))
 
     def values(self, registry: Registry, labels: Collection[str], deadline: float) -> bytes:
-        """The values of the functions with these labels, as JSON: each in a list, with its age if it is stale; or null."""
+        """The values of the functions with these labels, as JSON: each in a list, with its age if stale; or null."""
         reader = ValueReader(None, {})
         for _, name, var in self._layout(registry).not_cells:
             if any(label == name or label.startswith(f"{name}.") for label in labels):

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 from pyvars.collect.combined import PEER_VALUES
-from pyvars.collect.functions import FUNCTIONS, STALE, TIMEOUT, Job, failure
+from pyvars.collect.functions import FUNCTIONS, INCOMPLETE, STALE, TIMEOUT, Job, failure
 from pyvars.collect.layout import peer_value
 from pyvars.collect.pieces import MAX_AT_ONCE, in_pieces
 from pyvars.core.cells import NumberCell
@@ -31,11 +31,11 @@ from pyvars.workers.membership.peers import NestedSums, summed
 
 __all__ = ("Branch", "ValueReader", "survey")
 
-_NOTHING: tuple[object, bytes] = None, b""
-
-
 ASK_SECONDS = 0.1
 """How long peers have at least to answer with values of functions, whatever the functions of this process took."""
+WORKERS = "pyvars.workers"
+"""The label of the error that numbers of workers are missing in the sums."""
+_NOTHING: tuple[object, bytes] = None, b""
 
 
 class Branch(NamedTuple):
@@ -56,6 +56,8 @@ class ValueReader:
         """Whether `read` returned a Job or Branch."""
         self.errors: dict[str, object] = errors
         """The entries of `pyvars.errors`, by label."""
+        if peers is not None and not peers.whole:
+            errors[WORKERS] = failure(INCOMPLETE) | ({"workers": peers.incomplete} if peers.incomplete else {})
 
     def read(self, name: str, var: Var) -> object:
         """The value of a variable: one that JSON can hold, or a Job or Branch for `settled`."""
@@ -64,12 +66,7 @@ class ValueReader:
         if peers is None or not issubclass(type(var), Composite | NumberCell) or not peers.has(name):
             return self._read(name, var, (), None)
         keys = peers.plan.maps.get(name)
-        if (
-            keys is not None
-            and is_pyvars_code(type(var))
-            and isinstance(var, Composite)
-            and not peers.has_private_numbers
-        ):
+        if keys is not None and is_pyvars_code(type(var)) and isinstance(var, Composite):
             with suppress(AttributeError):  # a subclass did not call super().__init__()
                 if var._inline:
                     return encode(var._merged({key: peers.sums[index] for key, index in keys.items()}))

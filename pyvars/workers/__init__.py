@@ -67,13 +67,13 @@ def join(registry: Registry) -> bool:
 def peers(registry: Registry, deadline: float) -> Peers | None:
     """What the peers add to a page of the registry.
 
-    None if this process has and had no peers, or if the registry is not shared. Waits up to 50 ms for live peers to
-    write their runtime figures, but not past the deadline (of time.monotonic).
+    None if this process has and had no peers and shares all its numbers, or if the registry is not shared. Waits up to
+    50 ms for live peers to write their runtime figures, but not past the deadline (of time.monotonic).
     """
     key = MEMBER.registry_key(registry)
     reading = MEMBER.read_group(deadline)
     own = MEMBER.own
-    if key is None or own is None or reading is None or not (reading.peers or reading.retired):
+    if key is None or own is None or reading is None or (reading.is_empty and not MEMBER.error):
         return None
     return Peers(MEMBER, reading, key, own.source())
 
@@ -105,7 +105,7 @@ def workers(deadline: float) -> dict[str, object]:
     peers = reading.live if reading is not None else []
     rows = [
         _row(os.getpid(), MEMBER.requests.value, True),
-        *(_row(peer.pid, peer.requests, MEMBER.answered(peer.name)) for peer in peers),
+        *(_row(peer.pid, peer.requests, peer.name in MEMBER.answered) for peer in peers),
     ]
     rows.sort(key=lambda row: (row["start_time_seconds"] or 0, row["pid"]))
     return {**Workers().figures(), "workers": rows}
@@ -126,8 +126,8 @@ class Workers:
         """The figures:
 
         live: live workers of the group, this one included. retired: workers that have ended, whose counts are kept.
-        shared: whether the numbers of this process are in the sums of the group. reason: why not, or which numbers
-        are left out; empty if none is. threads: whether threads of pyvars run in this process (not under gevent, nor
+        shared: whether all numbers of all workers are in the sums of the group. reason: which are not, and why; empty
+        if all are. threads: whether threads of pyvars run in this process (not under gevent, nor
         in uWSGI without threads or in its master), so that it answers its peers, and deadlines hold.
         """
         known = census(), MEMBER.reason, MEMBER.error, MEMBER.shared, threads_run()
@@ -140,11 +140,11 @@ def _figures(group: Census, reason: str, error: str, shared: bool, threads: bool
     reasons = [reason] if reason else []
     if error:
         reasons.append(f"some numbers are private to this process: {error}")
-    reasons += sorted(f"{name}: {why}" for name, why in group.damaged.items())[:4]
+    reasons += sorted(f"{name}: {why}" for name, why in group.missing.items())[:4]
     return {
         "live": 1 + group.live,
         "retired": group.dead,
-        "shared": shared,
+        "shared": shared and not reasons,
         "reason": valid_text("; ".join(reasons)),
         "threads": threads,
     }

@@ -314,7 +314,7 @@ def test_a_directory_in_place_of_what_is_kept_of_the_dead(reader: Program, place
     for _ in range(2):
         page = reader.page()
         assert page["orders"] == 1005
-        assert page["pyvars.workers"]["reason"] == "retired: Is a directory"
+        assert page["pyvars.workers"]["reason"] == "retired: it is no regular file"
     assert len([name for name in os.listdir(place) if name.startswith(".")]) == 0
     (place / "retired").rmdir()
     for _ in range(2):

@@ -34,6 +34,7 @@ from pyvars.workers.numbers.segment import (
     FLOAT,
     FOLDED,
     FREE,
+    H_CHUNKS,
     H_FIGURES,
     H_GENERATION,
     H_MAGIC,
@@ -259,11 +260,40 @@ def other_figures(dice: random.Random, real: bytes) -> bytes:
     return data[:FIGURES] + half.ljust(FIGURES_SIZE, b"\0") + data[FIGURES + FIGURES_SIZE :]
 
 
+def branching(dice: random.Random, real: bytes) -> bytes:
+    """Containers with several names each, deep, in rings: few records that describe any number of paths."""
+    depth = dice.randrange(1, 150)
+    some = [(0, b"default", COMPOSITE, 32)]
+    for level in range(depth):
+        for name in range(dice.randrange(1, 4)):
+            word = 32 + (level + 1 if dice.random() < 0.9 else dice.randrange(depth))
+            some.append((32 + level, f"n{name}".encode(), COMPOSITE, word))
+    return with_records(real, [*some, (32, b"orders", INT, 300), (32 + depth, b"deep", INT, 301)])
+
+
+def far_sizes(dice: random.Random, real: bytes) -> bytes:
+    """Records whose sizes and lengths are out of place, with checksums that are right."""
+    area = b""
+    for _ in range(dice.randrange(1, 20)):
+        size, length = (dice.choice([0, 1, 19, 20, 32, 48, 288, 2**15, 2**16 - 1]) for _ in range(2))
+        text = RECORD.pack(0, size, INT, 0, 32, 33, length)[4:] + b"k" * dice.choice([0, min(length, 300)])
+        area += (crc32(text).to_bytes(4, "little") + text).ljust(min(size, 300), b"\0")
+    return with_word(real[:FIRST_RECORD] + area + real[FIRST_RECORD + len(area) :], H_GENERATION, dice.choice([2, 3]))
+
+
+def far_header(dice: random.Random, real: bytes) -> bytes:
+    """A header that claims more than there is, of a file that is mostly a hole."""
+    chunks = dice.choice([1, 2, 511, 512, 513, 4096, 2**40])
+    real = with_word(with_word(real, H_CHUNKS, chunks), H_USED, dice.choice([chunks * 1024, 33, 2**62]))
+    return real.ljust(CHUNK * min(chunks, 4) + dice.choice([0, 1, CHUNK]), b"\0")
+
+
 DAMAGE = {
     make.__name__: make
     for make in (
         *(random_bytes, random_behind_the_magic, cut_short, flipped),
         *(other_header, other_numbers, other_records, other_figures),
+        *(branching, far_sizes, far_header),
     )
 }
 NO_SEGMENT = {"random_bytes", "random_behind_the_magic", "cut_short"}
@@ -295,7 +325,7 @@ def check(page: Any, alone: Any, damage: str = "") -> None:
     assert isinstance(page["states"], dict)
     status = page["pyvars.workers"]
     assert [type(status[key]) for key in ("live", "retired", "shared", "reason")] == [int, int, bool, str]
-    assert status["shared"]
+    assert status["shared"] is (status["reason"] == "") is ("pyvars.workers" not in page.get("pyvars.errors", {}))
     assert 1 <= status["live"] <= 2
 
 
@@ -334,7 +364,7 @@ def test_a_damaged_file_costs_itself(damage: str, tmp_path: Path) -> None:
                         reason = page["pyvars.workers"]["reason"]
                         assert reason == "" or reason.startswith(f"{name}: ")
                         # None of it is on the page, or it could be read whole.
-                        assert is_alone(page) or not reason
+                        assert is_alone(page) or not reason or "numbers are private" in reason
                         assert reason or known or damage not in NO_SEGMENT
                         said += reason != ""
                 for left in set(os.listdir(tmp_path)) - own:
@@ -560,7 +590,12 @@ count()
 pyvars.publish("more", pyvars.Int()).add()
 status = page()["pyvars.workers"]
 print(json.dumps([counted(), page()["more"], status["shared"], status["reason"], sorted(os.listdir(directory))]))
+size = lambda: [os.stat(os.path.join(directory, file)).st_size for file in os.listdir(directory) if file[:2] == "w-"]
+print(json.dumps([page()["pyvars.errors"]["pyvars.workers"]["workers"] == str(os.getpid()), size()]))
 make_room()
+count()
+shown = page()
+print(json.dumps([counted(), shown["more"], shown["pyvars.workers"], "pyvars.errors" in shown, size()]))
 """
 
 FULL_LATER = f"""{FULL}
@@ -655,7 +690,7 @@ def on_small_disk(directory: Path, code: str, limit: str) -> Any:
     if limit == "limit":
         done = run(code, limit, check=False, **environment)
     else:
-        mount = 'mount -t tmpfs -o size=300k,mode=0700 tmpfs "$DISK" && exec "$0" -W error -c "$CODE" disk'
+        mount = 'mount -t tmpfs -o size=900k,mode=0700 tmpfs "$DISK" && exec "$0" -W error -c "$CODE" disk'
         done = subprocess.run(
             [tool("unshare"), "-m", "sh", "-c", mount, sys.executable],
             env={**os.environ, **environment},
@@ -688,20 +723,24 @@ ERRORS = {"disk": "No space left on device", "limit": "File too large"}
 
 def test_a_full_disk_at_the_start(limit: str, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    ((counted, more, shared, reason, files),) = on_small_disk(tmp_path, FULL_AT_FIRST, limit)
+    first, named, later = on_small_disk(tmp_path, FULL_AT_FIRST, limit)
+    counted, more, shared, reason, files = first
     assert (counted, more, shared) == (2, 1, False)
     assert ERRORS[limit] in reason
-    assert files == []
+    assert [file[:2] for file in files] == ["s-", "w-"]
+    assert named == [True, [8 if limit == "limit" else 0]]
+    assert later == [3, 1, {"live": 1, "retired": 0, "shared": True, "reason": "", "threads": True}, False, [CHUNK]]
 
 
 def test_a_disk_without_room_for_more_numbers(limit: str, tmp_path: Path) -> None:
     """Also not for one in place of another, nor for another registry."""
     tmp_path.chmod(0o700)
     other, (few, many, status, counted), *later = on_small_disk(tmp_path, FULL_OF_NUMBERS, limit)
+    assert other.pop("pyvars.errors")["pyvars.workers"]["type"] == "incomplete"
     assert other == {"number": 7}
     assert few == {"a": 6}
     assert many == {str(number): number for number in range(1500)}
-    assert status["shared"]
+    assert not status["shared"]
     assert status["reason"].startswith("some numbers are private to this process: ")
     assert ERRORS[limit] in status["reason"]
     assert counted == 1
@@ -727,7 +766,7 @@ def test_a_disk_that_becomes_full(limit: str, tmp_path: Path) -> None:
     assert numbers[:3] == [3003, 3003, 1501.5]
     assert numbers[3] == 1001  # keys, with that for the rest
     assert published
-    assert status["shared"]
+    assert not status["shared"]
     assert status["reason"].startswith("some numbers are private to this process: ")
     assert ERRORS[limit] in status["reason"]
     assert told[7:11] == [3003, 3003, 3, 2]  # there was no room to keep the dead in one file

@@ -8,10 +8,12 @@ import socket
 import termios
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
+
+import pytest
 
 from pyvars.workers.asking.server import HEAD
 from tests.workers.test_damage import ORDERS, ROOT, segment
@@ -27,6 +29,9 @@ def fork():
         resource.setrlimit(resource.RLIMIT_NOFILE, files)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+def status_of(worker):
+    about = (("host", "localhost"),), "127.0.0.1", "1.1", deadline()
+    return site.respond(Request("GET", "/debug/vars", "", None, f"worker={{worker}}", *about)).status
 files = resource.getrlimit(resource.RLIMIT_NOFILE)
 integration()
 for line in sys.stdin:
@@ -215,3 +220,67 @@ sys.addaudithook(policy)
         assert answered(told.page()) == [False, True]
         assert told.page("path = '/debug/vars/orders'") == 3
         assert len(list(tmp_path.glob("s-*"))) == 1
+
+
+def test_one_that_owes_an_answer_is_not_asked_again_after_others_were(tmp_path: Path) -> None:
+    """Whoever else is asked meanwhile: it costs its one deadline. Here it says a byte of a long answer now and then."""
+    tmp_path.chmod(0o700)
+    with measured(TOLD, PYVARS_SHARE=tmp_path) as told, measured(TOLD, PYVARS_SHARE=tmp_path) as other:
+        other.page()
+        with peer(tmp_path) as listener:
+            assert answered(told.page()) == [False, True, True]
+            connection = listener.accept()[0]
+            connection.sendall(HEAD.pack(10_000, monotonic()))
+            for _ in range(3):
+                connection.sendall(b"{")
+                assert answered(told.page()) == [False, True, True]
+                told.page(f"assert status_of({other.process.pid}) == 200")
+            listener.setblocking(False)
+            assert select.select([listener], [], [], 0)[0] == []
+            connection.close()
+
+
+HUGE = HEAD.pack(2**62, 0.0)
+ANSWERS = {
+    "nothing": b"",
+    "half of a head": HUGE[:5],
+    "the head of more than there is": HUGE,
+    "more than it announced": HEAD.pack(2, 0.0) + b"x" * 100_000,
+    "no JSON": HEAD.pack(4, 0.0) + b"{][}",
+    "JSON that is no object": HEAD.pack(2, 0.0) + b"[]",
+    "deep JSON": HEAD.pack(9000, 0.0) + b"[" * 9000,
+}
+"""What a peer says that means harm, whatever it was asked."""
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_one_that_answers_nonsense(case: str, tmp_path: Path) -> None:
+    """The page has its numbers from its file, and what it should have added to a function is reported."""
+    tmp_path.chmod(0o700)
+    with measured(TOLD, PYVARS_SHARE=tmp_path) as told, peer(tmp_path) as listener:
+
+        def answer(connection: socket.socket) -> None:
+            with connection, suppress(OSError):
+                connection.sendall(ANSWERS[case])
+
+        with answering(listener, answer):
+            for _ in range(3):
+                page = told.page("path = '/debug/vars'; pyvars.publish('f', lambda: 1, combine='sum', exist_ok=True)")
+                assert (page["orders"], page["f"]) == (1000, 1)
+                assert page["pyvars.errors"]["f"]["type"] == "timeout"
+            assert told.page("path = '/debug/workers'")["live"] == 2
+
+
+def test_a_question_that_comes_byte_by_byte(tmp_path: Path) -> None:
+    """It has 50 ms in all, not for each byte."""
+    tmp_path.chmod(0o700)
+    with measured(TOLD, PYVARS_SHARE=tmp_path) as told:
+        told.page()
+        (path,) = tmp_path.glob("s-*")
+        sent = 0
+        with send(path, b"{") as client, suppress(BrokenPipeError, ConnectionResetError):
+            while sent < 60_000:
+                sent += client.send(b" ")
+                until(lambda: fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)) == bytes(4))  # it has been read
+        assert sent < 60_000
+        assert received(send(path, b'{"ask":"figures"}\n')) == b"{}"

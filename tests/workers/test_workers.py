@@ -139,6 +139,15 @@ def test_the_sum_is_exact_while_workers_are_killed(name: str) -> None:
         assert status["retired"] >= len(killed)
         assert status["live"] == members or name == "gunicorn max requests"  # a page is a request
         assert pages[-1]["workers"] <= members
+        if name == "uwsgi lazy":
+            wait_until_all_serve(port)
+
+
+def wait_until_all_serve(port: int) -> None:
+    """A worker of uWSGI that still starts takes a signal as its master does: it would not end with the others."""
+    until = time.monotonic() + 60
+    while not all(worker["requests"] for worker in json.loads(get(port, "/debug/workers") or b"{}")["workers"]):
+        assert time.monotonic() < until
 
 
 @pytest.mark.parametrize("option", ["--enable-threads", "--threads"])

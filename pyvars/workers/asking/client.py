@@ -18,8 +18,8 @@ FIGURES_TIMEOUT_SECONDS = 0.05
 """How long a page waits for peers to write their runtime figures."""
 ASK_FIGURES: Question = {"ask": "figures"}
 """Asks a peer to write its runtime figures to its segment; the answer only says that it has."""
-MAX_ANSWER_BYTES = 256 * 1024 * 1024
-"""A longer answer is dropped."""
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""A peer that announces a longer answer gives none."""
 
 
 class _Call:
@@ -42,15 +42,20 @@ class _Call:
             part = b""
         self.data += part
         # Not only at the end of the stream: a child that the peer forked meanwhile may hold the connection open.
-        return not part or self.answer is not None or len(self.data) > MAX_ANSWER_BYTES
+        return not part or len(self.data) >= self._wanted
+
+    @property
+    def _wanted(self) -> int:
+        """The bytes of the whole answer, with its head; 0 if it is longer than an answer may be."""
+        if len(self.data) < HEAD.size:
+            return HEAD.size + 1
+        length: int = HEAD.unpack_from(self.data)[0]
+        return HEAD.size + length if length <= MAX_ANSWER_BYTES else 0
 
     @property
     def answer(self) -> bytes | None:
-        """The whole answer; None if it is incomplete."""
-        if len(self.data) < HEAD.size:
-            return None
-        body = bytes(self.data[HEAD.size :])
-        return body if len(body) == HEAD.unpack_from(self.data)[0] else None
+        """The whole answer; None if it is incomplete, or is not what its head says."""
+        return bytes(self.data[HEAD.size :]) if len(self.data) == self._wanted else None
 
     @property
     def late(self) -> bool:
@@ -137,9 +142,12 @@ class WorkerClient:
 
 
 def _call(path: str, text: bytes) -> _Call | None:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.setblocking(False)
     try:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError:  # no file descriptor is left
+        return None
+    try:
+        connection.setblocking(False)
         with short_path(path) as short:
             connection.connect(short)
         connection.sendall(text)

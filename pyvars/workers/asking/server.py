@@ -267,7 +267,9 @@ def _received(connection: socket.socket) -> Question:
     """The question: one line of JSON. Raises OSError if it is no question or not complete in time."""
     text, until = b"", monotonic() + QUESTION_TIMEOUT_SECONDS
     while not text.endswith(b"\n"):
-        connection.settimeout(max(0.001, until - monotonic()))
+        if (left := until - monotonic()) <= 0:
+            raise TimeoutError("half a question")
+        connection.settimeout(left)
         part = connection.recv(MAX_QUESTION_BYTES)
         if not part or len(text) > MAX_QUESTION_BYTES:
             raise ConnectionError("half a question")

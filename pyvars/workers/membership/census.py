@@ -11,11 +11,11 @@ __all__ = ("Census", "census", "hear")
 
 
 class Census(NamedTuple):
-    """The workers beside this one, and the files that could not be read."""
+    """The workers beside this one, and why numbers are missing, by the name of a file."""
 
     live: int
     dead: int
-    damaged: dict[str, str]
+    missing: dict[str, str]
 
 
 _heard: list[tuple[float, object, Census]] = []  # the latest, with its time and the last reading before it; or empty
@@ -30,7 +30,7 @@ def hear(group: object) -> None:
     match group:
         case [int(live), int(dead)]:
             latest = MEMBER._latest
-            _heard[:] = [(monotonic(), latest, Census(live, dead, latest[1].damaged if latest is not None else {}))]
+            _heard[:] = [(monotonic(), latest, Census(live, dead, latest[1].missing if latest is not None else {}))]
         case _:
             pass
 
@@ -41,4 +41,4 @@ def census() -> Census:
         if before is MEMBER._latest and monotonic() - when < REUSE_SECONDS:
             return heard
     reading = MEMBER.latest() or NO_PEERS
-    return Census(len(reading.live), reading.dead_count, reading.damaged)
+    return Census(len(reading.live), reading.dead_count, reading.missing)

@@ -18,7 +18,8 @@ from pyvars.workers.numbers.group_reading import NO_PEERS, GroupReader, GroupRea
 from pyvars.workers.numbers.own_segment import OwnSegment
 from pyvars.workers.numbers.records import Records
 from pyvars.workers.numbers.retired import MAX_DEAD, fold
-from pyvars.workers.numbers.segment import H_REQUESTS, INT, Segment
+from pyvars.workers.numbers.segment import H_REQUESTS
+from pyvars.workers.numbers.worker_segment import WorkerSegment
 from pyvars.workers.together import files
 from pyvars.workers.together.directory import UnsharedError, find_group_directory, group_exists, has_ended, remove_group
 from pyvars.workers.together.forks import hook_uwsgi
@@ -55,7 +56,7 @@ class Member:
         self.client: WorkerClient = WorkerClient()
         self._registries: dict[str, ref[Registry]] = {}
         self._other_registries = 0
-        self._segment: Segment | None = None
+        self._segment: WorkerSegment | None = None
         self._records: Records | None = None
         self._group_name: str | None = None
         self._uid = -1
@@ -63,13 +64,14 @@ class Member:
         self._lock = Lock()
         self._hooked = False
         self._refreshed = 0.0
-        self._answered: frozenset[str] = frozenset()
+        self.answered: frozenset[str] = frozenset()
+        """The names of the segments of the peers that answered when they were last asked for runtime figures."""
         self._latest: tuple[float, GroupReading] | None = None
         self._tried_at = self._looked_at = self._forked_at = -60.0
 
     @property
     def shared(self) -> bool:
-        """Whether the numbers of this process are in a segment."""
+        """Whether this process is in a group."""
         return self._segment is not None
 
     @property
@@ -160,14 +162,14 @@ class Member:
     def _join_group(self, directory: str) -> None:
         pid = os.getpid()
         # Set before the first cell is bound: the process may fork at any moment, and the child must find these.
-        self._segment = segment = Segment(directory, pid, start_of(pid))
+        self._segment = segment = WorkerSegment(directory, pid, start_of(pid))
         self._records = records = Records(segment)
         self._uid, self._pid = os.geteuid(), pid
         self.own = own = OwnSegment(segment)
         for key, reference in self._registries.copy().items():
             if (registry := reference()) is not None:
                 records.add_registry(key, registry)
-        self.requests._bind(*segment.word(H_REQUESTS, INT))
+        records.keep(self.requests, H_REQUESTS)
         own.write_figures()
         segment.publish()
         self.group, self._group_name = GroupReader(directory, own.layout), os.path.basename(directory)
@@ -178,7 +180,6 @@ class Member:
         segment = self._segment
         if self._records is not None:
             self._records.close()
-        self.requests._unbind()
         self._segment = self._records = self.own = self.group = self._latest = None
         if segment is not None:
             segment.clear()  # wherever the file is now: another one will have its numbers, and they count once
@@ -220,7 +221,7 @@ class Member:
         if renew or now - self._refreshed >= REUSE_SECONDS:
             self._refreshed = now
             until = min(deadline, now + FIGURES_TIMEOUT_SECONDS)
-            self._answered = frozenset(self.client.ask(group.directory, group.peer_names(), ASK_FIGURES, until))
+            self.answered = frozenset(self.client.ask(group.directory, group.peer_names(), ASK_FIGURES, until))
 
     def ask(self, question: Question, deadline: float, pids: Collection[int], patient: bool) -> dict[int, bytes]:
         """Ask the live workers with these pids; the answers by pid, empty for one that did not answer by the deadline.
@@ -235,10 +236,6 @@ class Member:
             names[self.name] = self._pid
         answers = self.client.ask(group.directory, names, question, deadline, patient=patient)
         return {pid: answers.get(name, b"") for name, pid in names.items()}
-
-    def answered(self, name: str) -> bool:
-        """Whether the peer whose segment has this name answered when peers were last asked for runtime figures."""
-        return name in self._answered
 
     def _answer(self, question: Question) -> bytes:
         if question.get("ask") == "figures" and self.own is not None:
@@ -256,7 +253,7 @@ class Member:
             self._fold_dead()
 
     def _catch_up(self) -> None:
-        """Join again after a fork without hooks, a change of user, the removal of the segment, or a failure to join."""
+        """Join again after a fork without hooks, a change of user, a removal or a failure; share what had no room."""
         if self._segment is not None and self._pid != os.getpid():
             resources.after_fork_in_child()
         # Without waiting for long: the thread of the server is here too, and who has the lock may wait for its end.
@@ -266,6 +263,8 @@ class Member:
                     self._join_again()
             finally:
                 self._lock.release()
+        if self._records is not None:
+            self._records.settle()
 
     def _is_astray(self) -> bool:
         """Whether this process is not where its peers look for it, and should try to be now. Mostly one system call."""
@@ -293,7 +292,6 @@ class Member:
         """In a forked child, before anything else runs: unbind the cells from the parent's segment."""
         if self._pid != os.getpid() and self._records is not None:
             self._records.detach_in_child()
-            self.requests._restart()
         files.own.clear()
 
     def _after_fork(self) -> None:

@@ -1,5 +1,6 @@
 """The numbers and figures of the peers of this process, for a page."""
 
+import os
 from collections.abc import Container, Sequence
 from functools import cached_property
 from typing import Any, TypeAlias, cast
@@ -17,6 +18,7 @@ from pyvars.workers.numbers.sums import Addends, Sums, number, total
 __all__ = ("Distribution", "Peers", "NestedSums", "seconds_until", "summed")
 
 _MARGIN_SECONDS = 0.02
+_MAX_PIDS = 100
 
 NestedSums: TypeAlias = "dict[str, Any]"
 """By name, and in a Map or registry by key: the Addends of a number, or the NestedSums of a composite."""
@@ -43,9 +45,18 @@ class Peers:
         """The sums over all workers, this one included, at the indexes that the plan gives."""
 
     @property
-    def has_private_numbers(self) -> bool:
-        """Whether numbers of this process are missing in its segment, for want of room, and so in `sums`."""
-        return bool(self._member.error)
+    def incomplete(self) -> str:
+        """The pids of the workers whose numbers are not, or not all, in the sums of the group; empty if there are none.
+
+        Numbers of this process that only this process can read are among them, although `sums` contains them.
+        """
+        own = {os.getpid()} if self._member.error else set[int]()
+        return ", ".join(map(str, sorted(self._reading.incomplete_pids | own)[:_MAX_PIDS]))
+
+    @property
+    def whole(self) -> bool:
+        """Whether no worker's numbers are missing."""
+        return not self._reading.missing and not self._member.error
 
     @cached_property
     def _nested(self) -> NestedSums:

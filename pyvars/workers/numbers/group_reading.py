@@ -1,14 +1,15 @@
 """Reads the segments of a whole group at one moment, of live and dead peers, and the retired file. Never waits."""
 
 import os
+import re
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 from pyvars.workers.numbers.layout import CorruptError, SegmentLayout
-from pyvars.workers.numbers.reading import SegmentReading, read
+from pyvars.workers.numbers.reading import TOO_DEEP, SegmentReading, read
 from pyvars.workers.numbers.retired import fold, read_retired
-from pyvars.workers.together.files import RETIRED, peers_in
+from pyvars.workers.together.files import RETIRED, own, peers_in
 
 __all__ = ("NO_PEERS", "GroupReading", "GroupReader")
 
@@ -25,8 +26,9 @@ class GroupReading(NamedTuple):
     """The live peers, and the dead ones that are not folded yet."""
     retired: SegmentReading | None
     """The retired file; None if there is none."""
-    damaged: dict[str, str]
-    """By name, why a file could not be read."""
+    missing: dict[str, str]
+    """By the name of a file, why numbers are not in this reading, or are those of a moment ago; live workers only, if
+    the file can be read."""
 
     @property
     def live(self) -> list[SegmentReading]:
@@ -34,10 +36,22 @@ class GroupReading(NamedTuple):
         return [peer for peer in self.peers if peer.alive]
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is no file of a peer, nor a retired one."""
+        return not (self.peers or self.retired or self.missing)
+
+    @property
     def dead_count(self) -> int:
         """The number of workers that have died since the group began."""
         return len(self.peers) - len(self.live) + (self.retired.retired_count if self.retired else 0)
 
+    @property
+    def incomplete_pids(self) -> set[int]:
+        """The pids of the peers whose numbers are missing."""
+        return {int(found[1]) for found in map(_PID.match, self.missing) if found}
+
+
+_PID = re.compile("w-([0-9]{1,10})-")
 
 NO_PEERS: GroupReading = GroupReading([], None, {})
 """The reading of a process that has and had no peers."""
@@ -67,11 +81,11 @@ class GroupReader:
         return not self.is_alone() and (bool(self.peer_names()) or self._retired_now() != (0, 0))
 
     def peer_names(self) -> list[str]:
-        """The names of the segments of live and dead peers; empty if the directory cannot be read."""
+        """The names of the segments of peers, live and dead; as they were last read if the directory cannot be read."""
         try:
             names = os.listdir(self.directory)
         except OSError:
-            return []
+            names = list(self._seen)
         return peers_in(names)
 
     def _changed(self) -> int:
@@ -96,7 +110,7 @@ class GroupReader:
             # A fold during the reading may have moved counts out of a file before it was read, into one that was read.
             if self._retired_now() == before and changed == self._changed():
                 break
-        if not reading.peers and not reading.retired and not reading.damaged and began - changed > _SETTLED_NS:
+        if reading.is_empty and began - changed > _SETTLED_NS:
             self._alone = changed
         self._seen = {peer.name: peer for peer in (*reading.peers, *([reading.retired] if reading.retired else []))}
         return reading
@@ -110,27 +124,43 @@ class GroupReader:
 
     def _read(self) -> GroupReading:
         peers: list[SegmentReading] = []
-        damaged: dict[str, str] = {}
+        missing: dict[str, str] = {}
         seen = self._seen
         try:
             names = os.listdir(self.directory)
-        except OSError as error:
-            return GroupReading([], None, {self.directory: error.strerror or str(error)})
+        except OSError as error:  # no descriptor is left, for example: the last reading holds until there is one
+            names = list(seen)
+            missing[self.directory] = _text(error)
         for name in peers_in(names):
             try:
-                peers.append(read(os.path.join(self.directory, name), seen.get(name)))
+                peer = read(os.path.join(self.directory, name), seen.get(name))
             except FileNotFoundError:
                 continue
             except CorruptError as error:
-                damaged[name] = str(error)
+                missing[name] = str(error)
+                continue
             except OSError as error:
-                damaged[name] = error.strerror or str(error)
+                missing[name] = _text(error)
+                if name not in seen:
+                    continue
+                peer = seen[name]
+            peers.append(peer)
+            if peer.alive and peer.missing:
+                missing.setdefault(name, peer.missing)
         retired = None
         try:
             retired = read_retired(self.directory, seen.get(RETIRED))
         except CorruptError as error:
-            damaged[RETIRED] = str(error)
+            missing[RETIRED] = str(error)
         except OSError as error:
-            damaged[RETIRED] = error.strerror or str(error)
+            missing[RETIRED] = _text(error)
+            retired = seen.get(RETIRED)
         folded = retired.layout.folded if retired else ()
-        return GroupReading([peer for peer in peers if peer.name not in folded], retired, damaged)
+        peers = [peer for peer in peers if peer.name not in folded]
+        if (peers or retired) and self._layout().left_out:
+            missing.update(dict.fromkeys(own.intersection(names), TOO_DEEP))
+        return GroupReading(peers, retired, missing)
+
+
+def _text(error: OSError) -> str:
+    return error.strerror or str(error)

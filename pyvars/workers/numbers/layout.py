@@ -3,21 +3,28 @@
 It is parsed from the records, which may be damaged, and cached: segments with the same records share one layout.
 """
 
+import sys
 from collections.abc import Container, Iterator, Sequence
 from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
 from pyvars.formats.json import valid_text
-from pyvars.workers.numbers.segment import COMPOSITE, FLOAT, FOLDED, FREE, HISTOGRAM, INT, MAP, RECORD
+from pyvars.workers.numbers.segment import COMPOSITE, FIRST_WORD, FLOAT, FOLDED, FREE, HISTOGRAM, INT, MAP, RECORD
 
 __all__ = ("CorruptError", "SegmentLayout", "Path", "parse", "is_shown")
 
 Path: TypeAlias = "tuple[str, ...]"
 """The registry key, the name of the variable, and the keys below it."""
 
-_MAX_DEPTH = 32
-_MAX_NUMBERS = 4_000_000
+MAX_DEPTH = 100
+"""Levels of names, with the registry key; numbers at deeper ones are left out, and `left_out` is set."""
+_SPARE_RECORDS, _RECORDS = 4096, 2
+"""A word may have several records, since a variable may have several names: so many more in all, and so many for each
+word on average."""
+_SPARE_NAMES, _NAMES = 16384, 16
+"""So many names there may be in all paths together, and so many more for each word: a composite may have several names,
+and each number below it then has several paths, but a damaged file may describe 2**30 paths with 60 records."""
 
 
 class CorruptError(ValueError):
@@ -45,6 +52,10 @@ class SegmentLayout(NamedTuple):
     """The paths of Histograms, which are also in `maps`."""
     folded: frozenset[str]
     """In the retired file, the names of the segments that are folded into it; empty in a worker's segment."""
+    left_out: bool
+    """Whether there are numbers below MAX_DEPTH levels of names."""
+    end: int
+    """The index behind the last word of a number."""
 
 
 def is_shown(path: Path, paths: Container[Path], maps: Container[Path]) -> bool:
@@ -66,11 +77,14 @@ def parse(areas: Sequence[bytes], used: int, lenient: bool) -> SegmentLayout:
     """The layout that the records in the areas describe.
 
     The workers of one program mostly have the same bytes there, and so share one layout from the cache. `lenient`
-    leaves out damaged records, which a worker was writing when it was killed or stopped.
+    leaves out damaged records, which a worker was writing when it was killed or stopped, and records of words that are
+    not among the `used` ones.
 
     Raises:
-        CorruptError: the bytes are no records, or a record points outside of the `used` words.
+        CorruptError: the bytes are no records, or describe more paths than a program has, or a record points outside of
+            the `used` words.
     """
+    areas = [_in_use(area) for area in areas]
     digest = blake2b()
     for area in areas:
         digest.update(area)
@@ -86,30 +100,46 @@ def parse(areas: Sequence[bytes], used: int, lenient: bool) -> SegmentLayout:
 def _parse(areas: Sequence[bytes], used: int, lenient: bool) -> SegmentLayout:
     children: dict[int, dict[str, _Record]] = {}
     folded: list[str] = []
+    words: set[int] = set()
+    spare = _SPARE_RECORDS
     for area in areas:
         for parent, key, record in _records(area, lenient):
             if record.kind == FOLDED:
                 folded.append(key)
-            elif record.word >= used:
-                raise CorruptError("a record points outside of the file")
-            else:
+            elif record.word < used:
                 children.setdefault(parent, {})[key] = record
+                words.add(record.word)
+                spare -= 1
+                if spare + _RECORDS * len(words) < 0:
+                    raise CorruptError("its names have no end")
+            elif not lenient:
+                raise CorruptError("a record points outside of the file")
     found: dict[int, list[tuple[Path, int, bool]]] = {INT: [], FLOAT: []}
     composites: dict[Path, int] = {}
-    _walk(children, (0,), (), found, composites)
+    left_out = _walk(children, _SPARE_NAMES + _NAMES * len(words), found, composites)
     ints, floats = found[INT], found[FLOAT]
+    end = max((word + 1 for numbers in found.values() for _, word, _ in numbers), default=FIRST_WORD)
     counts = _numbers([each for each in ints if not each[2]]), _numbers([each for each in floats if not each[2]])
     maps = frozenset(path for path, kind in composites.items() if kind != COMPOSITE)
     histograms = frozenset(path for path, kind in composites.items() if kind == HISTOGRAM)
-    return SegmentLayout(_numbers(ints), _numbers(floats), counts, maps, histograms, frozenset(folded))
+    return SegmentLayout(_numbers(ints), _numbers(floats), counts, maps, histograms, frozenset(folded), left_out, end)
+
+
+def _in_use(area: bytes) -> bytes:
+    """The bytes of the area up to the end of its last record."""
+    offset = 0
+    while offset + RECORD.size <= len(area):
+        size = int.from_bytes(area[offset + 4 : offset + 6], sys.byteorder)
+        if size < RECORD.size:  # 0: there is no further record; else it is damaged, and is seen with its head
+            return area[: offset + RECORD.size if size else offset]
+        offset += size
+    return area[:offset]
 
 
 def _records(area: bytes, lenient: bool) -> Iterator[tuple[int, str, _Record]]:
     offset = 0
     while offset + RECORD.size <= len(area):
         crc, size, kind, gauge, parent, index, length = RECORD.unpack_from(area, offset)
-        if size == 0:
-            return
         if size < RECORD.size or offset + size > len(area) or RECORD.size + length > size:
             if lenient:
                 return
@@ -133,22 +163,37 @@ def _records(area: bytes, lenient: bool) -> Iterator[tuple[int, str, _Record]]:
 
 def _walk(
     children: dict[int, dict[str, _Record]],
-    within: tuple[int, ...],
-    path: Path,
+    names_left: int,
     found: dict[int, list[tuple[Path, int, bool]]],
     composites: dict[Path, int],
-) -> None:
-    if len(path) > _MAX_DEPTH:  # numbers at deeper levels are left out
-        return
-    if len(found[INT]) + len(found[FLOAT]) + len(composites) > _MAX_NUMBERS:
-        raise CorruptError("its names have no end")
-    for key, record in children.get(within[-1], {}).items():
-        if record.kind in (COMPOSITE, MAP, HISTOGRAM):
-            if record.word not in within:  # a registry may hold itself; the page shows that as an error
+) -> bool:
+    """Find the paths of numbers and composites, each level below its composite; returns whether some are too deep."""
+    too_deep = False
+    levels: list[tuple[Iterator[tuple[str, _Record]], tuple[int, ...], Path]] = [(_below(children, 0), (0,), ())]
+    while levels:
+        level, within, path = levels[-1]
+        for key, record in level:
+            names_left -= len(within)
+            if names_left < 0:
+                raise CorruptError("its names have no end")
+            if record.kind not in (COMPOSITE, MAP, HISTOGRAM):
+                if path:  # directly below word 0 there are only registries
+                    found[record.kind].append(((*path, key), record.word, record.gauge))
+            elif record.word not in within:  # a registry may hold itself; the page shows that as an error
                 composites[(*path, key)] = record.kind
-                _walk(children, (*within, record.word), (*path, key), found, composites)
-        elif path:  # directly below word 0 there are only registries
-            found[record.kind].append(((*path, key), record.word, record.gauge))
+                if record.word not in children:
+                    continue
+                if len(within) <= MAX_DEPTH:
+                    levels.append((_below(children, record.word), (*within, record.word), (*path, key)))
+                    break
+                too_deep = True
+        else:
+            levels.pop()
+    return too_deep
+
+
+def _below(children: dict[int, dict[str, _Record]], word: int) -> Iterator[tuple[str, _Record]]:
+    return iter(children.get(word, {}).items())
 
 
 def _numbers(found: list[tuple[Path, int, bool]]) -> Numbers:

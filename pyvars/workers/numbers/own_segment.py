@@ -2,12 +2,13 @@
 
 from contextlib import suppress
 from threading import RLock
+from time import sleep
 
 from pyvars.formats.json import to_json
 from pyvars.runtime import runtime_figures, without_names
 from pyvars.workers.numbers.layout import SegmentLayout, parse
 from pyvars.workers.numbers.plan import Source
-from pyvars.workers.numbers.segment import H_CHUNKS, H_GENERATION, H_USED, Segment, record_area
+from pyvars.workers.numbers.segment import H_GENERATION, Segment, record_area
 
 __all__ = ("OwnSegment",)
 
@@ -28,17 +29,19 @@ class OwnSegment:
         header = self._segment.header
         generation: int = header[H_GENERATION]
         if self._layout is None or self._layout[0] != generation:
-            areas = [self._segment.read(*record_area(chunk)) for chunk in range(header[H_CHUNKS])]
-            self._layout = generation, parse(areas, header[H_USED], True)
+            areas = [self._segment.read(*record_area(chunk)) for chunk in range(self._segment.chunks)]
+            self._layout = generation, parse(areas, self._segment.used, True)
         return self._layout[1]
 
     def source(self) -> Source:
         """The numbers of this process at this moment, with the layout that they belong to."""
         words, layout = self._segment.numbers(), self.layout()
-        for _ in range(_ATTEMPTS):  # until no record has changed while the words were copied
+        for _ in range(_ATTEMPTS):  # until no record has changed, and no word has moved, while the words were copied
+            settled = self._segment.header[H_GENERATION] % 2 == 0
             before, words, layout = layout, self._segment.numbers(), self.layout()
-            if layout is before:
+            if layout is before and settled:
                 break
+            sleep(0)
         numbers = memoryview(words)
         return Source(layout, numbers.cast("q"), numbers.cast("d"), True)
 

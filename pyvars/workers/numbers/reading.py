@@ -1,9 +1,17 @@
 """Reads one segment: that of a live peer, of a dead one that is not folded yet, or the retired file.
 
 Files are read with pread, never mapped: a file that is truncated while it is read is then an error, not a SIGBUS.
+
+What a file costs is bounded by its records, of which there are at most MAX_CHUNKS chunks. One that turns out to be
+damaged is not read again while its inode, size, ctime and header are the same. That is enough although a worker writes
+through mapped memory, which does not change the ctime: whatever it writes but numbers, which cannot be damaged, it
+counts in the header.
 """
 
+import errno
 import os
+import re
+import stat
 import sys
 from contextlib import suppress
 from time import sleep
@@ -13,7 +21,7 @@ from zlib import crc32
 from pyvars.core.cells import Words
 from pyvars.core.clock import monotonic
 from pyvars.formats.json import from_json
-from pyvars.workers.numbers.layout import CorruptError, SegmentLayout, parse
+from pyvars.workers.numbers.layout import MAX_DEPTH, CorruptError, SegmentLayout, parse
 from pyvars.workers.numbers.segment import (
     CHUNK,
     FIGURES,
@@ -24,22 +32,25 @@ from pyvars.workers.numbers.segment import (
     H_GENERATION,
     H_MAGIC,
     H_PID,
+    H_PRIVATE,
     H_REQUESTS,
     H_RETIRED,
     H_START,
     H_USED,
     MAGIC,
     MAX_CHUNKS,
+    RECORD,
     WORDS,
     record_area,
 )
+from pyvars.workers.together.files import WITHOUT_ROOM
 from pyvars.workers.together.locks import is_locked_by_another
 
 __all__ = ("SegmentReading", "Figures", "read")
 
-_TIMEOUT_SECONDS = 0.02
+_TIMEOUT_SECONDS = 0.01
 _PAUSE_SECONDS = 0.0001
-_ATTEMPTS = 20
+_ATTEMPTS = 10
 """How often reading is tried again after that timeout."""
 MAX_RETIRED = 2**53
 """The highest count of dead workers that the retired file holds; more are read and written as this."""
@@ -64,11 +75,14 @@ class SegmentReading(NamedTuple):
     retired_count: int
     """In the retired file, the number of workers that were folded into it; else 0."""
     generation: int
+    used: int
     layout: SegmentLayout
     words: bytes
-    """The words in use; those of the header are 0."""
+    """The words of the layout; those of the header are 0."""
     figures_version: int
     figures: Figures
+    missing: str
+    """Why numbers of its process are not in `layout`; empty if all are."""
 
     @property
     def ints(self) -> Words:
@@ -92,23 +106,59 @@ def read(path: str, previous: SegmentReading | None) -> SegmentReading:
             can be read and there is no `previous`.
         OSError: the file cannot be read.
     """
+    if not stat.S_ISREG(os.lstat(path).st_mode):  # to open a device or a FIFO may do something
+        raise OSError(errno.EINVAL, "it is no regular file")
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        if previous is not None and previous.inode != os.fstat(file).st_ino:
+        mark = _mark(file)
+        if previous is not None and previous.inode != mark[0]:
             previous = None
-        alive = is_locked_by_another(file)
-        until, late = monotonic() + (_TIMEOUT_SECONDS if alive else 0.0), 0
-        while late < _ATTEMPTS:
-            lenient = monotonic() >= until
-            with suppress(_ChangedError):
-                return _read(file, os.path.basename(path), alive, previous, lenient)
-            late += lenient
-            sleep(_PAUSE_SECONDS)  # the owner may wait for this CPU, in the middle of a change
-        if previous is not None:  # records change faster than they can be read: return the numbers of a moment ago
-            return previous
-        raise CorruptError("it changes faster than it can be read")
+        known = _damaged.get(path) if previous is None else None
+        if known is not None and known[0] == (mark, _checksum(file)):
+            raise CorruptError(known[1])
+        try:
+            reading = _read_settled(file, path, previous)
+        except CorruptError as error:
+            _damaged[path] = (mark, _checksum(file)), str(error)
+            if len(_damaged) > _MAX_DAMAGED:
+                _damaged.pop(next(iter(_damaged)), None)
+            raise
+        _damaged.pop(path, None)
+        return reading
     finally:
         os.close(file)
+
+
+_damaged: dict[str, tuple[object, str]] = {}
+"""By path, what a damaged file was like when it was read, and what is wrong with it."""
+_MAX_DAMAGED = 256
+
+
+def _mark(file: int) -> tuple[int, int, int, bytes]:
+    """Inode, size, ctime and header: some of it changes when the records or figures of a file do."""
+    found, header = os.fstat(file), os.pread(file, 8 * FIRST_WORD, 0)
+    return found.st_ino, found.st_size, found.st_ctime_ns, header[: 8 * H_REQUESTS] + header[8 * H_PRIVATE :]
+
+
+def _checksum(file: int) -> int:
+    """The checksum of the first records. The ctime may be the same after two changes within 10 ms."""
+    begin, end = record_area(0)
+    return crc32(os.pread(file, end - begin, begin))
+
+
+def _read_settled(file: int, path: str, previous: SegmentReading | None) -> SegmentReading:
+    alive = is_locked_by_another(file)
+    wait = _TIMEOUT_SECONDS if alive and path not in _damaged else 0.0
+    until, late = monotonic() + wait, 0
+    while late < _ATTEMPTS:
+        lenient = monotonic() >= until
+        with suppress(_ChangedError):
+            return _read(file, os.path.basename(path), alive, previous, lenient)
+        late += lenient
+        sleep(_PAUSE_SECONDS)  # the owner may wait for this CPU, in the middle of a change
+    if previous is not None:  # records change faster than they can be read: return the numbers of a moment ago
+        return previous
+    raise CorruptError("it changes faster than it can be read")
 
 
 class _ChangedError(Exception):
@@ -116,13 +166,21 @@ class _ChangedError(Exception):
 
 
 def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, lenient: bool) -> SegmentReading:
-    words = _exactly(file, WORDS * 8, 0)
+    found = os.fstat(file)
+    if found.st_size > MAX_CHUNKS * CHUNK:
+        raise CorruptError("it is larger than a segment can be")
+    worker = WITHOUT_ROOM.fullmatch(name)
+    words = os.pread(file, WORDS * 8, 0).ljust(WORDS * 8, b"\0") if worker else _exactly(file, WORDS * 8, 0)
     header = memoryview(words).cast("q")
+    if worker and not header[H_CHUNKS] and (header[H_MAGIC] == MAGIC or not found.st_size):
+        return _without_room(worker, found.st_ino, alive)
     used, chunks, generation = header[H_USED], header[H_CHUNKS], header[H_GENERATION]
     if header[H_MAGIC] != MAGIC:
         raise CorruptError("it is no segment of this version of pyvars")
     if not 0 < chunks <= MAX_CHUNKS or not FIRST_WORD <= used <= chunks * WORDS or header[H_PID] < 0:
         raise CorruptError("its header is damaged")
+    if found.st_size < chunks * CHUNK:
+        raise CorruptError("it is cut short")
     # Each fold makes a new retired file, which may have the inode of an old one.
     if previous is not None and previous.retired_count != _retired_count(header):
         previous = None
@@ -130,15 +188,15 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
     settled = generation % 2 == 0
     if not settled and not lenient and (previous is None or previous.generation != generation):
         raise _ChangedError
-    words += b"".join(_exactly(file, WORDS * 8, chunk * CHUNK) for chunk in range(1, -(-used // WORDS)))
-    areas: list[bytes] = []
-    known = previous is not None and settled and previous.generation == generation and len(previous.words) == len(words)
-    if not known:
-        areas = [_exactly(file, end - begin, begin) for begin, end in map(record_area, range(chunks))]
+    known = previous is not None and settled and (previous.generation, previous.used) == (generation, used)
+    needed = len(previous.words) // 8 if known and previous is not None else used
+    words += b"".join(_exactly(file, WORDS * 8, chunk * CHUNK) for chunk in range(1, -(-needed // WORDS)))
+    areas = [] if known else [_area(file, chunk) for chunk in range(chunks)]
     # Checked before the records are parsed, which takes far longer.
     if _word(file, H_GENERATION) != generation:
         raise _ChangedError
-    layout = previous.layout if known and previous is not None else parse(areas, used, not settled)
+    private = header[H_PRIVATE]
+    layout = previous.layout if known and previous is not None else parse(areas, used, bool(private) or not settled)
     version = header[H_FIGURES]
     figures = (
         previous.figures if previous is not None and previous.figures_version == version else _figures(file, version)
@@ -149,18 +207,39 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
         figures = previous.figures if previous is not None else {}
     return SegmentReading(
         name=name,
-        inode=os.fstat(file).st_ino,
+        inode=found.st_ino,
         alive=alive,
         pid=header[H_PID],
         start=header[H_START],
         requests=header[H_REQUESTS],
         retired_count=_retired_count(header),
         generation=generation,
+        used=used,
         layout=layout,
-        words=bytes(FIRST_WORD * 8) + words[FIRST_WORD * 8 :],  # zeros for the header: ZERO_WORD must read as 0
+        # Zeros for the header: ZERO_WORD must read as 0.
+        words=bytes(FIRST_WORD * 8) + words[FIRST_WORD * 8 : layout.end * 8],
         figures_version=version,
         figures=figures,
+        missing=_missing(private, layout),
     )
+
+
+TOO_DEEP = f"numbers below {MAX_DEPTH} levels of names are left out"
+_PRIVATE = "numbers are private to the process"
+
+
+def _without_room(worker: re.Match[str], inode: int, alive: bool) -> SegmentReading:
+    """The reading of a worker that has found no room for its first chunk: only the name of its file speaks of it."""
+    pid, start = map(int, worker.groups())
+    why, layout, words = f"{_PRIVATE}: there is no room for its file", parse((), 0, False), bytes(FIRST_WORD * 8)
+    return SegmentReading(worker.string, inode, alive, pid, start, 0, 0, 0, 0, layout, words, 0, {}, why)
+
+
+def _missing(private: int, layout: SegmentLayout) -> str:
+    """Why numbers are missing; `private` is the error number in the header."""
+    if private:
+        return f"{_PRIVATE}: {os.strerror(private) if 0 < private < 4096 else private}"
+    return TOO_DEEP if layout.left_out else ""
 
 
 def _word(file: int, word: int) -> int:
@@ -192,6 +271,13 @@ def _figures(file: int, version: int) -> Figures | None:
         for target, figures in cast("dict[str, object]", figures).items()
         if isinstance(figures, dict)
     }
+
+
+def _area(file: int, chunk: int) -> bytes:
+    """The records of a chunk; empty if there is none, since a file may claim chunks that it never had."""
+    begin, end = record_area(chunk)
+    head = _exactly(file, RECORD.size, begin)
+    return _exactly(file, end - begin, begin) if any(head) else b""
 
 
 def _exactly(file: int, size: int, offset: int) -> bytes:

@@ -19,7 +19,8 @@ from weakref import ref
 from pyvars.core.cells import NumberCell
 from pyvars.core.registry import Registry
 from pyvars.core.variables import Composite, Var, is_pyvars_code
-from pyvars.workers.numbers.segment import COMPOSITE, FIRST_WORD, FLOAT, HISTOGRAM, INT, MAP, WORDS, Segment
+from pyvars.workers.numbers.segment import COMPOSITE, FIRST_WORD, FLOAT, HISTOGRAM, INT, MAP, WORDS
+from pyvars.workers.numbers.worker_segment import WorkerSegment
 
 __all__ = ("Records",)
 
@@ -48,9 +49,7 @@ class Records:
     """The records of this process's variables in its segment. `add_registry` and `changed` are thread-safe, and never
     block."""
 
-    def __init__(self, segment: Segment) -> None:
-        self.error: str = ""
-        """Why some number of this process is private to it, for want of room; empty if none is."""
+    def __init__(self, segment: WorkerSegment) -> None:
         self._segment = segment
         self._owners: list[NumberCell | _Node | None] = [None] * FIRST_WORD  # what each word belongs to
         self._offsets = array("I", bytes(4 * FIRST_WORD))  # of the first record of each word; 0 if there is none
@@ -69,17 +68,35 @@ class Records:
             return
         node = _Node(self, registry, 0)
         node.composite = ref(registry, lambda _: self.changed(node, None, None))
-        try:
-            self._own(node, self._segment.allocate())
-            registry._on_change = node
-            self._link(0, name, COMPOSITE, node.word, gauge=False, offset=0)
-        except OSError as error:
-            self.error = error.strerror or str(error)
-            return
+        self._own(node, self._segment.allocate())
+        registry._on_change = node
+        self._link(0, name, COMPOSITE, node.word, gauge=False, offset=0)
         self._waiting.append(partial(self._process, node, None, None))
+
+    @property
+    def error(self) -> str:
+        """Why some number of this process is private to it; empty if none is."""
+        return self._segment.error
+
+    def keep(self, cell: NumberCell, word: int) -> None:
+        """Keep a number of pyvars in a word of the header."""
+        self._owners[word] = cell
+        cell._bind(*self._segment.word(word, _code(cell)))
+
+    def settle(self) -> None:
+        """Bring private numbers to the file, as far as there is room for them now."""
+        if self._segment.error:
+            self._do(partial(self._segment.settle, self._bind))
+
+    def _bind(self, chunk: int) -> None:
+        for word in range(chunk * WORDS, min((chunk + 1) * WORDS, len(self._owners))):
+            held = self._owners[word]
+            if isinstance(held, NumberCell):
+                held._bind(*self._segment.word(word, _code(held)))
 
     def stop(self) -> None:
         """Ignore changes from now on: the process is about to exit."""
+        self.settle()
         self._closed = True
 
     def close(self) -> None:
@@ -156,19 +173,26 @@ class Records:
             if old_offset and old != word:
                 self._unlink(old, old_offset)
             return
-        try:
-            word = word or self._admit(now, kind)
-            gauge = isinstance(now, NumberCell) and now.gauge
-            self._link(parent, key, kind, word, gauge=gauge, offset=old_offset)
-        except OSError as error:  # no room: the variable goes on to count in private memory
-            self.error = error.strerror or str(error)
-            if word and not self._offsets[word]:
-                self._free(word)
-            if old_offset:
-                self._unlink(old, old_offset)
-            return
+        gauge = isinstance(now, NumberCell) and now.gauge
+        numbers = isinstance(before, NumberCell) and isinstance(now, NumberCell)
+        if self._segment.error and numbers and not word and old and self._all_offsets(old) == [old_offset]:
+            link = partial(self._segment.link, parent, key, kind, old, gauge=gauge, offset=old_offset)
+            return self._replace(cast("NumberCell", before), cast("NumberCell", now), old, link)
+        word = word or self._admit(now, kind)
+        self._link(parent, key, kind, word, gauge=gauge, offset=old_offset)
         if old_offset:
             self._forget_record(old, old_offset)
+
+    def _replace(self, before: NumberCell, now: NumberCell, word: int, link: Callable[[], int]) -> None:
+        """Have a number take over the word of another one, and its record, which `link` writes.
+
+        That is where there is no room: a word of its own might be private, and the sum of the group would fall.
+        """
+        with self._segment.changing():
+            before._unbind()
+            self._owners[word] = now
+            now._bind(*self._segment.word(word, _code(now)))
+            link()
 
     def _find(self, parent: int, key: str, var: Var | None) -> tuple[int, int]:
         """The word of the variable, and the offset of its record under this key; 0 for each that does not exist."""

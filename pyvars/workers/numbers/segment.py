@@ -4,7 +4,9 @@
     chunk n    words: numbers                                      | records
 
 A chunk has 64 KiB and 1,024 words. Its disk space is reserved when it is added, so that a full disk is an error then
-and never a SIGBUS later. It is mapped once and never moved. A record ties a key of a composite to a word:
+and never a SIGBUS later. A chunk for which there is no room is private memory of its process until there is room
+(worker_segment); the header then says so, and peers read what is in the file. A file without any chunk is that of a
+worker without room. A record ties a key of a composite to a word:
 
     crc32, size, kind (q, d, c, m, h, i), gauge, parent's word, own word, length of the key, key in UTF-8
 
@@ -16,6 +18,7 @@ before and after has read whole records. The owner locks the file (a POSIX recor
 process ends, however it ends).
 """
 
+import errno
 import mmap
 import os
 import secrets
@@ -23,6 +26,7 @@ import struct
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from typing import TypeAlias
 from zlib import crc32
 
 from pyvars.core.cells import Words
@@ -43,11 +47,11 @@ FIGURES_SIZE = 12288
 """Bytes of each of the two copies of the runtime figures, with checksum and length."""
 FIRST_RECORD = FIGURES + 2 * FIGURES_SIZE
 """Offset of the first record in the first chunk."""
-MAX_CHUNKS = 4096
-"""Chunks that a segment has at most."""
+MAX_CHUNKS = 512
+"""Chunks that a segment has at most: 524,288 numbers, 32 MiB. This bounds the cost of a file, whoever wrote it."""
 
 # Indexes of the words of the header
-H_MAGIC, H_PID, H_START, H_GENERATION, H_USED, H_CHUNKS, H_RETIRED, H_FIGURES, H_REQUESTS = range(9)
+H_MAGIC, H_PID, H_START, H_GENERATION, H_USED, H_CHUNKS, H_RETIRED, H_FIGURES, H_REQUESTS, H_PRIVATE = range(10)
 ZERO_WORD = 31
 """A word of the header that is never written, so it is 0: read in place of a number that the segment does not have."""
 FIRST_WORD = 32
@@ -59,6 +63,9 @@ _INDEXES = tuple(range(WORDS))  # 100,000 variables share these integers
 _FIGURES_HEAD = struct.Struct("=II")
 
 FREE, INT, FLOAT, COMPOSITE, MAP, HISTOGRAM, FOLDED = 0, *map(ord, "qdcmhi")
+
+Memory: TypeAlias = "mmap.mmap | bytearray"
+"""A chunk: of the file, or private to this process."""
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -81,10 +88,11 @@ class Segment:
         self.directory = directory
         self.name: str = f"w-{pid}-{start}-{secrets.token_hex(4)}"
         self._hidden = f"{directory}/.{self.name}"
-        self.file: int = os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        files.own.add(self.name)
-        self._identity = _identity(os.fstat(self.file))
-        self._maps: list[mmap.mmap] = []
+        self.file: int = -1
+        self._identity: tuple[int, int] | None = None
+        self.used: int = FIRST_WORD
+        """Words in use, in chunks of the file and private ones."""
+        self._maps: list[Memory] = []
         self._ints: list[Words] = []
         self._floats: list[Words] = []
         self._chunks: dict[int, int] = {}
@@ -92,14 +100,20 @@ class Segment:
         self._free_records: dict[int, list[int]] = {}
         self._ends: list[int] = []
         try:
-            lock(self.file)
-            os.pwrite(self.file, MAGIC.to_bytes(8, sys.byteorder), 0)  # at once: this tells whose file it is
             self._grow()
         except BaseException:
             self.discard()
             raise
         header = self._ints[0]
         header[H_MAGIC], header[H_PID], header[H_START], header[H_USED] = MAGIC, pid, start, FIRST_WORD
+
+    def _open(self) -> None:
+        """Make the file, hidden and locked."""
+        file = os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self.file = file
+        files.own.add(self.name)
+        self._identity = _identity(os.fstat(file))
+        lock(file)
 
     def publish(self, name: str | None = None) -> None:
         """Rename the hidden file to `name`, or to its own name, so that peers read it.
@@ -134,7 +148,8 @@ class Segment:
 
         The mapped memory is freed with the last cell that is bound to it.
         """
-        os.close(self.file)
+        if self.file >= 0:
+            os.close(self.file)
         files.own.discard(self.name)
 
     def clear(self) -> None:
@@ -143,32 +158,52 @@ class Segment:
             for local in range(0 if chunk else FIRST_WORD, WORDS):
                 words[local] = 0
 
+    @property
+    def chunks(self) -> int:
+        """The number of chunks, those of the file and private ones."""
+        return len(self._maps)
+
     def numbers(self) -> bytes:
         """The words of all chunks with a used word, copied at this moment."""
-        chunks = -(-self.header[H_USED] // WORDS)
-        return b"".join(memory[: WORDS * 8] for memory in self._maps[:chunks])
+        return b"".join(memory[: WORDS * 8] for memory in self._maps[: -(-self.used // WORDS)])
 
     def read(self, begin: int, end: int) -> bytes:
-        """The bytes of the file from `begin` to `end`, which must be in one chunk."""
+        """The bytes from `begin` to `end`, which must be in one chunk."""
         chunk, local = divmod(begin, CHUNK)
-        return self._maps[chunk][local : local + end - begin]
+        return bytes(self._maps[chunk][local : local + end - begin])
 
     def _grow(self) -> None:
-        chunk = len(self._maps)
+        self._add(self._mapped(len(self._maps)))
+        self.header[H_CHUNKS] = len(self._maps)
+
+    def _mapped(self, chunk: int) -> mmap.mmap:
+        """The chunk of the file, which is as long as that then. Raises OSError if there is no room."""
         if chunk >= MAX_CHUNKS:
-            raise OSError(f"a process shares at most {MAX_CHUNKS * WORDS} numbers")
+            raise OSError(errno.EFBIG, f"a process shares at most {MAX_CHUNKS * WORDS} numbers")
+        if self.file < 0:
+            self._open()
+        if not chunk:
+            os.pwrite(self.file, MAGIC.to_bytes(8, sys.byteorder), 0)  # first: this tells whose file it is
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self.file, chunk * CHUNK, CHUNK)
-        else:
-            os.pwrite(self.file, bytes(CHUNK), chunk * CHUNK)
-        memory = mmap.mmap(self.file, CHUNK, offset=chunk * CHUNK)
-        words = memoryview(memory)[: WORDS * 8]
+        elif os.pwrite(self.file, bytes(CHUNK), chunk * CHUNK) != CHUNK:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return mmap.mmap(self.file, CHUNK, offset=chunk * CHUNK)
+
+    def _add(self, memory: Memory) -> None:
+        """Add a chunk."""
+        ints, floats = self._views(len(self._maps), memory)
+        self._ends.append(record_area(len(self._maps))[0])
+        self._ints.append(ints)
+        self._floats.append(floats)
         self._maps.append(memory)
-        self._ints.append(words.cast("q"))
-        self._floats.append(words.cast("d"))
-        self._ends.append(record_area(chunk)[0])
-        self._chunks[id(self._ints[-1])] = self._chunks[id(self._floats[-1])] = chunk
-        self._ints[0][H_CHUNKS] = chunk + 1
+
+    def _views(self, chunk: int, memory: Memory) -> tuple[Words, Words]:
+        """The words of the chunk in this memory, as ints and as floats; `chunk_of` knows both."""
+        words = memoryview(memory)[: WORDS * 8]
+        ints, floats = words.cast("q"), words.cast("d")
+        self._chunks[id(ints)] = self._chunks[id(floats)] = chunk
+        return ints, floats
 
     def word(self, index: int, kind: int = INT) -> tuple[Words, int]:
         """The memory that contains the word, as floats if `kind` is FLOAT, else as ints, and the word's index in it."""
@@ -184,7 +219,7 @@ class Segment:
         chunk, local = divmod(offset, CHUNK)
         _, _, _, _, parent, _, length = RECORD.unpack_from(self._maps[chunk], local)
         key = self._maps[chunk][local + RECORD.size : local + RECORD.size + length]
-        return parent, key.decode(errors="surrogatepass")
+        return parent, bytes(key).decode(errors="surrogatepass")
 
     @property
     def header(self) -> Words:
@@ -195,11 +230,15 @@ class Segment:
         """The index of a word for one more number; the word is 0. Raises OSError if there is no room."""
         if self._free_words:
             return self._free_words.pop()
-        used: int = self.header[H_USED]
-        if used >= len(self._maps) * WORDS:
+        index = self.used
+        if index >= len(self._maps) * WORDS:
             self._grow()
-        self.header[H_USED] = used + 1
-        return used
+        self.used += 1
+        self._show_used()
+        return index
+
+    def _show_used(self) -> None:
+        self.header[H_USED] = min(self.used, self.header[H_CHUNKS] * WORDS)
 
     def free(self, index: int) -> None:
         """Set the word to 0, for use by a later `allocate`."""

@@ -17,6 +17,7 @@ from pyvars.workers.together.locks import is_locked
 __all__ = (
     "MAGIC",
     "RETIRED",
+    "WITHOUT_ROOM",
     "first_foreign",
     "is_left",
     "is_ours",
@@ -35,6 +36,8 @@ RETIRED = "retired"
 # <prefix>-<pid>-<start>-<random>: a segment, one that is not published yet, a socket. The retired file is written as a
 # segment of pid 0 and then renamed.
 _OF_WORKER = re.compile(r"(w|\.w|s)-([0-9]+)-([0-9]+)-[0-9a-f]+")
+WITHOUT_ROOM = re.compile(r"w-([0-9]{1,10})-([0-9]{1,18})-[0-9a-f]{8}")
+"""The names of segments which may be empty, since there was no room for them: a pid, a start time and 8 digits."""
 _OF_ADDRESS = re.compile(r"p-[0-9]+-[A-Za-z0-9_.~%-]*")
 
 _MAX_LOOKED_AT = 10_000
@@ -65,7 +68,8 @@ def owner_of(name: str) -> Process | None:
 def is_ours(directory: str, name: str) -> bool:
     """Whether the entry has the name, the type, the owner and the content of a file of pyvars.
 
-    A segment that is not published yet may be empty; the lock file of an address always is.
+    A segment is empty before it is published, and as long as there is no room for it (its name then has to be exactly
+    as pyvars makes them); the lock file of an address always is.
     """
     try:
         found = os.lstat(os.path.join(directory, name))
@@ -82,6 +86,8 @@ def is_ours(directory: str, name: str) -> bool:
         return True
     if _OF_ADDRESS.fullmatch(name) or (of_worker and of_worker[1] == ".w" and not found.st_size):
         return not found.st_size
+    if WITHOUT_ROOM.fullmatch(name) and not found.st_size:
+        return True
     return bool(of_worker or name == RETIRED) and _begins_with_magic(os.path.join(directory, name))
 
 

@@ -1,0 +1,88 @@
+"""The segment of a worker, which counts on where there is no room for it: in private memory, until there is room."""
+
+import errno
+import mmap
+import os
+from collections.abc import Callable
+
+from pyvars.workers.numbers.segment import CHUNK, H_CHUNKS, H_PRIVATE, Segment
+
+__all__ = ("WorkerSegment",)
+
+
+class WorkerSegment(Segment):
+    """A segment whose chunks are private memory of this process while there is no room for them in the file.
+
+    There may be no room on the disk or below a limit, no descriptor left, or no right to write the directory. Words
+    and records have the same places as they will have in the file, so this process reads all of them, and peers those
+    that are in the file. The file, if it could be made, has the name of the segment even while it is empty: so peers
+    know of this worker.
+    """
+
+    error: str = ""
+    """Why some numbers are private; empty if all are in the file."""
+    _published = False
+
+    def publish(self, name: str | None = None) -> None:
+        """Show the file to peers, as soon as there is one."""
+        self._published = True
+        if self.file >= 0:
+            super().publish(name)
+
+    def is_published(self) -> bool:
+        """Whether peers find the file, or there is none and the directory stands."""
+        return super().is_published() if self.file >= 0 else os.path.isdir(self.directory)
+
+    def _open(self) -> None:
+        try:
+            super()._open()
+            if self._published:
+                self.publish()
+        except OSError:
+            self.discard()
+            self.file = -1
+            raise
+
+    def _grow(self) -> None:
+        if self.error:
+            return self._add(bytearray(CHUNK))
+        try:
+            super()._grow()
+        except FileNotFoundError:  # the directory is gone: the worker joins another one
+            raise
+        except OSError as reason:
+            self._add(bytearray(CHUNK))
+            self._note(reason)
+
+    def _note(self, reason: OSError) -> None:
+        self.error = reason.strerror or str(reason)
+        self.header[H_PRIVATE] = reason.errno or errno.EIO
+
+    def settle(self, bind: Callable[[int], None]) -> None:
+        """Move the private chunks to the file, as far as there is room now.
+
+        `bind` binds the cells of a chunk to its new memory, which `word` gives.
+        """
+        while (chunk := self.header[H_CHUNKS]) < self.chunks:
+            try:
+                memory = self._mapped(chunk)
+            except OSError as reason:
+                return self._note(reason)
+            with self.changing():
+                self._move(chunk, memory, bind)
+        self.error = ""
+
+    def _move(self, chunk: int, memory: mmap.mmap, bind: Callable[[int], None]) -> None:
+        first = 0 if chunk else 8  # the magic is there already
+        memory[first:CHUNK] = self._maps[chunk][first:CHUNK]
+        before = self._ints[chunk], self._floats[chunk]
+        self._ints[chunk], self._floats[chunk] = self._views(chunk, memory)
+        bind(chunk)
+        self._maps[chunk] = memory
+        for words in before:
+            del self._chunks[id(words)]
+        header = self.header
+        header[H_CHUNKS] = chunk + 1  # from now on peers read the chunk
+        self._show_used()
+        if chunk + 1 == self.chunks:
+            header[H_PRIVATE] = 0
