@@ -153,9 +153,10 @@ def test_a_stopped_worker_is_named_and_waited_for_once(deployment: Deployment) -
     page = deployment.read(0)
     assert page["orders"] == 36  # numbers wait for nobody
     assert page["open_orders"] == 3
-    assert page["in_use"] == 3
-    assert page["pyvars.errors"]["in_use"]["type"] == "timeout"
-    assert page["pyvars.errors"]["in_use"]["workers"] == str(deployment.pids[2])
+    assert page["in_use"] == 6  # its last value is there
+    stale = page["pyvars.errors"]["in_use"]
+    assert (stale["type"], stale["workers"]) == ("stale", str(deployment.pids[2]))
+    assert 0 < stale["age_seconds"] < 10
     assert [worker["answered"] for worker in deployment.read(0, "/debug/workers")["workers"]] == [True, True, False]
     took = []
     for _ in range(5):
@@ -167,6 +168,13 @@ def test_a_stopped_worker_is_named_and_waited_for_once(deployment: Deployment) -
     assert pages[str(deployment.pids[2])] == {"error": "timeout"}
     with pytest.raises(urllib.error.HTTPError, match="504"):
         deployment.read(0, f"/debug/vars?worker={deployment.pids[2]}")
+
+    until = time.monotonic() + 60
+    while (page := deployment.read(0))["in_use"] is not None:  # for ten seconds
+        assert page["in_use"] == 6
+        assert time.monotonic() < until
+    lost = page["pyvars.errors"]["in_use"]
+    assert (lost["type"], lost["workers"]) == ("timeout", str(deployment.pids[2]))
 
     os.kill(deployment.pids[2], signal.SIGCONT)
     until = time.monotonic() + 10
