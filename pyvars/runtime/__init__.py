@@ -159,9 +159,9 @@ def install(
 ) -> None:
     """Publish the built-in variables in `registry`, or only those named in `only`.
 
-    `cmdline="name"` shows the basename of argv[0]; `"redacted"` shows the whole command line, in which all that looks
-    like a secret is masked. A variable that has one of the names is replaced. All figures are those of the process, so
-    every registry shows the same ones.
+    `cmdline="name"` shows the name of the program: of a script its basename, of `python -m package` the package;
+    `"redacted"` shows the whole command line, in which all that looks like a secret is masked. A variable that has one
+    of the names is replaced. All figures are those of the process, so every registry shows the same ones.
 
     Raises:
         ValueError: `cmdline` is neither of these, or a name in `only` is not that of a built-in variable.
