@@ -189,10 +189,12 @@ def serve(
     handlers, logging and event loop of the program are left alone.
 
     Raises:
+        TypeError: `port` is not an int, or `host` is not a str.
         OSError: the address cannot be bound, mostly because another program holds the port.
         ConfigurationError: `host` is no loopback address, and `access` allows only programs on this machine; or `port`
-            is not from 0 to 65535; or `access` is no rule.
+            is not from 0 to 65535; or `host` is not printable ASCII; or `access` is no rule.
     """
+    _check(port, host)
     site = side_port(registry, access)
     if site.only_local and not is_loopback(host):
         raise ConfigurationError(
@@ -200,8 +202,6 @@ def serve(
             " PYVARS_TOKEN, or give access=token(...), token_file(...) or basic(...) of pyvars.access; or"
             " access=networks(...)"
         )
-    if not isinstance(port, int) or not 0 <= port <= 65535:
-        raise ConfigurationError(f"a port is a number from 0 to 65535, got {port!r}")
     register_loop()  # if this runs on an event loop of the program, register it
     app = _application(site)
     if not claim(host, port):
@@ -218,6 +218,21 @@ def serve(
         listener.close()
         release(host, port)
         raise
+
+
+def _check(port: object, host: object) -> None:
+    """Check the types first, so that a mistake in them is not reported as something else."""
+    if isinstance(port, str) and not port.isdecimal():
+        right = f"serve({host!r}, {port!r})" if isinstance(host, int) else f"serve(host={port!r})"
+        raise TypeError(f"serve(port, host): the port comes first; write {right}")
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise TypeError(f"a port is an int, such as 6060, got {port!r}")
+    if not isinstance(host, str):
+        raise TypeError(f'a host is a str, such as "127.0.0.1", got {host!r}')
+    if not 0 <= port <= 65535:
+        raise ConfigurationError(f"a port is a number from 0 to 65535, got {port!r}")
+    if not (host.isascii() and host.isprintable()):  # else socket raises errors of its own, and leaves a socket open
+        raise ConfigurationError(f"a host is an address, or a name in ASCII, got {host!r}")
 
 
 def _bound(host: str, port: int) -> socket.socket:
