@@ -19,7 +19,8 @@ import os
 from contextlib import suppress
 from operator import index
 from threading import RLock
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Never, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
 from pyvars.core import resources
 
@@ -36,6 +37,7 @@ __all__ = (
     "lock",
     "native",
     "fast_methods",
+    "refuse_value",
 )
 
 Words: TypeAlias = "memoryview[Any]"
@@ -59,6 +61,16 @@ lock: Any = RLock()
 """Guards the cells and Maps in Python, the text of each String, and publishing in a Registry."""
 
 resources.hold(__name__, "lock of the cells", first_in_child=lock._at_fork_reinit)  # as threading and logging do
+
+
+def refuse_value(cell: object, value: object) -> Never:
+    """The setter of `value`: it says what to write instead.
+
+    Raises:
+        AttributeError: always.
+    """
+    hint = ", or count with .add()" if isinstance(cell, NumberCell) else ""
+    raise AttributeError(f"{type(cell).__name__}.value is read-only; write .set({value!r}){hint}")
 
 
 class Cell:
@@ -143,13 +155,16 @@ class IntCell(PythonCell):
     def __init__(self, value: SupportsIndex = 0, *, gauge: bool = False) -> None:
         self._words = None
         self._value = exact_int(value)
-        self.gauge = gauge
+        self.gauge = _exact_bool(gauge)
 
     @property
     def value(self) -> int:
         """The current number. Read-only: `add` to it or `set` it."""
         number: int = self._value
         return number
+
+    if not TYPE_CHECKING:
+        value = value.setter(refuse_value)
 
     def add(self, delta: SupportsIndex = 1) -> None:
         """Add `delta`, which may be negative. Exact from any thread, signal handler, gc callback or finalizer.
@@ -195,13 +210,16 @@ class FloatCell(PythonCell):
     def __init__(self, value: SupportsFloat | SupportsIndex = 0.0, *, gauge: bool = False) -> None:
         self._words = None
         self._value = exact_float(value)
-        self.gauge = gauge
+        self.gauge = _exact_bool(gauge)
 
     @property
     def value(self) -> float:
         """The current number. Read-only: `add` to it or `set` it."""
         number: float = self._value
         return number
+
+    if not TYPE_CHECKING:
+        value = value.setter(refuse_value)
 
     def add(self, delta: SupportsFloat | SupportsIndex = 1.0) -> None:
         """Add `delta`, which may be negative. Safe from any thread, signal handler, gc callback or finalizer.
@@ -242,7 +260,8 @@ def exact_int(value: SupportsIndex) -> int:
     try:
         number = int.__pos__(index(value))
     except TypeError:
-        raise TypeError(f"an Int counts in whole numbers, got {value!r}; publish a Float for fractions") from None
+        hint = "; a Float takes fractions" if hasattr(value, "__float__") else ""
+        raise TypeError(f"an Int takes whole numbers, got {value!r}{hint}") from None
     if not INT64_MIN <= number <= INT64_MAX:
         raise OverflowError(f"the number does not fit into {_BITS}")  # not shown: it may have too many digits
     return number
@@ -256,18 +275,28 @@ def exact_float(value: SupportsFloat | SupportsIndex) -> float:
         OverflowError: `value` is an integer too large for a float.
     """
     if not hasattr(value, "__float__") and not hasattr(value, "__index__"):
-        raise TypeError(f"a Float takes a number, got {value!r}")
+        raise TypeError(f"this takes a number, such as 1.5, got {value!r}")  # a Float, Map or Histogram
     return float.__pos__(float(value))
 
 
-C = TypeVar("C")
+def _exact_bool(gauge: object) -> bool:
+    if not isinstance(gauge, bool):
+        raise TypeError(f"gauge is True or False, got {gauge!r}")
+    return gauge
+
+
+C = TypeVar("C", bound=type)
 
 
 def fast_methods(kind: C) -> C:
     """Decorate a class that programs count with, so that CPython calls its C methods at full speed.
 
-    Without the C extension it returns the class unchanged.
+    Without the C extension the class stays as it is; but its methods, which it has from a base class, call themselves
+    by its name in the texts of errors.
     """
+    for method in vars(kind.__bases__[0]).values():
+        if isinstance(method, FunctionType):
+            method.__qualname__ = f"{kind.__name__}.{method.__name__}"
     return kind
 
 
@@ -279,7 +308,17 @@ if not TYPE_CHECKING and os.environ.get("PYVARS_NATIVE") != "0":
         from pyvars.core import _cells
 
         native = True
-        fast_methods = _cells.fast_methods
+
+        def fast_methods(kind: C) -> C:
+            """Decorate a class that programs count with, so that CPython calls its C methods at full speed."""
+            fast = _cells.fast_methods(kind)
+            fast.__name__ = kind.__name__  # else CPython puts the module before it in the texts of errors
+            return fast
+
+        def _set(cell: object, name: str, value: object) -> None:
+            if name == "value":
+                refuse_value(cell, value)
+            object.__setattr__(cell, name, value)
 
         @fast_methods
         class IntCell(_cells.IntCell, NumberCell):
@@ -288,6 +327,7 @@ if not TYPE_CHECKING and os.environ.get("PYVARS_NATIVE") != "0":
             __slots__ = ()
 
             _code = "q"
+            __setattr__ = _set  # the cells themselves are written in C: this is for code of the program
 
         @fast_methods
         class FloatCell(_cells.FloatCell, NumberCell):
@@ -296,3 +336,4 @@ if not TYPE_CHECKING and os.environ.get("PYVARS_NATIVE") != "0":
             __slots__ = ()
 
             _code = "d"
+            __setattr__ = _set

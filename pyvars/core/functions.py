@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias, TypeGuard, cast
 
 from pyvars.core.variables import Var, Variable
 
-__all__ = ("Combine", "Func", "called", "variable")
+__all__ = ("Combine", "Func", "called", "is_delayed", "variable")
 
 Combine: TypeAlias = Literal["sum", "max", "min"]
 """How the values of a function in several workers become one: their sum, maximum or minimum."""
@@ -41,13 +41,13 @@ class Func(Variable):
             raise ValueError(f'combine is "sum", "max" or "min", got {combine!r}')
         if not callable(function):
             raise TypeError(f"Func takes a function without arguments, got {function!r}")
-        if _code_flags(function) & _DELAYED:
+        if is_delayed(function):
             raise TypeError(
                 f"{function!r} is a coroutine or generator function: it is called in a thread that has no event loop."
                 " Publish a plain function that reads a value which the coroutine keeps up to date"
             )
         if _required_arguments(function):
-            raise TypeError(f"{function!r} takes arguments; publish one that takes none, such as a lambda")
+            raise TypeError(f"{function!r} takes arguments; give one that takes none, such as a lambda")
         self._function = function
         self.combine = combine
 
@@ -112,7 +112,7 @@ def variable(thing: object, call: str, combine: Combine | None = None) -> Var:
     if isinstance(thing, type):
         raise TypeError(f"{call}{thing.__name__}) was given the class; give it a variable: {call}{thing.__name__}())")
     if _has_snapshot(thing):
-        if _code_flags(thing.snapshot) & _DELAYED:
+        if is_delayed(thing.snapshot):
             raise TypeError(
                 f"{call}{thing!r}): its snapshot() is a coroutine or generator function; make it a plain one"
             )
@@ -130,14 +130,15 @@ def variable(thing: object, call: str, combine: Combine | None = None) -> Var:
 _DELAYED = 0x20 | 0x80 | 0x100 | 0x200  # GENERATOR, COROUTINE, ITERABLE_COROUTINE, ASYNC_GENERATOR
 
 
-def _code_flags(function: object) -> int:
+def is_delayed(function: object) -> bool:
+    """Whether it is a coroutine or generator function, or an object that is called as one: a call only begins it."""
     while isinstance(function, partial):
         function = function.func
     if not hasattr(function, "__code__") and not hasattr(function, "__func__"):
         function = getattr(type(function), "__call__", None)  # noqa: B004 - its code is needed, not whether it exists
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     flags: int = getattr(code, "co_flags", 0)
-    return flags
+    return flags & _DELAYED != 0
 
 
 def _required_arguments(function: object) -> int:

@@ -10,7 +10,7 @@ from pyvars.core.functions import Combine, Func, variable
 from pyvars.core.variables import Composite, Var
 from pyvars.errors import DuplicateNameError, PyvarsWarning, UnknownNameError
 
-__all__ = ("MISSING", "Metadata", "Registry")
+__all__ = ("MISSING", "Metadata", "Registry", "checked_registry")
 
 MAX_NAME_BYTES = 255
 
@@ -104,8 +104,8 @@ class Registry(Composite, Mapping[str, Var]):
         without it the page shows the value of the worker that answers.
 
         Raises:
-            TypeError: `name` is not a str; or `var` is not a variable (the text says what to write), or a coroutine
-                function.
+            TypeError: `name`, `help` or `unit` is not a str, or `exist_ok` not a bool; or `var` is not a variable (the
+                text says what to write), or a coroutine function.
             ValueError: `name` is empty, over 255 bytes of UTF-8, or reserved: memstats, cmdline, pyvars and pyvars.* in
                 upper or lower case; once memstats or cmdline is deleted, a function may take its place. Or `combine` is
                 unknown.
@@ -117,6 +117,9 @@ class Registry(Composite, Mapping[str, Var]):
         if not isinstance(name, str):
             hint = '; write @publish("name") with the name' if callable(name) and var is MISSING else ""
             raise TypeError(f"publish(name, variable): the name comes first and is a str, got {name!r}{hint}")
+        for key, given, kind in (("help", help, str), ("unit", unit, str), ("exist_ok", exist_ok, bool)):
+            if not isinstance(given, kind):
+                raise TypeError(f"publish({name!r}, …, {key}={given!r}): {key} is a {kind.__name__}")
         if var is MISSING:
 
             def decorate(function: F) -> F:
@@ -164,7 +167,13 @@ class Registry(Composite, Mapping[str, Var]):
             _warn(f"{name!r} beside {clash!r}: Elasticsearch refuses a page where a name is both a value and a prefix")
 
     def delete(self, name: str) -> None:
-        """Remove `name` from the registry. A missing name is ignored. The variable itself is unchanged."""
+        """Remove `name` from the registry. A missing name is ignored. The variable itself is unchanged.
+
+        Raises:
+            TypeError: `name` is not a str.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"delete(name): the name is a str, got {name!r}")
         before = self._vars.pop(name, None)
         if before is None:
             return
@@ -239,6 +248,17 @@ class Registry(Composite, Mapping[str, Var]):
 
     def __repr__(self) -> str:
         return f"<Registry of {len(self)} variables>"
+
+
+def checked_registry(thing: object) -> Registry:
+    """Returns `thing`, which is given as `registry`.
+
+    Raises:
+        TypeError: it is no Registry.
+    """
+    if not isinstance(thing, Registry):
+        raise TypeError(f"registry is a Registry, such as pyvars.default_registry, got {thing!r}")
+    return thing
 
 
 def _prefixes(name: str) -> list[str]:

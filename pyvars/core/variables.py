@@ -12,7 +12,7 @@ from typing import (
     TypeAlias,
 )
 
-from pyvars.core.cells import Cell, FloatCell, IntCell, fast_methods, lock
+from pyvars.core.cells import Cell, FloatCell, IntCell, fast_methods, lock, refuse_value
 from pyvars.core.spans import Span
 
 __all__ = ("Composite", "Float", "Int", "String", "Var", "Variable", "OnChange", "is_pyvars_code", "printable")
@@ -187,6 +187,9 @@ class String(Cell, Variable):
     def value(self) -> str:
         """The text as it was set. Read-only: `set` it."""
         return self._text
+
+    if not TYPE_CHECKING:
+        value = value.setter(refuse_value)
 
     def set(self, value: str) -> None:
         """Replace the text.

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from pyvars.core.functions import Func
-from pyvars.core.registry import Registry
+from pyvars.core.registry import Registry, checked_registry
 
 if TYPE_CHECKING:
     from pyvars.runtime.combine import Row
@@ -164,8 +164,12 @@ def install(
     of the names is replaced. All figures are those of the process, so every registry shows the same ones.
 
     Raises:
+        TypeError: `registry` is no Registry, or `only` no collection of names.
         ValueError: `cmdline` is neither of these, or a name in `only` is not that of a built-in variable.
     """
+    checked_registry(registry)
+    if only is not None and (isinstance(only, str) or not isinstance(only, Iterable)):
+        raise TypeError(f'only is a collection of names, such as ["gc"], got {only!r}')
     if cmdline not in ("name", "redacted"):
         raise ValueError(f'cmdline is "name" or "redacted", got {cmdline!r}')
     names = sorted(BUILTINS) if only is None else list(only)

@@ -2,7 +2,7 @@
 
 from pyvars.core.histogram import Histogram
 from pyvars.core.map import Map
-from pyvars.core.registry import Registry
+from pyvars.core.registry import Registry, checked_registry
 from pyvars.core.variables import Int, Var
 from pyvars.errors import DuplicateNameError
 from pyvars.traffic.recorder import MAX_ROUTES, HTTPCounters, RequestRecorder
@@ -51,7 +51,7 @@ def http_variable(registry: Registry) -> HTTPVariable:
     """
     present: Var | None
     try:
-        present = registry.publish(NAME, HTTPVariable(), help="HTTP requests", exist_ok=True)
+        present = checked_registry(registry).publish(NAME, HTTPVariable(), help="HTTP requests", exist_ok=True)
     except DuplicateNameError:
         present = registry.get(NAME)
     if not isinstance(present, HTTPVariable):
