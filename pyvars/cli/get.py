@@ -16,7 +16,7 @@ class Row(NamedTuple):
     """The pid of the worker, if the page is one of all workers."""
     figure: Figure
     reason: str
-    """Why the value is null, if that is known."""
+    """Why the value is null, or not the present one in whole, if that is known."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,7 +58,7 @@ def _of_page(worker: str, page: Page) -> Iterator[Row]:
     errors = page.get("pyvars.errors")
     reasons = cast("dict[str, object]", errors) if isinstance(errors, dict) else {}
     for figure in figures_in(page):
-        reason = reasons.get(figure.name) if figure.value is None else None
+        reason = reasons.get(figure.name)
         kind = cast("dict[str, object]", reason).get("type") if isinstance(reason, dict) else None
         yield Row(worker, figure, kind if isinstance(kind, str) else "")
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Never, TypeVar, overload
 
 from pyvars.core.cells import lock
 from pyvars.core.functions import Combine, Func, variable
+from pyvars.core.names import misread
 from pyvars.core.variables import Composite, Var
 from pyvars.errors import DuplicateNameError, PyvarsWarning, UnknownNameError
 
@@ -112,7 +113,9 @@ class Registry(Composite, Mapping[str, Var]):
             DuplicateNameError: the name is taken.
 
         Warns:
-            PyvarsWarning: a known reader fails on the name (not ASCII; `http` beside `http.requests`).
+            PyvarsWarning: a known reader fails on the name, or takes it for another: it is not ASCII; `http` beside
+                `http.requests`; `a..b`, `.a`, `a.` or a blank; over 18 parts; it contains `memstats`; or it is `build`,
+                `crypto` or `system`.
         """
         if not isinstance(name, str):
             hint = '; write @publish("name") with the name' if callable(name) and var is MISSING else ""
@@ -158,8 +161,8 @@ class Registry(Composite, Mapping[str, Var]):
     def _warn(self, name: str) -> None:
         if name in self._vars:
             return
-        if not name.isascii() or not name.isprintable():
-            _warn(f"{name!r} is not plain ASCII: prometheus-expvar-exporter answers its whole page with an error")
+        for text in misread(name):
+            _warn(text)
         clash = next((prefix for prefix in _prefixes(name) if prefix in self._vars), None)
         if clash is None and name in self._prefixes:
             clash = next((other for other in self if other.startswith(name + ".")), None)
