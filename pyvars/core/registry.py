@@ -11,7 +11,7 @@ from pyvars.core.names import misread
 from pyvars.core.variables import Composite, Var
 from pyvars.errors import DuplicateNameError, PyvarsWarning, UnknownNameError
 
-__all__ = ("MISSING", "Metadata", "Registry", "checked_registry")
+__all__ = ("MISSING", "Metadata", "Registry", "checked_registry", "is_builtin", "warn_caller")
 
 MAX_NAME_BYTES = 255
 
@@ -113,8 +113,9 @@ class Registry(Composite, Mapping[str, Var]):
             DuplicateNameError: the name is taken.
 
         Warns:
-            PyvarsWarning: a known reader fails on the name, or takes it for another: it is not ASCII; `http` beside
-                `http.requests`; `a..b`, `.a`, `a.` or a blank; over 18 parts; it contains `memstats`; or it is `build`,
+            PyvarsWarning: the variable takes the name of a built-in one, such as `gc`, or of `http`, which gives way;
+                or a known reader fails on the name, or takes it for another: it is not ASCII; `http` beside
+                `http.requests`; `a..b`, `.a`, `a.` or a blank; over 18 parts; it contains `memstats`; it is `build`,
                 `crypto` or `system`.
         """
         if not isinstance(name, str):
@@ -135,6 +136,13 @@ class Registry(Composite, Mapping[str, Var]):
     def _publish(self, name: str, var: Var, metadata: Metadata, exist_ok: bool) -> Var:
         name = _checked_name(name, var)
         self._warn(name)  # before publishing: where warnings are errors, nothing is published
+        present = self._vars.get(name)
+        if is_builtin(present) and not is_builtin(var) and name not in _OF_GO:
+            warn_caller(
+                f"{name!r} was a variable of pyvars itself, which gives way to this one; write delete({name!r}) before"
+                " it, and there is no warning"
+            )
+            self.delete(name)
         with lock:
             taken = name in self._vars
             if not taken:
@@ -162,12 +170,14 @@ class Registry(Composite, Mapping[str, Var]):
         if name in self._vars:
             return
         for text in misread(name):
-            _warn(text)
+            warn_caller(text)
         clash = next((prefix for prefix in _prefixes(name) if prefix in self._vars), None)
         if clash is None and name in self._prefixes:
             clash = next((other for other in self if other.startswith(name + ".")), None)
         if clash is not None:
-            _warn(f"{name!r} beside {clash!r}: Elasticsearch refuses a page where a name is both a value and a prefix")
+            warn_caller(
+                f"{name!r} beside {clash!r}: Elasticsearch refuses a page where a name is both a value and a prefix"
+            )
 
     def delete(self, name: str) -> None:
         """Remove `name` from the registry. A missing name is ignored. The variable itself is unchanged.
@@ -264,6 +274,14 @@ def checked_registry(thing: object) -> Registry:
     return thing
 
 
+_OF_GO = ("cmdline", "memstats")
+
+
+def is_builtin(var: object) -> bool:
+    """Whether it is a variable of pyvars itself: it may have a reserved name, and gives way to those of the program."""
+    return getattr(type(var), "builtin", False) is True
+
+
 def _prefixes(name: str) -> list[str]:
     """Returns the prefixes of a dotted name: "a" and "a.b" of "a.b.c"."""
     parts = name.split(".")
@@ -278,9 +296,9 @@ def _checked_name(name: str, var: Var) -> str:
     if size > MAX_NAME_BYTES:
         raise ValueError(f"a name has at most {MAX_NAME_BYTES} bytes of UTF-8, got {size}: {name[:40]!r}…")
     folded = name.casefold()
-    if (folded == "pyvars" or folded.startswith("pyvars.")) and not getattr(var, "builtin", False):
+    if (folded == "pyvars" or folded.startswith("pyvars.")) and not is_builtin(var):
         raise ValueError(f"{name!r} is reserved: names of pyvars itself")
-    if folded in ("memstats", "cmdline") and (name != folded or not isinstance(var, Func)):
+    if folded in _OF_GO and (name != folded or not isinstance(var, Func)):
         raise ValueError(
             f"{name!r} is reserved: readers of Go's expvar take it for Go's, whatever the case. A function of the shape"
             f" they expect may take its place: delete({folded!r}), then publish({folded!r}, function)"
@@ -295,7 +313,7 @@ def _same_kind(present: Var, new: Var) -> bool:
     return kind(present) == kind(new)
 
 
-def _warn(text: str) -> None:
+def warn_caller(text: str) -> None:
     """Warn at the line of the program that called pyvars, through however many frames of pyvars."""
     level, frame = 1, sys._getframe().f_back
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pyvars":

@@ -372,7 +372,7 @@ def elasticsearch_levels(page: Page) -> None:
 
 @of_the_program
 def telegraf_names(page: Page) -> None:
-    """2.9: these are objects of InfluxDB; a number in their place costs the page."""
+    """2.9: it takes objects of these names for those of InfluxDB."""
     assert not page.data.keys() & {"build", "crypto", "system"}
 
 
