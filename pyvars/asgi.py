@@ -16,7 +16,7 @@ from pyvars.site.default import debug, variables
 from pyvars.site.gate import Admitted, Site
 from pyvars.site.http import Response, dated, text
 from pyvars.traffic.asgi import ASGIApp, Message, Receive, Scope, Send, follow_request
-from pyvars.traffic.http_variable import http_variable
+from pyvars.traffic.http_variable import recorder_of
 from pyvars.traffic.routes import install_route_hook
 from pyvars.workers import REQUESTS
 
@@ -77,8 +77,8 @@ class Middleware:
     def __init__(self, app: ASGIApp, site: Site | None, counted: Registry | None) -> None:
         self.app = app
         self._site = site
-        self._recorder = None if counted is None else http_variable(counted).recorder
-        if counted is not None:
+        self._recorder = None if counted is None else recorder_of(counted, required=site is None)
+        if self._recorder is not None:
             install_route_hook(app)
         if site is not None:
             prepare()
@@ -124,10 +124,8 @@ class VarsMiddleware(Middleware):
     the response is 401.
 
     The requests that go to the application are counted in the registry as `http` (see `CountRequests`), those that the
-    middleware answers are not; with `count=False` nothing is counted. Thread-safe.
-
-    Raises:
-        DuplicateNameError: it counts, and another variable is published as `http`.
+    middleware answers are not; with `count=False` nothing is counted. If the program publishes a variable of its own as
+    `http`, nothing is counted either, and the log says so. Thread-safe.
     """
 
     def __init__(

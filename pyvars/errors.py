@@ -12,6 +12,9 @@ A wrong argument raises the built-in TypeError, ValueError or OverflowError. Exc
 wrapped.
 """
 
+import sys
+import warnings
+
 __all__ = ("ConfigurationError", "DuplicateNameError", "PyvarsError", "PyvarsWarning", "UnknownNameError")
 
 
@@ -36,3 +39,11 @@ class ConfigurationError(PyvarsError, ValueError):
 
 class PyvarsWarning(UserWarning):
     """The call works, but a known reader of the page cannot read its result."""
+
+
+def warn_caller(text: str) -> None:
+    """Warn at the line of the program that called pyvars, through however many frames of pyvars."""
+    level, frame = 1, sys._getframe().f_back
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pyvars":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, PyvarsWarning, stacklevel=level + 1)

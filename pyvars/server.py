@@ -31,7 +31,7 @@ from pyvars.site.gate import Site
 from pyvars.site.http import Response, dated, text
 from pyvars.traffic.asgi import Receive, Scope, Send
 from pyvars.workers import REQUESTS
-from pyvars.workers.membership.address import claim, release
+from pyvars.workers.membership.address import check_address, claim, release
 
 if TYPE_CHECKING:
     from typing import Self
@@ -189,10 +189,12 @@ def serve(
     handlers, logging and event loop of the program are left alone.
 
     Raises:
+        TypeError: `port` is not an int, or `host` is not a str.
         OSError: the address cannot be bound, mostly because another program holds the port.
         ConfigurationError: `host` is no loopback address, and `access` allows only programs on this machine; or `port`
-            is not from 0 to 65535; or `access` is no rule.
+            is not from 0 to 65535; or `host` is not printable ASCII; or `access` is no rule.
     """
+    check_address(port, host)
     site = side_port(registry, access)
     if site.only_local and not is_loopback(host):
         raise ConfigurationError(
@@ -200,8 +202,6 @@ def serve(
             " PYVARS_TOKEN, or give access=token(...), token_file(...) or basic(...) of pyvars.access; or"
             " access=networks(...)"
         )
-    if not isinstance(port, int) or not 0 <= port <= 65535:
-        raise ConfigurationError(f"a port is a number from 0 to 65535, got {port!r}")
     register_loop()  # if this runs on an event loop of the program, register it
     app = _application(site)
     if not claim(host, port):

@@ -11,7 +11,7 @@ from pyvars.core.registry import Registry
 from pyvars.site.default import debug, variables
 from pyvars.site.gate import Site
 from pyvars.site.http import Response
-from pyvars.traffic.http_variable import http_variable
+from pyvars.traffic.http_variable import recorder_of
 from pyvars.traffic.routes import install_route_hook
 from pyvars.traffic.wsgi import WSGIRequest
 from pyvars.workers import REQUESTS
@@ -48,8 +48,8 @@ class Middleware:
         self.app = app
         """The application that all other requests are passed on to."""
         self._site = site
-        self._recorder = None if counted is None else http_variable(counted).recorder
-        if counted is not None:
+        self._recorder = None if counted is None else recorder_of(counted, required=site is None)
+        if self._recorder is not None:
             install_route_hook(app)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -82,10 +82,8 @@ class VarsMiddleware(Middleware):
     the response is 401.
 
     The requests that go to the application are counted in the registry as `http` (see `CountRequests`), those that the
-    middleware answers are not; with `count=False` nothing is counted. Thread-safe.
-
-    Raises:
-        DuplicateNameError: `count` is true, and another variable is published as `http`.
+    middleware answers are not; with `count=False` nothing is counted. If the program publishes a variable of its own as
+    `http`, nothing is counted either, and the log says so. Thread-safe.
     """
 
     def __init__(

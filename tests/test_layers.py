@@ -19,7 +19,7 @@ ROOMS = (
 """From the inside out: a module imports from its own room and from those before it."""
 
 SATELLITES = ("pyvars.health", "pyvars.prometheus")
-COMPILED = "pyvars.core._cells"  # it imports pyvars.core.cells, for its errors only
+COMPILED = "pyvars.core._cells"  # it imports pyvars.core.exact, for its errors only
 
 
 def modules() -> dict[str, ast.Module]:

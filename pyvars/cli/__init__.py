@@ -1,8 +1,10 @@
 """The command line: `pyvars`, or `python -m pyvars`. Each command is one file, which is imported only when it runs.
 
 run       runs an unchanged program with a side port
-get       prints the page of a running program
-reader    fetches the page at a URL, and formats it as lines for a terminal
+get       prints the figures of a running program
+workers   prints the table of its worker processes
+reader    fetches the page at a URL, and prints what a command makes of it
+figures   the figures of a page with their units, as text for a terminal
 usage     the help text and the error lines
 """
 
@@ -12,7 +14,7 @@ from importlib import import_module
 
 __all__ = ("main",)
 
-COMMANDS = {"get": "pyvars.cli.get"}
+COMMANDS = {"get": "pyvars.cli.get", "workers": "pyvars.cli.workers"}
 """The first argument, and the module whose `main` it runs. Any other first argument runs a program."""
 
 

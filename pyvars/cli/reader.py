@@ -1,45 +1,93 @@
-"""Reads a page of pyvars or of Go's expvar over HTTP, and formats it for a terminal. The inverse of `formats/`."""
+"""Fetches a page of pyvars or of Go's expvar over HTTP, and prints what a command makes of it."""
 
 import base64
 import json
+import os
+import re
+import sys
 import urllib.request
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from typing import cast
-from urllib.parse import unquote, urlsplit
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable, Iterable
+from http.client import HTTPException
+from typing import Any, NamedTuple, TypeAlias, cast
+from urllib.error import HTTPError
+from urllib.parse import SplitResult, unquote, urlsplit
 
-__all__ = ("fetch", "first_token", "lines")
+from pyvars.cli.figures import printable
+from pyvars.cli.usage import Parser, failed
+
+__all__ = ("Page", "Shown", "reader", "show")
 
 MAX_PAGE_BYTES = 256 * 1024 * 1024
 """At most so much of a response is read."""
-MAX_ITEMS = 8
-"""A longer array, such as the 256 pauses of memstats, is shortened unless it is requested by its name."""
+MAX_REASON_BYTES = 200
+"""At most so much of the text of an error is read."""
+
+Page: TypeAlias = dict[str, object]
 
 
-def first_token(path: str) -> str:
-    """The first token of a token file, which has one on each line.
+class Shown(NamedTuple):
+    """What a command prints."""
+
+    lines: Iterable[str]
+    missing: Iterable[str]
+    """A line to standard error for each thing that is not on the page; then the exit status is 1."""
+
+
+class Credential(NamedTuple):
+    """The value of the header Authorization, and what it is from, in words."""
+
+    header: str
+    source: str
+
+
+def reader(command: str) -> Parser:
+    """The parser of a command that reads a page: its URL, and the options that all these commands have."""
+    parser = Parser(prog=f"pyvars {command}", allow_abbrev=False)
+    parser.add_argument("url")
+    parser.add_argument("--token-file")
+    parser.add_argument("--timeout", type=_seconds, default=5.0)
+    return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86400:
+        raise ArgumentTypeError(f"a number of seconds is needed, got {text!r}")
+    return seconds
+
+
+def show(options: Namespace, view: Callable[[Page], Shown], *, path: str, query: str = "") -> int:
+    """Fetch the page and print what `view` makes of it. Returns the exit status: 1 if anything is missing.
+
+    `path` is the path of a URL that has none, and `query` is added to its query.
+    """
+    place = options.url.rpartition("@")[2]  # without a password
+    credential = None
+    try:
+        url, credential = _parsed(options.url, path)
+        credential = credential or _token(options.token_file)
+        shown = view(
+            _fetch(url._replace(query="&".join(filter(None, (url.query, query)))), options.timeout, credential)
+        )
+        _print(shown.lines)
+    except HTTPError as error:
+        return failed(f"{place}: {_reason(error, credential)}")
+    except (OSError, HTTPException, ValueError, RecursionError) as error:
+        return failed(f"{place}: {getattr(error, 'reason', error)}")
+    return max([0, *(failed(f"{place}: {each}") for each in shown.missing)])
+
+
+def _parsed(url: str, path: str) -> tuple[SplitResult, Credential | None]:
+    """A URL, which may be a port, host, or host:port alone; and the user and password in it, for Basic.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: it holds no token.
+        ValueError: it is no http URL.
     """
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            if line.strip() and not line.startswith("#"):
-                return line.strip()
-    raise ValueError(f"{path} holds no token")
-
-
-def fetch(url: str, timeout: float, *, token: str | None = None) -> dict[str, object]:
-    """Fetch the page at `url`, which may be a port, host, or host:port alone.
-
-    User and password in the URL are sent as Basic, `token` as Bearer; neither is sent again after a redirect.
-
-    Raises:
-        OSError: there is no response within `timeout` seconds, or it is an error.
-        ValueError: `url` is no http URL, or the response is no page of variables.
-    """
-    if url.isdigit():
+    if re.match(r"[0-9]+(?=[/?]|$)", url):
         url = f"127.0.0.1:{url}"
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -47,107 +95,83 @@ def fetch(url: str, timeout: float, *, token: str | None = None) -> dict[str, ob
     user, at, place = parts.netloc.rpartition("@")
     if parts.port is None and "://" not in url:
         place += ":6060"
-    parts = parts._replace(netloc=place, path=parts.path or "/debug/vars", fragment="")
-    request = urllib.request.Request(parts.geturl())
-    if at:
-        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(unquote(user).encode()).decode()}")
-    if token is not None:
-        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    basic = f"Basic {base64.b64encode(unquote(user).encode()).decode()}"
+    whole = parts.path if parts.path not in ("", "/") else path
+    return parts._replace(netloc=place, path=whole, fragment=""), Credential(
+        basic, "the user and password of the URL"
+    ) if at else None
+
+
+def _token(path: str | None) -> Credential | None:
+    """The first token of a token file, which has one on each line; else the token in PYVARS_TOKEN, if there is one.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds no token, or what it holds is none.
+    """
+    if path is None:
+        source, token = "the token in PYVARS_TOKEN", os.environ.get("PYVARS_TOKEN", "").strip()
+        if not token:
+            return None
+    else:
+        with open(path, encoding="utf-8-sig") as file:
+            stripped = (line.strip() for line in file)
+            source, token = (
+                f"the token in {path}",
+                next((line for line in stripped if line and not line.startswith("#")), ""),
+            )
+        if not token:
+            raise ValueError(f"{path} holds no token")
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise ValueError(f"{source} holds spaces, or what is not printable ASCII")  # never shown
+    return Credential(f"Bearer {token}", source)
+
+
+def _fetch(url: SplitResult, timeout: float, credential: Credential | None) -> Page:
+    """The page at `url`. The credential is not sent again after a redirect.
+
+    Raises:
+        OSError: there is no response within `timeout` seconds, or it is an error.
+        ValueError: the response is no page of variables.
+    """
+    request = urllib.request.Request(url.geturl())
+    if credential is not None:
+        request.add_unredirected_header("Authorization", credential.header)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy: the program is near
     with opener.open(request, timeout=timeout) as answer:
         body = answer.read(MAX_PAGE_BYTES)
     try:
         page: object = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         page = None
     if not isinstance(page, dict):
         raise ValueError("the response is no page of variables (no JSON object)")
-    return cast("dict[str, object]", page)
+    name = unquote(url.path.partition("/debug/vars/")[2])  # one variable: as on the page, where its name tells units
+    return {name: page} if name else cast("Page", page)
 
 
-def lines(page: dict[str, object], names: Sequence[str], *, human: bool) -> Iterator[str]:
-    """A line for each figure, sorted and aligned; with `names`, only for these and the figures below them.
-
-    Raises:
-        LookupError: a name is not on the page.
-    """
-    figures = dict(sorted(_flat(page)))
-    for name in names:
-        if name not in page and not any(_is_below(figure, name) for figure in figures):
-            raise LookupError(f"no variable {name!r} on the page")
-    if names:
-        figures = {figure: value for figure, value in figures.items() if any(_is_below(figure, name) for name in names)}
-    errors = page.get("pyvars.errors")
-    reasons = cast("dict[str, object]", errors) if isinstance(errors, dict) else {}
-    width = max((len(_text(figure)) for figure in figures), default=0)
-    for figure, value in figures.items():
-        shown = _shown(figure, value, human=human, whole=figure in names)
-        reason = reasons.get(figure)
-        if value is None and isinstance(reason, dict):
-            shown += f" ({cast('dict[str, object]', reason).get('type')})"
-        yield f"{_text(figure):{width}}  {shown}"
+def _reason(error: HTTPError, credential: Credential | None) -> str:
+    """Why the response is an error, in the words of its body if that is one line; and what to do about a refusal."""
+    with error:
+        text = error.read(MAX_REASON_BYTES).decode(errors="replace").strip()
+    is_line = error.headers.get_content_type() == "text/plain" and text.isprintable() and text
+    reason = text if is_line else printable(str(error.reason))
+    if error.code not in (401, 404) or (error.code == 404 and not reason.lower().endswith("not found")):
+        return reason
+    if credential is not None:
+        return f"{reason}; what was sent is {credential.source}"
+    hint = "give a token by" if error.code == 401 else "if the page is there, it wants a token, by"
+    return f"{reason}; {hint} --token-file FILE or PYVARS_TOKEN"
 
 
-def _is_below(figure: str, name: str) -> bool:
-    return figure == name or figure.startswith(f"{name}.")
-
-
-def _flat(value: dict[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, item in value.items():
-        if isinstance(item, dict) and item:
-            yield from _flat(cast("dict[str, object]", item), f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", item
-
-
-def _shown(figure: str, value: object, *, human: bool, whole: bool) -> str:
-    if isinstance(value, list) and not whole:
-        items = cast("list[object]", value)
-        return _json(items) if len(items) <= MAX_ITEMS else f"{_json(items[:MAX_ITEMS])[:-1]}, … {len(items)} in all]"
-    if human and isinstance(value, int | float) and not isinstance(value, bool):
-        return _human(figure, value)
-    return _text(value) if isinstance(value, str) else _json(value)  # pyright: ignore[reportUnknownArgumentType]
-
-
-def _text(text: str) -> str:
-    """Printable text as it is; other text as JSON, so that it cannot control the terminal."""
-    return text if text.isprintable() else _json(text)
-
-
-def _json(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if text.isprintable() else json.dumps(value)
-
-
-_COUNTS = frozenset(
-    ("Lookups", "Mallocs", "Frees", "HeapObjects", "NumGC", "NumForcedGC", "GCCPUFraction", "LastGC", "PauseTotalNs")
-)
-"""The figures of memstats that are not in bytes."""
-
-
-def _human(figure: str, value: float) -> str:
-    name = figure.rpartition(".")[2]
-    if name.endswith("_bytes") or (figure.startswith("memstats.") and name not in _COUNTS):
-        for unit in ("B", "KiB", "MiB", "GiB"):
-            if abs(value) < 1024:
-                return f"{value:.4g} {unit}"
-            value /= 1024
-        return f"{value:.4g} TiB"
-    if name.endswith(("_ns", "Ns")):
-        return _duration(value / 1e9)
-    if name == "start_time_seconds":
-        return datetime.fromtimestamp(value, UTC).isoformat(sep=" ", timespec="seconds")
-    if name.endswith("_seconds"):
-        return _duration(value)
-    if name == "pid":
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
-
-
-def _duration(seconds: float) -> str:
-    for limit, factor, unit in ((1e-6, 1e9, "ns"), (1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s")):
-        if abs(seconds) < limit:
-            return f"{seconds * factor:.4g} {unit}"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+def _print(lines: Iterable[str]) -> None:
+    """Print the lines, also to a terminal that has not all characters, and into a pipe that is closed."""
+    reconfigure: Any = getattr(sys.stdout, "reconfigure", None)  # a program may have replaced it
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has ended; the flush at exit must not raise the same error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

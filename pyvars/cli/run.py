@@ -19,22 +19,42 @@ __all__ = ("main",)
 def main(arguments: Sequence[str]) -> int:
     """Start the side port and run the program. Returns the exit status; SystemExit of the program goes through."""
     parser = Parser(prog="pyvars", allow_abbrev=False)
-    parser.add_argument("--port", type=int, default=6060)
-    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port")
+    parser.add_argument("--host")
+    parser.add_argument("--optional", action="store_true")
     parser.add_argument("--token-file")
     parser.add_argument("--version", action="version", version=f"pyvars {pyvars.__version__}")
     own, program, is_module = _split(list(arguments))
     options = parser.parse_args(own)
     if not program:
-        parser.error("name a script, -m module, or get URL")
+        parser.error("name a script, -m module, get URL or workers URL")
+    host, host_source = _chosen(options.host, "PYVARS_HOST", "127.0.0.1")
+    port, port_source = _chosen(options.port, "PYVARS_PORT", "6060")
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5):
+        parser.error(f"a port is a number from 0 to 65535, got {port!r}{port_source}")
+    place = f"{host}:{port}{host_source}{port_source}"
     try:
         access = default() if options.token_file is None else default() | token_file(options.token_file)
-        server = pyvars.serve(options.port, options.host, access=access)
-    except (OSError, ConfigurationError) as error:
-        return failed(f"no side port on {options.host}:{options.port}: {error}")
-    if options.port == 0:
-        print(f"pyvars: {server.url}/debug/vars", file=sys.stderr, flush=True)
+        server = pyvars.serve(int(port), host, access=access)
+    except ConfigurationError as error:
+        return failed(f"no side port on {place}: {error}")
+    except OSError as error:
+        if not options.optional:
+            hint = "--port 0 takes a free port, --optional runs the program without a side port"
+            return failed(f"no side port on {place}: {error}; {hint}")
+        failed(f"no side port on {place}: {error}; the program runs without one")
+    else:
+        if server.port != int(port):
+            print(f"pyvars: {server.url}/debug/vars", file=sys.stderr, flush=True)
     return _run(program, is_module=is_module)
+
+
+def _chosen(given: str | None, variable: str, otherwise: str) -> tuple[str, str]:
+    """Returns what an option says, else a variable of the environment; and the words for where it is from."""
+    if given is not None:
+        return given, ""
+    set_ = os.environ.get(variable)
+    return (set_, f" ({variable})") if set_ else (otherwise, "")
 
 
 def _split(given: list[str]) -> tuple[list[str], list[str], bool]:

@@ -47,7 +47,7 @@ STALE = "stale"
 TIMEOUT = "timeout"
 """The error of a function that did not return in time, or is stuck in an earlier call."""
 TRUNCATED = "truncated"
-"""The error of a built-in of which a text is cut, since it is too long."""
+"""The error of a variable of which a text is cut, since it is too long."""
 MAX_TYPE_CHARACTERS = 255
 """How much is shown of the name of a class of exceptions."""
 
@@ -282,9 +282,9 @@ class FunctionRunner:
         self._log(name, "variable %r is null on the page: it raised (logged once)", label, exc_info=exception)
         return failure(type_name(exception))
 
-    def cut(self, name: str, label: str) -> dict[str, object]:
-        """The entry of `pyvars.errors` for a built-in of which a text is cut."""
-        self._log(name, "variable %r is cut on the page: a text in it is too long (logged once)", label)
+    def cut(self, label: str) -> dict[str, object]:
+        """The entry of `pyvars.errors` for a variable of which a text is cut."""
+        self._log(label, "variable %r is cut on the page: a text in it is too long (logged once)", label)
         return failure(TRUNCATED)
 
     def _log(self, name: str, text: str, *about: object, exc_info: BaseException | None = None) -> None:

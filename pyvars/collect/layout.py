@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 from pyvars.collect.pieces import in_pieces
 from pyvars.core.buckets import summary_of
 from pyvars.core.cells import Cell, NumberCell
-from pyvars.core.variables import Var, is_pyvars_code
+from pyvars.core.variables import String, Var, is_pyvars_code
 from pyvars.formats.json import Lines, distinct, splice, valid_text
 from pyvars.runtime import Builtin
 from pyvars.workers import Peers
@@ -45,6 +45,8 @@ class PageLayout(NamedTuple):
     """The encoded names."""
     cells: list[object]
     """By place: the variable, if its snapshot is what its cell holds; None for each of `not_cells`."""
+    strings: list[tuple[int, str, String]]
+    """The Strings among these, of which one may be cut: place, name, String."""
     not_cells: list[tuple[int, str, Var]]
     """The variables that take more than a look into a cell: place, name, variable."""
     builtins: list[tuple[int, str, Builtin]]
@@ -65,6 +67,7 @@ def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> PageLayout
     places: dict[str, int] = {}
     cells: list[object] = []
     not_cells: list[tuple[int, str, Var]] = []
+    strings: list[tuple[int, str, String]] = []
     for raw, var in in_pieces(variables):
         published.append(raw)
         name = distinct(valid_text(raw), places)
@@ -72,11 +75,15 @@ def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> PageLayout
         # Decided by the class: what an instance or a subclass overrides is code of the program.
         if issubclass(type(var), Cell) and is_pyvars_code(type(var)):
             cells.append(var)
+            if isinstance(var, String):
+                strings.append((len(cells) - 1, name, var))
         else:
             not_cells.append((len(cells), name, var))
             cells.append(None)
     names = list(places)
-    return PageLayout(version, published, names, Lines(names), cells, not_cells, *_by_kind(not_cells), {}, [], [])
+    return PageLayout(
+        version, published, names, Lines(names), cells, strings, not_cells, *_by_kind(not_cells), {}, [], []
+    )
 
 
 def _by_kind(
@@ -89,26 +96,33 @@ def _by_kind(
 def part_of(layout: PageLayout, prefixes: Iterable[str]) -> PageLayout:
     """The part of a page layout whose names begin with one of `prefixes`. Its cost follows what they select."""
     spans = spans_of(layout.published, prefixes)
-    not_cells: list[tuple[int, str, Var]] = []
-    before = 0
-    for span in spans:
-        first = bisect_left(layout.not_cells, span.start, key=_PLACE)
-        last = bisect_left(layout.not_cells, span.stop, first, key=_PLACE)
-        shift = before - span.start
-        not_cells += [(place + shift, name, var) for place, name, var in layout.not_cells[first:last]]
-        before += span.stop - span.start
+    not_cells = _moved(layout.not_cells, spans)
     return PageLayout(
         None,
         _cut(layout.published, spans),
         _cut(layout.names, spans),
         layout.lines.part(spans),
         _cut(layout.cells, spans),
+        _moved(layout.strings, spans),
         not_cells,
         *_by_kind(not_cells),
         layout.kept,
         [],
         [],
     )
+
+
+def _moved(items: list[tuple[int, str, T]], spans: Iterable[slice]) -> list[tuple[int, str, T]]:
+    """The items whose places are in the spans, with the places that they have once the rest is cut away."""
+    moved: list[tuple[int, str, T]] = []
+    before = 0
+    for span in spans:
+        first = bisect_left(items, span.start, key=_PLACE)
+        last = bisect_left(items, span.stop, first, key=_PLACE)
+        shift = before - span.start
+        moved += [(place + shift, name, var) for place, name, var in items[first:last]]
+        before += span.stop - span.start
+    return moved
 
 
 _PLACE = itemgetter(0)

@@ -93,6 +93,8 @@ class Pages:
         whole, layout = self._selected(registry, prefixes)
         values = layout.cells.copy()
         reader = ValueReader(peers, {})
+        for _, name, string in layout.strings:
+            reader.note_cut(name, string)
         if peers is None:
             more, rest = {}, layout.user_code
             for place, name, builtin in layout.builtins:

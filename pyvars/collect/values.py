@@ -86,7 +86,7 @@ class ValueReader:
         except Exception as exception:  # the program may have replaced what the figures are read from
             self._failed(name, exception)
             return None
-        self._note_cut(name, var)
+        self.note_cut(name, var)
         return known[1]
 
     def _read(self, label: str, var: Var, within: tuple[Var, ...], from_peers: Any) -> object:
@@ -174,9 +174,10 @@ class ValueReader:
 
     def _encoded(self, label: str, var: Variable) -> Fragment:
         if not isinstance(var, Builtin):
+            self.note_cut(label, var)
             return encode(var.snapshot())
         own = encode(var.shared())  # if this process cannot read its own, those of the peers alone would be too little
-        self._note_cut(label, var)
+        self.note_cut(label, var)
         rows = self._peers.figures(var.target) if self._peers is not None else []
         if len(rows) > 1:
             try:
@@ -185,9 +186,10 @@ class ValueReader:
                 self._failed(label, exception)
         return own
 
-    def _note_cut(self, label: str, var: Builtin) -> None:
-        if var.truncated:
-            self.errors[valid_text(label)] = FUNCTIONS.cut(self._name, label)
+    def note_cut(self, label: str, var: Variable) -> None:
+        """Put an entry into the errors if a text of the variable is cut."""
+        if getattr(var, "truncated", False):
+            self.errors[valid_text(label)] = FUNCTIONS.cut(label)
 
     def _failed(self, label: str, exception: Exception) -> None:
         self.errors[valid_text(label)] = FUNCTIONS.caught(self._name, label, exception)

@@ -312,9 +312,9 @@ none(int failed) /* the result of a method that returns None */
 /* Arguments */
 
 static PyObject *
-checked(const char *name, PyObject *value) /* calls exact_int or exact_float of cells.py */
+checked(const char *name, PyObject *value) /* calls exact_int or exact_float of exact.py */
 {
-    PyObject *cells = PyImport_ImportModule("pyvars.core.cells");
+    PyObject *cells = PyImport_ImportModule("pyvars.core.exact");
     if (cells == NULL)
         return NULL;
     PyObject *plain = PyObject_CallMethod(cells, name, "O", value);
@@ -481,7 +481,7 @@ static PyMemberDef cell_members[] = {
     {NULL}
 
 /* Takes a new reference to the argument `value`, or NULL, and sets `gauge`. By PyArg_ParseTupleAndKeywords the value would
-   be borrowed while names are compared and `__bool__` is called, which may run any code. */
+   be borrowed while names are compared, which may run any code. */
 static int
 cell_init(Cell *cell, PyObject *arguments, PyObject *named, PyObject **value)
 {
@@ -500,8 +500,11 @@ cell_init(Cell *cell, PyObject *arguments, PyObject *named, PyObject **value)
     }
     if (!good)
         PyErr_SetString(PyExc_TypeError, "a number takes at most one value, and gauge by name");
-    else if (gauge != NULL && (is_gauge = PyObject_IsTrue(gauge)) < 0)
+    else if (gauge != NULL && !PyBool_Check(gauge)) {
+        PyErr_Format(PyExc_TypeError, "gauge is True or False, got %R", gauge);
         good = 0;
+    }
+    is_gauge = gauge == Py_True;
     Py_XDECREF(gauge);
     if (!good) {
         Py_CLEAR(*value);

@@ -13,7 +13,8 @@ from itertools import accumulate
 from math import frexp, isfinite, ldexp
 from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex
 
-from pyvars.core.cells import FloatCell, IntCell, exact_float, native
+from pyvars.core.cells import FloatCell, IntCell, native
+from pyvars.core.exact import exact_float
 
 __all__ = ("BOUNDS", "SUM", "Buckets", "bucket_of", "buckets_in", "summary", "summary_of")
 

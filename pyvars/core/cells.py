@@ -17,36 +17,28 @@ is a trace or profile function (sys.settrace, sys.setprofile) that counts while 
 
 import os
 from contextlib import suppress
-from operator import index
 from threading import RLock
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Never, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
 from pyvars.core import resources
+from pyvars.core.exact import BITS, exact_bool, exact_float, exact_int
 
 __all__ = (
-    "INT64_MAX",
-    "INT64_MIN",
     "Cell",
     "FloatCell",
     "IntCell",
     "NumberCell",
     "Words",
-    "exact_float",
-    "exact_int",
     "lock",
     "native",
     "fast_methods",
+    "refuse_value",
 )
 
 Words: TypeAlias = "memoryview[Any]"
 """Shared memory as an array of 64-bit numbers: integers for an IntCell, floats for a FloatCell."""
 
-INT64_MIN = -(2**63)
-"""The smallest value of an Int."""
-INT64_MAX = 2**63 - 1
-"""The largest value of an Int."""
-
-_BITS = "64 bits with a sign; the value is unchanged"
 
 # One lock for all cells of the process. It is held for five bytecodes and, under the GIL, never while another thread
 # runs, so there is no contention; a lock for each cell would cost 88 bytes a variable (threading.Lock and its
@@ -59,6 +51,16 @@ lock: Any = RLock()
 """Guards the cells and Maps in Python, the text of each String, and publishing in a Registry."""
 
 resources.hold(__name__, "lock of the cells", first_in_child=lock._at_fork_reinit)  # as threading and logging do
+
+
+def refuse_value(cell: object, value: object) -> Never:
+    """The setter of `value`: it says what to write instead.
+
+    Raises:
+        AttributeError: always.
+    """
+    hint = ", or count with .add()" if isinstance(cell, NumberCell) else ""
+    raise AttributeError(f"{type(cell).__name__}.value is read-only; write .set({value!r}){hint}")
 
 
 class Cell:
@@ -143,13 +145,16 @@ class IntCell(PythonCell):
     def __init__(self, value: SupportsIndex = 0, *, gauge: bool = False) -> None:
         self._words = None
         self._value = exact_int(value)
-        self.gauge = gauge
+        self.gauge = exact_bool(gauge)
 
     @property
     def value(self) -> int:
         """The current number. Read-only: `add` to it or `set` it."""
         number: int = self._value
         return number
+
+    if not TYPE_CHECKING:
+        value = value.setter(refuse_value)
 
     def add(self, delta: SupportsIndex = 1) -> None:
         """Add `delta`, which may be negative. Exact from any thread, signal handler, gc callback or finalizer.
@@ -169,7 +174,7 @@ class IntCell(PythonCell):
                     return
         else:
             return IntCell.add(self, exact_int(delta))
-        raise OverflowError(f"{self._value} and what was added do not fit into {_BITS}")
+        raise OverflowError(f"{self._value} and what was added do not fit into {BITS}")
 
     def set(self, value: SupportsIndex) -> None:
         """Replace the number.
@@ -195,13 +200,16 @@ class FloatCell(PythonCell):
     def __init__(self, value: SupportsFloat | SupportsIndex = 0.0, *, gauge: bool = False) -> None:
         self._words = None
         self._value = exact_float(value)
-        self.gauge = gauge
+        self.gauge = exact_bool(gauge)
 
     @property
     def value(self) -> float:
         """The current number. Read-only: `add` to it or `set` it."""
         number: float = self._value
         return number
+
+    if not TYPE_CHECKING:
+        value = value.setter(refuse_value)
 
     def add(self, delta: SupportsFloat | SupportsIndex = 1.0) -> None:
         """Add `delta`, which may be negative. Safe from any thread, signal handler, gc callback or finalizer.
@@ -232,42 +240,18 @@ class FloatCell(PythonCell):
                 self._words[self._index] = number
 
 
-def exact_int(value: SupportsIndex) -> int:
-    """Returns `value` as a plain int of 64 bits, so that adding it runs no code of a subclass.
-
-    Raises:
-        TypeError: `value` is not an integer.
-        OverflowError: `value` does not fit into 64 bits.
-    """
-    try:
-        number = int.__pos__(index(value))
-    except TypeError:
-        raise TypeError(f"an Int counts in whole numbers, got {value!r}; publish a Float for fractions") from None
-    if not INT64_MIN <= number <= INT64_MAX:
-        raise OverflowError(f"the number does not fit into {_BITS}")  # not shown: it may have too many digits
-    return number
-
-
-def exact_float(value: SupportsFloat | SupportsIndex) -> float:
-    """Returns `value` as a plain float, so that adding it runs no code of a subclass.
-
-    Raises:
-        TypeError: `value` is not a number. A str is refused, although float() would parse it.
-        OverflowError: `value` is an integer too large for a float.
-    """
-    if not hasattr(value, "__float__") and not hasattr(value, "__index__"):
-        raise TypeError(f"a Float takes a number, got {value!r}")
-    return float.__pos__(float(value))
-
-
-C = TypeVar("C")
+C = TypeVar("C", bound=type)
 
 
 def fast_methods(kind: C) -> C:
     """Decorate a class that programs count with, so that CPython calls its C methods at full speed.
 
-    Without the C extension it returns the class unchanged.
+    Without the C extension the class stays as it is; but its methods, which it has from a base class, call themselves
+    by its name in the texts of errors.
     """
+    for method in vars(kind.__bases__[0]).values():
+        if isinstance(method, FunctionType):
+            method.__qualname__ = f"{kind.__name__}.{method.__name__}"
     return kind
 
 
@@ -279,7 +263,17 @@ if not TYPE_CHECKING and os.environ.get("PYVARS_NATIVE") != "0":
         from pyvars.core import _cells
 
         native = True
-        fast_methods = _cells.fast_methods
+
+        def fast_methods(kind: C) -> C:
+            """Decorate a class that programs count with, so that CPython calls its C methods at full speed."""
+            fast = _cells.fast_methods(kind)
+            fast.__name__ = kind.__name__  # else CPython puts the module before it in the texts of errors
+            return fast
+
+        def _set(cell: object, name: str, value: object) -> None:
+            if name == "value":
+                refuse_value(cell, value)
+            object.__setattr__(cell, name, value)
 
         @fast_methods
         class IntCell(_cells.IntCell, NumberCell):
@@ -288,6 +282,7 @@ if not TYPE_CHECKING and os.environ.get("PYVARS_NATIVE") != "0":
             __slots__ = ()
 
             _code = "q"
+            __setattr__ = _set  # the cells themselves are written in C: this is for code of the program
 
         @fast_methods
         class FloatCell(_cells.FloatCell, NumberCell):
@@ -296,3 +291,4 @@ if not TYPE_CHECKING and os.environ.get("PYVARS_NATIVE") != "0":
             __slots__ = ()
 
             _code = "d"
+            __setattr__ = _set

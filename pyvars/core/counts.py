@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
-from pyvars.core.cells import INT64_MAX, INT64_MIN, NumberCell, lock, native
+from pyvars.core.cells import NumberCell, lock, native
+from pyvars.core.exact import INT64_MAX, INT64_MIN
 
 __all__ = ("OTHER", "Counts")
 

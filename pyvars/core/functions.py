@@ -7,7 +7,7 @@ from weakref import WeakSet
 
 from pyvars.core.variables import Var, Variable
 
-__all__ = ("PERIODIC", "Combine", "Func", "called", "is_coroutine_function", "variable")
+__all__ = ("PERIODIC", "Combine", "Func", "called", "is_coroutine_function", "is_delayed", "variable")
 
 Combine: TypeAlias = Literal["sum", "max", "min"]
 """How the values of a function in several workers become one: their sum, maximum or minimum."""
@@ -64,7 +64,7 @@ class Func(Variable):
                 " plain function that reads a value which the coroutine keeps up to date"
             )
         if _required_arguments(function):
-            raise TypeError(f"{function!r} takes arguments; publish one that takes none, such as a lambda")
+            raise TypeError(f"{function!r} takes arguments; give one that takes none, such as a lambda")
         self._function = function
         self.combine = combine
         self.every = every
@@ -144,7 +144,7 @@ def variable(thing: object, call: str, combine: Combine | None = None, every: fl
     if isinstance(thing, type):
         raise TypeError(f"{call}{thing.__name__}) was given the class; give it a variable: {call}{thing.__name__}())")
     if _has_snapshot(thing):
-        if _code_flags(thing.snapshot) & _DELAYED:
+        if is_delayed(thing.snapshot):
             raise TypeError(
                 f"{call}{thing!r}): its snapshot() is a coroutine or generator function; make it a plain one"
             )
@@ -162,6 +162,11 @@ def variable(thing: object, call: str, combine: Combine | None = None, every: fl
 _COROUTINE = 0x80
 _GENERATORS = 0x20 | 0x100 | 0x200  # GENERATOR, ITERABLE_COROUTINE, ASYNC_GENERATOR
 _DELAYED = _COROUTINE | _GENERATORS
+
+
+def is_delayed(function: object) -> bool:
+    """Whether it is a coroutine or generator function, or an object that is called as one: a call only begins it."""
+    return _code_flags(function) & _DELAYED != 0
 
 
 def _code_flags(function: object) -> int:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import SupportsFloat, SupportsIndex, cast
 
-from pyvars.core.cells import INT64_MAX, INT64_MIN, Cell, exact_float, exact_int, fast_methods
+from pyvars.core.cells import Cell, fast_methods
 from pyvars.core.counts import OTHER, Counts
+from pyvars.core.exact import INT64_MAX, INT64_MIN, exact_float, exact_int
 from pyvars.core.functions import variable
 from pyvars.core.variables import Composite, Float, Int, Var
 from pyvars.errors import UnknownNameError
@@ -12,6 +13,8 @@ from pyvars.errors import UnknownNameError
 __all__ = ("OTHER", "Map")
 
 MAX_KEY_BYTES = 255
+MAX_KEYS = 1_000_000_000
+"""The largest `max_keys`."""
 
 
 @fast_methods
@@ -32,9 +35,10 @@ class Map(Counts, Composite, Mapping[str, object]):
     Histograms or registries the keys become parts of the names of series, such as `http_requests_total`.
 
     Raises:
-        TypeError: `label` is not a str.
-        ValueError: `max_keys` is less than 1; or `label` is not a letter or underscore followed by letters, digits and
-            underscores; or it is a label that readers reserve: `le`, `quantile`, or any that begins with `__`.
+        TypeError: `label` is not a str, or `max_keys` not an int.
+        ValueError: `max_keys` is not from 1 to 1,000,000,000; or `label` is not a letter or underscore followed by
+            letters, digits and underscores; or it is a label that readers reserve: `le`, `quantile`, or any that begins
+            with `__`.
     """
 
     __slots__ = ("_on_change", "_vars", "label", "max_keys")
@@ -48,8 +52,10 @@ class Map(Counts, Composite, Mapping[str, object]):
     """The name of the label that the keys are values of; empty if none was given."""
 
     def __init__(self, *, max_keys: int = 1000, label: str = "") -> None:
-        if max_keys < 1:
-            raise ValueError(f"max_keys must be at least 1, got {max_keys}")
+        if not isinstance(max_keys, int) or isinstance(max_keys, bool):
+            raise TypeError(f"max_keys is an int, got {max_keys!r}")
+        if not 1 <= max_keys <= MAX_KEYS:
+            raise ValueError(f"max_keys is at least 1 and at most {MAX_KEYS}, got {max_keys}")
         if label != "":
             _check_label(label)
         Counts.__init__(self, max_keys)
@@ -190,6 +196,9 @@ class Map(Counts, Composite, Mapping[str, object]):
 
     def __repr__(self) -> str:
         return f"Map({dict(sorted(self._children().items()))!r})"
+
+
+Map._add.__qualname__ = "Map.add"  # the name in the texts of errors: `add` calls it
 
 
 def _plain(var: Var) -> object:

@@ -1,16 +1,15 @@
 """Registry: variables by the names under which they are published."""
 
-import sys
-import warnings
 from collections.abc import Callable, Coroutine, ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, NamedTuple, Never, TypeVar, overload
 
 from pyvars.core.cells import lock
 from pyvars.core.functions import Combine, Func, variable
+from pyvars.core.names import misread
 from pyvars.core.variables import Composite, Var
-from pyvars.errors import DuplicateNameError, PyvarsWarning, UnknownNameError
+from pyvars.errors import DuplicateNameError, UnknownNameError, warn_caller
 
-__all__ = ("MISSING", "Metadata", "Registry")
+__all__ = ("MISSING", "Metadata", "Registry", "checked_registry", "is_builtin")
 
 MAX_NAME_BYTES = 255
 
@@ -114,19 +113,25 @@ class Registry(Composite, Mapping[str, Var]):
         function in the background: then no page calls it, and it may be a coroutine function (see Func).
 
         Raises:
-            TypeError: `name` is not a str; or `var` is not a variable (the text says what to write), or a coroutine
-                function without `every`.
+            TypeError: `name`, `help` or `unit` is not a str, or `exist_ok` not a bool; or `var` is not a variable (the
+                text says what to write), or a coroutine function without `every`.
             ValueError: `name` is empty, over 255 bytes of UTF-8, or reserved: memstats, cmdline, pyvars and pyvars.* in
                 upper or lower case; once memstats or cmdline is deleted, a function may take its place. Or `combine` is
                 unknown, or `every` is not from 0.1 to 86400.
             DuplicateNameError: the name is taken.
 
         Warns:
-            PyvarsWarning: a known reader fails on the name (not ASCII; `http` beside `http.requests`).
+            PyvarsWarning: the variable takes the name of a built-in one, such as `gc`, or of `http`, which gives way;
+                or a known reader fails on the name, or takes it for another: it is not ASCII; `http` beside
+                `http.requests`; `a..b`, `.a`, `a.` or a blank; over 18 parts; it contains `memstats`; it is `build`,
+                `crypto` or `system`.
         """
         if not isinstance(name, str):
             hint = '; write @publish("name") with the name' if callable(name) and var is MISSING else ""
             raise TypeError(f"publish(name, variable): the name comes first and is a str, got {name!r}{hint}")
+        for key, given, kind in (("help", help, str), ("unit", unit, str), ("exist_ok", exist_ok, bool)):
+            if not isinstance(given, kind):
+                raise TypeError(f"publish({name!r}, …, {key}={given!r}): {key} is a {kind.__name__}")
         if var is MISSING:
 
             def decorate(function: F) -> F:
@@ -141,6 +146,13 @@ class Registry(Composite, Mapping[str, Var]):
     def _publish(self, name: str, var: Var, metadata: Metadata, exist_ok: bool) -> Var:
         name = _checked_name(name, var)
         self._warn(name)  # before publishing: where warnings are errors, nothing is published
+        present = self._vars.get(name)
+        if is_builtin(present) and not is_builtin(var) and name not in _OF_GO:
+            warn_caller(
+                f"{name!r} was a variable of pyvars itself, which gives way to this one; write delete({name!r}) before"
+                " it, and there is no warning"
+            )
+            self.delete(name)
         with lock:
             taken = name in self._vars
             if not taken:
@@ -167,16 +179,24 @@ class Registry(Composite, Mapping[str, Var]):
     def _warn(self, name: str) -> None:
         if name in self._vars:
             return
-        if not name.isascii() or not name.isprintable():
-            _warn(f"{name!r} is not plain ASCII: prometheus-expvar-exporter answers its whole page with an error")
+        for text in misread(name):
+            warn_caller(text)
         clash = next((prefix for prefix in _prefixes(name) if prefix in self._vars), None)
         if clash is None and name in self._prefixes:
             clash = next((other for other in self if other.startswith(name + ".")), None)
         if clash is not None:
-            _warn(f"{name!r} beside {clash!r}: Elasticsearch refuses a page where a name is both a value and a prefix")
+            warn_caller(
+                f"{name!r} beside {clash!r}: Elasticsearch refuses a page where a name is both a value and a prefix"
+            )
 
     def delete(self, name: str) -> None:
-        """Remove `name` from the registry. A missing name is ignored. The variable itself is unchanged."""
+        """Remove `name` from the registry. A missing name is ignored. The variable itself is unchanged.
+
+        Raises:
+            TypeError: `name` is not a str.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"delete(name): the name is a str, got {name!r}")
         before = self._vars.pop(name, None)
         if before is None:
             return
@@ -253,6 +273,25 @@ class Registry(Composite, Mapping[str, Var]):
         return f"<Registry of {len(self)} variables>"
 
 
+def checked_registry(thing: object) -> Registry:
+    """Returns `thing`, which is given as `registry`.
+
+    Raises:
+        TypeError: it is no Registry.
+    """
+    if not isinstance(thing, Registry):
+        raise TypeError(f"registry is a Registry, such as pyvars.default_registry, got {thing!r}")
+    return thing
+
+
+_OF_GO = ("cmdline", "memstats")
+
+
+def is_builtin(var: object) -> bool:
+    """Whether it is a variable of pyvars itself: it may have a reserved name, and gives way to those of the program."""
+    return getattr(type(var), "builtin", False) is True
+
+
 def _prefixes(name: str) -> list[str]:
     """Returns the prefixes of a dotted name: "a" and "a.b" of "a.b.c"."""
     parts = name.split(".")
@@ -267,9 +306,9 @@ def _checked_name(name: str, var: Var) -> str:
     if size > MAX_NAME_BYTES:
         raise ValueError(f"a name has at most {MAX_NAME_BYTES} bytes of UTF-8, got {size}: {name[:40]!r}…")
     folded = name.casefold()
-    if (folded == "pyvars" or folded.startswith("pyvars.")) and not getattr(var, "builtin", False):
+    if (folded == "pyvars" or folded.startswith("pyvars.")) and not is_builtin(var):
         raise ValueError(f"{name!r} is reserved: names of pyvars itself")
-    if folded in ("memstats", "cmdline") and (name != folded or not isinstance(var, Func)):
+    if folded in _OF_GO and (name != folded or not isinstance(var, Func)):
         raise ValueError(
             f"{name!r} is reserved: readers of Go's expvar take it for Go's, whatever the case. A function of the shape"
             f" they expect may take its place: delete({folded!r}), then publish({folded!r}, function)"
@@ -282,11 +321,3 @@ def _same_kind(present: Var, new: Var) -> bool:
         return getattr(var, "kind", type(var)), getattr(var, "gauge", False)
 
     return kind(present) == kind(new)
-
-
-def _warn(text: str) -> None:
-    """Warn at the line of the program that called pyvars, through however many frames of pyvars."""
-    level, frame = 1, sys._getframe().f_back
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pyvars":
-        level, frame = level + 1, frame.f_back
-    warnings.warn(text, PyvarsWarning, stacklevel=level + 1)

@@ -45,7 +45,13 @@ class Span:
         self._end(self._mark)
 
     def __call__(self, function: F) -> F:
-        """Decorate a function."""
+        """Decorate a function.
+
+        Raises:
+            TypeError: `function` is not callable.
+        """
+        if not callable(function):
+            raise TypeError(f"this decorates a function, or is used in a with statement; got {function!r}")
         flags = _flags(function)
         if flags & _ASYNC_GENERATOR:
             return cast("F", self._async_generator(function))

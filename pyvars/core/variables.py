@@ -12,7 +12,7 @@ from typing import (
     TypeAlias,
 )
 
-from pyvars.core.cells import Cell, FloatCell, IntCell, fast_methods, lock
+from pyvars.core.cells import Cell, FloatCell, IntCell, fast_methods, lock, refuse_value
 from pyvars.core.spans import Span
 
 __all__ = ("Composite", "Float", "Int", "String", "Var", "Variable", "OnChange", "is_pyvars_code", "printable")
@@ -176,9 +176,12 @@ class String(Cell, Variable):
         TypeError: `value` is not a str.
     """
 
-    __slots__ = ("_text", "_value")
+    __slots__ = ("_text", "_value", "truncated")
 
     kind = "string"
+
+    truncated: bool
+    """Whether the text is cut on the page, where `pyvars.errors` then names it."""
 
     def __init__(self, value: str = "") -> None:
         self.set(value)
@@ -187,6 +190,9 @@ class String(Cell, Variable):
     def value(self) -> str:
         """The text as it was set. Read-only: `set` it."""
         return self._text
+
+    if not TYPE_CHECKING:
+        value = value.setter(refuse_value)
 
     def set(self, value: str) -> None:
         """Replace the text.
@@ -197,20 +203,21 @@ class String(Cell, Variable):
         if not isinstance(value, str):
             raise TypeError(f"a String takes a str, got {value!r}")
         text = str.__str__(value)
-        shown = printable(text)
-        with lock:  # both change together, so that the page shows the text that was set last
+        shown, truncated = printable(text)
+        with lock:  # they change together, so that the page shows the text that was set last
             self._text = text
             self._value = shown
+            self.truncated = truncated
 
     def __repr__(self) -> str:
         return f"String({self._text!r})"
 
 
-def printable(text: str, limit: int = MAX_STRING_BYTES) -> str:
-    """Returns `text` as valid Unicode, cut after `limit` bytes of UTF-8; then `…(cut)` is appended."""
+def printable(text: str, limit: int = MAX_STRING_BYTES) -> tuple[str, bool]:
+    """Returns `text` as valid Unicode, and whether it is cut: after `limit` bytes of UTF-8, with `…(cut)` behind it."""
     if len(text) * 4 <= limit and text.isascii():
-        return text
+        return text, False
     data = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
-    if len(data) > limit:
-        data = data[:limit] + "…(cut)".encode()
-    return data.decode(errors="ignore")  # the cut may have split a character
+    if len(data) <= limit:
+        return data.decode(), False
+    return (data[:limit] + "…(cut)".encode()).decode(errors="ignore"), True  # the cut may have split a character

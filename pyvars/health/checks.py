@@ -11,7 +11,7 @@ from typing import TypeVar
 from pyvars.collect.functions import type_name
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
-from pyvars.core.functions import Func
+from pyvars.core.functions import Func, is_delayed
 from pyvars.core.log import warn
 from pyvars.errors import DuplicateNameError
 
@@ -189,8 +189,8 @@ def check(name: str, *, timeout: float = 1.0, exist_ok: bool = False) -> Callabl
     forked children have the same checks.
 
     Raises:
-        TypeError: `name` is no str, or `timeout` no number; the function takes arguments, or is a coroutine or
-            generator function.
+        TypeError: `name` is no str, `timeout` no number, or `exist_ok` no bool; the function takes arguments, or is a
+            coroutine or generator function.
         ValueError: `name` is empty, unprintable or over 255 bytes; `timeout` is not over 0 and up to 60 seconds.
         DuplicateNameError: there is a check of that name.
     """
@@ -200,14 +200,24 @@ def check(name: str, *, timeout: float = 1.0, exist_ok: bool = False) -> Callabl
         raise ValueError(f"the name of a check is printable text of 1 to {MAX_NAME_BYTES} bytes, got {name!r}")
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(f"timeout is a number of seconds, got {timeout!r}")
+    if not isinstance(exist_ok, bool):
+        raise TypeError(f"exist_ok is True or False, got {exist_ok!r}")
     if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
         raise ValueError(f"timeout is over 0 and up to {MAX_TIMEOUT_SECONDS:.0f} seconds, got {timeout!r}")
 
     def decorate(function: F) -> F:
+        if not callable(function):
+            raise TypeError(f"@check({name!r}) decorates a function without arguments, got {function!r}")
+        if is_delayed(function):
+            raise TypeError(
+                f"@check({name!r}): {function!r} is a coroutine or generator function, but a check is called in a"
+                " thread that has no event loop. Write a plain function, which can run a coroutine on the loop of the"
+                " program: asyncio.run_coroutine_threadsafe(coroutine(), loop).result()"
+            )
         try:
             plain = Func(function)
         except TypeError as error:
-            raise TypeError(f"@check({name!r}) takes the functions that publish takes: {error}") from None
+            raise TypeError(f"@check({name!r}): {error}") from None
         CHECKS.add(Check(name, plain, timeout), exist_ok=exist_ok)
         return function
 
@@ -215,5 +225,11 @@ def check(name: str, *, timeout: float = 1.0, exist_ok: bool = False) -> Callabl
 
 
 def delete(name: str) -> None:
-    """Remove the health check of that name. An unknown name is ignored."""
+    """Remove the health check of that name. An unknown name is ignored.
+
+    Raises:
+        TypeError: `name` is no str.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"delete(name): the name is a str, got {name!r}")
     CHECKS.delete(name)

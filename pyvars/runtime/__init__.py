@@ -12,7 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from pyvars.core.functions import Func
-from pyvars.core.registry import Registry
+from pyvars.core.registry import Registry, checked_registry, is_builtin
+from pyvars.errors import warn_caller
 
 if TYPE_CHECKING:
     from pyvars.runtime.combine import Row
@@ -59,7 +60,7 @@ class Builtin(Func):
     """Returns the figures without a copy: the same object for up to 100 ms, or until the figures change. May raise."""
 
     builtin = True
-    """Allows a reserved name."""
+    """Allows a reserved name; and says that it gives way to a variable of the program."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -159,13 +160,18 @@ def install(
 ) -> None:
     """Publish the built-in variables in `registry`, or only those named in `only`.
 
-    `cmdline="name"` shows the basename of argv[0]; `"redacted"` shows the whole command line, in which all that looks
-    like a secret is masked. A variable that has one of the names is replaced. All figures are those of the process, so
-    every registry shows the same ones.
+    `cmdline="name"` shows the name of the program: of a script its basename, of `python -m package` the package;
+    `"redacted"` shows the whole command line, in which all that looks like a secret is masked. A variable of the
+    program that has one of the names stays, and a PyvarsWarning says so. All figures are those of the process, so every
+    registry shows the same ones.
 
     Raises:
+        TypeError: `registry` is no Registry, or `only` no collection of names.
         ValueError: `cmdline` is neither of these, or a name in `only` is not that of a built-in variable.
     """
+    checked_registry(registry)
+    if only is not None and (isinstance(only, str) or not isinstance(only, Iterable)):
+        raise TypeError(f'only is a collection of names, such as ["gc"], got {only!r}')
     if cmdline not in ("name", "redacted"):
         raise ValueError(f'cmdline is "name" or "redacted", got {cmdline!r}')
     names = sorted(BUILTINS) if only is None else list(only)
@@ -174,6 +180,10 @@ def install(
             raise ValueError(f"there is no built-in variable {name!r}; there are {', '.join(BUILTINS)}")
     for name in names:
         target = "pyvars.runtime.cmdline:Redacted" if (name, cmdline) == ("cmdline", "redacted") else BUILTINS[name]
+        present = registry.get(name)
+        if present is not None and not is_builtin(present):
+            warn_caller(f"{name!r} is published by the program, so the built-in variable of that name is left out")
+            continue
         registry.delete(name)
         registry.publish(name, Builtin(target), help=_HELP[name])
 

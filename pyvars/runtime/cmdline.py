@@ -7,9 +7,9 @@ through this very variable, GHSA-vvf7-6rmr-m29q), so by default only the name of
 import re
 import sys
 from collections.abc import Iterable
-from os.path import basename
 from typing import Any, cast
 
+from pyvars.runtime.program import main_spec, program_name
 from pyvars.runtime.texts import cut, plain
 
 __all__ = ("Cmdline", "Redacted")
@@ -20,20 +20,20 @@ _MASK = "***"
 
 
 class Cmdline:
-    """Shows only the basename of argv[0]."""
+    """Shows only the name of the program: of a script its basename, of `python -m package` the package."""
 
     def __init__(self) -> None:
-        self._program = ""
+        self._key: tuple[str, object] = "", None
         self._figures = [""]
         self.truncated: bool = False
         """Whether the name is cut."""
 
     def figures(self) -> list[str]:
         """Returns a list of one string, which is empty if there is no argv[0]."""
-        program = next(map(plain, _arguments()), "")
-        if program != self._program:  # the program may change sys.argv
-            self._figures, self.truncated = cut([basename(program)])
-            self._program = program
+        program, spec = next(map(plain, _arguments()), ""), main_spec()
+        if self._key != (program, spec):  # the program may change sys.argv, and a child of multiprocessing its __main__
+            self._figures, self.truncated = cut([program_name(program, spec)])
+            self._key = program, spec
         return self._figures
 
 

@@ -11,7 +11,7 @@ import pyvars
 from pyvars.access import Access, Rule, default, rule
 from pyvars.collect.answers import answer
 from pyvars.collect.functions import FUNCTIONS
-from pyvars.core.registry import Registry
+from pyvars.core.registry import Registry, checked_registry
 from pyvars.runtime import start
 from pyvars.site.gate import Site, View
 from pyvars.site.views import Index
@@ -86,8 +86,7 @@ def side_port(registry: Registry | None, access: Access | None) -> Site:
 
 def served(registry: Registry | None) -> Registry:
     """The registry, or the default one, once its built-ins are started and its numbers shared with the peers."""
-    if registry is None:
-        registry = pyvars.default_registry
+    registry = pyvars.default_registry if registry is None else checked_registry(registry)
     FUNCTIONS.background.start()
     start(registry)  # sets the gc callbacks: pauses are recorded from the first integration on
     share(registry, answer)

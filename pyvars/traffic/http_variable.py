@@ -1,13 +1,16 @@
 """The variable `http`: how many requests the program answered, how they ended, and how long they took."""
 
+from weakref import WeakSet
+
 from pyvars.core.histogram import Histogram
+from pyvars.core.log import warn
 from pyvars.core.map import Map
-from pyvars.core.registry import Registry
+from pyvars.core.registry import Registry, checked_registry
 from pyvars.core.variables import Int, Var
 from pyvars.errors import DuplicateNameError
 from pyvars.traffic.recorder import MAX_ROUTES, HTTPCounters, RequestRecorder
 
-__all__ = ("NAME", "HTTPVariable", "http_variable")
+__all__ = ("NAME", "HTTPVariable", "http_variable", "recorder_of")
 
 NAME = "http"
 """The name under which the variable is published."""
@@ -21,6 +24,9 @@ class HTTPVariable(Map):
     """
 
     __slots__ = ("recorder",)
+
+    builtin = True
+    """Says that it gives way to a variable of the program."""
 
     recorder: RequestRecorder
     """The request recorder, which counts a request in this variable."""
@@ -51,7 +57,7 @@ def http_variable(registry: Registry) -> HTTPVariable:
     """
     present: Var | None
     try:
-        present = registry.publish(NAME, HTTPVariable(), help="HTTP requests", exist_ok=True)
+        present = checked_registry(registry).publish(NAME, HTTPVariable(), help="HTTP requests", exist_ok=True)
     except DuplicateNameError:
         present = registry.get(NAME)
     if not isinstance(present, HTTPVariable):
@@ -60,3 +66,24 @@ def http_variable(registry: Registry) -> HTTPVariable:
             " another name, or make the middleware with count=False"
         )
     return present
+
+
+def recorder_of(registry: Registry, *, required: bool) -> RequestRecorder | None:
+    """Returns the recorder of `http_variable`. If it is not required and the name is taken, it logs so: None.
+
+    Raises:
+        DuplicateNameError: it is required, and something else is published as `http`.
+    """
+    try:
+        return http_variable(registry).recorder
+    except DuplicateNameError:
+        if required:
+            raise
+    if registry not in _told:
+        _told.add(registry)
+        warn("requests are not counted: the program publishes a variable of its own as %r", NAME)
+    return None
+
+
+_told: WeakSet[Registry] = WeakSet()
+"""The registries of which this was logged."""

@@ -206,10 +206,70 @@ def test_the_program_is_not_started_without_its_side_port(tmp_path: Path) -> Non
     assert (status, printed) == (1, "")
     assert error.startswith(f"pyvars: no side port on 127.0.0.1:{port}: ")
     assert "in use" in error
+    assert "--port 0 takes a free port, --optional runs" in error
     for arguments, word in ((["--port", "70000"], "0 to 65535"), (["--host", "0.0.0.0"], "others can reach")):
         status, printed, error = outcome([sys.executable, "-m", "pyvars", *arguments, "script.py"], tmp_path)
         assert (status, printed, error.count("\n")) == (1, "", 1)
         assert word in error
+
+
+def test_an_optional_side_port(tmp_path: Path) -> None:
+    """Two runs of one cron job that overlap: the later one runs, too, and says that nobody watches it."""
+    (tmp_path / "script.py").write_text("print('ran')\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        status, printed, error = outcome([*PYVARS[:3], "--port", port, "--optional", "script.py"], tmp_path)
+    assert (status, printed, error.count("\n")) == (0, "ran\n", 1)
+    assert error.startswith(f"pyvars: no side port on 127.0.0.1:{port}: ")
+    assert error.endswith("; the program runs without one\n")
+    # It is for a port that is taken, not for mistakes.
+    status, printed, error = outcome([*PYVARS[:3], "--host", "0.0.0.0", "--optional", "script.py"], tmp_path)
+    assert (status, printed, error.count("\n")) == (1, "", 1)
+
+
+SHOW_PORT = "import socket, sys\nsocket.create_connection((sys.argv[1], int(sys.argv[2]))).close()\nprint('served')\n"
+
+
+def test_port_and_host_of_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SHOW_PORT)
+    port, other = str(free_port()), str(free_port())
+    environment = {**ENVIRONMENT, "PYVARS_PORT": port, "PYVARS_HOST": "127.0.0.7"}
+    command = [*PYVARS[:3], "script.py", "127.0.0.7", port]
+    assert outcome(command, tmp_path, environment=environment) == (0, "served\n", "")
+    command = [*PYVARS[:3], "--port", other, "--host", "127.0.0.8", "script.py", "127.0.0.8", other]
+    assert outcome(command, tmp_path, environment=environment) == (0, "served\n", "")
+    empty = {**ENVIRONMENT, "PYVARS_PORT": "", "PYVARS_HOST": ""}
+    command = [*PYVARS[:3], "--port", other, "script.py", "127.0.0.1", other]
+    assert outcome(command, tmp_path, environment=empty) == (0, "served\n", "")
+
+
+@pytest.mark.parametrize(
+    ("variables", "status", "text"),
+    [
+        ({"PYVARS_PORT": "x"}, 2, "a port is a number from 0 to 65535, got 'x' (PYVARS_PORT)"),
+        ({"PYVARS_PORT": "-1"}, 2, "got '-1' (PYVARS_PORT)"),
+        ({"PYVARS_PORT": "9" * 5000}, 2, "' (PYVARS_PORT)"),
+        ({"PYVARS_PORT": "70000"}, 1, "127.0.0.1:70000 (PYVARS_PORT): a port is a number from 0 to 65535"),
+        ({"PYVARS_HOST": "0.0.0.0"}, 1, "0.0.0.0:6060 (PYVARS_HOST): others can reach"),
+        ({"PYVARS_HOST": "0.0.0.0", "PYVARS_PORT": "0"}, 1, "0.0.0.0:0 (PYVARS_HOST) (PYVARS_PORT): others"),
+    ],
+)
+def test_a_wrong_variable_of_the_environment_is_named(
+    variables: dict[str, str],
+    status: int,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    try:
+        found = main(["script.py"])
+    except SystemExit as exit_:
+        found = int(exit_.code or 0)
+    error = capsys.readouterr().err
+    assert (found, error.count("\n")) == (status, 1)
+    assert text in error
 
 
 def test_help_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
@@ -219,7 +279,19 @@ def test_help_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
         assert exit_.value.code == 0
         assert capsys.readouterr().out == HELP
     assert (DATA / "help.txt").read_text() == HELP
-    for option in ("--port", "--host", "-m module", "get", "--human", "--timeout", "--help", "--version", "6060"):
+    for option in (
+        "--port",
+        "--host",
+        "-m module",
+        "get",
+        "workers",
+        "--optional",
+        "--human",
+        "--timeout",
+        "--help",
+        "--version",
+        "6060",
+    ):
         assert option in HELP
     assert max(map(len, HELP.splitlines())) <= 80
 
@@ -231,7 +303,16 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"pyvars {pyvars.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["--port"], ["--port", "x", "a.py"], ["--nothing"], ["get"], ["get", "--x"]])
+WRONG = [
+    ["workers"],
+    ["get", "--worker", "x", ":6060"],
+    *(["get", "--timeout", seconds, ":6060"] for seconds in ("x", "0", "-1", "nan", "inf")),
+]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--port"], ["--port", "x", "a.py"], ["--nothing"], ["get"], ["get", "--x"], *WRONG]
+)
 def test_wrong_usage_is_a_line_and_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
@@ -300,7 +381,7 @@ def test_get_prints_human_units(server: Server, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.splitlines() == [
         "cache_bytes            3 GiB",
         "empty                  {}",
-        "huge_bytes             1.049e+06 TiB",
+        "huge_bytes             1 EiB",
         "list                   [0, 1, 2, 3, 4, 5, 6, 7, … 20 in all]",
         "load                   0.25",
         "memstats.HeapAlloc     1 KiB",
@@ -395,7 +476,9 @@ def test_get_sends_the_first_token_of_a_file(
         assert main(["get", "--token-file", str(path), server.url]) == 0
         assert capsys.readouterr().out == "orders  3\n"
         assert main(["get", server.url]) == 1
-        assert capsys.readouterr().err == f"pyvars: {server.url}: Unauthorized\n"
+        assert capsys.readouterr().err == (
+            f"pyvars: {server.url}: unauthorized; give a token by --token-file FILE or PYVARS_TOKEN\n"
+        )
         path.write_text("# none\n")
         assert main(["get", "--token-file", str(path), server.url]) == 1
         assert "holds no token" in capsys.readouterr().err
@@ -433,8 +516,11 @@ def test_get_prints_what_is_named_and_what_is_below_it(server: Server, capsys: p
     ("url", "names", "reason"),
     [
         ("{url}", ["nothing"], "no variable 'nothing' on the page"),
-        ("{url}", ["orders", "memstats.Nothing"], "no variable 'memstats.Nothing' on the page"),
-        ("{url}/nothing", [], "Not Found"),
+        (
+            "{url}/nothing",
+            [],
+            "not found; if the page is there, it wants a token, by --token-file FILE or PYVARS_TOKEN",
+        ),
         ("{url}/debug/", [], "the response is no page of variables (no JSON object)"),
         ("{url}/debug/vars/orders", [], "the response is no page of variables (no JSON object)"),
         ("ftp://localhost/x", [], "not an http URL"),

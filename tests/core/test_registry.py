@@ -118,9 +118,9 @@ def test_coroutine_functions_are_refused(registry: Registry) -> None:
     async def depth() -> int:
         return 1
 
-    with pytest.raises(TypeError, match="Publish a plain function"):
+    with pytest.raises(TypeError, match="publish a plain function"):
         registry.publish("depth", depth)
-    with pytest.raises(TypeError, match="Publish a plain function"):
+    with pytest.raises(TypeError, match="publish a plain function"):
         registry.publish("depth")(depth)
     assert "depth" not in registry
 
@@ -245,6 +245,44 @@ def test_names_that_break_a_reader_warn_once_and_work(registry: Registry) -> Non
         registry.publish("httpd", Int())
         registry.publish("a.b", Int())
         registry.publish("a.c", Int())
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        *(
+            (name, "Elasticsearch refuses the page")
+            for name in (" ", "\t", ".", "..", ".a", "b.", "c..d", "e. .f", " .g")
+        ),
+        (".".join("a" * 19), "Elasticsearch refuses a page of more than 20 levels"),
+        *((name, "SignalFx") for name in ("memstats_enabled", "pymemstats", "memstats.x", "a.memstats")),
+        *((name, "Telegraf's inputs.influxdb") for name in ("system", "build", "crypto")),
+    ],
+)
+def test_each_reader_that_fails_on_a_name_is_named(registry: Registry, name: str, reader: str) -> None:
+    with pytest.warns(PyvarsWarning) as caught:
+        registry.publish(name, Int())
+    assert any(reader in str(warning.message) for warning in caught)
+    assert {warning.filename for warning in caught} == {__file__}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        registry.publish(name, Int(), exist_ok=True)  # once, when it was published
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", " a", "a ", ".".join("a" * 18), "systems", "a.system", "memstat", "Build", "_"]
+)
+def test_names_that_readers_take(registry: Registry, name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        registry.publish(name, Int())
+
+
+def test_the_built_ins_warn_of_nothing(registry: Registry) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pyvars.runtime.install(registry)
+        registry.publish("http", Int())
 
 
 def test_who_makes_warnings_errors_has_published_nothing(registry: Registry) -> None:

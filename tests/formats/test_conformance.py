@@ -361,8 +361,19 @@ def dashboards(page: Page) -> None:
 def elasticsearch_keys(page: Page) -> None:
     """2.2: a document with an empty key, or with a name that is both a value and a prefix, is refused."""
     paths = {tuple(".".join(path).split(".")) for path, _ in leaves(page.data)}
-    assert all(all(path) for path in paths), "an empty key"
+    assert all(part.strip() for path in paths for part in path), "an empty key, or a blank one"
     assert not any(path[:end] in paths for path in paths for end in range(1, len(path))), "both value and prefix"
+
+
+def elasticsearch_levels(page: Page) -> None:
+    """2.2: a field lies below at most 20 levels (index.mapping.depth.limit), of which Metricbeat takes two."""
+    assert max(len(".".join(path).split(".")) for path, _ in leaves(page.data)) <= 18
+
+
+@of_the_program
+def telegraf_names(page: Page) -> None:
+    """2.9: it takes objects of these names for those of InfluxDB."""
+    assert not page.data.keys() & {"build", "crypto", "system"}
 
 
 @of_the_program
@@ -589,8 +600,12 @@ LIMITS: dict[str, tuple[Callable[[Registry], object], Rule, bool]] = {
         True,
     ),
     "an empty key": (lambda r: r.publish("states", lambda: {"": 1}), elasticsearch_keys, False),
+    "a name of dots and blanks": (lambda r: r.publish("a..b", Int()), elasticsearch_keys, True),
+    "a key with a dot at its end": (lambda r: r.publish("states", Map()).add("paid."), elasticsearch_keys, False),
+    "a name of many parts": (lambda r: r.publish(".".join("a" * 19), Int()), elasticsearch_levels, True),
+    "a name of Telegraf's": (lambda r: r.publish("system", Int()), telegraf_names, True),
     "a slash in a name": (lambda r: r.publish("in/out", Int()), datadog_paths, False),
-    "memstats within a name": (lambda r: r.publish("has_memstats", Int()), signalfx_names, False),
+    "memstats within a name": (lambda r: r.publish("has_memstats", Int()), signalfx_names, True),
     "a value of many levels": (lambda r: r.publish("deep", lambda: hostile.deep(240)), collectd_levels, False),
     "a list of a level too much": (lambda r: r.publish("deep", lambda: hostile.deep(127)), collectd_levels, False),
     "a function beyond 63 bits": (

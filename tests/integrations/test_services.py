@@ -106,6 +106,6 @@ def test_datasette_unchanged_beside_a_side_port() -> None:
         answer = client.ask("/_memory.json?sql=select+1+as+one&_shape=array")
         assert json.loads(answer.body) == [{"one": 1}]
         page = strict(fetch(side).body)
-        assert page["cmdline"] == ["__main__.py"]
+        assert page["cmdline"] == ["datasette"]
         assert page["threads"]["count"] >= 2
         assert client.ask("/debug/vars").status == 404

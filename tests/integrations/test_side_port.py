@@ -17,13 +17,14 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
 
 import pyvars
 from pyvars import ConfigurationError, Int, Registry, String
+from pyvars.access import anyone
 from pyvars.server import Server
 from tests.programs import output, run
 
@@ -194,9 +195,33 @@ def test_a_port_that_is_taken_is_an_error_here(server: Server) -> None:
     with pytest.raises(OSError, match="in use") as caught:
         pyvars.serve(server.port)
     assert "another program" in caught.value.__notes__[0]
-    for port in (70_000, -1, "6060"):
+    for port in (70_000, -1):
         with pytest.raises(ConfigurationError, match="0 to 65535"):
-            pyvars.serve(port)  # type: ignore[arg-type]
+            pyvars.serve(port)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("0.0.0.0", 9131), "the port comes first; write serve(9131, '0.0.0.0')"),
+        (("0.0.0.0",), "the port comes first; write serve(host='0.0.0.0')"),
+        (("6060",), "a port is an int, such as 6060, got '6060'"),
+        ((True,), "a port is an int, such as 6060, got True"),
+        ((None,), "a port is an int, such as 6060, got None"),
+        ((0, None), 'a host is a str, such as "127.0.0.1", got None'),
+        ((0, 6060), 'a host is a str, such as "127.0.0.1", got 6060'),
+    ],
+)
+def test_arguments_that_are_mixed_up_say_how_to_write_it(arguments: tuple[Any, ...], text: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        pyvars.serve(*arguments)
+    assert str(caught.value).endswith(text)
+
+
+@pytest.mark.parametrize("host", ["a\0b", "ä" * 70])
+def test_a_host_that_is_no_name_is_refused(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="a name in ASCII"):
+        pyvars.serve(0, host, access=anyone())
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "", "example.com", "192.168.1.7", "::ffff:0.0.0.0"])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import pytest
 
@@ -15,7 +16,7 @@ from pyvars import Registry
 from pyvars.runtime import BUILTINS, install, reading
 from pyvars.runtime.proc import of_process
 from tests.conftest import Read
-from tests.programs import output
+from tests.programs import output, run
 
 
 def test_process_says_what_the_kernel_says(registry: Registry, page: Read) -> None:
@@ -229,6 +230,88 @@ def test_install_takes_its_words(registry: Registry) -> None:
         install(registry, cmdline="whole")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no built-in variable 'nothing'"):
         install(Registry(), only=["gc", "nothing"])
+
+
+GIVING_WAY = sorted({*BUILTINS} - {"cmdline", "memstats", "pyvars.workers"})
+
+
+@pytest.mark.parametrize("name", GIVING_WAY)
+def test_a_built_in_gives_way_to_a_variable_of_the_program(name: str, registry: Registry, page: Read) -> None:
+    """Whatever a later version adds: a name that the program has is the program's, in whatever order."""
+    install(registry)
+    page()
+    with pytest.warns(
+        pyvars.PyvarsWarning, match=f"'{name}' was a variable of pyvars itself, which gives way"
+    ) as caught:
+        registry.publish(name, pyvars.Int(3))
+    assert [warning.filename for warning in caught] == [__file__]
+    assert page()[name] == 3
+    with pytest.warns(pyvars.PyvarsWarning, match=f"'{name}' is published by the program") as caught:
+        install(registry)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert page()[name] == 3
+    assert set(page()) == set(BUILTINS)
+    registry.delete(name)
+    install(registry)
+    assert isinstance(page()[name], dict)
+
+
+@pytest.mark.parametrize("name", GIVING_WAY)
+def test_it_gives_way_to_a_function_and_to_what_may_exist_already(name: str, registry: Registry, page: Read) -> None:
+    install(registry)
+    with pytest.warns(pyvars.PyvarsWarning, match="gives way"):
+        registry.publish(name, lambda: 4, exist_ok=True)
+    assert page()[name] == 4
+    registry.delete(name)
+    install(registry)
+    registry.delete(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        registry.publish(name, pyvars.Int(5))  # who deletes it before knows what it is
+    assert page()[name] == 5
+
+
+def test_where_warnings_are_errors_the_built_in_stays(registry: Registry) -> None:
+    install(registry)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(pyvars.PyvarsWarning):
+            registry.publish("gc", pyvars.Int(3))
+    assert repr(registry["gc"]) == "<built-in pyvars.runtime.gc:GC>"
+
+
+def test_memstats_and_cmdline_are_of_go_and_are_not_taken_by_chance(registry: Registry, page: Read) -> None:
+    install(registry)
+    for name in ("memstats", "cmdline"):
+        with pytest.raises(pyvars.DuplicateNameError):
+            registry.publish(name, lambda: ["shop"])
+        registry.delete(name)
+        registry.publish(name, lambda: ["shop"])
+    with pytest.warns(pyvars.PyvarsWarning, match="is published by the program"):
+        install(registry)
+    assert page()["cmdline"] == page()["memstats"] == ["shop"]
+
+
+def test_a_program_that_has_the_names_before_and_after_an_integration_is_made() -> None:
+    code = """
+import json, sys, urllib.request, warnings, pyvars
+warnings.simplefilter("always")
+pyvars.publish("threads", pyvars.Int(1))
+server = pyvars.serve(0)
+def page(path):
+    return urllib.request.urlopen(server.url + path).read()
+json.loads(page("/debug/vars"))
+pyvars.publish("gc", pyvars.Int(2))
+shown = json.loads(page("/debug/vars"))
+print(shown["threads"], shown["gc"], sorted(shown))
+print(json.loads(page("/api/stats"))["gc_num"] >= 0)
+server.close()
+"""
+    done = run(code)
+    shown, stats = done.stdout.splitlines()
+    assert shown == f"1 2 {sorted(BUILTINS)}"
+    assert stats == "True"
+    assert done.stderr.count("PyvarsWarning") == 2
 
 
 def test_the_default_registry_holds_them() -> None:

@@ -19,8 +19,9 @@ from starlette.routing import Host, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
 import pyvars
-from pyvars import DuplicateNameError, Histogram, Int, Map, Registry
+from pyvars import DuplicateNameError, Histogram, Int, Map, PyvarsWarning, Registry
 from pyvars.asgi import CountRequests, VarsMiddleware
+from tests.conftest import log_text
 from tests.integrations.every import OWN
 from tests.integrations.test_asgi import Application, http_scope
 
@@ -120,14 +121,29 @@ def test_middlewares_of_one_registry_share_what_they_count(registry: Registry) -
 
 
 @pytest.mark.parametrize("kind", ["map", "int"])
-def test_what_is_published_as_http_by_somebody_else_is_an_error(registry: Registry, kind: str) -> None:
+def test_what_the_program_publishes_as_http_stays(
+    registry: Registry, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The middleware serves, does not count, and says so once; what only counts cannot do it, and raises."""
     mine = registry.publish("http", {"map": Map, "int": Int}[kind]())
-    with pytest.raises(DuplicateNameError, match="count=False"):
-        VarsMiddleware(Application(), registry=registry)
+    for _ in range(2):
+        ask(VarsMiddleware(Starlette(routes=[Route("/", hello)]), registry=registry))
+    assert log_text(caplog).count("requests are not counted") == 1
     with pytest.raises(DuplicateNameError, match="another name"):
         CountRequests(Application(), registry=registry)
     VarsMiddleware(Application(), registry=registry, count=False)
     assert registry["http"] is mine
+
+
+def test_what_the_program_publishes_as_http_later_takes_its_place(registry: Registry) -> None:
+    """A Starlette application is wrapped long before the module that counts is imported, or long after."""
+    app = VarsMiddleware(Starlette(routes=[Route("/", hello)]), registry=registry)
+    ask(app)
+    with pytest.warns(PyvarsWarning, match="'http' was a variable of pyvars itself, which gives way"):
+        mine = registry.publish("http", Int(3))
+    ask(app)
+    assert registry["http"] is mine
+    assert mine.value == 3
 
 
 @pytest.mark.parametrize("kind", ["lifespan", "websocket", "something.new"])

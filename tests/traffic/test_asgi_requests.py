@@ -57,8 +57,9 @@ def started(app: Any) -> Any:
     return app(http_scope("/"), receive, send)
 
 
-@pytest.mark.parametrize("middleware", [CountRequests, VarsMiddleware])
-def test_servers_take_it_for_an_application(registry: Registry, middleware: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("name", ["CountRequests", "VarsMiddleware"])
+def test_servers_take_it_for_an_application(registry: Registry, name: str) -> None:
+    middleware: Callable[..., Any] = {"CountRequests": CountRequests, "VarsMiddleware": VarsMiddleware}[name]
     app = middleware(says, registry=registry)
     assert inspect.iscoroutinefunction(app.__call__)
     assert not is_double_callable(app)

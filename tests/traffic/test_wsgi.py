@@ -16,6 +16,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from pyvars import DuplicateNameError, Int, Registry
 from pyvars.wsgi import CountRequests, VarsMiddleware
+from tests.conftest import log_text
 from tests.integrations.every import OWN
 from tests.traffic.test_asgi import routes, shown
 
@@ -147,10 +148,14 @@ def test_the_page_has_it_and_is_not_in_it(registry: Registry) -> None:
     assert shown(registry)["requests"] == 2
 
 
-def test_what_is_published_as_http_by_somebody_else_is_an_error(registry: Registry) -> None:
-    registry.publish("http", Int())
+def test_what_the_program_publishes_as_http_stays(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
+    registry.publish("http", Int(3))
+    server = Server(VarsMiddleware(hello, registry=registry))
+    server.ask()
+    assert b'"http": 3' in server.ask("/debug/vars")
+    assert log_text(caplog).count("requests are not counted") == 1
     with pytest.raises(DuplicateNameError, match="count=False"):
-        VarsMiddleware(hello, registry=registry)
+        CountRequests(hello, registry=registry)
 
 
 def test_a_body_that_is_all_there_is_the_applications_own(registry: Registry) -> None:

@@ -8,10 +8,11 @@ import os
 from urllib.parse import quote
 
 from pyvars.core import resources
+from pyvars.errors import ConfigurationError
 from pyvars.workers.membership.member import MEMBER
 from pyvars.workers.together.locks import lock
 
-__all__ = ("claim", "release")
+__all__ = ("check_address", "claim", "release")
 
 _held: dict[str, int] = {}  # by path; such a file must not be opened again, since closing it would drop the lock
 
@@ -61,3 +62,18 @@ def _forget() -> None:
 
 
 resources.hold(__name__, "locks of addresses", in_child=_forget)
+
+
+def check_address(port: object, host: object) -> None:
+    """Check the types first, so that a mistake in them is not reported as something else."""
+    if isinstance(port, str) and not port.isdecimal():
+        right = f"serve({host!r}, {port!r})" if isinstance(host, int) else f"serve(host={port!r})"
+        raise TypeError(f"serve(port, host): the port comes first; write {right}")
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise TypeError(f"a port is an int, such as 6060, got {port!r}")
+    if not isinstance(host, str):
+        raise TypeError(f'a host is a str, such as "127.0.0.1", got {host!r}')
+    if not 0 <= port <= 65535:
+        raise ConfigurationError(f"a port is a number from 0 to 65535, got {port!r}")
+    if not (host.isascii() and host.isprintable()):  # else socket raises errors of its own, and leaves a socket open
+        raise ConfigurationError(f"a host is an address, or a name in ASCII, got {host!r}")

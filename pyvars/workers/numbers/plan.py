@@ -11,7 +11,7 @@ from math import fsum
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from pyvars.core.cells import INT64_MAX, INT64_MIN
+from pyvars.core.exact import INT64_MAX, INT64_MIN
 from pyvars.workers.numbers.layout import Numbers, Path, SegmentLayout, is_shown
 from pyvars.workers.numbers.segment import ZERO_WORD
 from pyvars.workers.numbers.sums import remainder_path

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import fsum, isfinite
 from typing import TypeAlias
 
-from pyvars.core.cells import INT64_MAX, INT64_MIN
+from pyvars.core.exact import INT64_MAX, INT64_MIN
 from pyvars.workers.numbers.layout import Numbers, Path, SegmentLayout, is_shown
 from pyvars.workers.numbers.reading import SegmentReading
 
