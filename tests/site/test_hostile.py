@@ -537,9 +537,12 @@ def test_a_slow_reader_holds_no_place(registry: Registry) -> None:
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             reader.sendall(get())
             readers.append(reader)
+        send, until = over_socket((server.host, server.port)), time.monotonic() + 60
         try:
+            while send(get("/debug/vars/counter_000007")).status != 200:  # their pages are being rendered
+                assert time.monotonic() < until
             for _ in range(5):
-                assert over_socket((server.host, server.port))(get("/debug/vars/counter_000007")).body == b"7\n"
+                assert send(get("/debug/vars/counter_000007")).body == b"7\n"
         finally:
             for reader in readers:
                 reader.close()
