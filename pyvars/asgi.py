@@ -1,9 +1,11 @@
 """The ASGI integration: translates a scope to a Request, and a Response back to messages."""
 
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 
 import pyvars
 from pyvars.access import Access
@@ -20,9 +22,10 @@ from pyvars.traffic.http_variable import recorder_of
 from pyvars.traffic.routes import install_route_hook
 from pyvars.workers import REQUESTS
 
-if TYPE_CHECKING:
-    from anyio import CapacityLimiter
-    from anyio.lowlevel import RunVar
+# anyio, which comes with Starlette, would import this at its first use: during a request no file may be left to open.
+# Nor when an integration is made: uWSGI loses a signal between that and the first request, and this takes long.
+with suppress(ImportError):  # another release may have it elsewhere
+    import_module("anyio._backends._asyncio")
 
 __all__ = ("ASGIApp", "CountRequests", "DebugApp", "SiteApp", "VarsMiddleware")
 
@@ -30,6 +33,7 @@ MAX_THREADS = 4
 """Threads for pages with functions: two render, two wait for a slot. Further requests wait on the event loop."""
 
 _count_request = REQUESTS.add  # looked up once, not for each request
+_limiters: RunVar[CapacityLimiter] = RunVar("pyvars_limiter")
 
 
 class SiteApp:
@@ -37,7 +41,6 @@ class SiteApp:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        prepare()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. It does nothing at startup and shutdown, and closes WebSockets."""
@@ -80,8 +83,6 @@ class Middleware:
         self._recorder = None if counted is None else recorder_of(counted, required=site is None)
         if self._recorder is not None:
             install_route_hook(app)
-        if site is not None:
-            prepare()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or pass it on: that costs one look into the scope, and the counting."""
@@ -157,8 +158,6 @@ async def respond(site: Site, scope: Scope) -> Response:
     functions = admitted.begin()
     if not admitted.may_block() and (functions is None or await _are_waited_for(functions)):
         return admitted.respond()
-    from anyio import to_thread
-
     with suppress(Exception):  # no thread can be started
         return await to_thread.run_sync(admitted.respond, limiter=_limiter())
     return admitted.respond()  # no function can be either, so that it waits for little
@@ -191,37 +190,17 @@ async def _are_waited_for(functions: Round) -> bool:
     return True
 
 
-def prepare() -> None:
-    """Import what `respond` needs, when an integration is made: during a request no file may be left to open.
-
-    anyio, which comes with Starlette, imports most of itself at its first use; nothing public does it before.
-    """
-    for name in ("anyio.to_thread", "anyio.lowlevel", "anyio._backends._asyncio"):
-        with suppress(ImportError):  # another release may have the last one elsewhere
-            import_module(name)
-
-
-def _limiter() -> "CapacityLimiter":
+def _limiter() -> CapacityLimiter:
     """Returns the thread limit of the running event loop.
 
     It is not the limit of the service: the page must answer when all threads of the service are busy.
     """
-    from anyio import CapacityLimiter
-
-    limiters = _limiters()
     try:
-        return limiters.get()
+        return _limiters.get()
     except LookupError:
         limiter = CapacityLimiter(MAX_THREADS)
-        limiters.set(limiter)
+        _limiters.set(limiter)
         return limiter
-
-
-@cache
-def _limiters() -> "RunVar[CapacityLimiter]":
-    from anyio.lowlevel import RunVar
-
-    return RunVar("pyvars_limiter")
 
 
 async def reply(response: Response, send: Send) -> None:

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pyvars.access import Access, is_loopback
 from pyvars.access.request import deadline
-from pyvars.asgi import ASGIApp, contained, prepare, reply, respond
+from pyvars.asgi import ASGIApp, contained, reply, respond
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
 from pyvars.core.registry import Registry
@@ -291,7 +291,6 @@ class _Config(uvicorn.Config):
 
 
 def _application(site: Site) -> ASGIApp:
-    prepare()
     # Without routes every request goes to the default, whatever its path: none bypasses the gate or is redirected.
     return contained(Router(default=_endpoint(site), redirect_slashes=False))
 

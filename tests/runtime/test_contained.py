@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import resource
 import sys
 import threading
@@ -434,6 +435,52 @@ shown = json.loads(site.respond(request).body)
 print(shown["orders"], shown["hangs"], shown["pyvars.errors"]["hangs"]["type"], shown["quick"], shown["gc"]["enabled"])
 """
     assert run(code, PYVARS_SHARE="off").stdout == "62 None timeout 1 True\n"
+
+
+def test_proc_that_has_gone_is_not_taken_for_zero(page: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def refuse(path: Any, *args: Any, **kwargs: Any) -> int:
+        if path == "/proc/self/status":
+            raise FileNotFoundError(path)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refuse)
+    reading.expire()
+    shown = page()
+    errors = {name: entry["type"] for name, entry in shown["pyvars.errors"].items()}
+    assert errors == dict.fromkeys(("memstats", "process", "threads"), "FileNotFoundError")
+    assert shown["orders"] == 62
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="chroot is for root")
+@pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
+def test_a_program_without_proc(tmp_path: Path, before: bool) -> None:
+    """It changed its root before or after the integration was made, where nothing can be imported any more either."""
+    code = f"""
+import json, os, psutil, sys, pyvars
+from tests.conftest import local_request
+import pyvars.site.default, pyvars.site.views, pyvars.site.stats, pyvars.runtime.memstats, pyvars.runtime.process
+import pyvars.site.metrics, pyvars.formats.prometheus, pyvars.runtime.cmdline, pyvars.runtime.python
+import pyvars.runtime.threads, pyvars.runtime.event_loop
+if {before}:
+    os.chroot(sys.argv[1])
+site = pyvars.site.default.debug(None, None, prefix="/debug")
+pyvars.publish("orders", pyvars.Int()).add(62)
+if not {before}:
+    os.chroot(sys.argv[1])
+pyvars.runtime.reading.expire()
+shown = json.loads(site.respond(local_request()).body)
+print(shown["orders"], [name for name, value in shown.items() if value is None], shown["cmdline"])
+print([site.respond(local_request(f"/debug/{{path}}")).status for path in ("workers", "api/stats", "metrics")])
+sys.stdout.flush()
+os._exit(0)  # at an exit where no library can be loaded, glibc aborts if a daemon thread runs
+"""
+    nulls = "['memstats', 'process', 'threads']"
+    assert run(code, str(tmp_path), PYVARS_SHARE="off").stdout.splitlines() == [
+        f"62 {nulls} ['-c']",
+        "[200, 503, 200]",
+    ]
 
 
 def test_modules_that_were_taken_away_and_platforms_that_do_not_tell() -> None:
