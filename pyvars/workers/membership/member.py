@@ -246,7 +246,7 @@ class Member:
         return self.answer(registry, question) if registry is not None and self.answer is not None else b"null"
 
     def _check(self) -> None:
-        """What the thread of the server does about once a second, for a worker that is never asked for a page."""
+        """What the thread of the server does every few seconds, for a worker that is never asked for a page."""
         self._catch_up()
         self.server.restore()
         if monotonic() - self._forked_at < FORKED_SECONDS:
