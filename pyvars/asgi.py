@@ -23,7 +23,7 @@ from pyvars.traffic.routes import install_route_hook
 from pyvars.workers import REQUESTS
 
 # anyio, which comes with Starlette, would import this at its first use: during a request no file may be left to open.
-# Nor when an integration is made: uWSGI loses a signal between that and the first request, and this takes long.
+# Nor when an integration is made: uWSGI loses the signals that come between that and the first request.
 with suppress(ImportError):  # another release may have it elsewhere
     import_module("anyio._backends._asyncio")
 
