@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 
-SCRIPTS = ("speed", "page", "workers", "middleware", "security", "refusals", "beside", "footprint", "profiles")
+SCRIPTS = ("speed", "page", "workers", "middleware", "security", "refusals", "beside", "busy", "footprint", "profiles")
 
 
 def main(names):

@@ -1,0 +1,120 @@
+"""What a page with two functions costs beside threads of the program that burn CPU, in the same process.
+
+A program has 0, 1, 4 or 8 threads that compute without a pause, and beside them three servers, each in a thread:
+
+page          the side port, `pyvars.serve()`, whose page has two functions
+bare          uvicorn, as bare as the side port's, with an application that answers "ok" and knows no pyvars
+client        prometheus_client's `start_http_server`, with two gauges that are functions
+
+One client, a process of its own, asks them in turns, over one connection each (prometheus_client closes it after each
+answer). The first page is that of a fresh program; values are missing where a function was `null` on a page.
+"""
+
+import http.client
+import json
+import subprocess
+import sys
+import time
+from statistics import median, quantiles
+
+from .table import nanoseconds, print_table, verdict
+
+PAGES = 200
+FIRSTS = 5
+BURNING = (0, 1, 4, 8)
+COLUMNS = ("burning threads", "", "page", "bare", "ratio", "target", "met/missed", "prometheus_client")
+
+PROGRAM = """
+import asyncio, socket, sys, threading
+import uvicorn
+import pyvars
+from prometheus_client import CollectorRegistry, Gauge, start_http_server
+def burn():
+    number = 0
+    while True:
+        number += 1
+for _ in range(int(sys.argv[1])):
+    threading.Thread(target=burn, daemon=True).start()
+pyvars.publish("depth", lambda: 7)
+pyvars.publish("open", lambda: 8)
+server = pyvars.serve(0)
+async def ok(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+listener = socket.create_server(("127.0.0.1", 0))
+listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the side port does
+config = uvicorn.Config(ok, http="h11", loop="asyncio", log_config=None, access_log=False, lifespan="off", ws="none",
+                        proxy_headers=False, server_header=False, date_header=False)
+bare = uvicorn.Server(config)
+threading.Thread(target=bare.run, kwargs={"sockets": [listener]}, daemon=True).start()
+registry = CollectorRegistry()
+for name, value in (("depth", 7), ("open", 8)):
+    Gauge(name, name, registry=registry).set_function(lambda value=value: value)
+client, _ = start_http_server(0, "127.0.0.1", registry)
+print(server.port, listener.getsockname()[1], client.server_port, flush=True)
+sys.stdin.read()
+"""
+
+
+class Program:
+    """A program with so many burning threads, and connections to its servers."""
+
+    def __init__(self, burning):
+        command = [sys.executable, "-c", PROGRAM, str(burning)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        ports = map(int, self.process.stdout.readline().split())
+        self.connections = [http.client.HTTPConnection("127.0.0.1", port) for port in ports]
+
+    def get(self, server, path):
+        """The time of an answer in ns, and the answer."""
+        connection, begun = self.connections[server], time.perf_counter_ns()
+        connection.request("GET", path)
+        body = connection.getresponse().read()
+        return time.perf_counter_ns() - begun, body
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for connection in self.connections:
+            connection.close()
+        self.process.kill()
+        self.process.communicate()
+
+
+def p90(found):
+    return quantiles(found, n=10)[-1]
+
+
+def rows(burning):
+    pages, bare, client, missing = [], [], [], 0
+    with Program(burning) as program:
+        for each in range(PAGES + 5):
+            page, body = program.get(0, "/debug/vars?name=depth&name=open")
+            times = page, program.get(1, "/")[0], program.get(2, "/metrics")[0]
+            if each >= 5:  # the first ones warm up
+                for found, taken in zip((pages, bare, client), times, strict=True):
+                    found.append(taken)
+                missing += None in json.loads(body).values()
+    firsts = []
+    for _ in range(FIRSTS):
+        with Program(burning) as program:
+            firsts.append(program.get(0, "/debug/vars?name=depth&name=open")[0])
+    for name, figure in (("median", median), ("90th percentile", p90)):
+        ratio = figure(pages) / figure(bare)
+        shown = nanoseconds(figure(pages)), nanoseconds(figure(bare)), f"{ratio:.2f}"
+        yield (str(burning), name, *shown, *verdict(ratio, at_most=1.3), nanoseconds(figure(client)))
+    first, page = median(firsts), median(pages)
+    against = f"{nanoseconds(page)} (page)"
+    ratio = first / page
+    yield (str(burning), "first page", nanoseconds(first), against, f"{ratio:.2f}", *verdict(ratio, at_most=2), "")
+    yield (str(burning), f"missing of {PAGES}", str(missing), "", "", *verdict(missing, at_most=2 * (burning > 4)), "")
+
+
+def main():
+    found = [row for burning in BURNING for row in rows(burning)]
+    print_table("A page with two functions beside threads that burn CPU", COLUMNS, found)
+
+
+if __name__ == "__main__":
+    main()
