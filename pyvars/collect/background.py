@@ -150,7 +150,7 @@ class Background:
         coroutine: Any = func._function()  # a coroutine function runs nothing when it is called
         try:
             future = run_coroutine_threadsafe(coroutine, loop)
-        except RuntimeError:  # the loop was closed a moment ago
+        except RuntimeError:  # pragma: no cover - the loop was closed a moment ago: no test can time that
             coroutine.close()
             return None
         future.add_done_callback(lambda _: self._wake.set())

@@ -103,12 +103,14 @@ class CallThreads:
         """Start a thread if calls wait, and all threads are with calls that take long."""
         with self.lock:
             moment = monotonic()
-            slow = [moment - call.running_since for call in self._running]
-            if not self._waiting or len(self._threads) > len(slow) or len(slow) >= self._at_most:
-                return
-            if any(each < self._handover_seconds for each in slow):
-                return
-            if sum(each >= STUCK_SECONDS for each in slow) >= MAX_STUCK:
+            running = [moment - call.running_since for call in self._running]
+            if (
+                not self._waiting
+                or len(self._threads) > len(running)
+                or len(running) >= self._at_most
+                or any(seconds < self._handover_seconds for seconds in running)
+                or sum(seconds >= STUCK_SECONDS for seconds in running) >= MAX_STUCK
+            ):
                 return
             thread = Thread(target=self._work, args=(self._queue,), name=self._name, daemon=True)
             self._threads.append(thread)
@@ -128,7 +130,7 @@ class CallThreads:
                 call = None
             with self.lock:
                 if call is None:
-                    if self._waiting:  # it was put into the queue a moment ago
+                    if self._waiting:  # pragma: no cover - put into the queue a moment ago: no test can time that
                         continue
                     self._threads.remove(current_thread())
                     return

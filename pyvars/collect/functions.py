@@ -215,8 +215,8 @@ class FunctionRunner:
         for job in jobs:
             if job.periodic is not None:
                 self._settle_periodic(job, job.periodic, moment)
-            elif job.call is not None:  # always, after begin()
-                self._settle(job, job.call, times, moment)
+            else:
+                self._settle(job, cast("Call", job.call), times, moment)
 
     def _call_of(self, job: Job) -> Call:
         key = id(job.function)

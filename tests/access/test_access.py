@@ -93,6 +93,11 @@ def test_http_1_0_gives_a_proxy_away(may_look: Question) -> None:
             assert not may_look(http_version=version, peer=peer)
 
 
+def test_a_server_that_hides_a_proxy_is_never_local(may_look: Question, registry: Registry) -> None:
+    assert not may_look(server="waitress")
+    assert may_look(server="")
+
+
 def test_http_2_without_tls_may_have_been_upgraded_past_a_proxy(may_look: Question) -> None:
     for version in ("2", "2.0"):
         assert not may_look(http_version=version, scheme="http")

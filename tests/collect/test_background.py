@@ -13,6 +13,7 @@ import pytest
 
 import pyvars
 from pyvars import Func, Int, Map, Registry
+from pyvars.collect.combined import PeerValues
 from tests.conftest import Read
 from tests.programs import output
 
@@ -208,3 +209,83 @@ def test_mistakes() -> None:
     states = registry.publish("states", Map())
     states.set("depth", Func(coroutine, every=5))
     assert isinstance(states.var("depth"), Func)
+
+
+def test_no_more_than_four_threads_are_left_to_functions_that_hang() -> None:
+    code = """
+import logging, threading, time, pyvars
+import pyvars.collect.background as background
+logging.disable()
+from pyvars.site.default import debug
+from tests.conftest import local_request
+background.HANDOVER_SECONDS = 0.01
+release = threading.Event()
+for number in range(8):
+    pyvars.publish(f"hangs{number}", lambda: release.wait(60), every=1)
+site = debug(None, None, prefix="/debug")
+threads = lambda: sum(thread.name == "pyvars-background" for thread in threading.enumerate())
+until = time.monotonic() + 30
+while threads() < 4 and time.monotonic() < until:
+    site.respond(local_request(deadline=time.monotonic() + 0.1))
+for _ in range(5):
+    site.respond(local_request(deadline=time.monotonic() + 0.1))
+print(threads())
+release.set()
+"""
+    assert output(code).split() == ["4"]
+
+
+def test_a_program_that_is_out_of_threads_calls_them_later() -> None:
+    code = """
+import json, logging, threading, pyvars
+from pyvars.site.default import debug
+from tests.conftest import local_request
+logging.disable()
+pyvars.publish("depth", lambda: 7, every=3600)
+def no_thread(self):
+    raise RuntimeError("can't start new thread")
+start, threading.Thread.start = threading.Thread.start, no_thread
+site = debug(None, None, prefix="/debug")
+threading.Thread.start = start
+print(json.loads(site.respond(local_request("/debug/vars/depth")).body))
+"""
+    assert output(code).split() == ["7"]
+
+
+def test_a_fork_while_one_runs() -> None:
+    code = """
+import json, logging, os, threading, warnings, pyvars
+from pyvars.site.default import debug
+from tests.conftest import local_request
+logging.disable()
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
+entered, release = threading.Event(), threading.Event()
+def depth():
+    entered.set()
+    release.wait(60)
+    return os.getpid()
+pyvars.publish("depth", depth, every=3600)
+site = debug(None, None, prefix="/debug")
+entered.wait(60)
+def value():
+    return json.loads(site.respond(local_request("/debug/vars/depth")).body)
+if (pid := os.fork()) == 0:
+    release.set()
+    print(value() == os.getpid(), flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+release.set()
+while value() is None:
+    pass
+print(value() == os.getpid())
+"""
+    assert output(code).split() == ["True", "True"]
+
+
+def test_values_of_peers_are_not_kept_for_ever() -> None:
+    values = PeerValues()
+    for label in ("a", "b"):
+        parts = values.parts("default", label, {pid: (pid, 0.0) for pid in range(9_000)})
+        assert len(parts.values) == 9_000
+    lost = values.parts("default", "a", dict.fromkeys(range(9_000)))
+    assert len(lost.missing) == 8_000

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from pyvars import Int, Registry, get
-from pyvars.asgi import DebugApp, VarsMiddleware
+from pyvars.asgi import DebugApp, VarsMiddleware, contained
 from tests.programs import output
 
 Scope = dict[str, Any]
@@ -315,3 +315,26 @@ def test_the_lag_of_a_stuck_loop_grows_while_it_is_stuck() -> None:
     finally:
         stop.set()
         thread.join()
+
+
+def test_a_registry_that_raises_is_an_answer_of_ours() -> None:
+    """Here in a process of its own, which has no peers: so the event loop is where it raises first."""
+    code = """
+import asyncio, logging
+from tests.integrations.test_asgi import http_scope, run
+from tests.site.test_hostile import BrokenRegistry
+from pyvars.asgi import DebugApp
+logging.disable()
+sent = asyncio.run(run(DebugApp(BrokenRegistry()), http_scope("/vars/orders")))
+print(sent[0]["status"], sent[1]["body"])
+"""
+    assert output(code) == "500 b'internal error; the log says more\\n'\n"
+
+
+def test_what_raises_after_its_answer_has_begun_goes_on() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        asyncio.run(run(contained(app), http_scope()))

@@ -11,6 +11,7 @@ import pytest
 
 from pyvars.workers.together.directory import remove_group, sweep
 from pyvars.workers.together.group import Process, name_of
+from pyvars.workers.together.locks import is_locked
 from tests.programs import output
 from tests.workers.test_membership import AS_NOBODY, AS_ROOT, INTEGRATION, PAGE, said
 
@@ -372,3 +373,51 @@ def test_what_another_sweeper_has_removed_is_no_error(tmp_path: Path) -> None:
     sweep(str(tmp_path / "gone"))
     remove_group(str(tmp_path / "gone"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segment_that_vanishes_while_the_group_is_read(tmp_path: Path) -> None:
+    """Its worker has joined elsewhere, or was folded: that is no damage."""
+    tmp_path.chmod(0o700)
+    code = f"""
+import json, os, sys
+{INTEGRATION}
+read_end, write_end = os.pipe()
+ended, end = os.pipe()
+if (pid := os.fork()) == 0:
+    os.close(end)
+    n.add(5)
+    os.write(write_end, b".")
+    os.read(ended, 1)
+    os._exit(0)
+os.read(read_end, 1)
+gone = []
+def remove(event, about):
+    if event == "open" and f"w-{{pid}}-" in str(about[0]) and not gone:
+        gone.append(about[0])
+        os.unlink(about[0])
+sys.addaudithook(remove)
+found = page()
+print(json.dumps([len(gone), found["pyvars.workers"]["reason"], "pyvars.errors" in found]), flush=True)
+os.close(end)
+os.wait()
+"""
+    assert json.loads(output(PAGE + code, PYVARS_SHARE=str(tmp_path))) == [1, "", False]
+
+
+def test_an_address_whose_lock_file_cannot_be_opened_is_left_to_the_system(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    code = f"""
+import os
+{INTEGRATION}
+from pyvars.workers.membership.address import _path, claim
+page()
+os.symlink("nowhere", _path(os.environ["PYVARS_SHARE"], "127.0.0.1", 6060))
+print(claim("127.0.0.1", 6060))
+"""
+    assert output(PAGE + code, PYVARS_SHARE=str(tmp_path)) == "True\n"
+
+
+def test_a_file_that_cannot_be_opened_may_be_locked(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    assert is_locked(str(tmp_path / "link"))
+    assert not is_locked(str(tmp_path / "missing"))

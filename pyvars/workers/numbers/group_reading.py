@@ -82,11 +82,14 @@ class GroupReader:
 
     def peer_names(self) -> list[str]:
         """The names of the segments of peers, live and dead; as they were last read if the directory cannot be read."""
+        return self._names()[0]
+
+    def _names(self) -> tuple[list[str], str]:
+        """The same, and why the directory cannot be read; empty if it can."""
         try:
-            names = os.listdir(self.directory)
-        except OSError:
-            names = list(self._seen)
-        return peers_in(names)
+            return peers_in(os.listdir(self.directory)), ""
+        except OSError as error:  # no descriptor is left, for example: the last reading holds until there is one
+            return peers_in(list(self._seen)), _text(error)
 
     def _changed(self) -> int:
         try:
@@ -126,12 +129,10 @@ class GroupReader:
         peers: list[SegmentReading] = []
         missing: dict[str, str] = {}
         seen = self._seen
-        try:
-            names = os.listdir(self.directory)
-        except OSError as error:  # no descriptor is left, for example: the last reading holds until there is one
-            names = list(seen)
-            missing[self.directory] = _text(error)
-        for name in peers_in(names):
+        names, unreadable = self._names()
+        if unreadable:
+            missing[self.directory] = unreadable
+        for name in names:
             try:
                 peer = read(os.path.join(self.directory, name), seen.get(name))
             except FileNotFoundError:
