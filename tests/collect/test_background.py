@@ -177,10 +177,10 @@ def depth():
     return os.getpid()
 pyvars.publish("depth", depth, every=3600)
 site = debug(None, None, prefix="/debug")
-print(called.wait(30))
+print(called.wait(30), flush=True)
 def right():
     return json.loads(site.respond(local_request("/debug/vars/depth")).body) == os.getpid()
-print(right())
+print(right(), flush=True)
 if (pid := os.fork()) == 0:
     print(right(), flush=True)
     os._exit(0)

@@ -354,7 +354,7 @@ def right():
     return json.loads(site.respond(local_request("/debug/vars/f")).body) == os.getpid()
 def names():
     return [thread.name for thread in threading.enumerate() if thread.name == "pyvars-functions"]
-print(right(), names())
+print(right(), names(), flush=True)
 if (pid := os.fork()) == 0:
     print(names(), right(), names(), flush=True)
     os._exit(0)

@@ -82,14 +82,14 @@ class GroupReader:
 
     def peer_names(self) -> list[str]:
         """The names of the segments of peers, live and dead; as they were last read if the directory cannot be read."""
-        return self._names()[0]
+        return peers_in(self._names()[0])
 
     def _names(self) -> tuple[list[str], str]:
-        """The same, and why the directory cannot be read; empty if it can."""
+        """The names of all files, and why the directory cannot be read, empty if it can."""
         try:
-            return peers_in(os.listdir(self.directory)), ""
+            return os.listdir(self.directory), ""
         except OSError as error:  # no descriptor is left, for example: the last reading holds until there is one
-            return peers_in(list(self._seen)), _text(error)
+            return list(self._seen), _text(error)
 
     def _changed(self) -> int:
         try:
@@ -132,7 +132,7 @@ class GroupReader:
         names, unreadable = self._names()
         if unreadable:
             missing[self.directory] = unreadable
-        for name in names:
+        for name in peers_in(names):
             try:
                 peer = read(os.path.join(self.directory, name), seen.get(name))
             except FileNotFoundError:
