@@ -45,8 +45,8 @@ class Call:
     __slots__ = ("function", "outcome", "run", "running_since", "seen", "waiting", "wakes")
 
     def __init__(self, function: object, run: Callable[[], Outcome]) -> None:
-        self.function = function  # kept, so that no other object gets its id
-        self.run = run
+        self.function: object = function  # kept, so that no other object gets its id
+        self.run: Callable[[], Outcome] = run
         """Calls the function. It never raises."""
         self.waiting: bool = False
         self.running_since: float = 0.0
@@ -138,7 +138,7 @@ class CallThreads:
                 call.waiting, call.running_since = False, monotonic()
                 self._running.add(call)
             outcome = call.run()
-            if queue is not self._queue:  # the function has forked, and this is the child
+            if queue is not self._queue:  # pragma: no cover - it has forked; nothing is measured in that child
                 return
             with self.lock:
                 call.outcome, call.running_since = outcome, 0.0

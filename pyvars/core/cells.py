@@ -145,7 +145,7 @@ class IntCell(PythonCell):
     def __init__(self, value: SupportsIndex = 0, *, gauge: bool = False) -> None:
         self._words = None
         self._value = exact_int(value)
-        self.gauge = exact_bool(gauge)
+        self.gauge: bool = exact_bool(gauge)
 
     @property
     def value(self) -> int:
@@ -200,7 +200,7 @@ class FloatCell(PythonCell):
     def __init__(self, value: SupportsFloat | SupportsIndex = 0.0, *, gauge: bool = False) -> None:
         self._words = None
         self._value = exact_float(value)
-        self.gauge = exact_bool(gauge)
+        self.gauge: bool = exact_bool(gauge)
 
     @property
     def value(self) -> float:

@@ -338,3 +338,16 @@ def test_what_raises_after_its_answer_has_begun_goes_on() -> None:
 
     with pytest.raises(LookupError):
         asyncio.run(run(contained(app), http_scope()))
+
+
+def test_functions_under_trio() -> None:
+    """They are waited for in a thread. Here in a process of its own, which has no peers."""
+    code = """
+import trio, pyvars
+from tests.integrations.test_asgi import http_scope, run
+from pyvars.asgi import DebugApp
+registry = pyvars.Registry()
+registry.publish("function", lambda: 7)
+print(trio.run(run, DebugApp(registry), http_scope("/vars/function"))[1]["body"])
+"""
+    assert output(code) == "b'7\\n'\n"

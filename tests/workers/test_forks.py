@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from pyvars.workers.numbers.group_reading import GroupReader
+from pyvars.workers.numbers.layout import parse
 from pyvars.workers.together.directory import remove_group, sweep
 from pyvars.workers.together.group import Process, name_of
 from pyvars.workers.together.locks import is_locked
@@ -421,3 +423,8 @@ def test_a_file_that_cannot_be_opened_may_be_locked(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     assert is_locked(str(tmp_path / "link"))
     assert not is_locked(str(tmp_path / "missing"))
+
+
+def test_a_directory_that_is_gone_is_said(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    assert GroupReader(gone, lambda: parse((), 0, False)).read().missing == {gone: "No such file or directory"}
