@@ -17,7 +17,7 @@ run: .venv/installed ## start the demo service on 127.0.0.1:8000 (and its WSGI t
 	$(BIN)/python -m examples.shop
 
 how-long:
-	@echo "about 2,250 tests on $(CPUS) CPUs: $$((($(CPUS) + 4) / $(CPUS))) to $$((($(CPUS) + 15) / $(CPUS))) minutes$(if \
+	@echo "about 3,100 tests on $(CPUS) CPUs: $$((($(CPUS) + 4) / $(CPUS))) to $$((($(CPUS) + 15) / $(CPUS))) minutes$(if \
 		$(wildcard .venv/installed-test),, after one or two in which what they need is installed)"
 
 test: how-long .venv/installed-test ## run the whole test suite on all CPUs; it says which tests it skips, and why

@@ -34,10 +34,10 @@ def local() -> Rule:
 
     The client address is loopback, or the connection a unix socket; the Host is a loopback name (else a web page could
     read the variables by DNS rebinding, through the browser of its visitor); the protocol is known to be HTTP/1.1, 2 or
-    3 (nginx up to 1.29.6 speaks 1.0 to its backends); no header says that the request was forwarded; and no page of
-    another site made a browser send it (Sec-Fetch-Site, Origin), but its user may follow a link. All of this holds over
-    a unix socket too, since proxies use these most. Under waitress, which removes forwarding headers, the rule refuses
-    every request.
+    3 (nginx up to 1.29.6 speaks 1.0 to its backends), and 2 only over TLS, since a client can upgrade to it past a
+    proxy; no header says that the request was forwarded; and no page of another site made a browser send it
+    (Sec-Fetch-Site, Origin), but its user may follow a link. All of this holds over a unix socket too, since proxies
+    use these most. Under waitress, which removes forwarding headers, the rule refuses every request.
     """
     return Local()
 
@@ -76,8 +76,8 @@ def networks(*networks: str, hosts: Collection[str] = ()) -> Rule:
     """Allows requests of clients in one of the networks, such as `"10.0.0.0/8"`.
 
     The client address is the one that the server reports, not one in a header. No header may say that the request was
-    forwarded, the protocol is known to be HTTP/1.1, 2 or 3, the Host is an address or one of `hosts`, against DNS
-    rebinding, and no page of another site made a browser send it (see `local`).
+    forwarded, the Host is an address or one of `hosts`, against DNS rebinding, and protocol, browsers and waitress are
+    judged as by `local`.
 
     Raises:
         ConfigurationError: no network is given, or a network or host is malformed.

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import NamedTuple, cast
 
+from pyvars.access.request import DEADLINE_SECONDS
 from pyvars.collect.background import Background
 from pyvars.collect.calls import HANDOVER_SECONDS, Call, CallThreads, Outcome
 from pyvars.core import resources
@@ -25,8 +26,6 @@ __all__ = ("FUNCTIONS", "FunctionRunner", "Job", "Round", "Times", "failure", "t
 
 MAX_THREADS = 8
 """How many threads run functions at most."""
-DEADLINE_SECONDS = 0.2
-"""The time from the arrival of a request to its deadline (`pyvars.access.request`)."""
 LATEST_SECONDS = 1.0
 """How long after its arrival a request waits for a function that was not let run."""
 MAX_AGE_SECONDS = 10.0
