@@ -52,7 +52,7 @@ class _State:
 class Background:
     """The functions with `every` of this process. Thread-safe.
 
-    `outcome_of` calls a function, or what it is given in its place, and never raises.
+    `outcome_of` calls its second argument, which gives a value of the function, and returns how that ended.
     """
 
     def __init__(self, outcome_of: Callable[[Func, Callable[[], object]], Outcome]) -> None:

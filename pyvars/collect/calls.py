@@ -65,10 +65,9 @@ class Call:
 class CallThreads:
     """The threads, which are started when they are needed. Thread-safe."""
 
-    def __init__(self, name: str, *, at_most: int, handover_seconds: float = HANDOVER_SECONDS) -> None:
+    def __init__(self, name: str, *, at_most: int) -> None:
         self._name = name
         self._at_most = at_most
-        self._handover_seconds = handover_seconds
         self.reset()
         resources.hold(__name__, f"threads {name}", before=self._end_idle, in_child=self.reset)
 
@@ -97,7 +96,7 @@ class CallThreads:
         moment = monotonic()
         running = self._running.copy()  # in one step, since not every caller holds the lock
         stuck = sum(moment - call.running_since >= STUCK_SECONDS for call in running)
-        return self._refused or (stuck >= min(MAX_STUCK, self._at_most) and stuck >= len(self._threads))
+        return self._refused or stuck >= max(MAX_STUCK, len(self._threads))
 
     def grow(self) -> None:
         """Start a thread if calls wait, and all threads are with calls that take long."""
@@ -108,7 +107,7 @@ class CallThreads:
                 not self._waiting
                 or len(self._threads) > len(running)
                 or len(running) >= self._at_most
-                or any(seconds < self._handover_seconds for seconds in running)
+                or any(seconds < HANDOVER_SECONDS for seconds in running)
                 or sum(seconds >= STUCK_SECONDS for seconds in running) >= MAX_STUCK
             ):
                 return
