@@ -1,39 +1,30 @@
 """The ASGI integration: translates a scope to a Request, and a Response back to messages."""
 
-from contextlib import suppress
 from functools import lru_cache
-from importlib import import_module
-
-from anyio import CapacityLimiter, to_thread
-from anyio.lowlevel import RunVar
+from typing import Literal
 
 import pyvars
 from pyvars.access import Access
 from pyvars.access.request import MAX_QUERY_BYTES, Request, deadline, server_in
-from pyvars.collect.functions import Round
 from pyvars.core.log import warn
 from pyvars.core.registry import Registry
-from pyvars.runtime.event_loop import register_loop, running_loop
+from pyvars.runtime.event_loop import register_loop
 from pyvars.site.default import debug, variables
-from pyvars.site.gate import Admitted, Site
+from pyvars.site.event_loop import answer
+from pyvars.site.gate import Site
 from pyvars.site.http import Response, dated, text
-from pyvars.traffic.asgi import ASGIApp, Message, Receive, Scope, Send, follow_request
+from pyvars.traffic.asgi import ASGIApp, ASGIRequest, Message, Receive, Scope, Send, follow
 from pyvars.traffic.http_variable import recorder_of
-from pyvars.traffic.routes import install_route_hook
+from pyvars.traffic.once import detach, discard, outer_request, stand_in
+from pyvars.traffic.options import Traffic, exclusions, traffic
+from pyvars.traffic.recorder import KEY, FollowedRequest
+from pyvars.traffic.routes import install_route_hook, path_in
+from pyvars.traffic.websocket import ASGIWebSocket
 from pyvars.workers import REQUESTS
 
-# anyio, which comes with Starlette, would import this at its first use: during a request no file may be left to open.
-# Nor when an integration is made: uWSGI loses the signals that come between that and the first request.
-with suppress(ImportError):  # another release may have it elsewhere
-    import_module("anyio._backends._asyncio")
-
-__all__ = ("ASGIApp", "CountRequests", "DebugApp", "SiteApp", "VarsMiddleware")
-
-MAX_THREADS = 4
-"""Threads for pages with functions: two render, two wait for a slot. Further requests wait on the event loop."""
+__all__ = ("ASGIApp", "CountRequests", "DebugApp", "SiteApp", "Traffic", "VarsMiddleware")
 
 _count_request = REQUESTS.add  # looked up once, not for each request
-_limiters: RunVar[CapacityLimiter] = RunVar("pyvars_limiter")
 
 
 class SiteApp:
@@ -45,6 +36,7 @@ class SiteApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. It does nothing at startup and shutdown, and closes WebSockets."""
         register_loop()
+        discard(scope)
         if scope["type"] == "http":
             _count_request()
             await reply(await respond(self._site, scope), send)
@@ -72,16 +64,22 @@ class DebugApp(SiteApp):
 class Middleware:
     """Serves a site, or counts the requests to the application, or both."""
 
-    __slots__ = ("_recorder", "_site", "app")
+    __slots__ = ("_exclusions", "_left_out", "_recorder", "_site", "app")
 
     app: ASGIApp
     """The application that all other requests are passed on to."""
 
-    def __init__(self, app: ASGIApp, site: Site | None, counted: Registry | None) -> None:
+    def __init__(self, app: ASGIApp, site: Site | None, registry: Registry | None, options: Traffic | None) -> None:
         self.app = app
         self._site = site
-        self._recorder = None if counted is None else recorder_of(counted, required=site is None)
-        if self._recorder is not None:
+        self._recorder = self._exclusions = None
+        self._left_out = frozenset[str]()
+        if options is not None:
+            self._recorder = recorder_of(registry or pyvars.default_registry, options, required=site is None)
+        if options is not None and self._recorder is not None:
+            self._exclusions = exclusions(options)
+            if self._exclusions is not None:
+                self._left_out = self._exclusions.whole
             install_route_hook(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,20 +95,42 @@ class Middleware:
                 register_loop()
                 response = await respond(self._site, scope)
                 if response.ours:
+                    discard(scope)
                     await reply(response, send)
                     return
         recorder = self._recorder
-        if recorder is None or scope["type"] != "http":
+        if recorder is None:
             await self.app(scope, receive, send)
             return
-        app, request = self.app, follow_request(recorder, scope, receive, send)
+        kind = scope["type"]
+        if kind != "http" and kind != "websocket":
+            await self.app(scope, receive, send)
+            return
+        outer: FollowedRequest | None = None
+        if KEY in scope or self._exclusions is not None or "wsgi_environ" in scope:  # most requests take no call
+            instead = stand_in(recorder, self._exclusions, scope, path_in(scope))
+            if instead is not None:
+                try:
+                    await self.app(scope, receive, send)
+                finally:
+                    detach(scope, instead)
+                return
+            outer = outer_request(scope)
+        follow_as = ASGIRequest if kind == "http" else ASGIWebSocket
+        app, request = self.app, follow(follow_as, recorder, scope, receive, send, self._left_out, outer)
         try:
             await app(scope, request.receive, request.send)
         except BaseException as error:
             request.finish(error)
             raise
-        if not request.recorded:
-            request.finish(None)
+        else:
+            if not request.recorded:
+                request.finish(None)
+        finally:
+            if outer is None:
+                scope.pop(KEY, None)
+            else:
+                detach(scope, request)
 
 
 class VarsMiddleware(Middleware):
@@ -125,14 +145,23 @@ class VarsMiddleware(Middleware):
     the response is 401.
 
     The requests that go to the application are counted in the registry as `http` (see `CountRequests`), those that the
-    middleware answers are not; with `count=False` nothing is counted. If the program publishes a variable of its own as
-    `http`, nothing is counted either, and the log says so. Thread-safe.
+    middleware answers are not; `count=Traffic(...)` says what is left out, with `count=False` nothing is counted. If
+    the program publishes a variable of its own as `http`, nothing is counted either, and the log says so. Thread-safe.
+
+    Raises:
+        ConfigurationError: it counts, and another middleware counts in the registry with other bounds.
     """
 
     def __init__(
-        self, app: ASGIApp, *, registry: Registry | None = None, access: Access | None = None, count: bool = True
+        self,
+        app: ASGIApp,
+        *,
+        registry: Registry | None = None,
+        access: Access | None = None,
+        count: Traffic | bool = True,
     ) -> None:
-        super().__init__(app, variables(registry, access), (registry or pyvars.default_registry) if count else None)
+        options = traffic(count)
+        super().__init__(app, variables(registry, access), registry, options)
 
 
 class CountRequests(Middleware):
@@ -140,67 +169,27 @@ class CountRequests(Middleware):
 
     It counts requests, errors (a status of 5xx, or the application raised), requests in flight, bytes of bodies, and
     requests by method, by class of status and by template of the route; and how long requests took, in all and by
-    route. WebSockets are not counted. Middlewares of one registry count in the same `http`. Thread-safe.
+    route, and until the first byte. What is meant to stay open is apart from that: event streams, and what was open
+    for over 10 s, in `streams`; WebSockets, which are no requests once they are accepted, in `websockets`.
+
+    A request that passes several middlewares of one registry counts once, in the outermost; one that pyvars answers
+    counts nowhere. `count=Traffic(...)` says what else is left out. Middlewares of one registry count in the same
+    `http`. Thread-safe.
 
     Raises:
         DuplicateNameError: another variable is published as `http`.
+        ConfigurationError: another middleware counts in the registry with other bounds.
     """
 
-    def __init__(self, app: ASGIApp, *, registry: Registry | None = None) -> None:
-        super().__init__(app, None, registry or pyvars.default_registry)
+    def __init__(
+        self, app: ASGIApp, *, registry: Registry | None = None, count: Traffic | Literal[True] = True
+    ) -> None:
+        super().__init__(app, None, registry, traffic(count))
 
 
 async def respond(site: Site, scope: Scope) -> Response:
-    """Returns the response of the site. A view that may wait runs in a thread, not on the event loop."""
-    admitted = site.admit(_request(scope))
-    if not isinstance(admitted, Admitted):
-        return admitted
-    functions = admitted.begin()
-    if not admitted.may_block() and (functions is None or await _are_waited_for(functions)):
-        return admitted.respond()
-    with suppress(Exception):  # no thread can be started
-        return await to_thread.run_sync(admitted.respond, limiter=_limiter())
-    return admitted.respond()  # no function can be either, so that it waits for little
-
-
-async def _are_waited_for(functions: Round) -> bool:
-    """Wait on the event loop until the page waits no longer for its functions. False if it is none of asyncio."""
-    try:
-        loop = running_loop()
-    except RuntimeError:
-        return False
-    from asyncio import Event
-
-    woken, back = Event(), Event()
-
-    def wake() -> None:
-        with suppress(RuntimeError):  # the loop was closed a moment ago
-            loop.call_soon_threadsafe(set_both)
-
-    def set_both() -> None:
-        back.set()
-        woken.set()
-
-    functions.when_back(wake)
-    while not back.is_set() and (seconds := functions.seconds()) is not None:
-        timer = loop.call_later(seconds, woken.set)
-        await woken.wait()
-        timer.cancel()
-        woken.clear()
-    return True
-
-
-def _limiter() -> CapacityLimiter:
-    """Returns the thread limit of the running event loop.
-
-    It is not the limit of the service: the page must answer when all threads of the service are busy.
-    """
-    try:
-        return _limiters.get()
-    except LookupError:
-        limiter = CapacityLimiter(MAX_THREADS)
-        _limiters.set(limiter)
-        return limiter
+    """Returns the response of the site."""
+    return await answer(site, _request(scope))
 
 
 async def reply(response: Response, send: Send) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyvars
 from pyvars.access import Access
@@ -12,6 +12,8 @@ from pyvars.site.default import debug, variables
 from pyvars.site.gate import Site
 from pyvars.site.http import Response
 from pyvars.traffic.http_variable import recorder_of
+from pyvars.traffic.once import detach, discard, outer_request, stand_in
+from pyvars.traffic.options import Traffic, exclusions, traffic
 from pyvars.traffic.routes import install_route_hook
 from pyvars.traffic.wsgi import WSGIRequest
 from pyvars.workers import REQUESTS
@@ -19,7 +21,7 @@ from pyvars.workers import REQUESTS
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ("CountRequests", "DebugApp", "VarsMiddleware")
+__all__ = ("CountRequests", "DebugApp", "Traffic", "VarsMiddleware")
 
 
 class DebugApp:
@@ -38,18 +40,27 @@ class DebugApp:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer one request."""
         REQUESTS.add()
+        discard(environ)
         return _reply(self._site.respond(_request(environ)), start_response)
 
 
 class Middleware:
     """Serves a site, or counts the requests to the application, or both."""
 
-    def __init__(self, app: "WSGIApplication", site: Site | None, counted: Registry | None) -> None:
+    def __init__(
+        self, app: "WSGIApplication", site: Site | None, registry: Registry | None, options: Traffic | None
+    ) -> None:
         self.app = app
         """The application that all other requests are passed on to."""
         self._site = site
-        self._recorder = None if counted is None else recorder_of(counted, required=site is None)
-        if self._recorder is not None:
+        self._recorder = self._exclusions = None
+        self._left_out = frozenset[str]()
+        if options is not None:
+            self._recorder = recorder_of(registry or pyvars.default_registry, options, required=site is None)
+        if options is not None and self._recorder is not None:
+            self._exclusions = exclusions(options)
+            if self._exclusions is not None:
+                self._left_out = self._exclusions.whole
             install_route_hook(app)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -59,10 +70,17 @@ class Middleware:
             if "/debug/" in environ.get("PATH_INFO", ""):
                 response = self._site.respond(_request(environ))
                 if response.ours:
+                    discard(environ)
                     return _reply(response, start_response)
         if self._recorder is None:
             return self.app(environ, start_response)
-        request = WSGIRequest(self._recorder, environ, start_response)
+        instead = stand_in(self._recorder, self._exclusions, environ, _text(environ.get("PATH_INFO", "")))
+        if instead is not None:
+            try:
+                return self.app(environ, start_response)
+            finally:
+                detach(environ, instead)
+        request = WSGIRequest(self._recorder, environ, start_response, self._left_out, outer_request(environ))
         try:
             return request.with_body(self.app(environ, request.start))
         except BaseException as error:
@@ -82,8 +100,11 @@ class VarsMiddleware(Middleware):
     the response is 401.
 
     The requests that go to the application are counted in the registry as `http` (see `CountRequests`), those that the
-    middleware answers are not; with `count=False` nothing is counted. If the program publishes a variable of its own as
-    `http`, nothing is counted either, and the log says so. Thread-safe.
+    middleware answers are not; `count=Traffic(...)` says what is left out, with `count=False` nothing is counted. If
+    the program publishes a variable of its own as `http`, nothing is counted either, and the log says so. Thread-safe.
+
+    Raises:
+        ConfigurationError: it counts, and another middleware counts in the registry with other bounds.
     """
 
     def __init__(
@@ -92,23 +113,28 @@ class VarsMiddleware(Middleware):
         *,
         registry: Registry | None = None,
         access: Access | None = None,
-        count: bool = True,
+        count: Traffic | bool = True,
     ) -> None:
-        super().__init__(app, variables(registry, access), (registry or pyvars.default_registry) if count else None)
+        options = traffic(count)
+        super().__init__(app, variables(registry, access), registry, options)
 
 
 class CountRequests(Middleware):
     """A middleware that counts requests in a registry, as `http`, and serves nothing; see `asgi.CountRequests`.
 
     A file that the application returns by wsgi.file_wrapper is passed to the server as it is, so that sendfile works:
-    its bytes are those of Content-Length, and the time of the request ends when it is passed on. Thread-safe.
+    its bytes are those of Content-Length, and the time of the request ends when it is passed on. A request with
+    `Upgrade: websocket` is a WebSocket, unless it is answered as a request; its messages are not seen. Thread-safe.
 
     Raises:
         DuplicateNameError: another variable is published as `http`.
+        ConfigurationError: another middleware counts in the registry with other bounds.
     """
 
-    def __init__(self, app: "WSGIApplication", *, registry: Registry | None = None) -> None:
-        super().__init__(app, None, registry or pyvars.default_registry)
+    def __init__(
+        self, app: "WSGIApplication", *, registry: Registry | None = None, count: Traffic | Literal[True] = True
+    ) -> None:
+        super().__init__(app, None, registry, traffic(count))
 
 
 def _reply(response: Response, start_response: "StartResponse") -> Iterable[bytes]:

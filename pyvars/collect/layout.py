@@ -1,13 +1,13 @@
 """The page layout: where each variable of a registry stands. It is kept until a variable is published or deleted."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 from pyvars.collect.pieces import in_pieces
-from pyvars.core.buckets import summary_of
+from pyvars.core.buckets import BoundsError, summary_of
 from pyvars.core.cells import Cell, NumberCell
 from pyvars.core.variables import String, Var, is_pyvars_code
 from pyvars.formats.json import Lines, distinct, splice, valid_text
@@ -18,6 +18,7 @@ from pyvars.workers.numbers.plan import Plan
 from pyvars.workers.numbers.sums import number
 
 __all__ = (
+    "Failed",
     "PageLayout",
     "is_free",
     "lay_out",
@@ -144,6 +145,10 @@ def _cut(items: list[T], spans: Iterable[slice]) -> list[T]:
     return list(chain.from_iterable(items[span] for span in spans))
 
 
+Failed: TypeAlias = Callable[[str, Exception], None]
+"""Is told the label of a variable that has no value, and why."""
+
+
 class SumPlaces(NamedTuple):
     """Where the sums of a plan (`pyvars.workers.numbers.plan`) go in a page layout."""
 
@@ -190,7 +195,7 @@ def with_peers(values: list[object], layout: PageLayout, peers: Peers) -> None:
         values[place] = summed(cast("Cell", values[place]).snapshot(), peers.numbers(layout.names[place]))
 
 
-def peers_only(layout: PageLayout, peers: Peers, prefixes: tuple[str, ...]) -> dict[str, object]:
+def peers_only(layout: PageLayout, peers: Peers, prefixes: tuple[str, ...], failed: Failed) -> dict[str, object]:
     """The values that only peers have, by name, of those that `prefixes` select; `layout` is that of the whole page."""
     if not layout.peers_only or layout.peers_only[0].plan is not peers.plan:
         known = {*layout.names}
@@ -198,7 +203,7 @@ def peers_only(layout: PageLayout, peers: Peers, prefixes: tuple[str, ...]) -> d
         layout.peers_only[:] = [PeersOnly(peers.plan, names)]
     names = layout.peers_only[0].names
     chosen = _cut(names, spans_of(names, prefixes)) if prefixes else names
-    return {name: peer_value(peers.numbers(name)) for name in chosen}
+    return {name: peer_value(name, peers.numbers(name), failed) for name in chosen}
 
 
 def is_free(name: str) -> bool:
@@ -210,16 +215,20 @@ def is_free(name: str) -> bool:
     return bool(name) and folded not in ("memstats", "cmdline") and not folded.startswith("pyvars")
 
 
-def peer_value(data: Any) -> object:
+def peer_value(label: str, data: Any, failed: Failed) -> object:
     """The value of a variable that only peers have: a number, a Histogram, or a Map or Registry of them."""
     if isinstance(data, Distribution):
-        return splice(summary_of({key: number(addends) for key, addends in data.items()}))
+        try:
+            return splice(summary_of({key: number(addends) for key, addends in data.items()}))
+        except BoundsError as error:
+            failed(label, error)
+            return None
     if not isinstance(data, dict):
         return number(data)
     tree = cast("NestedSums", data)
     members: dict[str, object] = {}
     for key in sorted(tree):
-        members[distinct(valid_text(key), members)] = peer_value(tree[key])
+        members[distinct(valid_text(key), members)] = peer_value(f"{label}.{key}", tree[key], failed)
     return splice(members)
 
 

@@ -101,7 +101,7 @@ class Pages:
                 values[place] = reader.builtin(name, builtin, layout.kept)
         else:
             with_peers(values, layout, peers)
-            more, rest = peers_only(whole, peers, prefixes), layout.not_cells
+            more, rest = peers_only(whole, peers, prefixes, reader.failed), layout.not_cells
         for place, name, var in rest:
             values[place] = reader.read(name, var)
         FUNCTIONS.run(reader.jobs, Times.of_request(deadline))
@@ -132,7 +132,11 @@ def _age(job: Job) -> list[object]:
 def render_one(label: str, var: Var | None, deadline: float, peers: Peers | None = None) -> bytes:
     """The value of one variable as JSON; with `var` None, of a variable that only peers have."""
     reader = ValueReader(peers, {})
-    data = reader.read(label, var) if var is not None else peer_value(peers.numbers(label) if peers else None)
+    data = (
+        reader.read(label, var)
+        if var is not None
+        else peer_value(label, peers.numbers(label) if peers else None, reader.failed)
+    )
     FUNCTIONS.run(reader.jobs, Times.of_request(deadline))
     reader.combine(deadline)
     return value(reader.settled(data))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 from pyvars.collect.functions import FUNCTIONS, Job, Times
 from pyvars.collect.layout import is_free
 from pyvars.collect.values import ValueReader
+from pyvars.core.buckets import tally_of
 from pyvars.core.cells import NumberCell
 from pyvars.core.log import warn
 from pyvars.core.registry import Metadata, Registry
@@ -98,15 +99,16 @@ class _Reading:
 
     def variable(self, place: _Place, var: Var | None, from_peers: Any, within: tuple[Var, ...] = ()) -> None:
         """Find the series of a variable, summed over all workers; with `var` None, of one that only peers have."""
-        if var is None:
-            if isinstance(from_peers, dict):
-                return self._composite(place, None, {}, cast("NestedSums", from_peers), within)
-            return self._add(place, self._kind(place, None), number(from_peers))
-        if not is_pyvars_code(type(var)):
+        if var is not None and not is_pyvars_code(type(var)):
             return self._call(place, var)
         try:
-            self._own(place, cast("Variable", var), from_peers, within)
-        except Exception as exception:  # a subclass did not call super().__init__()
+            if var is not None:
+                self._own(place, cast("Variable", var), from_peers, within)
+            elif isinstance(from_peers, dict):
+                self._composite(place, None, {}, cast("NestedSums", from_peers), within)
+            else:
+                self._add(place, self._kind(place, None), number(from_peers))
+        except Exception as exception:  # a subclass did not call super().__init__(), or workers have other bounds
             label = ".".join(place.keys)
             self._reader.errors[label] = FUNCTIONS.caught(place.keys[0], label, exception)
 
@@ -134,6 +136,7 @@ class _Reading:
         members: Mapping[str, object] = {key: _number(children.get(key), below.get(key)) for key in keys}
         if isinstance(below, Distribution) or (own is not None and own.kind == "histogram"):
             numbers = {key: each for key, each in members.items() if isinstance(each, int | float)}
+            tally_of(numbers)  # it raises if their bounds differ
             return self._add(place, "histogram", numbers)
         if own is not None and below:
             members = own._merged(members)

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 from pyvars.collect.combined import PEER_VALUES
 from pyvars.collect.functions import FUNCTIONS, INCOMPLETE, STALE, TIMEOUT, Job, failure
 from pyvars.collect.layout import peer_value
 from pyvars.collect.pieces import MAX_AT_ONCE, in_pieces
+from pyvars.core.buckets import BoundsError
 from pyvars.core.cells import NumberCell
 from pyvars.core.clock import monotonic
 from pyvars.core.functions import Func
@@ -67,9 +67,14 @@ class ValueReader:
             return self._read(name, var, (), None)
         keys = peers.plan.maps.get(name)
         if keys is not None and is_pyvars_code(type(var)) and isinstance(var, Composite):
-            with suppress(AttributeError):  # a subclass did not call super().__init__()
+            try:
                 if var._inline:
                     return encode(var._merged({key: peers.sums[index] for key, index in keys.items()}))
+            except AttributeError:  # a subclass did not call super().__init__()
+                pass
+            except BoundsError as error:
+                self.failed(name, error)
+                return None
         return self._read(name, var, (), peers.numbers(name))
 
     def builtin(self, name: str, var: Builtin, kept: dict[str, tuple[object, bytes]]) -> bytes | None:
@@ -84,7 +89,7 @@ class ValueReader:
             if shared is not known[0]:
                 known = kept[name] = shared, text(encode(shared))
         except Exception as exception:  # the program may have replaced what the figures are read from
-            self._failed(name, exception)
+            self.failed(name, exception)
             return None
         self.note_cut(name, var)
         return known[1]
@@ -100,11 +105,11 @@ class ValueReader:
                     return encode(summed(own.snapshot(), from_peers))
                 children = own._children()
             except Exception as exception:  # a subclass did not call super().__init__()
-                self._failed(label, exception)
+                self.failed(label, exception)
                 return None
             if children is not None:
                 if any(var is outer for outer in within):
-                    self._failed(label, RecursionError("a registry that holds itself"))
+                    self.failed(label, RecursionError("a registry that holds itself"))
                     return None
                 self.unsettled = True
                 return self._branch(label, own, children, (*within, var), from_peers)
@@ -115,18 +120,22 @@ class ValueReader:
 
     def _branch(
         self, label: str, own: Variable, children: Mapping[str, Var], within: tuple[Var, ...], from_peers: Any
-    ) -> Branch:
+    ) -> Branch | None:
         below = cast("NestedSums", from_peers if isinstance(from_peers, dict) else {})
         members: dict[str, object] = {}
         for key in in_pieces(sorted({*children, *below})):
             var, name = children.get(key), distinct(valid_text(key), members)
             if var is None:
-                members[name] = peer_value(below[key])
+                members[name] = peer_value(f"{label}.{name}", below[key], self.failed)
             elif type(var) in (Int, Float):
                 members[name] = summed(var.snapshot(), below.get(key))
             else:
                 members[name] = self._read(f"{label}.{name}", var, within, below.get(key))
-        return Branch(cast("Composite", own)._merged(members) if below else members)
+        try:
+            return Branch(cast("Composite", own)._merged(members) if below else members)
+        except BoundsError as error:
+            self.failed(label, error)
+            return None
 
     def combine(self, deadline: float) -> None:
         """Combine the values of the functions with `combine` with those of the peers, which are asked for them."""
@@ -169,7 +178,7 @@ class ValueReader:
         try:
             return encode(member(data))
         except Exception as exception:
-            self._failed(name, exception)
+            self.failed(name, exception)
             return None
 
     def _encoded(self, label: str, var: Variable) -> Fragment:
@@ -183,7 +192,7 @@ class ValueReader:
             try:
                 return encode(var._combined(rows))
             except Exception as exception:  # the figures of a peer may be anything
-                self._failed(label, exception)
+                self.failed(label, exception)
         return own
 
     def note_cut(self, label: str, var: Variable) -> None:
@@ -191,8 +200,9 @@ class ValueReader:
         if getattr(var, "truncated", False):
             self.errors[valid_text(label)] = FUNCTIONS.cut(label)
 
-    def _failed(self, label: str, exception: Exception) -> None:
-        self.errors[valid_text(label)] = FUNCTIONS.caught(self._name, label, exception)
+    def failed(self, label: str, exception: Exception) -> None:
+        """Say in the errors why the variable with this label is null."""
+        self.errors[valid_text(label)] = FUNCTIONS.caught(self._name or label, label, exception)
 
 
 def _pids(pids: Iterable[int]) -> str:

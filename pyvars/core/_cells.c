@@ -184,6 +184,8 @@ typedef struct {
     PyObject *sum;               /* a Float */
     PyObject **octaves[OCTAVES]; /* PARTS Ints each, or NULL; bucket n is [n / PARTS][n % PARTS] */
     PyObject *last[2];           /* Ints of the last two buckets: up to 2**44, and over it */
+    double *bounds;              /* own upper bounds, of buckets 0 to number - 1; NULL if it has none */
+    Py_ssize_t number;
 } Buckets;
 
 static inline PyObject **
@@ -218,6 +220,23 @@ bucket_of(double value)
     for (int step = PARTS / 2; step; step /= 2)
         part += step * (fraction > within[part + step]);
     return (Py_ssize_t)(exponent - 1 - LOWEST) * PARTS + part + (fraction > within[0]);
+}
+
+static inline Py_ssize_t
+own_bucket_of(Buckets *buckets, double value) /* bisect_left */
+{
+    Py_ssize_t low = 0, high;
+    Py_BEGIN_CRITICAL_SECTION(buckets);
+    high = buckets->number;
+    while (low < high) {
+        Py_ssize_t middle = (low + high) / 2;
+        if (buckets->bounds[middle] < value)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    Py_END_CRITICAL_SECTION();
+    return low;
 }
 
 static inline PyObject *
@@ -930,7 +949,8 @@ buckets_observe(Buckets *buckets, PyObject *value)
         Py_XDECREF(shown);
         return NULL;
     }
-    return none(observe_in(buckets, bucket_of(number), number));
+    Py_ssize_t n = buckets->bounds == NULL ? bucket_of(number) : own_bucket_of(buckets, number);
+    return none(observe_in(buckets, n, number));
 }
 
 static PyObject *
@@ -990,21 +1010,52 @@ buckets_empty(Buckets *buckets) /* destroying a cell may run code, so the places
 }
 
 static int
+bounds_from(PyObject *bounds, double **own, Py_ssize_t *number) /* returns 0, or -1 with an exception set */
+{
+    if (!PyTuple_Check(bounds) || PyTuple_GET_SIZE(bounds) > OCTAVES * PARTS) {
+        PyErr_SetString(PyExc_TypeError, "the bounds of a Histogram are a tuple of floats, or None");
+        return -1;
+    }
+    *number = PyTuple_GET_SIZE(bounds);
+    if ((*own = PyMem_Calloc(*number + 1, sizeof(double))) == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t n = 0; n < *number; n++) {
+        if (!PyFloat_CheckExact(PyTuple_GET_ITEM(bounds, n))) {
+            PyMem_Free(*own);
+            PyErr_SetString(PyExc_TypeError, "the bounds of a Histogram are floats");
+            return -1;
+        }
+        (*own)[n] = PyFloat_AS_DOUBLE(PyTuple_GET_ITEM(bounds, n));
+    }
+    return 0;
+}
+
+static int
 buckets_init(Buckets *buckets, PyObject *arguments, PyObject *Py_UNUSED(named))
 {
-    PyObject *sum, *before;
-    if (!PyArg_ParseTuple(arguments, "O", &sum))
+    PyObject *sum, *bounds, *before;
+    double *own = NULL, *replaced;
+    Py_ssize_t number = 0;
+    if (!PyArg_ParseTuple(arguments, "OO", &sum, &bounds))
         return -1;
     if (!IS_REAL(sum)) {
         PyErr_SetString(PyExc_TypeError, "the sum of a Histogram is a Float");
         return -1;
     }
+    if (bounds != Py_None && bounds_from(bounds, &own, &number))
+        return -1;
     buckets_empty(buckets);
     Py_BEGIN_CRITICAL_SECTION(buckets);
     before = buckets->sum;
     buckets->sum = Py_NewRef(sum);
+    replaced = buckets->bounds;
+    buckets->bounds = own;
+    buckets->number = number;
     Py_END_CRITICAL_SECTION();
     Py_XDECREF(before);
+    PyMem_Free(replaced);
     return 0;
 }
 
@@ -1016,6 +1067,7 @@ buckets_dealloc(Buckets *buckets)
     buckets_empty(buckets);
     for (Py_ssize_t octave = 0; octave < OCTAVES; octave++)
         PyMem_Free(buckets->octaves[octave]);
+    PyMem_Free(buckets->bounds);
     Py_CLEAR(buckets->sum);
     type->tp_free(buckets);
     Py_DECREF(type);

@@ -4,19 +4,37 @@ The bounds of the buckets are the powers of the eighth root of 2 from 2**-20 (a 
 Bucket n holds the values over bound n - 1 and up to bound n, bucket 0 those up to 2**-20, and the last bucket those
 over 2**44. So there are at most 514 buckets, a quantile is off by at most 4.5 %, and the buckets of workers can be
 summed. The idea is that of DDSketch (https://arxiv.org/abs/1908.10693) and of OpenTelemetry's exponential histograms.
+
+A Histogram may have bounds of its own instead. The keys of its cells are those of intervals, such as `0.3:1.2`, and all
+of them are there from the start. So the keys of workers with different bounds, taken together, never cover the numbers
+exactly once, and nobody takes the sum of their counts for a distribution.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from functools import cache
-from itertools import accumulate
-from math import frexp, isfinite, ldexp
-from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache, lru_cache
+from itertools import accumulate, pairwise
+from math import frexp, inf, isfinite, ldexp
+from typing import TYPE_CHECKING, NamedTuple, SupportsFloat, SupportsIndex, TypeAlias
 
 from pyvars.core.cells import FloatCell, IntCell, native
 from pyvars.core.exact import exact_float
 
-__all__ = ("BOUNDS", "SUM", "Buckets", "bucket_of", "buckets_in", "summary", "summary_of")
+__all__ = (
+    "BOUNDS",
+    "SUM",
+    "Bounds",
+    "BoundsError",
+    "Buckets",
+    "Tally",
+    "bucket_of",
+    "checked_bounds",
+    "keys_of",
+    "summary",
+    "summary_of",
+    "tally_of",
+)
 
 _LOWEST, _HIGHEST = -20, 44
 _PARTS = 8
@@ -28,12 +46,57 @@ BOUNDS: tuple[float, ...] = tuple(
 )
 """The upper bounds of the buckets, in order. The last bucket, of values over the last bound, has none."""
 SUM: str = "sum"
-"""The key of the sum; the key of a bucket is its number."""
+"""The key of the sum; the key of a bucket is its number, or with own bounds its interval."""
+Bounds: TypeAlias = tuple[float, ...]
+"""The own upper bounds of the buckets of a Histogram. One more bucket, of values over the last bound, has none."""
 
+_MAX_BOUNDS = 50
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
-def bucket_of(value: float) -> int:
+class BoundsError(ValueError):
+    """Workers have Histograms with different bounds under one name, so that their counts have no sum."""
+
+
+class Tally(NamedTuple):
+    """The counts of a Histogram."""
+
+    bounds: Bounds | None
+    """Its own bounds; None if they are BOUNDS."""
+    counts: Sequence[tuple[int, int]]
+    """The number and the count of each bucket that holds values, in order."""
+
+
+def checked_bounds(bounds: Iterable[float]) -> Bounds:
+    """Returns the bounds as floats.
+
+    Raises:
+        TypeError: they are no collection of numbers.
+        ValueError: they are none or over 50, or not all are finite, over 0, and larger than the one before.
+    """
+    if isinstance(bounds, str | bytes) or not isinstance(bounds, Iterable):
+        raise TypeError(f"bounds are a collection of numbers, such as (0.1, 0.3, 1.2), got {bounds!r}")
+    given = tuple(bounds)
+    try:
+        floats = tuple(map(exact_float, given))
+    except TypeError:
+        raise TypeError(f"bounds are a collection of numbers, such as (0.1, 0.3, 1.2), got {given!r}") from None
+    except OverflowError:  # an integer that is larger than any float
+        floats = (inf,)
+    if not 1 <= len(given) <= _MAX_BOUNDS:
+        raise ValueError(f"a Histogram has 1 to {_MAX_BOUNDS} bounds, got {len(given)}")
+    if not all(map(isfinite, floats)) or any(lower >= upper for lower, upper in pairwise((0.0, *floats))):
+        raise ValueError(f"bounds are finite numbers over 0, each larger than the one before, got {given!r}")
+    return floats
+
+
+@lru_cache(maxsize=64)  # the Histograms of many routes share them
+def keys_of(bounds: Bounds) -> tuple[str, ...]:
+    """Returns the key of each bucket."""
+    return tuple(f"{lower!r}:{upper!r}" for lower, upper in pairwise((0.0, *bounds, inf)))
+
+
+def bucket_of(value: float, bounds: Bounds | None = None) -> int:
     """Returns the number of the bucket that holds `value`.
 
     Raises:
@@ -41,6 +104,8 @@ def bucket_of(value: float) -> int:
     """
     if not value >= 0.0 or not isfinite(value):
         raise ValueError(f"a Histogram takes finite numbers from 0 on, got {value!r}")
+    if bounds is not None:
+        return bisect_left(bounds, value)
     fraction, exponent = frexp(value)
     if value <= BOUNDS[0]:
         return 0
@@ -49,38 +114,72 @@ def bucket_of(value: float) -> int:
     return (exponent - 1 - _LOWEST) * _PARTS + bisect_left(_WITHIN, fraction)
 
 
-def buckets_in(numbers: Mapping[str, float]) -> list[tuple[int, int]]:
-    """Returns the number and the count of each bucket in `numbers`, in order.
+def tally_of(numbers: Mapping[str, float]) -> Tally:
+    """Returns the counts in the numbers of a Histogram by key. Keys that are no bucket are ignored.
 
-    Keys that are no bucket, and buckets with a count of 0, are left out.
+    Raises:
+        BoundsError: they are those of Histograms with different bounds.
     """
-    keys = {int(key): count for key, count in numbers.items() if key.isdecimal() and key.isascii()}
-    return [(n, int(keys[n])) for n in sorted(keys) if n <= len(BOUNDS) and keys[n] > 0]
+    counts = {int(key): count for key, count in numbers.items() if key.isdecimal() and key.isascii()}
+    bounds, places = _own_buckets(tuple(key for key in numbers if ":" in key))
+    if bounds is not None:
+        if counts:
+            raise BoundsError("only some workers have a Histogram with bounds under this name")
+        counts = {n: numbers[key] for key, n in places.items()}
+    last = len(BOUNDS if bounds is None else bounds)
+    return Tally(bounds, [(n, int(counts[n])) for n in sorted(counts) if n <= last and counts[n] > 0])
 
 
-def summary(buckets: Sequence[tuple[int, int]], total: float) -> dict[str, object]:
-    """Returns what the page shows of a Histogram, given its buckets in order and its sum.
+@lru_cache(maxsize=256)
+def _own_buckets(keys: tuple[str, ...]) -> tuple[Bounds | None, dict[str, int]]:
+    """Returns the bounds that the keys are made of, None if they are none, and the number of the bucket of each key."""
+    intervals: dict[tuple[float, float], str] = {}
+    for key in keys:
+        lower, _, upper = key.partition(":")
+        with suppress(ValueError):  # the key of something else
+            intervals[float(lower), float(upper)] = key
+    found = sorted(intervals)
+    if not found:
+        return None, {}
+    bounds = tuple(upper for _, upper in found[:-1])
+    if found != [*pairwise((0.0, *bounds, inf))]:
+        raise BoundsError("workers have Histograms with different bounds under this name")
+    return bounds, {intervals[interval]: n for n, interval in enumerate(found)}
 
-    Without any bucket the minimum, the maximum and the quantiles are None.
+
+def summary(tally: Tally, total: float) -> dict[str, object]:
+    """Returns what the page shows of a Histogram, given its counts and its sum.
+
+    Without any value the minimum, the maximum and the quantiles are None.
     """
-    if not buckets:
+    bounds, counts = tally
+    if not counts:
         return {"count": 0, "sum": total, **dict.fromkeys(("min", "max", *_QUANTILES))}
-    reached = list(accumulate(number for _, number in buckets))
-    count = reached[-1]
+    reached = list(accumulate(number for _, number in counts))
+    count, lowest = reached[-1], counts[0][0]
     shown: dict[str, object] = {
         "count": count,
         "sum": total,
-        "min": _middle(buckets[0][0]),
-        "max": _middle(buckets[-1][0]),
+        "min": _middle(lowest) if bounds is None else (0.0, *bounds)[lowest],
+        "max": _shown(bounds, counts[-1][0]),
     }
     for name, share in _QUANTILES.items():
-        shown[name] = _middle(buckets[bisect_left(reached, -int(-share * count // 1))][0])
+        shown[name] = _shown(bounds, counts[bisect_left(reached, -int(-share * count // 1))][0])
     return shown
 
 
 def summary_of(numbers: Mapping[str, float]) -> dict[str, object]:
-    """Returns the same from the numbers of a Histogram by key."""
-    return summary(buckets_in(numbers), float(numbers.get(SUM, 0.0)))
+    """Returns the same from the numbers of a Histogram by key.
+
+    Raises:
+        BoundsError: they are those of Histograms with different bounds.
+    """
+    return summary(tally_of(numbers), float(numbers.get(SUM, 0.0)))
+
+
+def _shown(bounds: Bounds | None, n: int) -> float:
+    """Returns the value shown for a bucket: of own bounds the upper one, and for the last bucket its lower bound."""
+    return _middle(n) if bounds is None else bounds[min(n, len(bounds) - 1)]
 
 
 @cache
@@ -99,13 +198,14 @@ def _middle(n: int) -> float:
 class Buckets:
     """The cells of a distribution: one for the sum, and one for each bucket in which values were observed."""
 
-    __slots__ = ("_cells", "_sum")
+    __slots__ = ("_bounds", "_cells", "_sum")
 
-    def __init__(self, total: FloatCell) -> None:
+    def __init__(self, total: FloatCell, bounds: Bounds | None) -> None:
         if not isinstance(total, FloatCell):
             raise TypeError("the sum of a Histogram is a Float")
         self._cells: dict[int, IntCell] = {}
         self._sum = total
+        self._bounds = bounds
 
     if TYPE_CHECKING:  # Histogram implements it
 
@@ -120,7 +220,7 @@ class Buckets:
             OverflowError: `value` is an integer too large for a float.
         """
         number = exact_float(value)
-        n = bucket_of(number)
+        n = bucket_of(number, self._bounds)
         (self._cells.get(n) or self._first(n)).add()
         self._sum.add(number)
 

@@ -1,9 +1,10 @@
 """Histogram: the count, sum and quantiles of observed values, such as durations and sizes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import inf
 from typing import cast
 
-from pyvars.core.buckets import BOUNDS, SUM, Buckets, summary, summary_of
+from pyvars.core.buckets import BOUNDS, SUM, Bounds, Buckets, Tally, checked_bounds, keys_of, summary, summary_of
 from pyvars.core.cells import IntCell, fast_methods
 from pyvars.core.spans import Span
 from pyvars.core.variables import Composite, Float, Int, Var
@@ -25,18 +26,35 @@ class Histogram(Buckets, Composite):
     the number of values. Counts never fall, and cover the whole life of the process. For rates, and for quantiles over
     a span of time, scrape `/metrics`, which has the buckets.
 
+    With `bounds`, such as `Histogram(bounds=(0.1, 0.3, 1.2))`, the buckets are these and one more for what is larger,
+    and `/metrics` has exactly these: a value that equals a bound is in the bucket of that bound. A quantile on the page
+    is then the bound that so many values do not exceed (p90: nine of ten values are at most that), `min` and `max` are
+    the bounds around all values; what is over the last bound is shown as the last bound. The bounds must be the same in
+    all workers, also in those that have ended: else the variable is `null`, with a BoundsError in `pyvars.errors`.
+
     Thread-safe; exact also from signal handlers, gc callbacks and finalizers. A forked child starts from
     the same values as with an Int: from zero, or from those at the fork.
+
+    Raises:
+        TypeError: `bounds` is no collection of numbers.
+        ValueError: `bounds` are none or over 50, or not all are finite, over 0, and larger than the one before.
     """
 
-    __slots__ = ("_on_change", "_total")
+    __slots__ = ("_on_change", "_total", "bounds")
 
     kind = "histogram"
 
-    def __init__(self) -> None:
+    bounds: Bounds | None
+    """The upper bounds of its buckets, if they were given."""
+
+    def __init__(self, *, bounds: Iterable[float] | None = None) -> None:
+        self.bounds = None if bounds is None else checked_bounds(bounds)
         self._total = Float()
-        Buckets.__init__(self, self._total)
+        Buckets.__init__(self, self._total, self.bounds)
         Composite.__init__(self)
+        if self.bounds is not None:
+            for n in range(len(self.bounds) + 1):
+                self._put(n, Int())
 
     def time(self) -> Span:
         """Observe the seconds that a block takes (use it with `with`), or each call of a function (as a decorator).
@@ -59,10 +77,11 @@ class Histogram(Buckets, Composite):
     def buckets(self) -> list[tuple[float, int]]:
         """Returns the upper bound and the count of each bucket that holds values of this process, in order.
 
-        The bounds are powers of 2**(1/8), and inf for values over 2**44. A bucket holds the values over the next lower
-        bound, up to and including its own.
+        The bounds are those that were given, or powers of 2**(1/8); and inf for values over the last one. A bucket
+        holds the values over the next lower bound, up to and including its own.
         """
-        return [(BOUNDS[n] if n < len(BOUNDS) else float("inf"), number) for n, number in self._counted()]
+        bounds = (*(BOUNDS if self.bounds is None else self.bounds), inf)
+        return [(bounds[n], number) for n, number in self._counted()]
 
     def _counted(self) -> list[tuple[int, int]]:
         return [(n, number) for n, cell in sorted(self._known().items()) if (number := cell.value) > 0]
@@ -75,8 +94,11 @@ class Histogram(Buckets, Composite):
         return cell
 
     def _children(self) -> Mapping[str, Var]:
-        """The cells by key: the sum under `"sum"`, each bucket under its number."""
-        return {SUM: self._total, **{str(n): cast("Int", cell) for n, cell in self._known().items()}}
+        """The cells by key: the sum under `"sum"`, each bucket under its number or interval."""
+        known = cast("Mapping[int, Int]", self._known())
+        if self.bounds is None:
+            return {SUM: self._total, **{str(n): cell for n, cell in known.items()}}
+        return {SUM: self._total, **{key: known[n] for n, key in enumerate(keys_of(self.bounds))}}
 
     def _merged(self, members: Mapping[str, object]) -> dict[str, object]:
         """Returns what the page shows, given the number of each cell by key."""
@@ -84,7 +106,7 @@ class Histogram(Buckets, Composite):
 
     def snapshot(self) -> dict[str, object]:
         """Returns the count, sum, minimum, maximum and quantiles of this process."""
-        return summary(self._counted(), self._total.value)
+        return summary(Tally(self.bounds, self._counted()), self._total.value)
 
     def __repr__(self) -> str:
         return f"<Histogram of {self.count} values>"

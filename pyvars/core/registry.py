@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Never, TypeVar, overload
 
 from pyvars.core.cells import lock
 from pyvars.core.functions import Combine, Func, variable
+from pyvars.core.histogram import Histogram
 from pyvars.core.names import misread
 from pyvars.core.variables import Composite, Var
 from pyvars.errors import DuplicateNameError, UnknownNameError, warn_caller
@@ -162,7 +163,7 @@ class Registry(Composite, Mapping[str, Var]):
             if exist_ok and _same_kind(present, var):
                 return present
             hint = (
-                "exist_ok=True shares a variable of the same kind only"
+                "exist_ok=True shares a variable of the same kind only, a Histogram with the same bounds"
                 if exist_ok
                 else "take another name, delete it first, or share it with exist_ok=True"
                 " (a module that is run and also imported publishes twice)"
@@ -318,6 +319,7 @@ def _checked_name(name: str, var: Var) -> str:
 
 def _same_kind(present: Var, new: Var) -> bool:
     def kind(var: Var) -> tuple[object, ...]:
-        return getattr(var, "kind", type(var)), getattr(var, "gauge", False)
+        bounds = var.bounds if isinstance(var, Histogram) else None
+        return getattr(var, "kind", type(var)), getattr(var, "gauge", False), bounds
 
     return kind(present) == kind(new)

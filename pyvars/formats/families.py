@@ -5,10 +5,12 @@ Names follow https://prometheus.io/docs/practices/naming/. Which names may stand
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import Literal, NamedTuple, TypeAlias
 
-from pyvars.core.buckets import BOUNDS, SUM, buckets_in
+from pyvars.core.buckets import BOUNDS, SUM, Tally, tally_of
 from pyvars.formats.json import valid_text
 
 __all__ = ("LEFT_OUT", "Collision", "Families", "Family", "Kind", "Labels", "Numbers", "Point", "Sample")
@@ -21,7 +23,7 @@ Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 Labels: TypeAlias = Mapping[str, str]
 """The values of labels, by the names of the labels."""
 Numbers: TypeAlias = Mapping[str, float]
-"""The numbers of a Histogram: the counts by the number of their bucket, and the sum (pyvars.core.buckets)."""
+"""The numbers of a Histogram by the key of their cell (pyvars.core.buckets)."""
 
 
 class Sample(NamedTuple):
@@ -140,7 +142,7 @@ class Families:
 
 def _samples(family: Family, point: Point) -> list[Sample]:
     if isinstance(point.value, Mapping):
-        return _thinned(point.value, point.labels, _ladder(family))
+        return _of_histogram(point.value, point.labels, family)
     return [Sample("_total" if family.kind == "counter" else "", point.labels, point.value)]
 
 
@@ -176,27 +178,30 @@ def _ladder(family: Family) -> range:
     return next((_LADDERS[word] for word in words if word in _LADDERS), _ANY)
 
 
-def _thinned(numbers: Numbers, labels: Labels, powers: Iterable[int]) -> list[Sample]:
-    """The samples of a Histogram: cumulative buckets up to these powers of 2, the bucket +Inf, sum and count."""
-    buckets = buckets_in(numbers)
-    samples: list[Sample] = []
-    seen = place = 0
-    for power in powers:
-        last = _ONE + power * _PER_OCTAVE
-        while place < len(buckets) and buckets[place][0] <= last:
-            seen += buckets[place][1]
-            place += 1
-        samples.append(Sample("_bucket", {**labels, "le": _le(2.0**power)}, seen))
-    total = sum(number for _, number in buckets)
-    samples.append(Sample("_bucket", {**labels, "le": "+Inf"}, total))
+def _of_histogram(numbers: Numbers, labels: Labels, family: Family) -> list[Sample]:
+    """The samples of a Histogram: cumulative buckets, the bucket +Inf, sum and count."""
+    tally = tally_of(numbers)
+    places, reached = [n for n, _ in tally.counts], [0, *accumulate(number for _, number in tally.counts)]
+    samples = [
+        Sample("_bucket", {**labels, "le": _le(bound)}, reached[bisect_right(places, last)])
+        for bound, last in _shown_bounds(tally, family)
+    ]
+    samples.append(Sample("_bucket", {**labels, "le": "+Inf"}, reached[-1]))
     samples.append(Sample("_sum", labels, float(numbers.get(SUM, 0.0))))
-    samples.append(Sample("_count", labels, total))
+    samples.append(Sample("_count", labels, reached[-1]))
     return samples
+
+
+def _shown_bounds(tally: Tally, family: Family) -> Iterable[tuple[float, int]]:
+    """The bounds on the page, and the number of the last bucket up to each: its own bounds, or powers of 2."""
+    if tally.bounds is not None:
+        return zip(tally.bounds, range(len(tally.bounds)), strict=True)
+    return [(2.0**power, _ONE + power * _PER_OCTAVE) for power in _ladder(family)]
 
 
 def _le(bound: float) -> str:
     """The label `le` as Go prints floats, which OpenMetrics requires."""
     if bound < 1e6:
         return repr(bound)
-    mantissa, _, exponent = f"{bound:.15e}".partition("e")
-    return f"{mantissa.rstrip('0')}e{exponent}"
+    mantissa, _, exponent = next(text for n in (15, 16) if float(text := f"{bound:.{n}e}") == bound).partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{exponent}"

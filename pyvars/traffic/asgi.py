@@ -1,13 +1,14 @@
 """One HTTP request, followed through an ASGI application until it is recorded."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-from pyvars.traffic.recorder import FollowedRequest, RequestRecorder
+from pyvars.traffic.in_flight import ARRIVALS
+from pyvars.traffic.recorder import KEY, FollowedRequest, RequestRecorder
 from pyvars.traffic.routes import of_scope, whole_paths
 
-__all__ = ("ASGIApp", "ASGIRequest", "Message", "Receive", "Scope", "Send", "follow_request")
+__all__ = ("ASGIApp", "ASGIRequest", "Message", "Receive", "Scope", "Send", "follow")
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -22,12 +23,14 @@ class ASGIRequest(FollowedRequest):
     The request is recorded when the application sends the last message of the body, before that message is passed on:
     a client that has the whole response finds it counted. What the application does afterwards, such as Starlette's
     background tasks, is not part of the request. If the application ends without such a message, `finish` records the
-    request. No message is held, changed or copied. `follow_request` makes one.
+    request. No message is held, changed or copied. `follow` makes one.
+
+    An event stream is held open as a stream from its first message on, anything else from the first part of its body
+    that is sent when it has been open for long.
     """
 
-    __slots__ = ("_disconnected", "_receive", "_recorder", "_scope", "_send")
+    __slots__ = ("_disconnected", "_receive", "_scope", "_send")
 
-    _recorder: RequestRecorder
     _scope: Scope
     _receive: Receive
     _send: Send
@@ -52,11 +55,17 @@ class ASGIRequest(FollowedRequest):
                         route = of_scope(scope)
                 except Exception:
                     route = of_scope(scope)
-                self._recorder.record(self, scope.get("method", ""), route, False)
+                self.recorder.record(self, scope.get("method", ""), route, False)
         elif kind == "http.response.start":
             if not self._disconnected:
                 status = message["status"]
                 self.status = status if type(status) is int else int(status)
+                try:  # most responses begin with their length, and so take no call
+                    headers = message["headers"]
+                    if headers[0][0] != b"content-length" and _is_event_stream(headers):
+                        self._hold_as_stream()
+                except Exception:  # no headers, or an iterator; what is wrong with them is for the server to say
+                    pass
         elif kind == "http.response.pathsend" or (
             kind == "http.response.zerocopysend" and not message.get("more_body")
         ):
@@ -65,6 +74,7 @@ class ASGIRequest(FollowedRequest):
         return send(message)
 
     async def _send_part(self, message: Message) -> None:
+        self.recorder.begin_part(self)
         try:
             await self._send(message)
         except OSError:  # since ASGI 2.4 (spec_version) a server tells in this way that the client has disconnected
@@ -85,24 +95,57 @@ class ASGIRequest(FollowedRequest):
             self.status = 500  # the server sends it
         self._record(failed)
 
+    def _hold_as_stream(self) -> None:
+        if self.left_out and of_scope(self._scope) in self.left_out:
+            self.discard()
+        elif self.held is None and not self.recorded:
+            self.recorder.hold_as_stream(self)
+
     def _record(self, failed: bool) -> None:
         if not self.recorded:
-            self._recorder.record(self, self._scope.get("method", ""), of_scope(self._scope), failed)
+            self.recorder.record(self, self._scope.get("method", ""), of_scope(self._scope), failed)
 
 
-def follow_request(recorder: RequestRecorder, scope: Scope, receive: Receive, send: Send) -> ASGIRequest:
-    """Begin to follow a request.
+def _is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    for name, value in headers:
+        if name.lower() == b"content-type":
+            return value.strip().lower().startswith(b"text/event-stream")
+    return False
+
+
+Followed = TypeVar("Followed", bound=ASGIRequest)
+
+
+def follow(
+    kind: type[Followed],
+    recorder: RequestRecorder,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    left_out: frozenset[str],
+    outer: FollowedRequest | None,
+) -> Followed:
+    """Begin to follow a request, which is not counted if the template of its route is in `left_out`.
+
+    `outer` is the same request as it is followed for another registry. The new one is put into the scope.
 
     This is a function, and not the `__init__` of the class, which CPython 3.11 calls by way of C, and so slower.
     """
-    request = ASGIRequest()
-    request._recorder = recorder
+    request = kind()
+    request.recorder = recorder
     request._scope = scope
     request._receive = receive
     request._send = send
+    request.left_out = left_out
+    request.outer = outer
+    request.held = None
     request.status = request.size = 0
+    request.first = 0.0
     request.recorded = request._disconnected = False
     begin = recorder.begin
     begin()
-    request.started = perf_counter()
+    request.started = started = perf_counter()
+    if outer is None:
+        ARRIVALS[started] = None
+    scope[KEY] = request
     return request

@@ -7,20 +7,25 @@ from pyvars.core.log import warn
 from pyvars.core.map import Map
 from pyvars.core.registry import Registry, checked_registry
 from pyvars.core.variables import Int, Var
-from pyvars.errors import DuplicateNameError
-from pyvars.traffic.recorder import MAX_ROUTES, HTTPCounters, RequestRecorder
+from pyvars.errors import ConfigurationError, DuplicateNameError
+from pyvars.traffic.options import Traffic
+from pyvars.traffic.recorder import MAX_ROUTES, Connections, HTTPCounters, RequestRecorder, WebSockets
 
 __all__ = ("NAME", "HTTPVariable", "http_variable", "recorder_of")
 
 NAME = "http"
 """The name under which the variable is published."""
+_LIFETIMES = tuple(2.0**power for power in range(20))
+"""Upper bounds for how long a stream or WebSocket lives: 1 second to 6 days, each twice the one before."""
 
 
 class HTTPVariable(Map):
     """A Map that counts HTTP requests. Thread-safe.
 
     Its keys are the counts `requests`, `errors` and `bytes_out`; the gauge `in_flight`; the Maps `by_method`,
-    `by_status` and `by_route`; the Histogram `seconds`; and `seconds_by_route`, a Map of Histograms.
+    `by_status` and `by_route`; the Histograms `seconds` and `first_byte_seconds`; `seconds_by_route`, a Map of
+    Histograms; and `streams` and `websockets`, each with the gauge `open` and the Histogram `seconds` of how long those
+    lived that have ended, and `websockets` with the counts `messages_in` and `messages_out`.
     """
 
     __slots__ = ("recorder",)
@@ -31,7 +36,7 @@ class HTTPVariable(Map):
     recorder: RequestRecorder
     """The request recorder, which counts a request in this variable."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: tuple[float, ...] | None = None) -> None:
         super().__init__()
         counters = HTTPCounters(
             requests=Int(),
@@ -41,23 +46,36 @@ class HTTPVariable(Map):
             by_method=Map(label="method"),
             by_status=Map(label="status"),
             by_route=Map(label="route", max_keys=MAX_ROUTES),
-            seconds=Histogram(),
+            seconds=Histogram(bounds=bounds),
             seconds_by_route=Map(label="route", max_keys=MAX_ROUTES),
+            first_byte_seconds=Histogram(bounds=bounds),
+            streams=Connections(Int(gauge=True), Histogram(bounds=_LIFETIMES)),
+            websockets=WebSockets(Int(gauge=True), Histogram(bounds=_LIFETIMES), Int(), Int()),
         )
         for key, var in counters._asdict().items():
-            self.set(key, var)
+            self.set(key, _map(var) if isinstance(var, Connections | WebSockets) else var)
         self.recorder = RequestRecorder(counters)
 
 
-def http_variable(registry: Registry) -> HTTPVariable:
+def _map(counters: Connections | WebSockets) -> Map:
+    members = Map()
+    for key, var in counters._asdict().items():
+        members.set(key, var)
+    return members
+
+
+def http_variable(registry: Registry, options: Traffic) -> HTTPVariable:
     """Returns the HTTPVariable of a registry, and publishes one as `http` if there is none. Integrations share it.
 
     Raises:
         DuplicateNameError: something else is published as `http`.
+        ConfigurationError: it has other bounds than those of the options.
     """
+    bounds = None if options.bounds is None else tuple(options.bounds)
     present: Var | None
     try:
-        present = checked_registry(registry).publish(NAME, HTTPVariable(), help="HTTP requests", exist_ok=True)
+        variable = HTTPVariable(bounds)
+        present = checked_registry(registry).publish(NAME, variable, help="HTTP requests", exist_ok=True)
     except DuplicateNameError:
         present = registry.get(NAME)
     if not isinstance(present, HTTPVariable):
@@ -65,17 +83,23 @@ def http_variable(registry: Registry) -> HTTPVariable:
             f"{NAME!r} is already published as {present!r}, so requests cannot be counted there; publish that under"
             " another name, or make the middleware with count=False"
         )
+    if present.recorder.bounds != bounds:
+        raise ConfigurationError(
+            f"another middleware counts in the same {NAME!r} with the bounds {present.recorder.bounds}, this one has"
+            f" {bounds}: give all middlewares of one registry the same Traffic(bounds=...), or a registry of its own"
+        )
     return present
 
 
-def recorder_of(registry: Registry, *, required: bool) -> RequestRecorder | None:
+def recorder_of(registry: Registry, options: Traffic, *, required: bool) -> RequestRecorder | None:
     """Returns the recorder of `http_variable`. If it is not required and the name is taken, it logs so: None.
 
     Raises:
         DuplicateNameError: it is required, and something else is published as `http`.
+        ConfigurationError: that of the registry has other bounds than those of the options.
     """
     try:
-        return http_variable(registry).recorder
+        return http_variable(registry, options).recorder
     except DuplicateNameError:
         if required:
             raise

@@ -1,25 +1,60 @@
 """The request recorder: counts one request in the variable `http`."""
 
-from collections.abc import Callable
 from http import HTTPMethod
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from pyvars.core.histogram import Histogram
 from pyvars.core.map import MAX_KEY_BYTES, OTHER, Map
 from pyvars.core.variables import Int
+from pyvars.traffic.in_flight import ARRIVALS
 
-__all__ = ("CLIENT_CLOSED_REQUEST", "MAX_ROUTES", "UNMATCHED", "FollowedRequest", "HTTPCounters", "RequestRecorder")
+__all__ = (
+    "CLIENT_CLOSED_REQUEST",
+    "KEY",
+    "LONG_SECONDS",
+    "MAX_ROUTES",
+    "UNMATCHED",
+    "Connections",
+    "FollowedRequest",
+    "HTTPCounters",
+    "RequestRecorder",
+    "WebSockets",
+)
 
+KEY = "pyvars.request"
+"""The key of scope or environ under which the FollowedRequest is. It is removed when that ends: see `once`."""
 CLIENT_CLOSED_REQUEST = 499
 """The status of a request whose client disconnected before it was answered. The number is nginx's."""
 UNMATCHED = "unmatched"
 """The route of a request that no route matched. Its path may be anything, so the path must not be a key."""
 MAX_ROUTES = 1000
 """How many routes are counted; further routes are counted under `"__other__"`."""
+LONG_SECONDS = 10.0
+"""What was open for longer is a stream, and no longer part of the latency."""
 
 _METHODS = {method.value for method in HTTPMethod}  # RFC 9110 and PATCH; a client may send any word
 _STATUS_CLASSES = {status: f"{status // 100}xx" for status in range(100, 600)} | {CLIENT_CLOSED_REQUEST: "499"}
+
+
+class Connections(NamedTuple):
+    """The variables of what is meant to stay open: event streams and WebSockets."""
+
+    open: Int
+    """How many are open: a gauge."""
+    seconds: Histogram
+    """How long those lived that have ended."""
+
+
+class WebSockets(NamedTuple):
+    """The variables of WebSockets."""
+
+    open: Int
+    seconds: Histogram
+    messages_in: Int
+    """Messages from clients."""
+    messages_out: Int
+    """Messages to clients."""
 
 
 class HTTPCounters(NamedTuple):
@@ -30,7 +65,7 @@ class HTTPCounters(NamedTuple):
     errors: Int
     """Requests with a status of 500 or more, or whose application failed: see RequestRecorder.record."""
     in_flight: Int
-    """Requests that have arrived and are not finished: a gauge."""
+    """Requests that have arrived and are not finished, without streams and WebSockets: a gauge."""
     bytes_out: Int
     """Bytes of the bodies of responses."""
     by_method: Map
@@ -40,36 +75,55 @@ class HTTPCounters(NamedTuple):
     by_route: Map
     """Requests by the template of the route."""
     seconds: Histogram
-    """How long requests took."""
+    """How long requests took, without streams."""
     seconds_by_route: Map
-    """How long requests took, by the template of the route."""
+    """How long requests took, without streams, by the template of the route."""
+    first_byte_seconds: Histogram
+    """How long it took until the server got the first byte of the body, of streams too."""
+    streams: Connections
+    websockets: WebSockets
 
 
 class FollowedRequest:
     """What is known so far of a request that is followed through an application."""
 
-    __slots__ = ("recorded", "size", "started", "status")
+    __slots__ = ("first", "held", "left_out", "outer", "recorded", "recorder", "size", "started", "status")
 
+    recorder: "RequestRecorder"
+    """Counts it."""
+    outer: Optional["FollowedRequest"]
+    """The same request, as a middleware further out counts it in another registry."""
+    left_out: frozenset[str]
+    """The templates of routes that are not counted."""
     recorded: bool
-    """Whether the request is recorded."""
+    """Whether the request is recorded, or discarded."""
     started: float
-    """When the request arrived, by time.perf_counter."""
+    """When the request arrived, by time.perf_counter; for a WebSocket, when it was accepted."""
+    first: float
+    """When the server got the first part of the body; 0 before that, and if the body is sent as a whole."""
+    held: Connections | WebSockets | None
+    """What it is open as, once it is known not to be short: then it is no longer in flight."""
     status: int
     """The status of the response; 0 before the response begins."""
     size: int
     """The number of bytes of the body so far."""
 
+    def discard(self) -> None:
+        """Count nothing of the request."""
+        if not self.recorded:
+            self.recorder.discard(self)
+
 
 class RequestRecorder:
-    """Counts requests: one `begin()` and one `record()` for each. Thread-safe, as the variables are."""
+    """Counts requests: `begin()`, then one of `record()`, `close()` and `discard()` for each.
+
+    Thread-safe, as the variables are.
+    """
 
     __slots__ = (
-        *("_in_flight", "_requests", "_errors", "_bytes_out"),
-        *("_by_method", "_by_status", "_by_route", "_seconds", "_seconds_by_route", "begin"),
+        *("_in_flight", "_requests", "_errors", "_bytes_out", "_by_method", "_by_status", "_by_route", "_seconds"),
+        *("_seconds_by_route", "_first_byte_seconds", "_streams", "begin", "bounds", "websockets"),
     )
-
-    begin: Callable[[], None]
-    """Count a request that has arrived."""
 
     def __init__(self, counters: HTTPCounters) -> None:
         self._requests = counters.requests
@@ -80,8 +134,13 @@ class RequestRecorder:
         self._by_status = counters.by_status
         self._by_route = counters.by_route
         self._seconds = counters.seconds
-        self._seconds_by_route = _RouteHistograms(counters.seconds_by_route)
-        self.begin = counters.in_flight.add  # not a method that calls it, since each request pays for the call
+        self._seconds_by_route = _RouteHistograms(counters.seconds_by_route, counters.seconds.bounds)
+        self._first_byte_seconds = counters.first_byte_seconds
+        self._streams = counters.streams
+        self.websockets: WebSockets = counters.websockets
+        self.bounds: tuple[float, ...] | None = counters.seconds.bounds
+        self.begin = counters.in_flight.add
+        """Count a request that has arrived. Not a method that calls it, since each request pays for the call."""
 
     def record(self, request: FollowedRequest, method: str, route: str, failed: bool) -> None:
         """Count a request that has finished, with the template of its route.
@@ -89,10 +148,17 @@ class RequestRecorder:
         `failed` says that the application raised an Exception, or returned without a complete response while the client
         was connected.
         """
+        if route in request.left_out:
+            return self.discard(request)
         request.recorded = True
-        seconds, size = perf_counter() - request.started, request.size
+        started, held, size = request.started, request.held, request.size
+        seconds = perf_counter() - started
         status = request.status or CLIENT_CLOSED_REQUEST
-        self._in_flight.add(-1)
+        if held is None:
+            ARRIVALS.pop(started, None)
+            self._in_flight.add(-1)
+        else:
+            held.open.add(-1)
         self._requests.add()
         self._by_method.add(method if method in _METHODS else OTHER)
         self._by_status.add(_STATUS_CLASSES.get(status, OTHER))
@@ -101,15 +167,67 @@ class RequestRecorder:
         if size and method != "HEAD":  # the body of a response to HEAD is not sent
             self._bytes_out.add(size)
         self._by_route.add(route)
-        self._seconds.observe(seconds)
-        self._seconds_by_route[route].observe(seconds)
+        if request.status:
+            first = request.first
+            self._first_byte_seconds.observe(first - started if first else seconds)
+        if held is not None or seconds > LONG_SECONDS:
+            self._streams.seconds.observe(seconds)
+        else:
+            self._seconds.observe(seconds)
+            self._seconds_by_route[route].observe(seconds)
+
+    def hold_as_stream(self, request: FollowedRequest) -> None:
+        """Count a request as an open stream from now on."""
+        self._hold(request, self._streams)
+
+    def begin_part(self, request: FollowedRequest) -> None:
+        """Note that the server gets a part of the body. If the request is open for long, it is an open stream now."""
+        now = perf_counter()
+        if not request.first:
+            request.first = now
+        if request.held is None and not request.recorded and now - request.started > LONG_SECONDS:
+            self._hold(request, self._streams)
+
+    def hold_as_websocket(self, request: FollowedRequest) -> None:
+        """Count a request as an open WebSocket from now on."""
+        self._hold(request, self.websockets)
+
+    def _hold(self, request: FollowedRequest, held: Connections | WebSockets) -> None:
+        ARRIVALS.pop(request.started, None)
+        self._in_flight.add(-1)
+        held.open.add()
+        request.held = held
+
+    def release(self, request: FollowedRequest) -> None:
+        """Count what was held as a WebSocket as a request again: it was answered as one."""
+        assert request.held is not None
+        request.held.open.add(-1)
+        request.held = None
+        self.begin()
+
+    def close(self, request: FollowedRequest) -> None:
+        """Count a WebSocket that has ended."""
+        assert request.held is not None
+        request.recorded = True
+        request.held.open.add(-1)
+        request.held.seconds.observe(perf_counter() - request.started)
+
+    def discard(self, request: FollowedRequest) -> None:
+        """Count nothing of a request that is not recorded."""
+        request.recorded = True
+        if request.held is None:
+            ARRIVALS.pop(request.started, None)
+            self._in_flight.add(-1)
+        else:
+            request.held.open.add(-1)
 
 
 class _RouteHistograms(dict[str, Histogram]):
     """The Histogram of each route: looking up a known route is one dict lookup, a new route gets a new Histogram."""
 
-    def __init__(self, published: Map) -> None:
+    def __init__(self, published: Map, bounds: tuple[float, ...] | None) -> None:
         self._published = published
+        self._bounds = bounds
 
     def __missing__(self, route: str) -> Histogram:
         full = len(self) - (OTHER in self) >= MAX_ROUTES
@@ -118,7 +236,7 @@ class _RouteHistograms(dict[str, Histogram]):
         known = self.get(route)
         if known is not None:
             return known
-        new = Histogram()
+        new = Histogram(bounds=self._bounds)
         histogram = self.setdefault(route, new)
         if histogram is new:  # else another thread was first
             self._published.set(route, new)

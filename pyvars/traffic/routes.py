@@ -9,7 +9,7 @@ from typing import Any
 
 from pyvars.traffic.recorder import UNMATCHED
 
-__all__ = ("ROUTE_KEY", "install_route_hook", "of_environ", "of_scope", "whole_paths")
+__all__ = ("ROUTE_KEY", "install_route_hook", "of_environ", "of_scope", "path_in", "whole_paths")
 
 ROUTE_KEY = "pyvars.route"
 """The key of scope or environ under which any application may put the template of its route."""
@@ -61,7 +61,7 @@ def _template(scope: Mapping[str, Any], route: Any) -> str:
         # root_path has the paths of the Mounts as requested. As these have no parameters, they are the templates.
         now: str = scope.get("root_path", "")
         return now.removeprefix(_root(scope)) + (_REST if mount else path)
-    return _find(scope["router"].routes, _below(scope), lambda each, rest: each is route) or path
+    return _find(scope["router"].routes, path_in(scope), lambda each, rest: each is route) or path
 
 
 def _without_route(scope: Mapping[str, Any]) -> str:
@@ -77,7 +77,7 @@ def _without_route(scope: Mapping[str, Any]) -> str:
     def fits(route: Any, rest: str) -> bool:
         return getattr(route, "endpoint", getattr(route, "app", None)) is endpoint and route.path_regex.match(rest)
 
-    return _find(router.routes, _below(scope), fits) or UNMATCHED
+    return _find(router.routes, path_in(scope), fits) or UNMATCHED
 
 
 def _root(scope: Mapping[str, Any]) -> str:
@@ -86,7 +86,8 @@ def _root(scope: Mapping[str, Any]) -> str:
     return root
 
 
-def _below(scope: Mapping[str, Any]) -> str:
+def path_in(scope: Mapping[str, Any]) -> str:
+    """Returns the path as the whole application sees it: without root_path."""
     path: str = scope["path"]
     root = _root(scope)
     return path.removeprefix(root) if path.startswith(f"{root}/") else path

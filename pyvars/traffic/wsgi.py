@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from pyvars.traffic.recorder import CLIENT_CLOSED_REQUEST, UNMATCHED, FollowedRequest, RequestRecorder
+from pyvars.traffic.in_flight import ARRIVALS
+from pyvars.traffic.once import detach
+from pyvars.traffic.recorder import KEY, UNMATCHED, FollowedRequest, RequestRecorder
 from pyvars.traffic.routes import of_environ
 
 if TYPE_CHECKING:
@@ -17,6 +19,10 @@ class WSGIRequest(FollowedRequest):
     """Follows one request through an application: replaces `start_response`, and wraps the body.
 
     The request is recorded when the body is exhausted, or closed before that. No part of a body is held or changed.
+
+    A request with `Upgrade: websocket` is an open WebSocket: the application takes the socket out of the environ and
+    answers there, past the server. Only at its end can be seen that it was answered as a request: with a body, or with
+    a status that no end of a WebSocket has.
     """
 
     __slots__ = (
@@ -25,7 +31,6 @@ class WSGIRequest(FollowedRequest):
         "_headers",
         "_method",
         "_next",
-        "_recorder",
         "_root",
         "_route",
         "_start",
@@ -39,8 +44,17 @@ class WSGIRequest(FollowedRequest):
     status: int
     size: int
 
-    def __init__(self, recorder: RequestRecorder, environ: "WSGIEnvironment", start_response: "StartResponse") -> None:
-        self._recorder = recorder
+    def __init__(
+        self,
+        recorder: RequestRecorder,
+        environ: "WSGIEnvironment",
+        start_response: "StartResponse",
+        left_out: frozenset[str],
+        outer: FollowedRequest | None,
+    ) -> None:
+        self.recorder = recorder
+        self.left_out = left_out
+        self.outer = outer
         self._environ = environ
         self._start = start_response
         self._method: str = environ["REQUEST_METHOD"]
@@ -48,9 +62,16 @@ class WSGIRequest(FollowedRequest):
         self._route = UNMATCHED
         self._headers: Any = ()
         self.recorded = False
+        self.held = None
         self.status = self.size = 0
+        self.first = 0.0
         recorder.begin()
         self.started = perf_counter()
+        if outer is None:
+            ARRIVALS[self.started] = None
+        if "HTTP_UPGRADE" in environ and environ["HTTP_UPGRADE"].strip().lower() == "websocket":
+            recorder.hold_as_websocket(self)
+        environ[KEY] = self
 
     def start(self, status: str, headers: Any, *exc_info: Any) -> Callable[[bytes], object]:
         """The `start_response` for the application. It reads the route, which Flask removes when it returns."""
@@ -62,7 +83,7 @@ class WSGIRequest(FollowedRequest):
 
     def write(self, data: bytes) -> None:
         """The `write` function that `start_response` returns."""
-        self.size += len(data)
+        self._begin_body(data)
         self._write(data)
 
     def with_body(self, body: Iterable[bytes]) -> Iterable[bytes]:
@@ -78,7 +99,24 @@ class WSGIRequest(FollowedRequest):
             return body
         self._body = body
         self._next = None
+        self._hold_if_events()
         return self
+
+    def _hold_if_events(self) -> None:
+        """Hold the request as a stream if its response is an event stream."""
+        if self.held is None and not self.recorded and any(map(_is_event_stream, self._headers)):
+            if self._route in self.left_out:
+                self.discard()
+            else:
+                self.recorder.hold_as_stream(self)
+
+    def _begin_body(self, part: bytes) -> None:
+        """Count a part of the body that the server gets. Headers are sent with the first that is not empty."""
+        if part:
+            if not self.first:
+                self._hold_if_events()
+            self.size += len(part)
+            self.recorder.begin_part(self)
 
     def _is_file(self, body: object) -> bool:
         """Whether servers send the body without iterating over it (wsgi.file_wrapper, PEP 3333). uWSGI's is a file."""
@@ -105,7 +143,7 @@ class WSGIRequest(FollowedRequest):
         except BaseException as error:
             self.fail(error)
             raise
-        self.size += len(part)
+        self._begin_body(part)
         return part
 
     def close(self) -> None:
@@ -118,10 +156,28 @@ class WSGIRequest(FollowedRequest):
     def fail(self, error: BaseException) -> None:
         """Record that the application raised `error`. The server responds, unless a part of the body was sent."""
         failed = isinstance(error, Exception)
-        if not self.size:
-            self.status = 500 if failed else CLIENT_CLOSED_REQUEST
+        if not self.size and self.held is not self.recorder.websockets:  # it may end by an exception: see flask-sock
+            self.status = 500 if failed else 0
         self._record(failed)
 
     def _record(self, failed: bool) -> None:
         if not self.recorded:
-            self._recorder.record(self, self._method, self._route, failed)
+            if self.held is not self.recorder.websockets:
+                self.recorder.record(self, self._method, self._route, failed)
+            elif self.size or self.status not in _ENDS_OF_A_WEBSOCKET:
+                self.recorder.release(self)
+                self.recorder.record(self, self._method, self._route, failed)
+            elif self._route in self.left_out:
+                self.discard()
+            else:
+                self.recorder.close(self)
+        detach(self._environ, self)
+
+
+_ENDS_OF_A_WEBSOCKET = (0, 101, 200)
+"""Statuses that an application may leave to the server after a WebSocket, without a body; 0 if it leaves none."""
+
+
+def _is_event_stream(header: tuple[str, str]) -> bool:
+    name, value = header
+    return name.lower() == "content-type" and value.strip().lower().startswith("text/event-stream")

@@ -1,6 +1,7 @@
 """The cells in C: when they are there, what they refuse, and what they take."""
 
 import gc
+import math
 import os
 import shutil
 import subprocess
@@ -177,7 +178,14 @@ def test_what_no_program_should_call_is_refused_and_not_a_crash() -> None:
     with pytest.raises(TypeError):
         states.add("a")
     with pytest.raises(TypeError):
-        _cells.Buckets(Int())  # type: ignore[arg-type]
+        _cells.Buckets(Int(), None)  # type: ignore[arg-type]
+    for bounds in (3, [1.0], "1", (1,), (1.0, None), (1.0,) * 513):
+        with pytest.raises(TypeError):
+            _cells.Buckets(Float(), bounds)  # type: ignore[arg-type]
+    again = Histogram(bounds=(1, 2))
+    for own in ((math.nan, 3.0, -1.0), (), None, (5.0,) * 512):
+        _cells.Buckets.__init__(again, Float(), own)
+        again.observe(4)
     with pytest.raises((TypeError, AttributeError)):
         _cells.Buckets.__new__(_cells.Buckets).observe(1.0)
     for wrong in (5, int, String):

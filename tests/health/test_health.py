@@ -74,7 +74,8 @@ def test_everybody_is_told_that_it_is_well(server: Server, headers: dict[str, st
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     head = get(server, "/status/health", "HEAD", **headers)
-    assert (head.status, head.headers, head.body) == (200, answer.headers, b"")
+    assert (head.status, head.body) == (200, b"")
+    assert {**head.headers, "date": ""} == {**answer.headers, "date": ""}
     assert get(server, "/status/health/", **headers).status == 200
     assert get(server, "/status/health", "OPTIONS", **headers).status == 204
     assert get(server, "/status/health", "POST", **headers).status == 405

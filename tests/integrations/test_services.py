@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 import pytest
 
 from tests.conftest import strict
+from tests.programs import DATA
 from tests.services import Client, Reply, fetch, free_port, service
 
 REQUESTS = 2000
@@ -45,7 +46,7 @@ HTTPBIN = [
 def datasette(name: str) -> Iterator[int]:
     port = free_port()
     command = ("uvicorn", "--port", str(port), "--log-level", "warning", f"examples.datasette_vars:{name}")
-    with service(*command, ready=port):
+    with service(*command, ready=port, PYTHONPATH=str(DATA / "without_rich")):
         yield port
 
 

@@ -120,7 +120,7 @@ def test_gzip_when_it_is_asked_for(server: Server, registry: Registry, accept: s
     assert len(body) < len(plain)
     head = get(server, method="HEAD", accept_encoding=accept)
     assert head.body == b""
-    assert head.headers == answer.headers
+    assert {**head.headers, "date": ""} == {**answer.headers, "date": ""}
 
 
 @pytest.mark.parametrize("size", [400, 20_000, 200_000, 7_000_000, 9_000_000])

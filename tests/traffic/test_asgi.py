@@ -35,6 +35,10 @@ def shown(registry: Registry) -> Any:
     """What is on the page, without the seconds, once they have been checked."""
     http: Any = registry["http"].snapshot()
     seconds, by_route = http.pop("seconds"), http.pop("seconds_by_route")
+    first, streams, websockets = http.pop("first_byte_seconds"), http.pop("streams"), http.pop("websockets")
+    assert first["count"] == http["requests"] - http["by_status"].get("499", 0)
+    assert (streams["open"], streams["seconds"]["count"]) == (0, 0)
+    assert (websockets["open"], websockets["seconds"]["count"]) == (0, 0)
     assert seconds["count"] == http["requests"]
     assert {route: each["count"] for route, each in by_route.items()} == http["by_route"]
     assert sum(http["by_method"].values()) == sum(http["by_status"].values()) == http["requests"]
@@ -146,7 +150,7 @@ def test_what_the_program_publishes_as_http_later_takes_its_place(registry: Regi
     assert mine.value == 3
 
 
-@pytest.mark.parametrize("kind", ["lifespan", "websocket", "something.new"])
+@pytest.mark.parametrize("kind", ["lifespan", "something.new"])
 def test_other_scopes_are_passed_on_untouched_and_not_counted(registry: Registry, kind: str) -> None:
     application = Application()
     scope = {"type": kind} if kind == "lifespan" else {"type": kind, "path": "/"}
@@ -428,12 +432,12 @@ def test_two_threads_that_are_first_with_a_route(registry: Registry, monkeypatch
     app = CountRequests(says_500, registry=registry)
     made: list[object] = []
 
-    def make() -> object:
+    def make(**options: Any) -> object:
         made.append(None)
         if len(made) == 1:
             with ThreadPoolExecutor() as pool:
                 pool.submit(ask, app).result()
-        return Histogram()
+        return Histogram(**options)
 
     monkeypatch.setattr(module, "Histogram", make)
     ask(app)

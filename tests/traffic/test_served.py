@@ -105,6 +105,8 @@ def test_four_workers_count_as_one(name: str) -> None:
         for _ in range(10):
             found = traffic(port)
             seconds, by_route = found.pop("seconds"), found.pop("seconds_by_route")
+            assert found.pop("first_byte_seconds")["count"] == 400
+            assert found.pop("streams")["seconds"]["count"] == found.pop("websockets")["seconds"]["count"] == 0
             assert found == {
                 "requests": 400,
                 "errors": 100,

@@ -5,7 +5,7 @@ from typing import Never, assert_type
 
 import pyvars
 from pyvars import Float, Func, Histogram, Int, Map, Metadata, Registry, String, Var, publish, wsgi
-from pyvars.asgi import CountRequests, DebugApp, VarsMiddleware
+from pyvars.asgi import CountRequests, DebugApp, Traffic, VarsMiddleware
 from pyvars.health import HealthApp, check
 from pyvars.runtime import install
 from pyvars.server import Server
@@ -71,6 +71,8 @@ DebugApp(registry)
 VarsMiddleware(DebugApp(), registry=registry)
 VarsMiddleware(DebugApp(), count=False)
 CountRequests(DebugApp(), registry=registry)
+VarsMiddleware(DebugApp(), count=Traffic(exclude=("/healthz", "/static/")))
+wsgi.CountRequests(wsgi.DebugApp(), count=wsgi.Traffic(bounds=[0.1, 0.3, 1.2]))
 wsgi.VarsMiddleware(wsgi.DebugApp(), count=False)
 wsgi.CountRequests(wsgi.DebugApp(), registry=registry)
 HealthApp(access=lambda request: request.peer == "10.0.0.1")
@@ -89,6 +91,7 @@ assert_type(pyvars.serve(6060).serving, bool)
 seconds = publish("seconds", Histogram(), unit="seconds")
 assert_type(seconds, Histogram)
 assert_type(seconds.buckets(), list[tuple[float, int]])
+assert_type(Histogram(bounds=(0.1, 0.3, 1.2)).bounds, tuple[float, ...] | None)
 
 
 @seconds.time()
@@ -134,6 +137,9 @@ Map(label=3)  # type: ignore[arg-type]
 Map().add(3)  # type: ignore[arg-type]
 seconds.observe("1")  # type: ignore[arg-type]
 work("1")  # type: ignore[arg-type]
+Histogram(bounds=("1",))  # type: ignore[arg-type]
+Traffic(exclude=3)  # type: ignore[arg-type]
+CountRequests(DebugApp(), count=False)  # type: ignore[arg-type]
 seconds.time()(3)  # type: ignore[type-var]
 Map()["a"] = 3  # type: ignore[index]
 registry["a"] = Int()  # type: ignore[index]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pyvars.workers.numbers.segment import CHUNK, INT, MAP
-from tests.workers.test_damage import ORDERS_WORD, ROOT, ROOT_WORD, record, segment
+from pyvars.workers.numbers.segment import CHUNK, FLOAT, INT, MAP
+from tests.workers.test_damage import HALVES_WORD, ORDERS_WORD, ROOT, ROOT_WORD, record, segment
 from tests.workers.test_segments import PRELUDE, READER, Program, file, measured, program
 
 # Each line that it is told is a statement; then comes a page.
@@ -137,6 +137,19 @@ def test_a_name_of_another_kind_in_a_peer(tmp_path: Path) -> None:
             page = reader.page()
             assert (page["orders"], page["states"]) == (5, {"k1": 2})
             assert page["pyvars.workers"]["live"] == 2
+
+
+def test_a_number_that_is_an_integer_in_one_worker_and_a_float_in_another(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    other = segment(
+        ROOT,
+        record(b"orders", FLOAT, ROOT_WORD, HALVES_WORD),
+        record(b"halves", INT, ROOT_WORD, ORDERS_WORD),
+        halves=0.5,
+    )
+    with measured(READER, PYVARS_SHARE=tmp_path) as reader, file(tmp_path / "w-1-1-a", other, lives=True):
+        page = reader.page()
+        assert (page["orders"], page["halves"]) == (5.5, 1000.25)
 
 
 def test_maps_of_several_workers_keep_within_their_bound(tmp_path: Path) -> None:

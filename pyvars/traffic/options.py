@@ -1,0 +1,102 @@
+"""Traffic: what is left out of the counting, and the buckets of its Histograms."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+from pyvars.core.buckets import checked_bounds
+from pyvars.errors import ConfigurationError
+
+__all__ = ("Exclusions", "Traffic", "exclusions", "traffic")
+
+_PLACEHOLDER = re.compile(r"<[^<>]*>|\{[^{}]*\}")
+_PATTERN = re.compile(r"[\^$*?()\[\]|\\]|\.\+")  # of regular expressions, of globs, and of a query
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """How requests are counted: `VarsMiddleware(app, count=Traffic(exclude=("/healthz", "/static/")))`.
+
+    `exclude` names what is not counted, each one of:
+
+    - a literal prefix, which ends in `/`: `/static/` leaves out `/static/` and every path below it;
+    - a path, or the template of a route as `by_route` shows it: `/healthz`, `/items/{id}`, `/items/<int:id>/`.
+
+    `/` is the root page alone. Paths are as the application sees them: without the prefix at which a server or a mount
+    has it (root_path, SCRIPT_NAME). What is left out by its path is never in flight; what is left out by its template
+    alone is in flight until its route is known. There are no regular expressions and no wildcards.
+
+    `bounds` are the upper bounds of the buckets of `seconds`, `seconds_by_route` and `first_byte_seconds`: see
+    `Histogram`. All middlewares of one registry have the same.
+
+    Raises:
+        ConfigurationError: `exclude` is no collection of such texts, or `bounds` are no bounds of a Histogram.
+    """
+
+    exclude: Iterable[str] = ()
+    bounds: Iterable[float] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "exclude", _checked(self.exclude))
+        if self.bounds is not None:
+            try:
+                object.__setattr__(self, "bounds", checked_bounds(self.bounds))
+            except (TypeError, ValueError) as error:
+                raise ConfigurationError(f"Traffic(bounds=...): {error}") from None
+
+
+class Exclusions:
+    """What a middleware leaves out, made ready for each request."""
+
+    __slots__ = ("prefixes", "whole")
+
+    def __init__(self, exclude: Iterable[str]) -> None:
+        texts = frozenset(exclude)
+        self.prefixes: tuple[str, ...] = tuple(
+            text for text in texts if text.endswith("/") and text != "/" and not _PLACEHOLDER.search(text)
+        )
+        self.whole: frozenset[str] = texts.difference(self.prefixes)
+        """Paths, and templates of routes."""
+
+    def leave_out(self, path: str) -> bool:
+        """Whether a request with this path is left out, whatever its route."""
+        return path in self.whole or path.startswith(self.prefixes)
+
+
+def traffic(count: object) -> Traffic | None:
+    """Returns the options for the argument `count` of a middleware: None if nothing is counted.
+
+    Raises:
+        TypeError: `count` is neither a bool nor a Traffic.
+    """
+    if isinstance(count, Traffic):
+        return count
+    if isinstance(count, bool):
+        return Traffic() if count else None
+    raise TypeError(f"count is True, False or Traffic(...), got {count!r}")
+
+
+def exclusions(options: Traffic) -> Exclusions | None:
+    """Returns what the options leave out; None if that is nothing."""
+    found = Exclusions(options.exclude)
+    return found if found.prefixes or found.whole else None
+
+
+def _checked(exclude: object) -> tuple[str, ...]:
+    if isinstance(exclude, str | bytes) or not isinstance(exclude, Iterable):
+        raise ConfigurationError(f'exclude is a collection of paths, such as ("/healthz", "/static/"), got {exclude!r}')
+    texts = tuple(cast("Iterable[object]", exclude))
+    for text in texts:
+        if not isinstance(text, str) or not text.startswith("/"):
+            raise ConfigurationError(
+                f'exclude holds paths that begin with a slash, such as "/healthz" or "/static/", got {text!r}'
+            )
+        found = _PATTERN.search(_PLACEHOLDER.sub("", text))
+        if found is not None:
+            prefix = text[: text.index(found[0])].rpartition("/")[0]
+            raise ConfigurationError(
+                f"exclude takes no regular expression, wildcard or query, got {text!r}: write the literal prefix that"
+                f' ends in a slash, such as "{prefix}/", or the template of the route as by_route shows it'
+            )
+    return tuple(str.__str__(text) for text in texts if isinstance(text, str))
