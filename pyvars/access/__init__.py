@@ -1,7 +1,53 @@
 """Access rules: they decide which requests may see the variables. Every integration takes one as `access=`.
 
-Rules combine with `|`: `access=local() | token("a-long-random-token")` allows a request that one of the two allows. The
-gate (`pyvars.site.gate`) asks the rule for each request.
+    app.add_middleware(VarsMiddleware, access=local() | token(os.environ["SCRAPE_TOKEN"]) | networks("10.0.0.0/8"))
+
+local()                  allows requests of programs on this machine
+token("...", "...")      allows requests that send one of these tokens; several are for rotation
+token_file(path)         the same with the tokens of a file, one on each line, which is read again when it changes
+basic("user", "...")     allows requests that send this user name and password
+networks("10.0.0.0/8")   allows requests of clients in these networks
+anyone()                 allows every request
+a function               allows the requests for which it returns True; it is called with a `Request`
+one | another            allows a request that one of the two allows
+
+Without `access=` the rule is `local()`, or `local() | token(PYVARS_TOKEN)` if the environment has PYVARS_TOKEN when
+the integration is made.
+
+A request that is not allowed: if the rule takes a credential, the response is 401 with WWW-Authenticate. Otherwise
+it is 404; a middleware hands the request to the application, whose own 404 the client sees. `pyvars` logs each
+reason once a minute, with how to allow the request, and with nothing that the request holds. Only /status/health
+answers everybody, with its result alone.
+
+The first limit of `local()` and `networks()`: a proxy on this machine, or in one of the networks, that speaks
+HTTP/1.1 to the service and adds no header looks like a program there, if it sends a loopback Host or passes on that
+of the client. These are nginx from 1.29.7 with a bare `proxy_pass`, any nginx with `proxy_http_version 1.1`, HAProxy
+without `forwardfor`, and a TCP forwarder. Behind one of them use `token()` alone, or do not mount the page and use a
+side port.
+
+methods          GET, HEAD and OPTIONS; others are 405. No request changes anything
+path             must be spelled exactly as documented, where the server tells how it was sent: `//debug/vars`,
+                 `/%64ebug/vars`, `/debug%2fvars` and absolute URIs are not paths of pyvars. Servers that do not
+                 tell: wsgiref and eventlet (encoded characters, leading slashes), gevent.pywsgi (encoded
+                 characters), werkzeug (leading slashes), granian (absolute URIs; its WSGI server encoded characters
+                 too), uvicorn with httptools (absolute URIs)
+credentials      are compared as SHA-256 digests in constant time, all of them; they are never logged, never on the
+                 page, and never read from a query
+headers          of every response: `Cache-Control: no-store`, `X-Content-Type-Options: nosniff`,
+                 `Content-Security-Policy: default-src 'none'; frame-ancestors 'none'`, `Referrer-Policy:
+                 no-referrer`, `X-Robots-Tag: noindex`; never a CORS header
+cmdline          is the name of the program; `install(registry, cmdline="redacted")` shows all arguments, with what
+                 looks like a secret masked
+exceptions       the page shows their type; their text is in the log only
+limits           a query has at most 4 KB and 64 names, a value 1 MiB. Two pages are rendered at a time; a request
+                 that has no place within 200 ms is answered 503. The side port compresses pages up to 8 MiB, one at
+                 a time
+
+pyvars does not protect against: other programs of the same user, or code in the process; the proxies above; whoever
+can read the connection (put TLS in front); what the program publishes in names, keys and values; a function of the
+program that keeps the GIL; clients that open connections without end to a side port that is bound for others.
+
+Rules are called by the gate (`pyvars.site.gate`) for each request, from any thread.
 """
 
 import os

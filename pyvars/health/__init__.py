@@ -2,14 +2,43 @@
 
     from pyvars.health import HealthApp, check
 
-    @check("db", timeout=1)
+    @check("db", timeout=1)         # seconds; 1 if it is not given, 60 at most
     def db() -> None:
         pool.execute("select 1")
 
     app = Starlette(routes=[Mount("/status", HealthApp())])       # /status/health, /status/hardware/disk, ram and cpu
 
-The side port has the same paths. The modules: checks (health checks, which are functions of the program); cgroup and
-hardware (figures of the kernel); views (the views below /status); app (the ASGI application).
+The side port has the same paths. All of it is of the process that answers and of its machine or container, not of the
+other workers.
+
+A check is a function without arguments. It passes if it returns in time and does not return False; it fails if it
+raises. All checks run at once, each in a thread of its own, and never two calls of one: the response takes as long as
+the longest timeout at most, and a check that hangs is not called again before it returns. `delete(name)` removes one.
+A failure is logged once a minute.
+
+/status/health is 200 with `OK` if all checks pass or there are none, else 503 with `UNAVAILABLE`. Clients that may see
+the variables also get a line `name: reason` for each check that failed: the type of an exception, `returned False`,
+`timeout` or `no thread`. Everybody may ask, because load balancers have no credential; who may not see the variables
+gets a result up to a second old, so that many such requests call a check once a second. Use GET or HEAD (HAProxy:
+`option httpchk GET /status/health`). With checks it tells whether to send requests to the process, which Kubernetes
+calls readiness; as a liveness probe a check of a database would restart healthy programs.
+
+/status/hardware/disk, ram and cpu are JSON objects, always with status 200:
+
+total       bytes of the file system of `/`; bytes of memory; CPUs, such as 1.5
+used        bytes; bytes without what can be freed at once; CPUs in use, as the mean over 10 s or more
+percent     0 to 100; of the disk as `df` computes it, of what is not reserved for root
+status      `OK`, from 80 % `WARNING`, from 90 % `CRITICAL`
+source      of ram and cpu: `cgroup` if a container limits them below the machine (memory.max, cpu.max, cpuset.cpus,
+            and the same of version 1), else `machine`
+path        of the disk: the file system
+count       of cpu: the CPUs of the machine
+
+The mean of `cpu` begins at the last response that is at least 10 s old, so that readers do not shorten it for one
+another; the first one begins when the machine started, in a container when the integration was made.
+
+The modules: checks (health checks, which are functions of the program); cgroup and hardware (figures of the kernel);
+views (the views below /status); app (the ASGI application).
 """
 
 from pyvars.health.app import HealthApp

@@ -1,7 +1,70 @@
 """The built-in variables: runtime figures of the interpreter and of the process, one file for each variable.
 
-`BUILTINS` is the only table of them. Their modules are imported when a variable is first read or an integration is
-made, so a variable that is not read costs nothing, and `import pyvars` imports none of these modules.
+They are ordinary variables: `pyvars.delete("cmdline")` takes one off the page, and `install(registry)` publishes
+them in a registry of your own. A name with its figures, their unit, and where they come from:
+
+cmdline                             the name of the program, in a list: of a script its basename, of `python -m
+                                    package` the package (sys.argv[0], sys.orig_argv, __main__.__spec__)
+
+memstats                            memory and garbage collection under the names of Go's runtime.MemStats
+  Alloc, HeapAlloc          bytes   memory that the program uses: blocks of pymalloc, and glibc's mallinfo2 (uordblks,
+                                    hblkhd)
+  HeapIdle                  bytes   memory that the process holds and that the next allocation can take: free blocks
+                                    and pools of pymalloc, and mallinfo2 fordblks
+  HeapInuse                 bytes   HeapSys - HeapIdle
+  HeapSys                   bytes   anonymous memory, with the stacks of all threads but the main one: RssAnon +
+                                    VmSwap - VmStk of /proc/self/status, less BuckHashSys
+  StackInuse, StackSys      bytes   the stack of the main thread: VmStk
+  OtherSys                  bytes   code, libraries and shared memory: RssFile + RssShmem
+  BuckHashSys               bytes   the tables of tracemalloc while it traces: tracemalloc.get_tracemalloc_memory()
+  Sys                       bytes   resident and swapped memory: HeapSys + StackSys + OtherSys + BuckHashSys
+  HeapObjects               blocks  blocks of memory in use: sys.getallocatedblocks()
+  Mallocs, Frees            blocks  rises and falls of HeapObjects between two readings: lower bounds
+  TotalAlloc                bytes   rises of HeapAlloc between two readings: a lower bound
+  NumGC                             collections of all generations since the first integration was made: gc.callbacks
+  NumForcedGC                       collections that only gc.collect() can have made: a lower bound
+  PauseTotalNs              ns      all pauses together: gc.callbacks, time.perf_counter_ns()
+  PauseNs, PauseEnd         ns      the last 256 pauses and when they ended; the newest at (NumGC + 255) % 256
+  LastGC                    ns      when the last collection ended, since 1970
+  GCCPUFraction             0 to 1  share of the time since the start that collections took
+  EnableGC, DebugGC                 gc.isenabled(), gc.get_debug()
+  Lookups, HeapReleased, MSpan*, MCache*, GCSys, NextGC, BySize
+                                    0 or empty: CPython has nothing that corresponds to them
+
+gc
+  enabled                           gc.isenabled()
+  gen0, gen1, gen2                  of each generation: collections, collected and uncollectable objects
+                                    (gc.get_stats()), threshold (gc.get_threshold()), pause_total_ns and pause_max_ns
+                                    (gc.callbacks)
+
+threads
+  count, daemon, names              threads of Python: threading.enumerate(); at most 100 names
+  native                            all threads of the process: Threads in /proc/self/status
+
+process
+  pid                               os.getpid()
+  start_time_seconds        s       when the process started, since 1970: /proc/self/stat and /proc/stat
+  uptime_seconds            s       how long it has run
+  cpu_user_seconds, cpu_system_seconds
+                            s       CPU time: getrusage(RUSAGE_SELF)
+  rss_bytes                 bytes   resident memory: VmRSS in /proc/self/status
+  peak_rss_bytes            bytes   the most that rss_bytes has been: ru_maxrss of getrusage
+  open_fds, max_fds                 open files: /proc/self/fd; and how many may be open: RLIMIT_NOFILE
+  context_switches_voluntary        how often it waited for something: getrusage
+  context_switches_involuntary      how often another thread took its CPU: getrusage
+
+python
+  version, implementation, platform, pyvars
+                                    texts
+  gil                               whether the GIL is on: sys._is_gil_enabled()
+
+Costly figures are read at most every 100 ms, and less often if that would take more than 1 % of a CPU: then they are
+up to 100 times as old as reading them takes. Off Linux psutil reads what /proc does not have. Where an allocator
+does not report (musl, jemalloc, PYTHONMALLOC=malloc, tracemalloc), HeapAlloc is what the others report; it never
+exceeds HeapSys. A figure that cannot be read makes its variable null, and `pyvars.errors` names it.
+
+`BUILTINS` is the only table of the variables. Their modules are imported when a variable is first read or an
+integration is made, so a variable that is not read costs nothing, and `import pyvars` imports none of these modules.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
