@@ -8,17 +8,16 @@ BUILT_FROM := .venv/python pyproject.toml $(wildcard pyvars/core/*.c)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run how-long test coverage stress sanitize lint bench clean
+.PHONY: help run how-long test coverage stress sanitize lint dist bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-run: .venv/installed ## start the demo service on 127.0.0.1:8000 (and its WSGI twin on 8001), and say what to curl
-	$(BIN)/python -m examples.shop
+run: .venv/installed ## start the demo service on 127.0.0.1:8000, or on PORT=..., and say what to curl
+	@$(BIN)/python -m examples.shop $(PORT)
 
 how-long:
-	@echo "about 3,100 tests on $(CPUS) CPUs: $$((($(CPUS) + 4) / $(CPUS))) to $$((($(CPUS) + 15) / $(CPUS))) minutes$(if \
-		$(wildcard .venv/installed-test),, after one or two in which what they need is installed)"
+	@echo "about 3,100 tests on $(CPUS) CPUs: $$((($(CPUS) + 4) / $(CPUS))) to $$((($(CPUS) + 15) / $(CPUS))) minutes"
 
 test: how-long .venv/installed-test ## run the whole test suite on all CPUs; it says which tests it skips, and why
 	$(BIN)/python -m pytest $(IN_PARALLEL)
@@ -59,6 +58,11 @@ lint: .venv/installed-test ## ruff, mypy and pyright, strict
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright --ignoreexternal --verifytypes pyvars
 
+dist: .venv/installed-dist ## build the source distribution and the wheel of this Python into dist/, and check them
+	rm -rf dist build
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+
 bench: .venv/installed-bench ## run the benchmarks against their peers, and print their tables
 	$(BIN)/python -m tests.benchmarks
 
@@ -67,17 +71,17 @@ clean: ## remove what the targets made
 
 .venv/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pyvars needs Python 3.11 or later: make PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv
-	touch $@
+	@echo "making a virtual environment in .venv: about 5 seconds"
+	@$(PYTHON) -m venv .venv
+	@touch $@
 
 .venv/installed: $(BUILT_FROM)
-	$(PIP) install --config-settings editable_mode=compat -e .
-	touch $@
+	@echo "installing pyvars and what it needs into .venv: about 15 seconds"
+	@$(PIP) install --config-settings editable_mode=compat -e .
+	@touch $@
 
-.venv/installed-test: $(BUILT_FROM)
-	$(PIP) install --config-settings editable_mode=compat -e '.[test]'
-	touch $@ .venv/installed
-
-.venv/installed-bench: $(BUILT_FROM)
-	$(PIP) install --config-settings editable_mode=compat -e '.[bench]'
-	touch $@ .venv/installed
+# One rule for the environments of all other targets: installed-test has the extra `test`.
+.venv/installed-%: $(BUILT_FROM)
+	@echo "installing pyvars and its extra '$*' into .venv: a minute or two"
+	@$(PIP) install --config-settings editable_mode=compat -e '.[$*]'
+	@touch $@ .venv/installed

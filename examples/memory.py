@@ -2,6 +2,12 @@
 
     python -m examples.memory
 
+    MB                       RSS   HeapAlloc    HeapIdle
+    start                     13           5           1
+    300 MB in use            313         305           1
+    freed                    313           5         301
+    pin gone too              13           5           1
+
 RSS alone says that the memory is in use as before. HeapAlloc and HeapIdle say that the program gave it back, and that
 malloc keeps it: one small block, allocated last, pins the end of the heap.
 """
