@@ -33,8 +33,8 @@ stress: .venv/installed-test ## kill workers and readers for minutes, and check 
 
 # The C of the cells, in a copy of the tree and built with checks: by ASan of each access to memory (with malloc in place of
 # Python's own pools, of which it knows nothing), by UBSan of what C leaves undefined. Either ends the process that was
-# wrong. Leaks are those of Python itself. Left out are the cells in Python, an installation, which would build the
-# extension without checks, and forks of a process with threads, in which the malloc of ASan may wait for ever.
+# wrong. Leaks are those of Python itself. Left out are the cells in Python, and forks of a process with threads, in which
+# the malloc of ASan may wait for ever.
 # Then a fuzzer calls whatever the cells offer, for PYVARS_FUZZ_SECONDS (20 if not set).
 CHECKED := build/sanitized
 CHECKS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -46,7 +46,7 @@ sanitize: .venv/installed-test ## run the suites of cells, and a fuzzer, under A
 	cd $(CHECKED) && export LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc PYTHONPATH=$$PWD \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 && \
 	$(CURDIR)/$(BIN)/python -c 'import pyvars; assert pyvars.native and "$(CHECKED)/" in pyvars.__file__' && \
-	$(CURDIR)/$(BIN)/python -m pytest $(IN_PARALLEL) -k 'not [python and not without_a_compiler and not goes_on_by_itself' \
+	$(CURDIR)/$(BIN)/python -m pytest $(IN_PARALLEL) -k 'not [python and not goes_on_by_itself' \
 		tests/core $(addprefix tests/workers/,test_damage.py test_forks.py test_moments.py test_names.py test_segments.py) && \
 	PYVARS_FUZZ_SECONDS=$${PYVARS_FUZZ_SECONDS:-20} $(CURDIR)/$(BIN)/python -m tests.core.fuzz_cells
 

@@ -114,13 +114,14 @@ class QuietHandler(WSGIRequestHandler):
 
 
 def main(port: int = 8000) -> None:
-    """Serve both until interrupted; 0 takes free ports."""
+    """Serve both until interrupted: the WSGI twin on the next port. 0 takes free ports."""
     try:
         listener = socket.create_server(("127.0.0.1", port))
+        server = make_server("127.0.0.1", port and port + 1, wsgi_app, handler_class=QuietHandler)
     except OSError as error:
-        sys.exit(f"the shop cannot open: {error}")
+        sys.exit(f"the shop cannot open on port {port}: {error}; make run PORT=8100 takes another one")
     port = listener.getsockname()[1]
-    with make_server("127.0.0.1", 0 if port != 8000 else 8001, wsgi_app, handler_class=QuietHandler) as twin_server:
+    with server as twin_server:
         Thread(target=twin_server.serve_forever, daemon=True).start()
         print(
             f"The shop is open on http://127.0.0.1:{port}, its WSGI twin on http://127.0.0.1:{twin_server.server_port}\n"

@@ -3,8 +3,6 @@
 import gc
 import math
 import os
-import shutil
-import subprocess
 import sys
 import sysconfig
 from array import array
@@ -15,7 +13,7 @@ import pytest
 
 import pyvars
 from pyvars import Float, Histogram, Int, Map, String
-from tests.programs import ROOT, output
+from tests.programs import output
 from tests.tools import tool
 
 native = pytest.mark.skipif(not pyvars.native, reason="the extension is not there: no compiler, or PYVARS_NATIVE=0")
@@ -35,28 +33,6 @@ print(pyvars.native, pyvars.get("python").snapshot()["native"])
 """
     expected = kind == "1" and pyvars.native
     assert output(code, PYVARS_NATIVE=kind) == f"{expected} {expected}\n"
-
-
-def test_without_a_compiler_it_is_installed_all_the_same(tmp_path: Path) -> None:
-    source, target = tmp_path / "source", tmp_path / "target"
-    shutil.copytree(ROOT / "pyvars", source / "pyvars", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--no-deps", "--no-cache-dir", "--target", target, source, "-v"],
-        env={**os.environ, "CC": "no-compiler-of-this-name"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert 'building extension "pyvars.core._cells" failed' in done.stdout + done.stderr
-    assert not list(target.rglob("*.so"))
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import pyvars; print(pyvars.__file__, pyvars.native)"
-    told = subprocess.run(
-        [sys.executable, "-P", "-c", code, target], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    assert told.stdout == f"{target}/pyvars/__init__.py False\n"
 
 
 @native
