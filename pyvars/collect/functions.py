@@ -20,7 +20,8 @@ from pyvars.core.clock import monotonic
 from pyvars.core.functions import Func, called
 from pyvars.core.log import warn
 from pyvars.core.variables import Var
-from pyvars.formats.json import Fragment, NotJSONError, TooLargeError, encode_user_value
+from pyvars.formats.json import Fragment, NotJSONError, TooLargeError
+from pyvars.formats.user_values import encode_user_value
 
 __all__ = ("FUNCTIONS", "FunctionRunner", "Job", "Round", "Times", "failure", "type_name")
 

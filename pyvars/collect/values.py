@@ -13,18 +13,8 @@ from pyvars.core.cells import NumberCell
 from pyvars.core.clock import monotonic
 from pyvars.core.functions import Func
 from pyvars.core.variables import Composite, Float, Int, Var, Variable, is_pyvars_code
-from pyvars.formats.json import (
-    Fragment,
-    distinct,
-    encode,
-    encode_user_value,
-    from_json,
-    member,
-    splice,
-    text,
-    to_json,
-    valid_text,
-)
+from pyvars.formats.json import Fragment, distinct, from_json, member, splice, text, to_json, valid_text
+from pyvars.formats.user_values import encode, encode_user_value
 from pyvars.runtime import Builtin
 from pyvars.workers import Peers
 from pyvars.workers.membership.peers import NestedSums, summed

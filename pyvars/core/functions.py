@@ -26,6 +26,8 @@ class Func(Variable):
 
     The function runs in a thread of pyvars, never two calls of it at once, under one deadline for all functions of a
     page. If it raises, misses the deadline, or returns what JSON cannot hold, only this value is `null` on the page.
+    `help("pyvars.formats.forms")` is the table of what it may return, and how that is shown.
+
     With `combine` the page shows the sum, maximum or minimum over all workers; without it, the value of the worker that
     answers.
 
