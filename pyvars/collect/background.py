@@ -9,7 +9,7 @@ MAX_THREADS of them.
 from collections.abc import Callable, Iterable
 from threading import Event, Lock, Thread
 from time import sleep
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from pyvars.collect.calls import JOIN_SECONDS, Outcome
@@ -37,9 +37,10 @@ LOOK_SECONDS = 1.0
 class _State:
     """What is known of one function."""
 
-    __slots__ = ("begun", "due", "future", "outcome", "running")
+    __slots__ = ("begun", "due", "function", "future", "outcome", "running")
 
-    def __init__(self) -> None:
+    def __init__(self, function: Callable[[], object]) -> None:
+        self.function: Callable[[], object] = function
         self.begun = 0.0
         """When the first call began, by `monotonic`; 0 before."""
         self.due = 0.0
@@ -87,8 +88,13 @@ class Background:
 
     def outcome(self, func: Func) -> Outcome | None:
         """How the latest call of the function ended; None before the first has ended."""
-        state = self._states.get(func)
+        state = self._state(func)
         return state.outcome if state is not None else None
+
+    def _state(self, func: Func) -> _State | None:
+        """What is known of the function that the Func has now; None if nothing is."""
+        state = self._states.get(func)
+        return state if state is not None and state.function is func._function else None
 
     def may_wait(self, funcs: Iterable[Func]) -> bool:
         """Whether `wait_for_first` would wait now."""
@@ -101,7 +107,7 @@ class Background:
             sleep(0.005)
 
     def _is_first(self, func: Func) -> bool:
-        state = self._states.get(func)
+        state = self._state(func)
         return state is None or (state.outcome is None and monotonic() - (state.begun or monotonic()) < FIRST_SECONDS)
 
     def _run(self) -> None:
@@ -118,8 +124,9 @@ class Background:
 
     def _step(self, func: Func, thread: Thread | None) -> float:
         """Call the function if it is due. Returns when to look at it again."""
-        state = self._states.setdefault(func, _State())
-        look = monotonic() + LOOK_SECONDS
+        state, look = self._state(func), monotonic() + LOOK_SECONDS
+        if state is None:
+            state = self._states[func] = _State(func._function)
         future = state.future
         if future is not None:
             if not future.done():  # once it is, it wakes the thread
@@ -127,9 +134,9 @@ class Background:
             state.outcome, state.future = self._outcome_of(func, future.result), None
         if monotonic() >= state.due and self._thread is thread and not state.running:
             state.begun = state.begun or monotonic()
-            state.due = monotonic() + cast("float", func.every)
-            if is_coroutine_function(func._function):
-                state.future = self._on_a_loop(func)
+            state.due = monotonic() + (func.every or LOOK_SECONDS)  # None if it has got another function just now
+            if is_coroutine_function(state.function):
+                state.future = self._on_a_loop(state.function)
                 if state.future is None:
                     state.due = look
             else:
@@ -140,14 +147,14 @@ class Background:
                     self._since = 0.0
         return min(state.due, look)
 
-    def _on_a_loop(self, func: Func) -> "Future[Any] | None":
+    def _on_a_loop(self, function: Callable[[], Any]) -> "Future[Any] | None":
         """Begin a run of a coroutine function on an event loop of the program; None if none is known."""
         from asyncio import run_coroutine_threadsafe
 
         loop = program_loop()
         if loop is None:
             return None
-        coroutine: Any = func._function()  # a coroutine function runs nothing when it is called
+        coroutine = function()  # a coroutine function runs nothing when it is called
         try:
             future = run_coroutine_threadsafe(coroutine, loop)
         except RuntimeError:  # pragma: no cover - the loop was closed a moment ago: no test can time that

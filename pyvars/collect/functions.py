@@ -10,7 +10,7 @@ if there is no thread for it. An exception of a function costs only its own valu
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from threading import Lock
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from pyvars.access.request import DEADLINE_SECONDS
 from pyvars.collect.background import Background
@@ -80,7 +80,7 @@ class Times(NamedTuple):
 class Job:
     """One function on one page. After the run it has a value or an error, or both if the value is stale."""
 
-    __slots__ = ("call", "error", "function", "label", "name", "periodic", "value", "var")
+    __slots__ = ("call", "error", "every", "function", "label", "name", "periodic", "value", "var")
 
     def __init__(self, name: str, label: str, var: Var) -> None:
         self.name: str = name
@@ -91,7 +91,8 @@ class Job:
         self.function: object = getattr(var, "_function", var) if issubclass(type(var), Func) else var
         """What must not be called twice at once: one function may have several names, and be in several Funcs."""
         func = cast("Func", var) if issubclass(type(var), Func) else None
-        self.periodic: Func | None = func if func is not None and func.every is not None else None
+        self.every: float | None = func.every if func is not None else None
+        self.periodic: Func | None = func if self.every is not None else None
         """The variable, if its function is called in the background."""
         self.call: Call | None = None
         self.value: Fragment | None = None
@@ -227,7 +228,9 @@ class FunctionRunner:
         return call
 
     def _outcome(self, job: Job) -> Outcome:
-        return self._called(job.name, job.label, job.var.snapshot)
+        # A Func may have another function since: this is a call of the one that the Call is about.
+        plain = type(job.var) is Func
+        return self._called(job.name, job.label, cast("Any", job.function) if plain else job.var.snapshot)
 
     def _outcome_in_background(self, func: Func, call: Callable[[], object]) -> Outcome:
         label = getattr(func._function, "__qualname__", "of every=")
@@ -259,7 +262,7 @@ class FunctionRunner:
             return
         job.value, job.error = outcome.value, outcome.error
         age = moment - outcome.at
-        if outcome.error is None and age > MISSED_PERIODS * cast("float", func.every):
+        if outcome.error is None and age > MISSED_PERIODS * cast("float", job.every):
             job.error = {**failure(STALE), "age_seconds": round(age, 3)}
 
     def _forget(self, moment: float) -> None:

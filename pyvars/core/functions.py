@@ -89,6 +89,16 @@ class Func(Variable):
         """Call the function. Returns its result, and raises what it raises."""
         return called(self._function)
 
+    def _become(self, later: "Func") -> None:
+        """Call the function of a later Func from now on, as that one would."""
+        self.every = later.every or self.every  # at no moment is a coroutine function without it
+        self._function = later._function
+        self.combine, self.every = later.combine, later.every
+        if self.every is None:
+            PERIODIC.discard(self)
+        else:
+            PERIODIC.add(self)
+
     def __repr__(self) -> str:
         return f"Func({self._function!r})"
 

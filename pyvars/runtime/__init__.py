@@ -12,7 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from pyvars.core.functions import Func
-from pyvars.core.registry import Registry, checked_registry, is_builtin
+from pyvars.core.names import is_builtin
+from pyvars.core.registry import Registry, checked_registry
 from pyvars.errors import warn_caller
 
 if TYPE_CHECKING:
