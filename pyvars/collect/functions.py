@@ -286,6 +286,11 @@ class FunctionRunner:
         self._log(label, "variable %r is cut on the page: a text in it is too long (logged once)", label)
         return failure(TRUNCATED)
 
+    def missing(self, label: str, exception: Exception) -> dict[str, object]:
+        """The entry of `pyvars.errors` for a figure of a built-in whose source cannot be read."""
+        self._log(label, "figures of %r are missing, pyvars.errors says which: %s (logged once)", label, exception)
+        return failure(type_name(exception))
+
     def _log(self, name: str, text: str, *about: object, exc_info: BaseException | None = None) -> None:
         with self._log_lock:
             if name in self._logged:
