@@ -7,6 +7,7 @@ marked `stale`; without one it is null, and its error is `timeout` if it runs, `
 if there is no thread for it. An exception of a function costs only its own value.
 """
 
+import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from threading import Lock
@@ -21,6 +22,7 @@ from pyvars.core.functions import Func, called
 from pyvars.core.log import warn
 from pyvars.core.variables import Var
 from pyvars.formats.json import Fragment, NotJSONError, TooLargeError, encode_user_value
+from pyvars.workers.asking.server import threads_run
 
 __all__ = ("FUNCTIONS", "FunctionRunner", "Job", "Round", "Times", "failure", "type_name")
 
@@ -146,7 +148,7 @@ class Round:
         """Wait in this thread until the page waits no longer."""
         if self.seconds() is None:
             return
-        back = Lock()
+        back = threading.Lock()  # that of gevent or eventlet by now, whoever was imported first
         back.acquire()
         self.when_back(back.release)
         while (seconds := self.seconds()) is not None and not back.acquire(timeout=seconds):
@@ -254,7 +256,10 @@ class FunctionRunner:
     def _settle_periodic(self, job: Job, func: Func, moment: float) -> None:
         outcome = self.background.outcome(func)
         if outcome is None:
-            self._set_error(job, BUSY, "has not been called yet, or has not returned yet from its first call")
+            if threads_run():
+                self._set_error(job, BUSY, "has not been called yet, or has not returned yet from its first call")
+            else:
+                self._set_error(job, SKIPPED, "is not called, since no threads run here")
             return
         job.value, job.error = outcome.value, outcome.error
         age = moment - outcome.at
