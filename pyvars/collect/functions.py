@@ -256,10 +256,10 @@ class FunctionRunner:
     def _settle_periodic(self, job: Job, func: Func, moment: float) -> None:
         outcome = self.background.outcome(func)
         if outcome is None:
-            if threads_run():
-                self._set_error(job, BUSY, "has not been called yet, or has not returned yet from its first call")
+            if self.background.refused or not threads_run():
+                self._set_error(job, SKIPPED, "is not called: there is no thread for it")
             else:
-                self._set_error(job, SKIPPED, "is not called, since no threads run here")
+                self._set_error(job, BUSY, "has not been called yet, or has not returned yet from its first call")
             return
         job.value, job.error = outcome.value, outcome.error
         age = moment - outcome.at
