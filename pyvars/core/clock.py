@@ -5,15 +5,17 @@ from functools import partial
 
 __all__ = ("monotonic", "since_boot", "since_boot_ns", "wall")
 
+_BOOTTIME = hasattr(time, "CLOCK_BOOTTIME")  # of Linux
+
 
 class _Real:
     # Tools that stop the time for tests (freezegun) replace the functions of `time` in the modules that have imported
     # them; attributes of a class they leave alone.
     monotonic = staticmethod(time.monotonic)
     wall = staticmethod(time.time)
-    since_boot = partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else monotonic
-    since_boot_ns = (
-        partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic_ns
+    since_boot = staticmethod(partial(time.clock_gettime, time.CLOCK_BOOTTIME) if _BOOTTIME else time.monotonic)
+    since_boot_ns = staticmethod(
+        partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME) if _BOOTTIME else time.monotonic_ns
     )
 
 

@@ -186,8 +186,9 @@ class MemStats:
             alloc = large.used  # PYTHONMALLOC=malloc: all memory is from malloc
         else:
             alloc = heap_sys - free
+        alloc = max(alloc, 0)
         if missing is None:
-            alloc = min(max(alloc, 0), heap_sys)
+            alloc = min(alloc, heap_sys)
             self.missing = {}
         else:
             self.missing = dict.fromkeys(_OF_STATUS if large is not None else _OF_STATUS + _OF_ALLOCATORS, missing)

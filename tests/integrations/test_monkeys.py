@@ -78,7 +78,6 @@ os.read(ready, 1)
 END = """
 os.kill(live, signal.SIGKILL)
 print(json.dumps(shown), flush=True)
-os._exit(0)
 """
 
 

@@ -155,6 +155,26 @@ def test_without_any_file_only_their_figures_are_absent() -> None:
     assert answers["/api/stats"]["memory_alloc"] == page["memstats"]["Alloc"]
 
 
+def test_memory_without_any_file_and_without_what_glibc_offers() -> None:
+    code = """
+import ctypes, json
+found = ctypes.CDLL.__getattr__
+def lacking(library, name):
+    if name == "mallinfo2":
+        raise AttributeError(name)
+    return found(library, name)
+ctypes.CDLL.__getattr__ = lacking
+import pyvars
+memstats = pyvars.get("memstats")
+print(json.dumps([memstats.snapshot(), sorted(memstats.missing)]))
+"""
+    memstats, missing = json.loads(within("empty", code).stdout)
+    jsonschema.validate(memstats, json.loads((DATA / "memstats.schema.json").read_text()))
+    assert missing == sorted([*OF_STATUS, "Alloc", "HeapAlloc", "TotalAlloc"])
+    assert {memstats[name] for name in missing} == {0}
+    assert memstats["HeapObjects"] > 0
+
+
 GROUP = """
 import os, signal, sys, pyvars
 from pyvars.site.default import debug

@@ -68,7 +68,7 @@ class GroupReader:
         self._layout = layout
         self._seen: dict[str, SegmentReading] = {}
         self._alone = 0
-        self._changed_at = 0, 0.0  # the mtime that was last seen, and when it was seen first
+        self._changed_at: tuple[int, float] = 0, 0.0  # the mtime that was last seen, and when it was seen first
 
     def is_alone(self) -> bool:
         """Whether a reading found neither peers nor a retired file, and the directory has not changed since.

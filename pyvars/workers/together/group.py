@@ -89,7 +89,7 @@ def doubt(name: str | None) -> str:
     if owner is None or owner.start:
         return ""
     return (
-        "/proc does not tell which processes belong together, so that only those count which one with pyvars forked;"
+        "/proc does not tell which processes belong together, so those that no process with pyvars forked are missing;"
         " set PYVARS_SHARE to a directory of the service"
     )
 
