@@ -77,10 +77,8 @@ def exists(pid: int) -> bool:
     """Whether there is a process with this pid, also one that /proc hides. Not for Windows."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it is of another user
-        return True
+    except OSError as error:  # also if it is of another user
+        return not isinstance(error, ProcessLookupError)
     return True
 
 

@@ -104,11 +104,7 @@ class WorkerClient:
                 wait_for(name, _call(os.path.join(directory, socket_of(name)), text), owed=False)
         answers: dict[str, bytes] = {}
         while calls and (left := deadline - monotonic()) > 0:
-            try:
-                found = ready.select(left)
-            except ValueError:  # that of eventlet takes no file descriptor from 1024 on
-                break
-            for key, _ in found:
+            for key, _ in ready.select(left):
                 name, call, owed = calls[key.fd]
                 if not call.receive():
                     continue
