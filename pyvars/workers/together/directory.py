@@ -76,7 +76,7 @@ def _memory() -> str:
 def _group(base: str) -> str:
     ancestors = find()
     # An ancestor may be a worker of a group whose owner has ended: a program that became a daemon, say.
-    for process in [each for each in ancestors if each.start]:
+    for process in ancestors:
         for group in _groups(base):
             if any(file.startswith("w-") and owner_of(file) == process for file in _files(group)):
                 return os.path.basename(group)

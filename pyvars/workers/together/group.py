@@ -65,12 +65,8 @@ def is_running(process: Process) -> bool:
 
 
 def name_of(owner: Process, proc: str = PROC) -> str:
-    """The name of the owner's group. It contains the inode of the pid namespace: containers can share a directory.
-
-    If the start of the owner is unknown, the name is a new one: the pid may have been that of another program.
-    """
-    name = f"g-{owner.pid}-{owner.start}-{_namespace(proc)}"
-    return name if owner.start else f"{name}-{os.urandom(4).hex()}"
+    """The name of the owner's group. It contains the inode of the pid namespace: containers can share a directory."""
+    return f"g-{owner.pid}-{owner.start}-{_namespace(proc)}"
 
 
 def owner_in(name: str) -> Process | None:
@@ -79,7 +75,7 @@ def owner_in(name: str) -> Process | None:
     None if the name is not that of a group, or is of another pid namespace, whose processes cannot be seen from here.
     The namespace of an owner without /proc is unknown, and counts as this one.
     """
-    match = re.fullmatch(r"g-(\d+)-(\d+)-(\d+)(?:-[0-9a-f]{8})?", name)
+    match = re.fullmatch(r"g-(\d+)-(\d+)-(\d+)", name)
     return Process(int(match[1]), int(match[2])) if match and int(match[3]) in (0, _namespace()) else None
 
 
