@@ -75,6 +75,8 @@ def start_ticks(fields: list[bytes]) -> int:
 
 def exists(pid: int) -> bool:
     """Whether there is a process with this pid, also one that /proc hides. Not for Windows."""
+    if not 0 < pid < 2**31:  # 0 would be the group of this process; and the name of a file may hold any number
+        return False
     try:
         os.kill(pid, 0)
     except OSError as error:  # also if it is of another user
