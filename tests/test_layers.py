@@ -125,12 +125,7 @@ def test_only_one_module_knows_orjson_and_one_prometheus_client_and_one_uvicorn(
     assert users("prometheus_client") == {"pyvars.formats.prometheus"}
     assert users("orjson") == {"pyvars.formats.json"}
     assert users("uvicorn") == users("starlette") == {"pyvars.server"}
-    assert users("psutil") == {
-        "pyvars.runtime.process",
-        "pyvars.runtime.memstats",
-        "pyvars.runtime.proc",
-        "pyvars.health.hardware",
-    }
+    assert users("psutil") == {"pyvars.runtime.process", "pyvars.runtime.proc", "pyvars.health.hardware"}
 
 
 def test_only_one_module_hooks_forks() -> None:

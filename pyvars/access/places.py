@@ -17,6 +17,9 @@ _VERSIONS = frozenset(("1.1", "2", "2.0", "3", "3.0"))
 _HIDING = frozenset(("waitress",))
 """Servers that by default remove forwarding headers (waitress: `clear_untrusted_proxy_headers`)."""
 
+_OLD = frozenset(("eventlet",))
+"""Servers that say HTTP/1.0 of every request."""
+
 _FORWARDING = frozenset(
     (
         *("forwarded", "via", "cdn-loop", "x-amzn-trace-id", "x-envoy-external-address", "x-envoy-internal"),
@@ -105,6 +108,8 @@ def _host(request: Request) -> tuple[str, str]:
             origins.append(value.lower())
         elif name.startswith(_OF_BROWSER):
             of_browser[name] = f"{of_browser[name]}, {value}" if name in of_browser else value
+    if request.server in _OLD and request.http_version not in _VERSIONS:
+        return "", f"the server, {request.server}, says HTTP/1.0 of every request, which proxies speak"
     if request.http_version not in _VERSIONS:
         return "", "it is not known to be HTTP/1.1, 2 or 3, and proxies speak HTTP/1.0"
     if request.http_version.startswith("2") and request.scheme == "http":

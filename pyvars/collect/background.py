@@ -69,6 +69,8 @@ class Background:
         self._threads = 0
         self._since = 0.0  # when the call that runs began; 0 between calls
         self._wake = Event()
+        self.refused: bool = False
+        """Whether no thread runs, since the system refused to start one."""
 
     def start(self) -> None:
         """Start the thread if there are functions to call, and none calls them."""
@@ -83,8 +85,9 @@ class Background:
             try:
                 self._thread.start()
                 self._threads += 1
+                self.refused = False
             except Exception:  # no more threads, no memory for one, or the interpreter shuts down
-                self._thread = None
+                self._thread, self.refused = None, True
 
     def outcome(self, func: Func) -> Outcome | None:
         """How the latest call of the function ended; None before the first has ended."""
@@ -98,7 +101,7 @@ class Background:
 
     def may_wait(self, funcs: Iterable[Func]) -> bool:
         """Whether `wait_for_first` would wait now."""
-        return threads_run() and any(self._is_first(func) for func in funcs)
+        return threads_run() and not self.refused and any(self._is_first(func) for func in funcs)
 
     def wait_for_first(self, funcs: Iterable[Func], deadline: float) -> None:
         """Wait for the first call of each function: 50 ms from when it begins, but not past the deadline."""

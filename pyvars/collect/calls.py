@@ -15,6 +15,7 @@ from typing import NamedTuple
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
 from pyvars.formats.json import Fragment
+from pyvars.workers.asking.server import threads_run
 
 __all__ = ("Call", "CallThreads", "Outcome")
 
@@ -124,7 +125,8 @@ class CallThreads:
     def _work(self, queue: "SimpleQueue[Call | None]") -> None:
         while True:
             try:
-                call = queue.get(timeout=IDLE_SECONDS)
+                # Where threads are greenlets, to wait for the next call would stop all of them.
+                call = queue.get(timeout=IDLE_SECONDS) if threads_run() else queue.get_nowait()
             except Empty:
                 call = None
             with self.lock:

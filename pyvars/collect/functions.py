@@ -7,6 +7,7 @@ marked `stale`; without one it is null, and its error is `timeout` if it runs, `
 if there is no thread for it. An exception of a function costs only its own value.
 """
 
+import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from threading import Lock
@@ -22,6 +23,7 @@ from pyvars.core.log import warn
 from pyvars.core.variables import Var
 from pyvars.formats.json import Fragment, NotJSONError, TooLargeError
 from pyvars.formats.user_values import encode_user_value
+from pyvars.workers.asking.server import threads_run
 
 __all__ = ("FUNCTIONS", "FunctionRunner", "Job", "Round", "Times", "failure", "type_name")
 
@@ -148,7 +150,7 @@ class Round:
         """Wait in this thread until the page waits no longer."""
         if self.seconds() is None:
             return
-        back = Lock()
+        back = threading.Lock()  # that of gevent or eventlet by now, whoever was imported first
         back.acquire()
         self.when_back(back.release)
         while (seconds := self.seconds()) is not None and not back.acquire(timeout=seconds):
@@ -258,7 +260,10 @@ class FunctionRunner:
     def _settle_periodic(self, job: Job, func: Func, moment: float) -> None:
         outcome = self.background.outcome(func)
         if outcome is None:
-            self._set_error(job, BUSY, "has not been called yet, or has not returned yet from its first call")
+            if self.background.refused or not threads_run():
+                self._set_error(job, SKIPPED, "is not called: there is no thread for it")
+            else:
+                self._set_error(job, BUSY, "has not been called yet, or has not returned yet from its first call")
             return
         job.value, job.error = outcome.value, outcome.error
         age = moment - outcome.at
@@ -289,6 +294,11 @@ class FunctionRunner:
         """The entry of `pyvars.errors` for a variable of which a text is cut."""
         self._log(label, "variable %r is cut on the page: a text in it is too long (logged once)", label)
         return failure(TRUNCATED)
+
+    def missing(self, label: str, exception: Exception) -> dict[str, object]:
+        """The entry of `pyvars.errors` for a figure of a built-in whose source cannot be read."""
+        self._log(label, "figures of %r are missing, pyvars.errors says which: %s (logged once)", label, exception)
+        return failure(type_name(exception))
 
     def _log(self, name: str, text: str, *about: object, exc_info: BaseException | None = None) -> None:
         with self._log_lock:

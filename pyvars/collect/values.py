@@ -186,9 +186,12 @@ class ValueReader:
         return own
 
     def note_cut(self, label: str, var: Variable) -> None:
-        """Put an entry into the errors if a text of the variable is cut."""
+        """Put an entry into the errors if a text of the variable is cut, and one for each figure that is missing."""
         if getattr(var, "truncated", False):
             self.errors[valid_text(label)] = FUNCTIONS.cut(label)
+        if isinstance(var, Builtin):
+            for figure, exception in var.missing.items():
+                self.errors[valid_text(f"{label}.{figure}")] = FUNCTIONS.missing(label, exception)
 
     def failed(self, label: str, exception: Exception) -> None:
         """Say in the errors why the variable with this label is null."""

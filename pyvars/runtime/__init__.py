@@ -34,7 +34,8 @@ BUILTINS: Final = {
 """The name of each built-in variable, and the import string of the class that reads it.
 
 The class is called without arguments, and its `figures()` returns the figures of this process, or raises if they cannot
-be read now. It never shows what it cannot read as 0: counts would fall. If a text in the figures can be too long, the
+be read now. It never shows a count that it cannot read as 0: counts would fall. Figures whose file is missing are
+absent, or 0 where readers demand them, and named in `missing`. If a text in the figures can be too long, the
 class has `truncated`, which tells whether one was cut. If the page shows the figures of all workers together, the class
 has `combined(rows)`, which is given the figures of each worker, those of the worker that answers first. If some figures
 of workers that ended are kept, it has `kept(rows)`, which is given theirs.
@@ -91,6 +92,11 @@ class Builtin(Func):
     def truncated(self) -> bool:
         """Whether a text in the figures that were read last is cut, since it was too long."""
         return getattr(self._reader, "truncated", False)
+
+    @property
+    def missing(self) -> Mapping[str, Exception]:
+        """The figures that could not be read when the others were last read, and what was raised instead."""
+        return getattr(self._reader, "missing", {})
 
     @property
     def target(self) -> str:

@@ -22,7 +22,7 @@ from pyvars.core.cells import IntCell
 from pyvars.core.registry import Registry
 from pyvars.formats.json import valid_text
 from pyvars.runtime.proc import of_process
-from pyvars.workers.asking.server import Question, threads_run
+from pyvars.workers.asking.server import Question, why_no_threads
 from pyvars.workers.membership.census import Census, census
 from pyvars.workers.membership.member import MEMBER
 from pyvars.workers.membership.peers import Peers
@@ -126,25 +126,30 @@ class Workers:
         """The figures:
 
         live: live workers of the group, this one included. retired: workers that have ended, whose counts are kept.
-        shared: whether all numbers of all workers are in the sums of the group. reason: which are not, and why; empty
-        if all are. threads: whether threads of pyvars run in this process (not under gevent, nor
-        in uWSGI without threads or in its master), so that it answers its peers, and deadlines hold.
+        shared: whether all numbers of all workers are in the sums of the group. reason: which are not, and why no
+        threads run; empty if all are, and they do. threads: whether threads of pyvars run in this process (not under
+        gevent, nor in uWSGI without threads or in its master), so that it answers its peers, and deadlines hold.
         """
-        known = census(), MEMBER.reason, MEMBER.error, MEMBER.shared, threads_run()
+        known = census(), MEMBER.reason, MEMBER.error, MEMBER.shared, why_no_threads()
         if self._cached[0] != known:
             self._cached = known, _figures(*known)
         return self._cached[1]
 
 
-def _figures(group: Census, reason: str, error: str, shared: bool, threads: bool) -> dict[str, object]:
+def _figures(group: Census, reason: str, error: str, shared: bool, no_threads: str) -> dict[str, object]:
     reasons = [reason] if reason else []
     if error:
         reasons.append(f"some numbers are private to this process: {error}")
     reasons += sorted(f"{name}: {why}" for name, why in group.missing.items())[:4]
+    shared = shared and not reasons
+    if no_threads:
+        reasons.append(
+            f"{no_threads}: no deadline bounds functions, those with every= are not called, no peer is answered"
+        )
     return {
         "live": 1 + group.live,
         "retired": group.dead,
-        "shared": shared and not reasons,
+        "shared": shared,
         "reason": valid_text("; ".join(reasons)),
-        "threads": threads,
+        "threads": not no_threads,
     }

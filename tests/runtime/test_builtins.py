@@ -51,6 +51,7 @@ def test_what_is_said_of_another_process() -> None:
         pass
     assert set(of_process(process.pid).values()) == {0}
     assert set(of_process(process.pid, "/nowhere").values()) == {0}
+    assert set(of_process(2**40).values()) == {0}
 
 
 def test_open_files_are_counted(registry: Registry, page: Read) -> None:

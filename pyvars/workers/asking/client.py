@@ -1,7 +1,7 @@
 """Asks peers over their sockets, all at once under one deadline. A peer has one question at a time to answer."""
 
 import os
-import select
+import selectors
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
@@ -9,7 +9,7 @@ from contextlib import suppress
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
 from pyvars.formats.json import to_json
-from pyvars.workers.asking.server import HEAD, Question, short_path
+from pyvars.workers.asking.server import HEAD, Question, selector, short_path
 from pyvars.workers.together.files import socket_of
 
 __all__ = ("FIGURES_TIMEOUT_SECONDS", "ASK_FIGURES", "WorkerClient")
@@ -85,12 +85,12 @@ class WorkerClient:
         """
         text = to_json(question) + b"\n"
         calls: dict[int, tuple[str, _Call, bool]] = {}
-        poll = select.poll()
+        ready = selector()
 
         def wait_for(name: str, call: _Call | None, *, owed: bool) -> None:
             if call is not None:
                 calls[call.connection.fileno()] = name, call, owed
-                poll.register(call.connection, select.POLLIN)
+                ready.register(call.connection, selectors.EVENT_READ)
 
         names = set(peers)
         if not patient:  # else only some may be asked
@@ -104,12 +104,12 @@ class WorkerClient:
                 wait_for(name, _call(os.path.join(directory, socket_of(name)), text), owed=False)
         answers: dict[str, bytes] = {}
         while calls and (left := deadline - monotonic()) > 0:
-            for file, _ in poll.poll(left * 1000):
-                name, call, owed = calls[file]
+            for key, _ in ready.select(left):
+                name, call, owed = calls[key.fd]
                 if not call.receive():
                     continue
-                poll.unregister(file)
-                del calls[file]
+                ready.unregister(key.fd)
+                del calls[key.fd]
                 call.connection.close()
                 if owed:
                     wait_for(name, _call(os.path.join(directory, socket_of(name)), text), owed=False)

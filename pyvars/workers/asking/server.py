@@ -4,7 +4,7 @@ The thread also calls a check of the membership now and then, for a worker that 
 """
 
 import os
-import select
+import selectors
 import socket
 import struct
 import sys
@@ -18,7 +18,7 @@ from pyvars.core.clock import monotonic
 from pyvars.formats.json import from_json
 from pyvars.workers.together.files import remove
 
-__all__ = ("WorkerServer", "Question", "short_path", "threads_run")
+__all__ = ("WorkerServer", "Question", "selector", "short_path", "threads_run", "why_no_threads")
 
 Question: TypeAlias = "dict[str, object]"
 """A question: `ask` is its kind (`figures`, `values` or `page`); which other keys it has depends on the kind."""
@@ -42,7 +42,12 @@ _MAX_PATH = 100  # a socket's path has at most 107 bytes, man 7 unix
 
 
 def threads_run() -> bool:
-    """Whether pyvars can run threads here: not under gevent or eventlet, nor in uWSGI without threads.
+    """Whether pyvars can run threads here."""
+    return not why_no_threads()
+
+
+def why_no_threads() -> str:
+    """Why pyvars can run no threads here; empty if it can: not under gevent or eventlet, nor in uWSGI without threads.
 
     Nor in the master of uWSGI: it forks without holding the GIL, and if a thread holds it at that moment, the new
     worker waits for it for ever (https://github.com/unbit/uwsgi/issues/2387).
@@ -50,13 +55,21 @@ def threads_run() -> bool:
     for module, question in (("gevent.monkey", "is_module_patched"), ("eventlet.patcher", "is_monkey_patched")):
         patched = getattr(sys.modules.get(module), question, None)
         if patched is not None and (patched("threading") or patched("thread")):
-            return False
+            return f"{module.partition('.')[0]} makes threads greenlets"
     uwsgi = sys.modules.get("uwsgi")
     if uwsgi is None:
-        return True
+        return ""
     options = getattr(uwsgi, "opt", {})
     enabled = "enable-threads" in options or options.get("threads", b"1") != b"1"
-    return bool(enabled and uwsgi.masterpid() != os.getpid())
+    if not enabled:
+        return "uWSGI runs no threads without enable-threads"
+    return "" if uwsgi.masterpid() != os.getpid() else "in the master of uWSGI no threads may run"
+
+
+def selector() -> selectors.BaseSelector:
+    """A selector that takes no file descriptor of its own, as long as no eventlet has put its own in the place."""
+    kind: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.DefaultSelector)
+    return kind()
 
 
 @contextmanager
@@ -184,30 +197,29 @@ class WorkerServer:
             )
             try:
                 self._thread.start()
-            except RuntimeError:  # no more threads, or the interpreter is shutting down
+            except Exception:  # no more threads, no memory for one, or the interpreter is shutting down
                 self._thread = None
                 os.close(stop_read)
                 os.close(self._stop_write)
                 self._stop_write = -1
 
     def _run(self, listener: socket.socket | None, stop_read: int) -> None:
-        poll = select.poll()
-        poll.register(stop_read, select.POLLIN)
-        wait = select.poll()
-        wait.register(stop_read, select.POLLIN)
+        ready, stop = selector(), selector()
+        ready.register(stop_read, selectors.EVENT_READ)
+        stop.register(stop_read, selectors.EVENT_READ)
         if listener is not None:
-            poll.register(listener, select.POLLIN)
+            ready.register(listener, selectors.EVENT_READ)
         check_at = monotonic() + self._delay
         try:
             while self._thread is threading.current_thread():
-                events = dict(poll.poll(max(0.0, check_at - monotonic()) * 1000))
+                events = {key.fd for key, _ in ready.select(max(0.0, check_at - monotonic()))}
                 if stop_read in events:  # the other end of the pipe is closed
                     return
                 if events and listener is not None:
                     try:
                         self._serve_one(listener.accept()[0])
                     except OSError:  # a bad question; or no file descriptor is left: without a pause a busy loop
-                        wait.poll(100)
+                        stop.select(0.1)
                 if monotonic() >= check_at:
                     self._check()
                     self._delay = min(_CHECK_SECONDS, self._delay * 1.5)
@@ -233,7 +245,7 @@ class WorkerServer:
                 threading.Thread(
                     target=self._answer_in_thread, args=(connection, question), name="pyvars-answer", daemon=True
                 ).start()
-            except RuntimeError:  # no more threads
+            except Exception:  # no more threads, or no memory for one
                 self._busy.release()
                 connection.close()
         else:

@@ -23,7 +23,7 @@ from pyvars.workers.numbers.worker_segment import WorkerSegment
 from pyvars.workers.together import files
 from pyvars.workers.together.directory import UnsharedError, find_group_directory, group_exists, has_ended, remove_group
 from pyvars.workers.together.forks import hook_uwsgi
-from pyvars.workers.together.group import start_of
+from pyvars.workers.together.group import doubt, start_of
 
 __all__ = ("MEMBER", "Member")
 
@@ -45,7 +45,7 @@ class Member:
         self.requests: IntCell = IntCell()
         """Requests that the integrations of this process received."""
         self.reason: str = ""
-        """Why joining the group failed; empty if it did not."""
+        """Why joining the group failed, or who may be missing in it; empty if neither."""
         self.group: GroupReader | None = None
         """Reads the group; None if this process is in none."""
         self.own: OwnSegment | None = None
@@ -155,7 +155,7 @@ class Member:
                 self._leave_group()
                 self.reason = str(error)
             else:
-                self.reason = ""
+                self.reason = doubt(self._group_name)
                 self._fold_dead()
             return
 
