@@ -14,11 +14,11 @@ PACKAGE = Path(pyvars.__file__).parent
 ROOMS = (
     *("errors", "core", "traffic", "__init__", "runtime", "formats"),
     *("workers.together", "workers.numbers", "workers.asking", "workers.membership", "workers"),
-    *("access", "collect", "site", "asgi", "wsgi", "server", "cli", "health", "prometheus", "__main__"),
+    *("access", "collect", "site", "asgi", "wsgi", "server", "cli", "health", "prometheus", "django", "__main__"),
 )
 """From the inside out: a module imports from its own room and from those before it."""
 
-SATELLITES = ("pyvars.health", "pyvars.prometheus")
+SATELLITES = ("pyvars.django", "pyvars.health", "pyvars.prometheus")
 COMPILED = "pyvars.core._cells"  # it imports pyvars.core.exact, for its errors only
 
 

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpResponse
+from django.test.utils import override_settings
 from django.urls import path as django_path
 from fastapi import FastAPI
 from flask import Flask
@@ -95,6 +96,16 @@ def django_asgi(registry: Registry) -> Any:
     return asgi.VarsMiddleware(get_asgi_application(), registry=registry)
 
 
+def by_settings(make: Callable[[], Any], **options: Any) -> Any:
+    """A handler of Django with the middleware in its settings."""
+    with override_settings(MIDDLEWARE=["pyvars.django.VarsMiddleware"], PYVARS=options):
+        return make()
+
+
+def django_settings_asgi(registry: Registry) -> Any:
+    return by_settings(get_asgi_application, registry=registry)
+
+
 @litestar_get("/hello", media_type="text/plain", sync_to_thread=False)
 def litestar_hello() -> str:
     return OWN
@@ -171,6 +182,10 @@ def django_wsgi(registry: Registry) -> Any:
     return wsgi.VarsMiddleware(get_wsgi_application(), registry=registry)
 
 
+def django_settings_wsgi(registry: Registry) -> Any:
+    return by_settings(get_wsgi_application, registry=registry)
+
+
 def falcon_wsgi(registry: Registry) -> Any:
     app = falcon.App()
     app.add_route("/hello", FalconHello())
@@ -222,6 +237,7 @@ ASGI = (
     fastapi_middleware,
     fastapi_mount,
     django_asgi,
+    django_settings_asgi,
     litestar_middleware,
     litestar_mount,
     quart_middleware,
@@ -233,6 +249,7 @@ WSGI = (
     flask_middleware,
     flask_mount,
     django_wsgi,
+    django_settings_wsgi,
     falcon_wsgi,
     bottle_middleware,
     bottle_mount,
