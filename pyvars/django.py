@@ -90,13 +90,18 @@ class VarsMiddleware:
     @contextmanager
     def _following(self, request: Any) -> Generator[Callable[[Any], Any], None, None]:
         """Follow the request; what this returns is called with the response, and returns it."""
+
+        def noted(response: Any) -> Any:
+            _template(request)
+            return response
+
         if self._recorder is None:
-            yield _unchanged
+            yield noted
             return
         instead = stand_in(self._recorder, self._exclusions, _carrier(request), request.path_info)
         if instead is not None:
             try:
-                yield _unchanged
+                yield noted
             finally:
                 detach(_carrier(request), instead)
             return
@@ -140,9 +145,7 @@ class _DjangoRequest(FollowedRequest):
     def respond(self, response: Any) -> Any:
         """Returns the response, whose end is the end of the request."""
         self.status = response.status_code
-        match = self._request.resolver_match
-        if match is not None:
-            self._route = self._carrier[ROUTE_KEY] = f"/{match.route}"
+        self._route = _template(self._request)
         if not response.streaming:
             self.size = len(response.content)
             self.end(False)
@@ -243,6 +246,15 @@ def _carrier(request: Any) -> Any:
     return getattr(request, "scope", request.META)
 
 
+def _template(request: Any) -> str:
+    """Returns the template of the route, and leaves it to middlewares further out, unless the view has said its own."""
+    carrier = _carrier(request)
+    if request.resolver_match is not None:
+        carrier.setdefault(ROUTE_KEY, f"/{request.resolver_match.route}")
+    found = carrier.get(ROUTE_KEY)
+    return found if isinstance(found, str) else UNMATCHED
+
+
 def _translated(request: Any) -> Request:
     if not hasattr(request, "scope"):
         return wsgi._request(request.META)
@@ -258,7 +270,3 @@ def _ours(request: Any, response: Response) -> Any:
     for name, value in response.headers:
         answered[name] = f"{answered[name]}, {value}" if name in answered else value  # Django sends a name once
     return answered
-
-
-def _unchanged(response: Any) -> Any:
-    return response

@@ -70,6 +70,11 @@ async def events(request: Any, number: int) -> StreamingHttpResponse:
     return StreamingHttpResponse(body(), content_type="text/event-stream")
 
 
+def own(request: Any) -> HttpResponse:
+    getattr(request, "scope", request.META)["pyvars.route"] = "of the view"
+    return hello(request)
+
+
 def file(request: Any) -> FileResponse:
     return FileResponse(open(__file__, "rb"))
 
@@ -84,6 +89,7 @@ urlpatterns = [
     path("broken_async", broken_async),
     path("events/<int:number>", events),
     path("file", file),
+    path("own", own),
     path("shop/", include([path("items/<int:number>/", hello)])),
 ]
 

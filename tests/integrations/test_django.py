@@ -261,6 +261,28 @@ def test_a_request_counts_once(shop: Registry, chain: str) -> None:
 
 
 @pytest.mark.parametrize("chain", ["wsgi", "asgi"])
+@pytest.mark.parametrize("count", [True, False])
+def test_middlewares_further_out_know_the_route(shop: Registry, chain: str, count: bool) -> None:
+    """Also where something stands between, so that they do not wrap the handler itself."""
+    inner = handler(chain, registry=shop, count=count)
+    registry = Registry()
+
+    async def between(scope: Any, receive: Any, send: Any) -> None:
+        await inner(scope, receive, send)
+
+    outer = registry if count else shop
+    if chain == "wsgi":
+        app: Any = wsgi.CountRequests(lambda environ, start: inner(environ, start), registry=outer)
+    else:
+        app = asgi.CountRequests(between, registry=outer)
+    for path in ("/shop/items/3/", "/own", "/none"):
+        asking(app, chain)(path)
+    assert routes(outer) == {"/shop/items/<int:number>/": 1, "of the view": 1, "unmatched": 1}
+    if count:
+        assert routes(shop) == routes(outer)
+
+
+@pytest.mark.parametrize("chain", ["wsgi", "asgi"])
 def test_what_it_answers_counts_nowhere(shop: Registry, chain: str) -> None:
     other = Registry()
     inner = handler(chain, registry=shop)
