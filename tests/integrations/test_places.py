@@ -7,11 +7,12 @@ from urllib.parse import unquote
 
 import pytest
 from litestar import Litestar, Router, asgi, get
+from litestar.testing import TestClient
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from pyvars import ConfigurationError, Int, PyvarsWarning, Registry, wsgi
-from pyvars.access import token
+from pyvars.access import anyone, token
 from pyvars.asgi import ASGIApp, DebugApp, VarsMiddleware
 from pyvars.health import HealthApp
 from tests.integrations.test_asgi import http_scope, run
@@ -206,6 +207,12 @@ def test_a_mount_in_a_router_of_litestar(shop: Registry) -> None:
     assert fetch(app, "/outer/in%20ner/%C3%BC/debug/vars/orders") == (200, b"3\n")
     assert fetch(app, "/outer/in%20ner/%C3%BC/status/health") == (200, b"OK\n")
     assert fetch(app, "/outer/in%20ner/%c3%bc/debug/vars/orders")[0] == 404
+
+
+def test_a_mount_as_the_test_client_of_litestar_asks(shop: Registry) -> None:
+    with TestClient(litestar(mounted(DebugApp(shop, access=anyone())))) as client:
+        assert client.get("/debug/vars/orders").text == "3\n"
+        assert client.get("/debug/vars?name=orders").text == '{\n  "orders": 3\n}\n'
 
 
 def test_a_service_in_a_mount_that_nobody_tells(shop: Registry) -> None:
