@@ -83,7 +83,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The URL of its root, such as `http://127.0.0.1:6060`."""
+        """The URL of its index, such as `http://127.0.0.1:6060`; the page is at `/debug/vars` below it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
@@ -182,7 +182,7 @@ def serve(
     """Serve the variables at `http://host:port/debug/vars`, from a daemon thread with an event loop of its own.
 
     It serves the default registry, or only `registry`; also `/metrics`, `/api/stats`, `/status/health` and
-    `/status/hardware/`. The index at `/debug/` lists all views. `access` decides which requests may see the variables;
+    `/status/hardware/`. The index at `/` lists all views. `access` decides which requests may see the variables;
     the default is `pyvars.access.default()`: requests of programs on this machine, and with PYVARS_TOKEN if that is
     set. The side port is bound when this returns; port 0 takes a free one, which is in `url`. If another worker has the
     address already, the side port stands by, and takes over within a second after that worker ends. The signal

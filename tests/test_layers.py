@@ -14,11 +14,11 @@ PACKAGE = Path(pyvars.__file__).parent
 ROOMS = (
     *("errors", "core", "traffic", "__init__", "runtime", "formats"),
     *("workers.together", "workers.numbers", "workers.asking", "workers.membership", "workers"),
-    *("access", "collect", "site", "asgi", "wsgi", "server", "cli", "health", "prometheus", "__main__"),
+    *("access", "collect", "site", "asgi", "wsgi", "server", "cli", "health", "prometheus", "django", "__main__"),
 )
 """From the inside out: a module imports from its own room and from those before it."""
 
-SATELLITES = ("pyvars.health", "pyvars.prometheus")
+SATELLITES = ("pyvars.django", "pyvars.health", "pyvars.prometheus")
 COMPILED = "pyvars.core._cells"  # it imports pyvars.core.exact, for its errors only
 
 
@@ -87,7 +87,8 @@ def test_a_satellite_that_is_not_used_costs_nothing() -> None:
 import sys, pyvars
 from pyvars import asgi, wsgi
 asgi.DebugApp(), asgi.VarsMiddleware(None), wsgi.DebugApp(), wsgi.VarsMiddleware(None)
-print(any(name.startswith(("pyvars.health", "prometheus_client")) for name in sys.modules))
+unused = ("pyvars.django", "pyvars.health", "django", "prometheus_client")
+print(any(name.startswith(unused) for name in sys.modules))
 pyvars.serve(0).close()
 print("psutil" in sys.modules or "prometheus_client" in sys.modules)
 """

@@ -425,8 +425,8 @@ def test_a_clock_that_stands_still_bounds_functions_all_the_same() -> None:
     code = """
 import json, sys, threading, time, pyvars
 from pyvars.access.request import Request
-from pyvars.site.default import variables
-site = variables(None, None)
+from pyvars.site.default import debug
+site = debug(None, None, prefix="/debug")
 pyvars.publish("orders", pyvars.Int(62))
 pyvars.publish("hangs", threading.Event().wait)
 pyvars.publish("quick", lambda: 1)
