@@ -10,7 +10,7 @@ import re
 import sys
 from typing import NamedTuple
 
-__all__ = ("Process", "UnknownOwnerError", "find", "is_running", "name_of", "owner_in", "start_of")
+__all__ = ("Process", "UnknownOwnerError", "find", "holds_in_memory", "is_running", "name_of", "owner_in", "start_of")
 
 PROC = "/proc"
 _MAX_CLIMB = 32
@@ -56,6 +56,23 @@ def start_of(pid: int, proc: str = PROC) -> int:
 def is_running(process: Process) -> bool:
     """Whether this process exists; False if its pid is now that of another, or if its start is unknown (0)."""
     return start_of(process.pid) == process.start != 0
+
+
+def holds_in_memory(process: Process, name: str) -> bool:
+    """Whether this process runs, is no zombie, and has mapped a file of this name (of any name, if that is empty).
+
+    If its memory may not be looked at, the answer is that it has.
+    """
+    try:
+        return is_running(process) and name.encode() in _read(process.pid, "maps", PROC) and not _is_zombie(process)
+    except PermissionError:
+        return not _is_zombie(process)
+    except OSError:  # it has ended a moment ago
+        return False
+
+
+def _is_zombie(process: Process) -> bool:
+    return _stat(process.pid, PROC)[:1] in ([b"Z"], [b"X"], [])
 
 
 def name_of(owner: Process, proc: str = PROC) -> str:
