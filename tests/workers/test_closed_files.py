@@ -391,6 +391,31 @@ print(json.dumps([lost, page()["n"], page()["pyvars.workers"]["live"], harm(), P
     assert lines == [[True, 3, 1, [], "of another program"]]
 
 
+def test_a_segment_whose_lock_a_peer_just_looks_at(share: Path) -> None:
+    """It is locked again with the next try; a thread that comes meanwhile leaves that to the first."""
+    lines = said(
+        """
+import subprocess
+segment = MEMBER._segment
+path = os.path.join(os.environ["PYVARS_SHARE"], MEMBER.name)
+close()
+code = "import fcntl, sys; fcntl.lockf(file := open(sys.argv[1]), fcntl.LOCK_SH); print(flush=True); sys.stdin.read()"
+command = [sys.executable, "-c", code, path]
+with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as peer:
+    peer.stdout.readline()
+    with segment._restoring: segment.restore()
+    told = [segment.is_lost]
+    segment.restore()
+    told.append(segment.is_lost)
+    peer.communicate()
+until(lambda: segment.restore() or not segment.is_lost)
+print(json.dumps([told, page()["n"], harm()]))
+""",
+        share,
+    )
+    assert lines == [[[True, True], 3, []]]
+
+
 DAEMON = f"""
 import daemon, os, sys
 {PAGE}{CLOSE}
