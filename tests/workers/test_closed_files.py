@@ -416,6 +416,19 @@ print(json.dumps([told, page()["n"], harm()]))
     assert lines == [[[True, True], 3, []]]
 
 
+def test_a_pipe_that_is_closed_alone(share: Path) -> None:
+    lines = said(
+        """
+stop = MEMBER.server._stop
+close(stop.read.number)
+until(lambda: MEMBER.server._stop is not stop and MEMBER.server.runs)
+print(json.dumps([page()["n"], harm()]))
+""",
+        share,
+    )
+    assert lines == [[3, []]]
+
+
 DAEMON = f"""
 import daemon, os, sys
 {PAGE}{CLOSE}
