@@ -12,7 +12,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from pyvars.collect.calls import JOIN_SECONDS, Outcome
+from pyvars.collect.calls import JOIN_SECONDS, LOCK_SECONDS, Outcome
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
 from pyvars.core.functions import PERIODIC, Func, is_coroutine_function
@@ -168,10 +168,14 @@ class Background:
 
     def _stop(self) -> None:
         """Before a fork: end the thread, unless a function runs in it. The next page starts another one."""
-        with self._lock:
+        if not self._lock.acquire(timeout=LOCK_SECONDS):  # a signal handler forks, and has interrupted who has the lock
+            return
+        try:
             thread, idle = self._thread, not self._since
             if idle:
                 self._thread = None
             self._wake.set()
+        finally:
+            self._lock.release()
         if idle and thread is not None:
-            thread.join(JOIN_SECONDS)
+            resources.join(thread, JOIN_SECONDS)

@@ -29,6 +29,8 @@ IDLE_SECONDS = 60.0
 """How long a thread waits for the next call before it ends."""
 JOIN_SECONDS = 1.0
 """How long a fork waits for idle threads to end."""
+LOCK_SECONDS = 0.1
+"""How long a fork waits for another thread to leave the threads alone."""
 
 
 class Outcome(NamedTuple):
@@ -150,10 +152,14 @@ class CallThreads:
 
     def _end_idle(self) -> None:
         """End the threads that wait for a call, before a fork: Python 3.12 warns of threads in a process that forks."""
-        with self.lock:
+        if not self.lock.acquire(timeout=LOCK_SECONDS):  # a signal handler forks, and has interrupted who has the lock
+            return
+        try:
             busy = len(self._running) + self._waiting
             idle = self._threads.copy() if not busy else []
             for _ in idle:
                 self._queue.put(None)
+        finally:
+            self.lock.release()
         for thread in idle:
-            thread.join(JOIN_SECONDS)
+            resources.join(thread, JOIN_SECONDS)

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
+from pyvars.core.own_file import OwnSocket
 from pyvars.formats.json import to_json
 from pyvars.workers.asking.server import HEAD, Question, selector, short_path
 from pyvars.workers.together.files import socket_of
@@ -25,20 +26,21 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024
 class _Call:
     """One question to one peer, and the part of the answer that was received so far."""
 
-    __slots__ = ("asked", "connection", "data")
+    __slots__ = ("asked", "connection", "data", "number")
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: OwnSocket) -> None:
         self.connection = connection
+        self.number = connection.number
         self.asked = monotonic()
         self.data = bytearray()
 
     def receive(self) -> bool:
         """Receive what has arrived, without waiting; returns whether the answer is complete, or cannot become so."""
         try:
-            part = self.connection.recv(1 << 18)
+            part = self.connection.socket.recv(1 << 18)
         except BlockingIOError:
             return False
-        except OSError:
+        except OSError:  # of the peer, or the program has closed the connection
             part = b""
         self.data += part
         # Not only at the end of the stream: a child that the peer forked meanwhile may hold the connection open.
@@ -89,8 +91,8 @@ class WorkerClient:
 
         def wait_for(name: str, call: _Call | None, *, owed: bool) -> None:
             if call is not None:
-                calls[call.connection.fileno()] = name, call, owed
-                ready.register(call.connection, selectors.EVENT_READ)
+                calls[call.number] = name, call, owed
+                ready.register(call.number, selectors.EVENT_READ)
 
         names = set(peers)
         if not patient:  # else only some may be asked
@@ -143,14 +145,14 @@ class WorkerClient:
 
 def _call(path: str, text: bytes) -> _Call | None:
     try:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection = OwnSocket(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     except OSError:  # no file descriptor is left
         return None
     try:
-        connection.setblocking(False)
+        connection.socket.setblocking(False)
         with short_path(path) as short:
-            connection.connect(short)
-        connection.sendall(text)
+            connection.socket.connect(short)
+        connection.socket.sendall(text)
     except OSError:  # the peer runs no thread, died a moment ago, or has a full queue of connections
         connection.close()
         return None

@@ -15,6 +15,7 @@ from typing import TypeAlias, cast
 
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
+from pyvars.core.own_file import OwnFile, OwnSocket, pipe
 from pyvars.formats.json import from_json
 from pyvars.workers.together.files import remove
 
@@ -32,6 +33,10 @@ ANSWER_TIMEOUT_SECONDS = 1.0
 """How long sending an answer may take."""
 QUESTION_TIMEOUT_SECONDS = 0.05
 """How long the server waits for the whole question."""
+JOIN_SECONDS = 1.0
+"""How long to wait for the end of the thread, when it is stopped."""
+_RESTORE_SECONDS = 1.0
+"""How long after the program has closed the files of the thread they are made anew."""
 MAX_AT_ONCE = 16
 """How many questions are answered at once in threads; further ones are refused."""
 _CHECK_SECONDS = 3.0
@@ -78,11 +83,8 @@ def short_path(path: str) -> Generator[str]:
     if len(path.encode(errors="surrogateescape")) <= _MAX_PATH:
         yield path
         return
-    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory}/{os.path.basename(path)}"
-    finally:
-        os.close(directory)
+    with OwnFile.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY) as directory:
+        yield f"/proc/self/fd/{directory.number}/{os.path.basename(path)}"
 
 
 class WorkerServer:
@@ -96,7 +98,7 @@ class WorkerServer:
         self._answer = answer
         self._check = check
         self._path = ""
-        self._listener: socket.socket | None = None
+        self._listener: OwnSocket | None = None
         self._delay = _CHECK_SECONDS
         self._reset()
         resources.hold(
@@ -109,10 +111,10 @@ class WorkerServer:
 
     def _reset(self) -> None:
         self._started = False
-        self._forks = 0
+        self._forks = False
         self._lock = threading.RLock()  # reentrant: a signal handler may make a page, which may join again
         self._thread: threading.Thread | None = None
-        self._stop_write = -1
+        self._stop: _Stop | None = None
         self._busy = threading.BoundedSemaphore(MAX_AT_ONCE)
 
     @property
@@ -135,14 +137,23 @@ class WorkerServer:
         self._resume()
 
     def restore(self) -> None:
-        """If the socket was removed, make it again. Another file in its place stays."""
-        if self._listener is not None and not os.path.lexists(self._path):
+        """If the socket was closed or removed, make it again. Another file in its place stays."""
+        if self._listener is not None and not (self._listener.is_intact and os.path.lexists(self._path)):
             with suppress(OSError):
+                remove(*os.path.split(self._path))
                 listener = _listening(self._path)
                 self._pause()
                 self._listener.close()
                 self._listener = listener
                 self._resume()
+        elif not self._is_intact():  # the pipe alone
+            self._pause()
+            self._resume()
+
+    def _is_intact(self) -> bool:
+        """Whether the program has closed no file of the thread."""
+        listener, stop = self._listener, self._stop
+        return (listener is None or listener.is_intact) and (stop is None or stop.is_intact)
 
     def stop(self) -> None:
         """Stop the thread, close the socket and remove its file."""
@@ -154,11 +165,11 @@ class WorkerServer:
             remove(*os.path.split(self._path))
 
     def _before_fork(self) -> None:
-        self._forks += 1
+        self._forks = True
         self._pause()
 
     def _in_parent(self) -> None:
-        self._forks -= 1
+        self._forks = False
         self._delay = _AFTER_FORK_SECONDS
         self._resume()
 
@@ -167,8 +178,8 @@ class WorkerServer:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-        if self._stop_write >= 0:  # the fork ran no hooks, so the thread was not stopped before it
-            os.close(self._stop_write)
+        if self._stop is not None:  # the fork ran no hooks, so the thread was not stopped before it
+            self._stop.close()
         self._reset()
         self._delay = _AFTER_FORK_SECONDS
 
@@ -176,12 +187,11 @@ class WorkerServer:
         """Stop the thread; the socket stays open."""
         with self._lock:  # a thread that joins again may be starting it
             thread, self._thread = self._thread, None
-            if thread is None:
+            if thread is None or self._stop is None:
                 return
-            os.close(self._stop_write)
-            self._stop_write = -1
+            self._stop.say()
         if thread is not threading.current_thread():  # `check` may call this in the thread, which then ends by itself
-            thread.join()
+            resources.join(thread, JOIN_SECONDS)
 
     def _resume(self) -> None:
         """Start the thread, if it does not run yet and no fork is in progress, which starts it when it is done."""
@@ -189,45 +199,51 @@ class WorkerServer:
             if not self._started or self._forks or self._thread is not None:
                 return
             try:
-                stop_read, self._stop_write = os.pipe()
+                self._stop = stop = _Stop()
             except OSError:  # no file descriptor is left
                 return
             self._thread = threading.Thread(
-                target=self._run, args=(self._listener, stop_read), name="pyvars-workers", daemon=True
+                target=self._run, args=(self._listener, stop), name="pyvars-workers", daemon=True
             )
             try:
                 self._thread.start()
             except Exception:  # no more threads, no memory for one, or the interpreter is shutting down
                 self._thread = None
-                os.close(stop_read)
-                os.close(self._stop_write)
-                self._stop_write = -1
+                stop.close()
 
-    def _run(self, listener: socket.socket | None, stop_read: int) -> None:
-        ready, stop = selector(), selector()
-        ready.register(stop_read, selectors.EVENT_READ)
-        stop.register(stop_read, selectors.EVENT_READ)
-        if listener is not None:
-            ready.register(listener, selectors.EVENT_READ)
-        check_at = monotonic() + self._delay
+    def _run(self, listener: OwnSocket | None, stop: "_Stop") -> None:
         try:
-            while self._thread is threading.current_thread():
-                events = {key.fd for key, _ in ready.select(max(0.0, check_at - monotonic()))}
-                if stop_read in events:  # the other end of the pipe is closed
-                    return
-                if events and listener is not None:
-                    try:
-                        self._serve_one(listener.accept()[0])
-                    except OSError:  # a bad question; or no file descriptor is left: without a pause a busy loop
-                        stop.select(0.1)
-                if monotonic() >= check_at:
-                    self._check()
-                    self._delay = min(_CHECK_SECONDS, self._delay * 1.5)
-                    check_at = monotonic() + self._delay
+            with suppress(OSError):  # closed before it began
+                self._serve(listener, stop)
+            # The program has closed the files. It may be about to open others, in an order that gives them the numbers
+            # that it wants: so not at once.
+            while not stop.said.wait(_RESTORE_SECONDS):
+                self._check()
         finally:
-            os.close(stop_read)
+            stop.close()
 
-    def _serve_one(self, connection: socket.socket) -> None:
+    def _serve(self, listener: OwnSocket | None, stop: "_Stop") -> None:
+        """Serve until the thread is to end, or the program has closed its files."""
+        ready = selector()
+        ready.register(stop.read.number, selectors.EVENT_READ)
+        if listener is not None:
+            ready.register(listener.number, selectors.EVENT_READ)
+        check_at = monotonic() + self._delay
+        while True:
+            events = ready.select(max(0.0, check_at - monotonic()))
+            if stop.said.is_set() or not self._is_intact():
+                return
+            if events and listener is not None:
+                try:
+                    self._serve_one(OwnSocket(listener.socket.accept()[0]))
+                except OSError:  # a bad question; or no file descriptor is left: without a pause a busy loop
+                    stop.said.wait(0.1)
+            if monotonic() >= check_at:
+                self._check()
+                self._delay = min(_CHECK_SECONDS, self._delay * 1.5)
+                check_at = monotonic() + self._delay
+
+    def _serve_one(self, connection: OwnSocket) -> None:
         """Answer a question for figures here, any other (it may run functions of the program) in a thread of its own.
 
         If MAX_AT_ONCE such threads run already, the connection is closed without an answer.
@@ -237,7 +253,6 @@ class WorkerServer:
         except BaseException:
             connection.close()
             raise
-        connection.settimeout(ANSWER_TIMEOUT_SECONDS)
         if question.get("ask") == "figures":
             self._answer_to(connection, question)
         elif self._busy.acquire(blocking=False):
@@ -251,38 +266,67 @@ class WorkerServer:
         else:
             connection.close()
 
-    def _answer_in_thread(self, connection: socket.socket, question: Question) -> None:
+    def _answer_in_thread(self, connection: OwnSocket, question: Question) -> None:
         try:
             self._answer_to(connection, question)
         finally:
             self._busy.release()
 
-    def _answer_to(self, connection: socket.socket, question: Question) -> None:
+    def _answer_to(self, connection: OwnSocket, question: Question) -> None:
         with connection, suppress(OSError):
             text = self._answer(question)
-            connection.sendall(HEAD.pack(len(text), monotonic()) + text)
+            _send(connection, HEAD.pack(len(text), monotonic()) + text)
 
 
-def _listening(path: str) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+class _Stop:
+    """Tells the thread to end, and wakes it: by the end of a pipe while it waits for peers."""
+
+    def __init__(self) -> None:
+        self.said = threading.Event()
+        self.read, self._write = pipe()
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether the program has not closed the pipe."""
+        return self.said.is_set() or (self.read.is_intact and self._write.is_intact)
+
+    def say(self) -> None:
+        self.said.set()
+        self._write.close()
+
+    def close(self) -> None:
+        self.read.close()
+        self._write.close()
+
+
+def _listening(path: str) -> OwnSocket:
+    listener = OwnSocket(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     try:
         with short_path(path) as short:
-            listener.bind(short)
-        listener.listen(64)
+            listener.socket.bind(short)
+        listener.socket.listen(64)
     except BaseException:
         listener.close()
         raise
     return listener
 
 
-def _received(connection: socket.socket) -> Question:
+def _send(connection: OwnSocket, text: bytes) -> None:
+    """Send the whole answer. Raises OSError if the peer does not take it in time."""
+    rest, until = memoryview(text), monotonic() + ANSWER_TIMEOUT_SECONDS
+    while rest:  # not with sendall, which uses the number of the socket all the time without a look at it
+        connection.socket.settimeout(max(0.001, until - monotonic()))
+        rest = rest[connection.socket.send(rest) :]
+
+
+def _received(connection: OwnSocket) -> Question:
     """The question: one line of JSON. Raises OSError if it is no question or not complete in time."""
     text, until = b"", monotonic() + QUESTION_TIMEOUT_SECONDS
     while not text.endswith(b"\n"):
         if (left := until - monotonic()) <= 0:
             raise TimeoutError("half a question")
-        connection.settimeout(left)
-        part = connection.recv(MAX_QUESTION_BYTES)
+        connection.socket.settimeout(left)
+        part = connection.socket.recv(MAX_QUESTION_BYTES)
         if not part or len(text) > MAX_QUESTION_BYTES:
             raise ConnectionError("half a question")
         text += part

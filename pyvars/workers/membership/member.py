@@ -13,7 +13,7 @@ from pyvars.core.clock import monotonic
 from pyvars.core.registry import Registry
 from pyvars.runtime.reading import REUSE_SECONDS
 from pyvars.workers.asking.client import ASK_FIGURES, FIGURES_TIMEOUT_SECONDS, WorkerClient
-from pyvars.workers.asking.server import Question, WorkerServer
+from pyvars.workers.asking.server import Question, WorkerServer, threads_run
 from pyvars.workers.numbers.group_reading import NO_PEERS, GroupReader, GroupReading
 from pyvars.workers.numbers.own_segment import OwnSegment
 from pyvars.workers.numbers.records import Records
@@ -170,7 +170,8 @@ class Member:
             if (registry := reference()) is not None:
                 records.add_registry(key, registry)
         records.keep(self.requests, H_REQUESTS)
-        own.write_figures()
+        if self._group_name is None or not threads_run():  # else they are asked for: they cost more than all the rest
+            own.write_figures()
         segment.publish()
         self.group, self._group_name = GroupReader(directory, own.layout), os.path.basename(directory)
         self.server.start(os.path.join(directory, files.socket_of(segment.name)))
@@ -256,6 +257,7 @@ class Member:
         """Join again after a fork without hooks, a change of user, a removal or a failure; share what had no room."""
         if self._segment is not None and self._pid != os.getpid():
             resources.after_fork_in_child()
+        resources.make_again()
         # Without waiting for long: the thread of the server is here too, and who has the lock may wait for its end.
         if self._is_astray() and self._lock.acquire(timeout=LOCK_SECONDS):
             try:
@@ -263,6 +265,8 @@ class Member:
                     self._join_again()
             finally:
                 self._lock.release()
+        if (segment := self._segment) is not None and segment.is_lost:
+            segment.restore()
         if self._records is not None:
             self._records.settle()
 

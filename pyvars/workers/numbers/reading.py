@@ -20,6 +20,7 @@ from zlib import crc32
 
 from pyvars.core.cells import Words
 from pyvars.core.clock import monotonic
+from pyvars.core.own_file import OwnFile
 from pyvars.formats.json import from_json
 from pyvars.workers.numbers.layout import MAX_DEPTH, CorruptError, SegmentLayout, parse
 from pyvars.workers.numbers.segment import (
@@ -43,7 +44,7 @@ from pyvars.workers.numbers.segment import (
     WORDS,
     record_area,
 )
-from pyvars.workers.together.files import WITHOUT_ROOM
+from pyvars.workers.together.files import WITHOUT_ROOM, has_lost_lock
 from pyvars.workers.together.locks import is_locked_by_another
 
 __all__ = ("SegmentReading", "Figures", "read")
@@ -66,7 +67,7 @@ class SegmentReading(NamedTuple):
     """The file name of the segment."""
     inode: int
     alive: bool
-    """Whether the worker holds the lock of its segment."""
+    """Whether the worker holds the lock of its segment, or has lost it and lives."""
     pid: int
     start: int
     """When the worker started, in clock ticks since boot."""
@@ -108,8 +109,8 @@ def read(path: str, previous: SegmentReading | None) -> SegmentReading:
     """
     if not stat.S_ISREG(os.lstat(path).st_mode):  # to open a device or a FIFO may do something
         raise OSError(errno.EINVAL, "it is no regular file")
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
+    with OwnFile.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK) as opened:
+        file = opened.number
         mark = _mark(file)
         if previous is not None and previous.inode != mark[0]:
             previous = None
@@ -117,7 +118,7 @@ def read(path: str, previous: SegmentReading | None) -> SegmentReading:
         if known is not None and known[0] == (mark, _checksum(file)):
             raise CorruptError(known[1])
         try:
-            reading = _read_settled(file, path, previous)
+            reading = _read_settled(opened, path, previous)
         except CorruptError as error:
             _damaged[path] = (mark, _checksum(file)), str(error)
             if len(_damaged) > _MAX_DAMAGED:
@@ -125,8 +126,6 @@ def read(path: str, previous: SegmentReading | None) -> SegmentReading:
             raise
         _damaged.pop(path, None)
         return reading
-    finally:
-        os.close(file)
 
 
 _damaged: dict[str, tuple[object, str]] = {}
@@ -146,14 +145,14 @@ def _checksum(file: int) -> int:
     return crc32(os.pread(file, end - begin, begin))
 
 
-def _read_settled(file: int, path: str, previous: SegmentReading | None) -> SegmentReading:
-    alive = is_locked_by_another(file)
+def _read_settled(file: OwnFile, path: str, previous: SegmentReading | None) -> SegmentReading:
+    alive = is_locked_by_another(file) or has_lost_lock(*os.path.split(path))
     wait = _TIMEOUT_SECONDS if alive and path not in _damaged else 0.0
     until, late = monotonic() + wait, 0
     while late < _ATTEMPTS:
         lenient = monotonic() >= until
         with suppress(_ChangedError):
-            return _read(file, os.path.basename(path), alive, previous, lenient)
+            return _read(file.number, os.path.basename(path), alive, previous, lenient)
         late += lenient
         sleep(_PAUSE_SECONDS)  # the owner may wait for this CPU, in the middle of a change
     if previous is not None:  # records change faster than they can be read: return the numbers of a moment ago

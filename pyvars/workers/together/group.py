@@ -12,7 +12,17 @@ from typing import NamedTuple
 
 from pyvars.runtime.proc import exists, start_ticks, stat_of
 
-__all__ = ("Process", "UnknownOwnerError", "doubt", "find", "is_running", "name_of", "owner_in", "start_of")
+__all__ = (
+    "Process",
+    "UnknownOwnerError",
+    "doubt",
+    "find",
+    "holds_in_memory",
+    "is_running",
+    "name_of",
+    "owner_in",
+    "start_of",
+)
 
 PROC = "/proc"
 _MAX_CLIMB = 32
@@ -62,6 +72,23 @@ def is_running(process: Process) -> bool:
     """
     start = start_of(process.pid)
     return start == process.start if start and process.start else exists(process.pid)
+
+
+def holds_in_memory(process: Process, name: str) -> bool:
+    """Whether this process runs, is no zombie, and has mapped a file of this name (of any name, if that is empty).
+
+    If its memory may not be looked at, the answer is that it has.
+    """
+    try:
+        return is_running(process) and name.encode() in _read(process.pid, "maps", PROC) and not _is_zombie(process)
+    except PermissionError:
+        return not _is_zombie(process)
+    except OSError:  # it has ended a moment ago
+        return False
+
+
+def _is_zombie(process: Process) -> bool:
+    return _stat(process.pid, PROC)[:1] in ([b"Z"], [b"X"], [])
 
 
 def name_of(owner: Process, proc: str = PROC) -> str:
