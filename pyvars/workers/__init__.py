@@ -140,9 +140,7 @@ def _figures(group: Census, reason: str, error: str, shared: bool, no_threads: s
     if error:
         reasons.append(f"some numbers are private to this process: {error}")
     reasons += sorted(f"{name}: {why}" for name, why in group.missing.items())[:4]
-    about = (
-        [f"{no_threads}: functions have no deadline, every= does nothing, no peer is answered"] if no_threads else []
-    )
+    about = [f"{no_threads}: functions have no deadline, every= does nothing"] if no_threads else []
     return {
         "live": 1 + group.live,
         "retired": group.dead,
