@@ -126,9 +126,8 @@ class Workers:
         """The figures:
 
         live: live workers of the group, this one included. retired: workers that have ended, whose counts are kept.
-        shared: whether all numbers of all workers are in the sums of the group. reason: which are not, and why no
-        threads run; empty if all are, and they do. threads: whether threads of pyvars run in this process (not under
-        gevent, nor in uWSGI without threads or in its master), so that it answers its peers, and deadlines hold.
+        shared: whether all numbers of all workers are in the sums of the group. threads: whether threads of pyvars run
+        in this process, so that it answers its peers, and deadlines hold. reason: why either is not so; else empty.
         """
         known = census(), MEMBER.reason, MEMBER.error, MEMBER.shared, why_no_threads()
         if self._cached[0] != known:
@@ -141,15 +140,11 @@ def _figures(group: Census, reason: str, error: str, shared: bool, no_threads: s
     if error:
         reasons.append(f"some numbers are private to this process: {error}")
     reasons += sorted(f"{name}: {why}" for name, why in group.missing.items())[:4]
-    shared = shared and not reasons
-    if no_threads:
-        reasons.append(
-            f"{no_threads}: no deadline bounds functions, those with every= are not called, no peer is answered"
-        )
+    about = [f"{no_threads}: functions have no deadline, every= does nothing"] if no_threads else []
     return {
         "live": 1 + group.live,
         "retired": group.dead,
-        "shared": shared,
-        "reason": valid_text("; ".join(reasons)),
+        "shared": shared and not reasons,
+        "reason": valid_text("; ".join(reasons + about)),
         "threads": not no_threads,
     }

@@ -116,7 +116,7 @@ while shown[-1]["slow"] is None:
         assert shown["threads"]["count"] >= 1
         workers = shown["pyvars.workers"]
         assert (workers["live"], workers["retired"], workers["shared"], workers["threads"]) == (2, 1, True, False)
-        assert workers["reason"].startswith(f"{kind} makes threads greenlets: no deadline bounds functions")
+        assert workers["reason"].startswith(f"{kind} makes threads greenlets: functions have no deadline")
     assert [first["slow"], second["slow"], third["slow"]] == [None, None, True]
     assert first["errors"]["slow"] == second["errors"]["slow"] == "timeout"
 
