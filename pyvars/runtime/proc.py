@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from pyvars.runtime.reading import Reading
 
-__all__ = ("STATUS", "boot_time", "of_process", "status")
+__all__ = ("STATUS", "boot_time", "is_stopped", "of_process", "status")
 
 # Memory lines are `VmRSS:	    1676 kB`; Threads has no unit. https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
 _LINE = re.compile(rb"^(VmRSS|RssAnon|RssFile|RssShmem|VmStk|VmSwap|Threads):\s+(\d+)(?: (kB))?", re.MULTILINE)
@@ -37,25 +37,41 @@ def status(root: str = "/proc") -> dict[str, int]:
 
 
 def of_process(pid: int, root: str = "/proc") -> dict[str, float | None]:
-    """Returns start, CPU time and RSS of any process (/proc/<pid>/stat; psutil off Linux).
+    """Returns start, CPU time, RSS and threads of any process (/proc/<pid>/stat; psutil off Linux).
 
     Zeros if it has ended, None if they cannot be read now.
     """
-    found: tuple[float | None, ...] = None, None, None
+    found: tuple[float | None, ...] = None, None, None, None
     with suppress(Exception):  # no file descriptor is left, for example; psutil raises whatever the system says
         found = _of_linux(pid, root) if os.path.exists(f"{root}/self/stat") else _portable(pid)
-    return dict(zip(("start_time_seconds", "cpu_seconds", "rss_bytes"), found, strict=True))
+    return dict(zip(("start_time_seconds", "cpu_seconds", "rss_bytes", "threads"), found, strict=True))
 
 
 def _of_linux(pid: int, root: str) -> tuple[float, ...]:
     try:
-        with open(f"{root}/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()  # from field 3 on; field 2, the name, may hold anything
+        fields = _stat(pid, root)
     except (FileNotFoundError, ProcessLookupError):
-        return 0.0, 0.0, 0
+        return 0.0, 0.0, 0, 0
     tick, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
     cpu = (int(fields[11]) + int(fields[12])) / tick
-    return boot_time(root) + int(fields[19]) / tick, cpu, int(fields[21]) * page
+    return boot_time(root) + int(fields[19]) / tick, cpu, int(fields[21]) * page, int(fields[17])
+
+
+def _stat(pid: int, root: str) -> list[bytes]:
+    """The fields of /proc/<pid>/stat from the third on; the second, the name, may hold anything."""
+    with open(f"{root}/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()
+
+
+def is_stopped(pid: int, root: str = "/proc") -> bool:
+    """Whether a signal (SIGSTOP) or a debugger has stopped the process; False if that cannot be read now."""
+    with suppress(Exception):  # as in `of_process`
+        if os.path.exists(f"{root}/self/stat"):
+            return _stat(pid, root)[0] in (b"T", b"t")
+        import psutil
+
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    return False
 
 
 def _portable(pid: int) -> tuple[float, ...]:
@@ -64,9 +80,9 @@ def _portable(pid: int) -> tuple[float, ...]:
     try:
         process = psutil.Process(pid)
         times = process.cpu_times()
-        return process.create_time(), times.user + times.system, process.memory_info().rss
+        return process.create_time(), times.user + times.system, process.memory_info().rss, process.num_threads()
     except psutil.NoSuchProcess:
-        return 0.0, 0.0, 0
+        return 0.0, 0.0, 0, 0
 
 
 def boot_time(root: str = "/proc") -> int:

@@ -120,6 +120,11 @@ class WorkerClient:
             self._pending[name] = call
         return answers
 
+    def asked(self, name: str) -> float:
+        """When the peer got the question that it has not answered yet, by `monotonic`; 0 if it owes no answer."""
+        call = self._pending.get(name)
+        return call.asked if call is not None else 0.0
+
     def _is_silent(self, directory: str, name: str) -> bool:
         """Whether the peer still owes an answer, or was late with its last one.
 

@@ -35,7 +35,7 @@ QUESTION_TIMEOUT_SECONDS = 0.05
 MAX_AT_ONCE = 16
 """How many questions are answered at once in threads; further ones are refused."""
 _CHECK_SECONDS = 3.0
-"""How often the check is called."""
+"""How often the check is called, unless it says that it is to be called sooner."""
 _AFTER_FORK_SECONDS = 0.01
 """How long after a fork the check is called, in both processes; then after longer and longer times."""
 _MAX_PATH = 100  # a socket's path has at most 107 bytes, man 7 unix
@@ -73,13 +73,15 @@ def short_path(path: str) -> Generator[str]:
 
 
 class WorkerServer:
-    """A thread that answers peers on a unix socket in the group directory, and calls `check` about once a second.
+    """A thread that answers peers on a unix socket in the group directory, and calls `check` every few seconds.
+
+    `check` returns after how many seconds it is to be called again at the latest, or None if it does not matter.
 
     The thread is stopped before a fork and started again in the parent after it, so that a fork finds only the threads
     of the program.
     """
 
-    def __init__(self, answer: Callable[[Question], bytes], check: Callable[[], None]) -> None:
+    def __init__(self, answer: Callable[[Question], bytes], check: Callable[[], float | None]) -> None:
         self._answer = answer
         self._check = check
         self._path = ""
@@ -110,9 +112,9 @@ class WorkerServer:
     def start(self, path: str | None) -> None:
         """Listen at `path` and start the thread, which without a path only calls `check`.
 
-        If the socket cannot be made, it does so too. Does nothing if threads cannot run.
+        If the socket cannot be made, it does so too. Does nothing if threads cannot run, nor on Windows.
         """
-        if not threads_run():
+        if not (threads_run() and hasattr(select, "poll")):
             return
         if path is not None:
             self._path = path
@@ -120,6 +122,11 @@ class WorkerServer:
                 self._listener = _listening(path)
         self._started = True
         self._resume()
+
+    def wake(self) -> None:
+        """Make the thread call `check` now."""
+        with self._lock, suppress(OSError):  # there is no thread; or the pipe is full, which it has not read for long
+            os.write(self._stop_write, b"\0")
 
     def restore(self) -> None:
         """If the socket was removed, make it again. Another file in its place stays."""
@@ -177,6 +184,7 @@ class WorkerServer:
                 return
             try:
                 stop_read, self._stop_write = os.pipe()
+                os.set_blocking(self._stop_write, False)
             except OSError:  # no file descriptor is left
                 return
             self._thread = threading.Thread(
@@ -201,17 +209,19 @@ class WorkerServer:
         try:
             while self._thread is threading.current_thread():
                 events = dict(poll.poll(max(0.0, check_at - monotonic()) * 1000))
-                if stop_read in events:  # the other end of the pipe is closed
-                    return
-                if events and listener is not None:
+                if stop_read in events:
+                    if not os.read(stop_read, 100):  # the other end of the pipe is closed
+                        return
+                    check_at = 0.0
+                if listener is not None and listener.fileno() in events:
                     try:
                         self._serve_one(listener.accept()[0])
                     except OSError:  # a bad question; or no file descriptor is left: without a pause a busy loop
                         wait.poll(100)
                 if monotonic() >= check_at:
-                    self._check()
+                    soon = self._check()
                     self._delay = min(_CHECK_SECONDS, self._delay * 1.5)
-                    check_at = monotonic() + self._delay
+                    check_at = monotonic() + (self._delay if soon is None else min(soon, self._delay))
         finally:
             os.close(stop_read)
 
