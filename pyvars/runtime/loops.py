@@ -5,12 +5,14 @@ asyncio.run runs, in a frame of asyncio.Runner. A loop in C that the program run
 is found by its tasks.
 """
 
+import gc
 import sys
 import threading
 from collections.abc import Iterator
 from itertools import islice
+from operator import call
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pyvars.core import resources
 
@@ -30,11 +32,22 @@ def running_loops() -> "list[AbstractEventLoop]":
     """Returns the loops of the program that were found running, in any thread. It does not import asyncio."""
     if "asyncio" not in sys.modules:
         return []
-    found = [(thread, loop) for thread, frame in sys._current_frames().items() for loop in _in_stack(frame)]
+    found = [(thread, loop) for thread, frame in _frames().items() for loop in _in_stack(frame)]
     if found:
         ours = {each.ident for each in threading.enumerate() if str(getattr(each, "_name", "")).startswith("pyvars-")}
         found = [(thread, loop) for thread, loop in found if thread not in ours]
     return [*{id(loop): loop for loop in (*(loop for _, loop in found), *_of_tasks())}.values()]
+
+
+def _frames() -> dict[int, FrameType]:
+    """The frame that runs in each thread.
+
+    In Python 3.11 a collection while sys._current_frames runs may wait for ever (python/cpython#106883). So collections
+    are off meanwhile, if they were on. No bytecode runs between the three calls: so no other thread sees that.
+    """
+    calls: tuple[Any, ...] = (gc.disable, sys._current_frames, gc.enable if gc.isenabled() else gc.disable)
+    _, frames, _ = map(call, calls)
+    return cast("dict[int, FrameType]", frames)
 
 
 def _in_stack(frame: FrameType | None) -> "Iterator[AbstractEventLoop]":

@@ -259,6 +259,19 @@ asyncio.run(main())
     assert output(PRELUDE + code) == "0\n1\n"
 
 
+@pytest.mark.parametrize("switch", ["enable", "disable"])
+def test_collection_is_as_the_program_has_it(switch: str) -> None:
+    code = f"""
+import gc
+server = pyvars.serve(0)
+async def main(): await asyncio.to_thread(when, lambda page: page["asyncio"]["loops"])
+gc.{switch}()
+asyncio.run(main())
+print(gc.isenabled())
+"""
+    assert output(PRELUDE + code) == f"{switch == 'enable'}\n"
+
+
 def test_what_looks_like_a_loop_is_none() -> None:
     code = """
 server = pyvars.serve(0)
