@@ -16,8 +16,8 @@ from pyvars.collect.calls import JOIN_SECONDS, LOCK_SECONDS, Outcome
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
 from pyvars.core.functions import PERIODIC, Func, is_coroutine_function
+from pyvars.core.threads import threads_run
 from pyvars.runtime.event_loop import program_loop
-from pyvars.workers.asking.server import threads_run
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

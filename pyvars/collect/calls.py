@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
+from pyvars.core.threads import threads_run
 from pyvars.formats.json import Fragment
-from pyvars.workers.asking.server import threads_run
 
 __all__ = ("Call", "CallThreads", "Outcome")
 

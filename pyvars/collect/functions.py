@@ -20,10 +20,10 @@ from pyvars.core import resources
 from pyvars.core.clock import monotonic
 from pyvars.core.functions import Func, called
 from pyvars.core.log import warn
+from pyvars.core.threads import threads_run
 from pyvars.core.variables import Var
 from pyvars.formats.json import Fragment, NotJSONError, TooLargeError
 from pyvars.formats.user_values import encode_user_value
-from pyvars.workers.asking.server import threads_run
 
 __all__ = ("FUNCTIONS", "FunctionRunner", "Job", "Round", "Times", "failure", "type_name")
 

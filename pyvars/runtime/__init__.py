@@ -42,7 +42,7 @@ of workers that ended are kept, it has `kept(rows)`, which is given theirs.
 """
 
 _HELP: Final = {
-    "asyncio": "Tasks and lag of the event loops that serve the page",
+    "asyncio": "Tasks and lag of the event loops of the program",
     "cmdline": "The program, as Go's expvar shows it",
     "gc": "Collections and pauses by generation",
     "memstats": "Memory and garbage collection in the words of Go's runtime.MemStats",

@@ -15,7 +15,18 @@ from pyvars.runtime.reading import Reading
 if TYPE_CHECKING:
     import psutil
 
-__all__ = ("STATUS", "booted", "exists", "of_process", "portable", "start_ticks", "stat_of", "status", "wall_time")
+__all__ = (
+    "STATUS",
+    "booted",
+    "exists",
+    "is_stopped",
+    "of_process",
+    "portable",
+    "start_ticks",
+    "stat_of",
+    "status",
+    "wall_time",
+)
 
 # Memory lines are `VmRSS:	    1676 kB`; Threads has no unit. https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
 _LINE = re.compile(rb"^(VmRSS|RssAnon|RssFile|RssShmem|VmStk|VmSwap|Threads):\s+(\d+)(?: (kB))?", re.MULTILINE)
@@ -85,14 +96,14 @@ def exists(pid: int) -> bool:
 
 
 def of_process(pid: int, root: str = "/proc") -> dict[str, float | None]:
-    """Returns start, CPU time and RSS of any process (/proc/<pid>/stat; psutil off Linux).
+    """Returns start, CPU time, RSS and threads of any process (/proc/<pid>/stat; psutil off Linux).
 
     Zeros if it has ended, None if they cannot be read now.
     """
-    found: tuple[float | None, ...] = None, None, None
+    found: tuple[float | None, ...] = None, None, None, None
     with suppress(Exception):  # no file descriptor is left, for example; psutil raises whatever the system says
         found = _of_linux(pid, root) if portable(root) is None else _portable(pid)
-    return dict(zip(("start_time_seconds", "cpu_seconds", "rss_bytes"), found, strict=True))
+    return dict(zip(("start_time_seconds", "cpu_seconds", "rss_bytes", "threads"), found, strict=True))
 
 
 def _of_linux(pid: int, root: str) -> tuple[float, ...]:
@@ -101,10 +112,21 @@ def _of_linux(pid: int, root: str) -> tuple[float, ...]:
     except (FileNotFoundError, ProcessLookupError):
         if exists(pid):
             raise
-        return 0.0, 0.0, 0
+        return 0.0, 0.0, 0, 0
     tick, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
     cpu = (int(fields[11]) + int(fields[12])) / tick
-    return wall_time(start_ticks(fields) / tick), cpu, int(fields[21]) * page
+    return wall_time(start_ticks(fields) / tick), cpu, int(fields[21]) * page, int(fields[17])
+
+
+def is_stopped(pid: int, root: str = "/proc") -> bool:
+    """Whether a signal (SIGSTOP) or a debugger has stopped the process; False if that cannot be read now."""
+    with suppress(Exception):  # as in `of_process`
+        if portable(root) is None:
+            return stat_of(pid, root)[0] in (b"T", b"t")
+        import psutil
+
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    return False
 
 
 def _portable(pid: int) -> tuple[float, ...]:
@@ -113,9 +135,9 @@ def _portable(pid: int) -> tuple[float, ...]:
     try:
         process = psutil.Process(pid)
         times = process.cpu_times()
-        return process.create_time(), times.user + times.system, process.memory_info().rss
+        return process.create_time(), times.user + times.system, process.memory_info().rss, process.num_threads()
     except psutil.NoSuchProcess:
-        return 0.0, 0.0, 0
+        return 0.0, 0.0, 0, 0
 
 
 _booted = 0.0

@@ -7,8 +7,8 @@ from queue import Empty, SimpleQueue
 from pyvars.access.request import Request
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
+from pyvars.core.threads import threads_run
 from pyvars.site.http import Response, text
-from pyvars.workers.asking.server import threads_run
 
 __all__ = ("all_taken", "in_a_slot")
 

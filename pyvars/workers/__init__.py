@@ -8,24 +8,25 @@ numbers       keeps the numbers of each worker in a file of its own in that dire
               segment: it adds the counts, not the gauges, to the file `retired` in that directory (numbers/retired.py)
 asking        asks a live peer, over a unix socket beside its segment, for what only its own code can tell: values of
               the program's functions, whole pages, fresh runtime figures
-membership    makes this process a worker of its group (member), and brings the sums to the page (peers)
+membership    makes this process a worker of its group (member), brings the sums to the page (peers), and tells what
+              each worker does (rows)
 
 The rest of pyvars uses the functions below; `collect`, `site` and `server` also membership, and `collect` numbers.
 """
 
 import os
 from collections.abc import Callable, Collection
-from typing import Any
 
 import pyvars
 from pyvars.core.cells import IntCell
 from pyvars.core.registry import Registry
+from pyvars.core.threads import why_no_threads
 from pyvars.formats.json import valid_text
-from pyvars.runtime.proc import of_process
-from pyvars.workers.asking.server import Question, why_no_threads
+from pyvars.workers.asking.wire import Question
 from pyvars.workers.membership.census import Census, census
 from pyvars.workers.membership.member import MEMBER
-from pyvars.workers.membership.peers import Peers
+from pyvars.workers.membership.peers import MARGIN_SECONDS, Peers
+from pyvars.workers.membership.rows import own_row, peer_row
 
 __all__ = (
     "MEMBER",
@@ -101,19 +102,10 @@ def ask(registry: Registry, question: Question, deadline: float, pids: Collectio
 
 def workers(deadline: float) -> dict[str, object]:
     """The content of /debug/workers: the figures of `pyvars.workers`, and a row for each live worker, oldest first."""
-    reading = MEMBER.read_group(deadline, renew=True)
-    peers = reading.live if reading is not None else []
-    rows = [
-        _row(os.getpid(), MEMBER.requests.value, True),
-        *(_row(peer.pid, peer.requests, peer.name in MEMBER.answered) for peer in peers),
-    ]
+    reading = MEMBER.read_group(deadline - MARGIN_SECONDS, renew=True)
+    rows = [own_row(), *map(peer_row, reading.live if reading is not None else [])]
     rows.sort(key=lambda row: (row["start_time_seconds"] or 0, row["pid"]))
     return {**Workers().figures(), "workers": rows}
-
-
-def _row(pid: int, requests: int, answered: bool) -> dict[str, Any]:
-    """`requests` is the count of the worker's integrations; `answered`: whether it just answered within 50 ms."""
-    return {"pid": pid, **of_process(pid), "requests": requests, "answered": answered}
 
 
 class Workers:
@@ -126,6 +118,7 @@ class Workers:
         """The figures:
 
         live: live workers of the group, this one included. retired: workers that have ended, whose counts are kept.
+        blocked, stopped, silent: the live ones in these states (see membership.states).
         shared: whether all numbers of all workers are in the sums of the group. threads: whether threads of pyvars run
         in this process, so that it answers its peers, and deadlines hold. reason: why either is not so; else empty.
         """
@@ -144,6 +137,9 @@ def _figures(group: Census, reason: str, error: str, shared: bool, no_threads: s
     return {
         "live": 1 + group.live,
         "retired": group.dead,
+        "blocked": group.blocked,
+        "stopped": group.stopped,
+        "silent": group.silent,
         "shared": shared and not reasons,
         "reason": valid_text("; ".join(reasons + about)),
         "threads": not no_threads,

@@ -190,7 +190,16 @@ for pid in children: os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)
 """
     )
     assert page[:2] == [sum(counts), sum(counts)]
-    assert page[2] == {"live": 3, "retired": 0, "shared": True, "reason": "", "threads": True}
+    assert page[2] == {
+        "live": 3,
+        "retired": 0,
+        "blocked": 0,
+        "stopped": 0,
+        "silent": 0,
+        "shared": True,
+        "reason": "",
+        "threads": True,
+    }
 
 
 def test_many_pages_notice_it_at_once() -> None:

@@ -10,7 +10,7 @@ from pyvars.core import resources
 from pyvars.core.clock import monotonic
 from pyvars.core.own_file import OwnSocket
 from pyvars.formats.json import to_json
-from pyvars.workers.asking.server import HEAD, Question, selector, short_path
+from pyvars.workers.asking.wire import HEAD, Question, selector, short_path
 from pyvars.workers.together.files import socket_of
 
 __all__ = ("FIGURES_TIMEOUT_SECONDS", "ASK_FIGURES", "WorkerClient")
@@ -121,6 +121,11 @@ class WorkerClient:
             self._drop(name)  # another thread may have asked it, too
             self._pending[name] = call
         return answers
+
+    def asked(self, name: str) -> float:
+        """When the peer got the question that it has not answered yet, by `monotonic`; 0 if it owes no answer."""
+        call = self._pending.get(name)
+        return call.asked if call is not None else 0.0
 
     def _is_silent(self, directory: str, name: str) -> bool:
         """Whether the peer still owes an answer, or was late with its last one.

@@ -6,33 +6,19 @@ The thread also calls a check of the membership now and then, for a worker that 
 import os
 import selectors
 import socket
-import struct
-import sys
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
-from typing import TypeAlias, cast
+from collections.abc import Callable, Container
+from contextlib import suppress
 
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
-from pyvars.core.own_file import OwnFile, OwnSocket, pipe
-from pyvars.formats.json import from_json
+from pyvars.core.own_file import OwnSocket, pipe
+from pyvars.core.threads import threads_run
+from pyvars.workers.asking.wire import HEAD, Question, listening, received, selector, send
 from pyvars.workers.together.files import remove
 
-__all__ = ("WorkerServer", "Question", "selector", "short_path", "threads_run", "why_no_threads")
+__all__ = ("WorkerServer",)
 
-Question: TypeAlias = "dict[str, object]"
-"""A question: `ask` is its kind (`figures`, `values` or `page`); which other keys it has depends on the kind."""
-
-HEAD = struct.Struct("=Qd")
-"""The head of an answer: its length in bytes, so that an incomplete one is detected, and the time.monotonic at which it
-was sent, a clock that all processes of a machine share."""
-
-MAX_QUESTION_BYTES = 64 * 1024
-ANSWER_TIMEOUT_SECONDS = 1.0
-"""How long sending an answer may take."""
-QUESTION_TIMEOUT_SECONDS = 0.05
-"""How long the server waits for the whole question."""
 JOIN_SECONDS = 1.0
 """How long to wait for the end of the thread, when it is stopped."""
 _RESTORE_SECONDS = 1.0
@@ -40,61 +26,21 @@ _RESTORE_SECONDS = 1.0
 MAX_AT_ONCE = 16
 """How many questions are answered at once in threads; further ones are refused."""
 _CHECK_SECONDS = 3.0
-"""How often the check is called."""
+"""How often the check is called, unless it says that it is to be called sooner."""
 _AFTER_FORK_SECONDS = 0.01
 """How long after a fork the check is called, in both processes; then after longer and longer times."""
-_MAX_PATH = 100  # a socket's path has at most 107 bytes, man 7 unix
-
-
-def threads_run() -> bool:
-    """Whether pyvars can run threads here."""
-    return not why_no_threads()
-
-
-def why_no_threads() -> str:
-    """Why pyvars can run no threads here; empty if it can: not under gevent or eventlet, nor in uWSGI without threads.
-
-    Nor in the master of uWSGI: it forks without holding the GIL, and if a thread holds it at that moment, the new
-    worker waits for it for ever (https://github.com/unbit/uwsgi/issues/2387).
-    """
-    for module, question in (("gevent.monkey", "is_module_patched"), ("eventlet.patcher", "is_monkey_patched")):
-        patched = getattr(sys.modules.get(module), question, None)
-        if patched is not None and (patched("threading") or patched("thread")):
-            return f"{module.partition('.')[0]} makes threads greenlets"
-    uwsgi = sys.modules.get("uwsgi")
-    if uwsgi is None:
-        return ""
-    options = getattr(uwsgi, "opt", {})
-    enabled = "enable-threads" in options or options.get("threads", b"1") != b"1"
-    if not enabled:
-        return "uWSGI runs no threads without enable-threads"
-    return "" if uwsgi.masterpid() != os.getpid() else "in the master of uWSGI no threads may run"
-
-
-def selector() -> selectors.BaseSelector:
-    """A selector that takes no file descriptor of its own, as long as no eventlet has put its own in the place."""
-    kind: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.DefaultSelector)
-    return kind()
-
-
-@contextmanager
-def short_path(path: str) -> Generator[str]:
-    """A path to the same socket, through /proc/self/fd if the given one is too long; valid in this block."""
-    if len(path.encode(errors="surrogateescape")) <= _MAX_PATH:
-        yield path
-        return
-    with OwnFile.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY) as directory:
-        yield f"/proc/self/fd/{directory.number}/{os.path.basename(path)}"
 
 
 class WorkerServer:
-    """A thread that answers peers on a unix socket in the group directory, and calls `check` about once a second.
+    """A thread that answers peers on a unix socket in the group directory, and calls `check` every few seconds.
+
+    `check` returns after how many seconds it is to be called again at the latest, or None if it does not matter.
 
     The thread is stopped before a fork and started again in the parent after it, so that a fork finds only the threads
     of the program.
     """
 
-    def __init__(self, answer: Callable[[Question], bytes], check: Callable[[], None]) -> None:
+    def __init__(self, answer: Callable[[Question], bytes], check: Callable[[], float | None]) -> None:
         self._answer = answer
         self._check = check
         self._path = ""
@@ -125,23 +71,29 @@ class WorkerServer:
     def start(self, path: str | None) -> None:
         """Listen at `path` and start the thread, which without a path only calls `check`.
 
-        If the socket cannot be made, it does so too. Does nothing if threads cannot run.
+        If the socket cannot be made, it does so too. Does nothing if threads cannot run, nor on Windows.
         """
-        if not threads_run():
+        if not (threads_run() and hasattr(socket, "AF_UNIX")):
             return
         if path is not None:
             self._path = path
             with suppress(OSError):  # no file descriptor is left, or the file system has no sockets
-                self._listener = _listening(path)
+                self._listener = listening(path)
         self._started = True
         self._resume()
+
+    def wake(self) -> None:
+        """Make the thread call `check` now."""
+        with self._lock:
+            if self._stop is not None:
+                self._stop.wake()
 
     def restore(self) -> None:
         """If the socket was closed or removed, make it again. Another file in its place stays."""
         if self._listener is not None and not (self._listener.is_intact and os.path.lexists(self._path)):
             with suppress(OSError):
                 remove(*os.path.split(self._path))
-                listener = _listening(self._path)
+                listener = listening(self._path)
                 self._pause()
                 self._listener.close()
                 self._listener = listener
@@ -230,18 +182,20 @@ class WorkerServer:
             ready.register(listener.number, selectors.EVENT_READ)
         check_at = monotonic() + self._delay
         while True:
-            events = ready.select(max(0.0, check_at - monotonic()))
+            events = {key.fd for key, _ in ready.select(max(0.0, check_at - monotonic()))}
             if stop.said.is_set() or not self._is_intact():
                 return
-            if events and listener is not None:
+            if stop.was_woken(events):
+                check_at = 0.0
+            if listener is not None and listener.number in events:
                 try:
                     self._serve_one(OwnSocket(listener.socket.accept()[0]))
                 except OSError:  # a bad question; or no file descriptor is left: without a pause a busy loop
                     stop.said.wait(0.1)
             if monotonic() >= check_at:
-                self._check()
+                soon = self._check()
                 self._delay = min(_CHECK_SECONDS, self._delay * 1.5)
-                check_at = monotonic() + self._delay
+                check_at = monotonic() + (self._delay if soon is None else min(soon, self._delay))
 
     def _serve_one(self, connection: OwnSocket) -> None:
         """Answer a question for figures here, any other (it may run functions of the program) in a thread of its own.
@@ -249,7 +203,7 @@ class WorkerServer:
         If MAX_AT_ONCE such threads run already, the connection is closed without an answer.
         """
         try:
-            question = _received(connection)
+            question = received(connection)
         except BaseException:
             connection.close()
             raise
@@ -275,7 +229,7 @@ class WorkerServer:
     def _answer_to(self, connection: OwnSocket, question: Question) -> None:
         with connection, suppress(OSError):
             text = self._answer(question)
-            _send(connection, HEAD.pack(len(text), monotonic()) + text)
+            send(connection, HEAD.pack(len(text), monotonic()) + text)
 
 
 class _Stop:
@@ -284,6 +238,7 @@ class _Stop:
     def __init__(self) -> None:
         self.said = threading.Event()
         self.read, self._write = pipe()
+        os.set_blocking(self._write.number, False)
 
     @property
     def is_intact(self) -> bool:
@@ -294,46 +249,15 @@ class _Stop:
         self.said.set()
         self._write.close()
 
+    def wake(self) -> None:
+        """Wake the thread. It is ignored if the program has closed the pipe, or if it is full."""
+        with suppress(OSError):
+            os.write(self._write.number, b"\0")
+
+    def was_woken(self, events: Container[int]) -> bool:
+        """Whether `wake` was called, given the numbers of the files that can be read."""
+        return self.read.number in events and bool(os.read(self.read.number, 100))
+
     def close(self) -> None:
         self.read.close()
         self._write.close()
-
-
-def _listening(path: str) -> OwnSocket:
-    listener = OwnSocket(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-    try:
-        with short_path(path) as short:
-            listener.socket.bind(short)
-        listener.socket.listen(64)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _send(connection: OwnSocket, text: bytes) -> None:
-    """Send the whole answer. Raises OSError if the peer does not take it in time."""
-    rest, until = memoryview(text), monotonic() + ANSWER_TIMEOUT_SECONDS
-    while rest:  # not with sendall, which uses the number of the socket all the time without a look at it
-        connection.socket.settimeout(max(0.001, until - monotonic()))
-        rest = rest[connection.socket.send(rest) :]
-
-
-def _received(connection: OwnSocket) -> Question:
-    """The question: one line of JSON. Raises OSError if it is no question or not complete in time."""
-    text, until = b"", monotonic() + QUESTION_TIMEOUT_SECONDS
-    while not text.endswith(b"\n"):
-        if (left := until - monotonic()) <= 0:
-            raise TimeoutError("half a question")
-        connection.socket.settimeout(left)
-        part = connection.socket.recv(MAX_QUESTION_BYTES)
-        if not part or len(text) > MAX_QUESTION_BYTES:
-            raise ConnectionError("half a question")
-        text += part
-    try:
-        question = from_json(text)
-    except ValueError:
-        raise ConnectionError("no question") from None
-    if not isinstance(question, dict):
-        raise ConnectionError("no question")
-    return cast("Question", question)

@@ -1,36 +1,46 @@
-"""How many workers the group has and had, for `pyvars.workers`."""
+"""How many workers the group has and had, and in which states they are, for `pyvars.workers`."""
 
+from collections import Counter
 from typing import NamedTuple
 
 from pyvars.core.clock import monotonic
+from pyvars.runtime.event_loop import is_blocked
 from pyvars.runtime.reading import REUSE_SECONDS
 from pyvars.workers.membership.member import MEMBER
+from pyvars.workers.membership.states import state_of
 from pyvars.workers.numbers.group_reading import NO_PEERS
 
 __all__ = ("Census", "census", "hear")
 
 
 class Census(NamedTuple):
-    """The workers beside this one, and why numbers are missing, by the name of a file."""
+    """The workers of the group."""
 
     live: int
+    """Without this one."""
     dead: int
+    blocked: int
+    """With this one, as of those that are stopped and those that are silent."""
+    stopped: int
+    silent: int
     missing: dict[str, str]
+    """By the name of a file, why numbers are missing."""
 
 
 _heard: list[tuple[float, object, Census]] = []  # the latest, with its time and the last reading before it; or empty
 
 
 def hear(group: object) -> None:
-    """Take over what the peer that asks for a page has counted: the live and the dead, itself aside.
+    """Take over what the peer that asks for a page has counted.
 
     If each worker of a large group read the segments of all others for its page in `?worker=all`, most pages would be
     late.
     """
     match group:
-        case [int(live), int(dead)]:
+        case [int(live), int(dead), int(blocked), int(stopped), int(silent)]:
             latest = MEMBER._latest
-            _heard[:] = [(monotonic(), latest, Census(live, dead, latest[1].missing if latest is not None else {}))]
+            missing = latest[1].missing if latest is not None else {}
+            _heard[:] = [(monotonic(), latest, Census(live, dead, blocked, stopped, silent, missing))]
         case _:
             pass
 
@@ -41,4 +51,6 @@ def census() -> Census:
         if before is MEMBER._latest and monotonic() - when < REUSE_SECONDS:
             return heard
     reading = MEMBER.latest() or NO_PEERS
-    return Census(len(reading.live), reading.dead_count, reading.missing)
+    states = Counter(map(state_of, reading.live))
+    blocked = states["blocked"] + is_blocked()
+    return Census(len(reading.live), reading.dead_count, blocked, states["stopped"], states["silent"], reading.missing)

@@ -28,6 +28,7 @@ from pyvars.workers.numbers.segment import (
     FIGURES,
     FIGURES_SIZE,
     FIRST_WORD,
+    H_BLOCKED,
     H_CHUNKS,
     H_FIGURES,
     H_GENERATION,
@@ -73,6 +74,8 @@ class SegmentReading(NamedTuple):
     """When the worker started, in clock ticks since boot."""
     requests: int
     """Requests that its integrations received."""
+    blocked_from: int
+    """When the worker is blocked, as in `pyvars.runtime.event_loop.BLOCKED_FROM`."""
     retired_count: int
     """In the retired file, the number of workers that were folded into it; else 0."""
     generation: int
@@ -136,7 +139,8 @@ _MAX_DAMAGED = 256
 def _mark(file: int) -> tuple[int, int, int, bytes]:
     """Inode, size, ctime and header: some of it changes when the records or figures of a file do."""
     found, header = os.fstat(file), os.pread(file, 8 * FIRST_WORD, 0)
-    return found.st_ino, found.st_size, found.st_ctime_ns, header[: 8 * H_REQUESTS] + header[8 * H_PRIVATE :]
+    settled = header[: 8 * H_REQUESTS] + header[8 * H_PRIVATE : 8 * H_BLOCKED]
+    return found.st_ino, found.st_size, found.st_ctime_ns, settled
 
 
 def _checksum(file: int) -> int:
@@ -211,6 +215,7 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
         pid=header[H_PID],
         start=header[H_START],
         requests=header[H_REQUESTS],
+        blocked_from=header[H_BLOCKED],
         retired_count=_retired_count(header),
         generation=generation,
         used=used,
@@ -231,7 +236,7 @@ def _without_room(worker: re.Match[str], inode: int, alive: bool) -> SegmentRead
     """The reading of a worker that has found no room for its first chunk: only the name of its file speaks of it."""
     pid, start = map(int, worker.groups())
     why, layout, words = f"{_PRIVATE}: there is no room for its file", parse((), 0, False), bytes(FIRST_WORD * 8)
-    return SegmentReading(worker.string, inode, alive, pid, start, 0, 0, 0, 0, layout, words, 0, {}, why)
+    return SegmentReading(worker.string, inode, alive, pid, start, 0, 0, 0, 0, 0, layout, words, 0, {}, why)
 
 
 def _missing(private: int, layout: SegmentLayout) -> str:

@@ -54,6 +54,8 @@ MAX_CHUNKS = 512
 
 # Indexes of the words of the header
 H_MAGIC, H_PID, H_START, H_GENERATION, H_USED, H_CHUNKS, H_RETIRED, H_FIGURES, H_REQUESTS, H_PRIVATE = range(10)
+H_BLOCKED = 10
+"""When the worker is blocked (`pyvars.runtime.event_loop.BLOCKED_FROM`)."""
 ZERO_WORD = 31
 """A word of the header that is never written, so it is 0: read in place of a number that the segment does not have."""
 FIRST_WORD = 32
