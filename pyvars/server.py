@@ -20,6 +20,7 @@ from pyvars.core.log import warn
 from pyvars.core.registry import Registry
 from pyvars.errors import ConfigurationError
 from pyvars.runtime.event_loop import register_loop
+from pyvars.sideport.handover import ask_parent, offered
 from pyvars.sideport.http import STOP_SECONDS, HTTPServer
 from pyvars.site.compression import MAX_INLINE_BYTES, accepts_gzip, compressed, is_compressible
 from pyvars.site.default import side_port
@@ -53,7 +54,7 @@ class Server:
         """The address that it listens on; while it stands by, the requested host."""
         self.port: int = port
         """The port that it listens on; if the requested port was 0, the one that the system chose."""
-        self._http = HTTPServer(app, self._report)
+        self._http = HTTPServer(app, self._report, self._make_way)
         self._standby_thread: Thread | None = None
         self._paused = Event()
         self._closed = Event()
@@ -106,7 +107,7 @@ class Server:
         # over a connection kept alive.
         self._claimed = True
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._http.start(listener)
+        self._http.start(listener, offered(self._requested_host, self.port))
 
     def _release(self) -> None:
         if self._claimed:
@@ -118,6 +119,13 @@ class Server:
         self._closed.set()
         self._release()
         warn("the side port at %s has ended: %s", self.url, error, exc_info=error)
+
+    def _make_way(self, pid: int) -> None:
+        """Called in the thread that serves, when the child process with this pid is to have the address."""
+        self._closed.set()
+        self._http.make_way()
+        self._release()
+        warn("the side port at %s makes way for process %d, which runs this program anew", self.url, pid)
 
     def _stand_by(self, pause: Event) -> None:
         while not pause.wait(STAND_BY_SECONDS):
@@ -205,7 +213,7 @@ def serve(
     if not claim(host, port):
         return Server(None, host, port=port, app=app)
     try:
-        listener = _bound(host, port)
+        listener = _bound_after_parent(host, port)
     except OSError as error:
         release(host, port)
         error.add_note("another program may hold it; 0 takes a free one")
@@ -216,6 +224,15 @@ def serve(
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=128)
+
+
+def _bound_after_parent(host: str, port: int) -> socket.socket:
+    try:
+        return _bound(host, port)
+    except OSError:
+        if not ask_parent(host, port):
+            raise
+    return _bound(host, port)
 
 
 def _application(site: Site) -> ASGIApp:

@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pyvars.asgi import ASGIApp
+from pyvars.sideport.handover import Offer, program
 from pyvars.sideport.loop import Loop
 from pyvars.site.http import dated, text
 
@@ -26,14 +27,19 @@ STOP_SECONDS = 3.0
 class HTTPServer:
     """Serves an application on a listener, once it has started."""
 
-    def __init__(self, app: ASGIApp, on_failure: Callable[[BaseException], None]) -> None:
-        """`on_failure` is called in the thread if that ends with an exception after the server has started."""
+    def __init__(self, app: ASGIApp, on_failure: Callable[[BaseException], None], give: Callable[[int], None]) -> None:
+        """Both functions are called in the thread.
+
+        `on_failure` if that ends with an exception after the server has started, and `give` when a child with this pid
+        is to have the address: it calls `make_way`.
+        """
         self._config = _Config(app)
         # Import now what uvicorn imports when it runs: here an error reaches the caller. And a program that Ctrl-C ends
         # during a late import would not end by the signal (CPython forgets an interrupt at the next eval of a text).
         self._config.load()
         self._on_failure = on_failure
-        self._uvicorn = _Uvicorn(self._config)
+        self._give = give
+        self._uvicorn: _Uvicorn | None = None
         self._loop: Loop | None = None
         self._thread: Thread | None = None
         self._error: BaseException | None = None
@@ -43,12 +49,12 @@ class HTTPServer:
         """Whether the thread runs, and the files that it needs are open."""
         return self._thread is not None and self._thread.is_alive() and self._loop is not None and self._loop.intact
 
-    def start(self, listener: socket.socket) -> None:
-        """Start the thread, and wait until it accepts. The listener is closed when it ends.
+    def start(self, listener: socket.socket, offer: socket.socket | None) -> None:
+        """Start the thread, and wait until it accepts. The sockets are closed when it ends.
 
-        Raises what kept it from that.
+        At `offer` a child asks for the address. Raises what kept it from starting.
         """
-        self._uvicorn = running = _Uvicorn(self._config)
+        self._uvicorn = running = _Uvicorn(self._config, offer, partial(Offer, program(), self._give))
         try:
             self._loop = loop = Loop(listener)
             self._thread = thread = Thread(
@@ -67,16 +73,24 @@ class HTTPServer:
         except BaseException:
             self.stop()
             listener.close()
+            if offer is not None:
+                offer.close()
             raise
 
     def stop(self) -> None:
         """End the thread. It is left alone if it does not end in time, or if this runs in it."""
         thread, self._thread = self._thread, None
-        self._uvicorn.stop()
+        if self._uvicorn is not None:
+            self._uvicorn.stop()
         if thread is not None and thread is not current_thread():
             thread.join(STOP_SECONDS)
         if self._loop is not None:
             self._loop.close_listener()
+
+    def make_way(self) -> None:
+        """In the thread: close the listener at once, and end when the open requests are finished."""
+        assert self._uvicorn is not None
+        self._uvicorn.make_way()
 
     def forget(self) -> None:
         """In a forked child, close the copies of its files, and leave its event loop alone."""
@@ -116,11 +130,21 @@ class _Uvicorn(uvicorn.Server):
     Beside a program that holds the GIL all the time, the timer took 2.4 ms of CPU each second, more than a page does.
     """
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(
+        self, config: uvicorn.Config, offer: socket.socket | None, answer: Callable[[], asyncio.Protocol]
+    ) -> None:
         super().__init__(config)
+        self._offer = offer
+        self._answer = answer
         self._wakes: list[Callable[[], object]] = []  # empty before its event loop runs
         self.settled = Event()
         """Set once it accepts, or has ended without that."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen also where a child asks for the address."""
+        await super().startup(sockets)
+        if self._offer is not None:
+            self.servers.append(await asyncio.get_running_loop().create_server(self._answer, sock=self._offer))
 
     async def main_loop(self) -> None:
         """Wait until `stop()` is called."""
@@ -129,6 +153,12 @@ class _Uvicorn(uvicorn.Server):
         self.settled.set()
         while not self.should_exit:  # stop() sets the flag before it wakes: so one of the two sees the other
             await stopped.wait()
+
+    def make_way(self) -> None:
+        """Stop listening, and make the server end."""
+        for server in self.servers:
+            server.close()
+        self.stop()
 
     def stop(self) -> None:
         """Make the server end. May be called from any thread."""

@@ -88,7 +88,8 @@ class Loop(BaseSelectorEventLoop):
         self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> Handle:
         """Do so, but write nothing into a file of the program: then the loop is about to notice by itself."""
-        call = super().call_soon_threadsafe if self.intact else self.call_soon
+        can_wake = all(_identity(end.fileno()) == self._own.get(end.fileno(), ()) for end in self._ends)
+        call = super().call_soon_threadsafe if can_wake else self.call_soon
         return call(callback, *args, context=context)
 
     def close_listener(self) -> None:

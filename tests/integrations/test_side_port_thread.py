@@ -246,9 +246,9 @@ async def application(scope, receive, send):
     asked.set()
     try: await asyncio.Event().wait()
     finally: print("cancelled")
-server = HTTPServer(application, print)
+server = HTTPServer(application, print, print)
 listener = socket.create_server(("127.0.0.1", 0))
-server.start(listener)
+server.start(listener, None)
 with socket.create_connection(listener.getsockname()) as client:
     client.sendall(b"GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
     asked.wait()
