@@ -36,8 +36,8 @@ def _counted(app: Any) -> Any:
         return app
     is_asgi = iscoroutinefunction(app) or iscoroutinefunction(type(app).__call__)
     try:
-        count: Callable[[Any], Any] = asgi.CountRequests if is_asgi else wsgi.CountRequests
-        return count(app)
+        middleware: Any = asgi.CountRequests if is_asgi else wsgi.CountRequests
+        return middleware(app)
     except Exception as error:  # the program publishes something else as `http`
         warn("the requests of the program are not counted: %s", error)
         return app
