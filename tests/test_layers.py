@@ -15,6 +15,7 @@ ROOMS = (
     *("errors", "core", "traffic", "__init__", "runtime", "formats"),
     *("workers.together", "workers.numbers", "workers.asking", "workers.membership", "workers"),
     *("access", "collect", "site", "asgi", "wsgi", "sideport", "server", "cli", "health", "prometheus", "__main__"),
+    "__pyinstaller",
 )
 """From the inside out: a module imports from its own room and from those before it."""
 
