@@ -187,7 +187,7 @@ connection = connected(server)
 before = len(os.listdir("/proc/self/fd"))
 pid = os.fork()
 if not pid:
-    print(before - len(os.listdir("/proc/self/fd")), flush=True)  # listener, two ends of a pipe, a connection
+    print(before - len(os.listdir("/proc/self/fd")), flush=True)  # two listeners, two ends of a pipe, a connection
     os.closerange(3, 256)
     connection.sock.detach()
     files = [os.open("/dev/null", os.O_WRONLY) for _ in range(30)]
@@ -200,7 +200,7 @@ print(os.waitpid(pid, 0)[1])
 print(ask(connection), lines)
 connection.close()
 """
-    assert output(code, **ALONE) == "4\n0\n200 []\n"
+    assert output(code, **ALONE) == "5\n0\n200 []\n"
 
 
 def test_closing_never_hangs() -> None:
