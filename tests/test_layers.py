@@ -14,7 +14,8 @@ PACKAGE = Path(pyvars.__file__).parent
 ROOMS = (
     *("errors", "core", "traffic", "__init__", "runtime", "formats"),
     *("workers.together", "workers.numbers", "workers.asking", "workers.membership", "workers"),
-    *("access", "collect", "site", "asgi", "wsgi", "server", "cli", "health", "prometheus", "django", "__main__"),
+    *("access", "collect", "site", "asgi", "wsgi", "sideport", "server", "cli", "health", "prometheus", "django"),
+    *("__main__", "__pyinstaller"),
 )
 """From the inside out: a module imports from its own room and from those before it."""
 
@@ -125,7 +126,8 @@ def test_only_one_module_knows_orjson_and_one_prometheus_client_and_one_uvicorn(
 
     assert users("prometheus_client") == {"pyvars.formats.prometheus"}
     assert users("orjson") == {"pyvars.formats.json"}
-    assert users("uvicorn") == users("starlette") == {"pyvars.server"}
+    assert users("uvicorn") == {"pyvars.sideport.http"}
+    assert users("starlette") == {"pyvars.server"}
     assert users("psutil") == {"pyvars.runtime.process", "pyvars.runtime.proc", "pyvars.health.hardware"}
 
 

@@ -35,6 +35,11 @@ _FORWARDING_PREFIXES = ("x-forwarded", "x-original-", "cf-")
 _OF_BROWSER = ("sec-fetch-", "sec-purpose")
 """Headers that only browsers send (Fetch Metadata), which no page can set or leave out."""
 
+_NO_PEER = (
+    "the server does not report the peer's address, as some do not over a unix socket: let it listen on 127.0.0.1, too,"
+    " or use a side port"
+)
+
 _FOREIGN_PAGE = "a page of another site made a browser send it"
 
 
@@ -45,10 +50,9 @@ class Local(Rule):
 
     def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
-        if request.peer is None:
-            return "the server does not report the peer's address"
-        if request.peer != "" and not is_loopback_address(request.peer):
-            return "the peer is another machine"
+        if request.peer != "" and not is_loopback_address(request.peer or ""):
+            peer = address_of((request.peer or "")[:46])  # the longest address has 45 characters
+            return _NO_PEER if peer is None or peer.is_unspecified else "the peer is another machine"
         host, refusal = _host(request)
         if refusal:
             return refusal

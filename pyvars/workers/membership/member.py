@@ -285,8 +285,8 @@ class Member:
     def _join_again(self) -> None:
         """Join the group of before with a new segment, which has all numbers of this process.
 
-        After a change of user that is in the new user's directory, where peers that changed too meet. If the directory
-        was removed, the first worker that notices makes it again; the numbers of workers that had died are lost then.
+        After a change of user it is in the directory of the new user. If the directory was removed, the first worker
+        that notices makes it again; the numbers of workers that had died are lost then.
         """
         if self._segment is not None:
             self.server.stop()
@@ -296,8 +296,7 @@ class Member:
     def _note_fork(self) -> None:
         self._forked_at = monotonic()
 
-    def _leave_parent_memory(self) -> None:
-        """In a forked child, before anything else runs: unbind the cells from the parent's segment."""
+    def _leave_parent_memory(self) -> None:  # in a forked child, before anything else runs
         if self._pid != os.getpid() and self._records is not None:
             self._records.detach_in_child()
         files.own.clear()
