@@ -337,14 +337,23 @@ def test_a_start_that_the_server_refuses(
     assert (shown(registry)["by_status"], shown(registry)["errors"]) == ({status: 1}, errors)
 
 
-def test_a_write_of_what_is_no_bytes(registry: Registry) -> None:
+@pytest.mark.parametrize("data", [7, "text"])
+def test_a_write_of_what_is_no_bytes(registry: Registry, data: Any) -> None:
+    """That is the application's error, whoever notices it."""
+
     def app(environ: Any, start_response: Any) -> list[bytes]:
-        start_response("200 OK", [])(7)
+        start_response("200 OK", [])(data)
         return []
 
+    def start(status: str, headers: Any, exc_info: Any = None) -> Any:
+        return b"".join  # raises TypeError, as servers do
+
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
     with pytest.raises(TypeError):
-        Server(CountRequests(app, registry=registry)).ask()
-    assert (shown(registry)["by_status"], shown(registry)["errors"]) == ({"5xx": 1}, 1)
+        CountRequests(app, registry=registry)(environ, start)
+    http = shown(registry)
+    assert (http["by_status"], http["errors"], http["bytes_out"]) == ({"5xx": 1}, 1, 0)
 
 
 @pytest.mark.parametrize("parts", [0, 1, 2])
