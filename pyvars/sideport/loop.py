@@ -15,7 +15,7 @@ from contextlib import suppress
 from contextvars import Context
 from typing import Any, TypeVarTuple
 
-from pyvars.workers.asking.server import threads_run
+from pyvars.core.threads import threads_run
 
 __all__ = ("Loop",)
 
