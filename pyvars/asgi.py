@@ -1,26 +1,34 @@
 """The ASGI integration: translates a scope to a Request, and a Response back to messages."""
 
-from functools import lru_cache
-from typing import Literal
+import sys
+from functools import cache, lru_cache
+from types import FrameType
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import unquote
 
 import pyvars
 from pyvars.access import Access
 from pyvars.access.request import MAX_QUERY_BYTES, Request, deadline, server_in
 from pyvars.core.log import warn
 from pyvars.core.registry import Registry
+from pyvars.errors import warn_caller
 from pyvars.runtime.event_loop import register_loop
-from pyvars.site.default import debug, variables
+from pyvars.site.default import checked_path, debug
 from pyvars.site.event_loop import answer
 from pyvars.site.gate import Site
 from pyvars.site.http import Response, dated, text
 from pyvars.traffic.asgi import ASGIApp, ASGIRequest, Message, Receive, Scope, Send, follow
+from pyvars.traffic.frameworks import install_route_hook
 from pyvars.traffic.http_variable import recorder_of
 from pyvars.traffic.once import detach, discard, outer_request, stand_in
 from pyvars.traffic.options import Traffic, exclusions, traffic
 from pyvars.traffic.recorder import KEY, FollowedRequest
-from pyvars.traffic.routes import install_route_hook, path_in
+from pyvars.traffic.routes import path_in
 from pyvars.traffic.websocket import ASGIWebSocket
 from pyvars.workers import REQUESTS
+
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ("ASGIApp", "CountRequests", "DebugApp", "SiteApp", "Traffic", "VarsMiddleware")
 
@@ -32,6 +40,9 @@ class SiteApp:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+
+    def __deepcopy__(self, memo: object) -> "Self":
+        return self  # Litestar copies what a Router of its mounts, deeply: but the variables exist once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. It does nothing at startup and shutdown, and closes WebSockets."""
@@ -64,14 +75,20 @@ class DebugApp(SiteApp):
 class Middleware:
     """Serves a site, or counts the requests to the application, or both."""
 
-    __slots__ = ("_exclusions", "_left_out", "_recorder", "_site", "app")
+    __slots__ = ("_exclusions", "_left_out", "_prefix", "_recorder", "_site", "app")
 
     app: ASGIApp
     """The application that all other requests are passed on to."""
+    _site: Site
+    """It is there if `_prefix` is not None."""
 
     def __init__(self, app: ASGIApp, site: Site | None, registry: Registry | None, options: Traffic | None) -> None:
+        if _is_made_by_litestar():
+            _warn_of_litestar(type(self).__name__)
         self.app = app
-        self._site = site
+        self._prefix = None
+        if site is not None:
+            self._site, self._prefix = site, site.prefix
         self._recorder = self._exclusions = None
         self._left_out = frozenset[str]()
         if options is not None:
@@ -89,9 +106,10 @@ class Middleware:
             register_loop()
             await self.app(scope, receive, send)
             return
-        if self._site is not None:
+        prefix = self._prefix
+        if prefix is not None:
             _count_request()
-            if "/debug/" in path and scope["type"] == "http":
+            if prefix in path and scope["type"] == "http":
                 register_loop()
                 response = await respond(self._site, scope)
                 if response.ours:
@@ -134,22 +152,24 @@ class Middleware:
 
 
 class VarsMiddleware(Middleware):
-    """A middleware that answers `/debug/vars` and `/debug/workers`, passes everything else on, and counts that.
+    """A middleware that answers as `DebugApp` at `/debug`, passes everything else on, and counts that.
 
         app.add_middleware(VarsMiddleware)      # Starlette, FastAPI
         app = VarsMiddleware(app)               # any ASGI application
 
-    It serves the default registry, or only `registry`. `access` decides which requests may see the variables; the
-    default is `pyvars.access.default()`: requests of programs on this machine, and with PYVARS_TOKEN if that is set.
-    A refused request goes to the application as if there were no middleware; but if the access rule takes a credential,
-    the response is 401.
+    It answers below `path`. It serves the default registry, or only `registry`. `access` decides which requests may see
+    the variables; the default is `pyvars.access.default()`: requests of programs on this machine, and with PYVARS_TOKEN
+    if that is set. A refused request goes to the application as if there were no middleware; but if the access rule
+    takes a credential, the response is 401.
 
     The requests that go to the application are counted in the registry as `http` (see `CountRequests`), those that the
     middleware answers are not; `count=Traffic(...)` says what is left out, with `count=False` nothing is counted. If
     the program publishes a variable of its own as `http`, nothing is counted either, and the log says so. Thread-safe.
 
     Raises:
-        ConfigurationError: it counts, and another middleware counts in the registry with other bounds.
+        TypeError: `path` is not a str, or `count` neither a bool nor a Traffic.
+        ConfigurationError: `path` is none such as `/debug`; or it counts, and another middleware counts in the registry
+            with other bounds.
     """
 
     def __init__(
@@ -159,9 +179,10 @@ class VarsMiddleware(Middleware):
         registry: Registry | None = None,
         access: Access | None = None,
         count: Traffic | bool = True,
+        path: str = "/debug",
     ) -> None:
-        options = traffic(count)
-        super().__init__(app, variables(registry, access), registry, options)
+        options, prefix = traffic(count), checked_path(path)
+        super().__init__(app, debug(registry, access, prefix=prefix), registry, options)
 
 
 class CountRequests(Middleware):
@@ -185,6 +206,23 @@ class CountRequests(Middleware):
         self, app: ASGIApp, *, registry: Registry | None = None, count: Traffic | Literal[True] = True
     ) -> None:
         super().__init__(app, None, registry, traffic(count))
+
+
+def _is_made_by_litestar() -> bool:
+    """Whether Litestar makes the middleware now, as one of its own for a route."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__") != "litestar._asgi.routing_trie.mapping":
+        frame = frame.f_back
+    return frame is not None
+
+
+@cache  # Litestar makes one for each of its routes
+def _warn_of_litestar(name: str) -> None:
+    warn_caller(
+        f"Litestar calls its middlewares for routes that match alone, so {name} among them answers nothing, and counts"
+        f" no other request; write app = {name}(Litestar(...))",
+        through=frozenset(("pyvars", "litestar")),
+    )
 
 
 async def respond(site: Site, scope: Scope) -> Response:
@@ -234,12 +272,16 @@ def _request(scope: Scope) -> Request:
         path = path[len(root) :]
     else:
         root = ""
-    raw_path = scope.get("raw_path")
+    sent = scope.get("raw_path")
+    # Without the query, which Litestar's test client adds.
+    raw_path = None if sent is None else sent.decode("latin-1").partition("?")[0]
+    if not root and raw_path is not None and raw_path != path:
+        root, path = _cut(unquote(raw_path), path)
     return Request(
         method=scope["method"],
         path=path,
         root=root,
-        raw_path=None if raw_path is None else raw_path.decode("latin-1"),
+        raw_path=raw_path,
         query=scope.get("query_string", b"")[: MAX_QUERY_BYTES + 1].decode("latin-1"),
         headers=tuple(
             [(name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")) for name, value in scope["headers"]]
@@ -250,6 +292,20 @@ def _request(scope: Scope) -> Request:
         scheme=scope.get("scheme", ""),
         server=server_in(scope.get("wsgi_environ", {})),  # a2wsgi hands it over
     )
+
+
+def _cut(whole: str, path: str) -> tuple[str, str]:
+    """Returns the mount point, and the path below it, where it was cut off without a word in root_path.
+
+    Litestar does so, and has the path end in a slash. What came in another spelling (`//`, `/..`) is left as it is, and
+    so without a view, since the gate compares it with what was sent.
+    """
+    below = path if whole.endswith(path) else path.removesuffix("/")
+    root = whole.removesuffix(below)
+    first, *parts = root.split("/")
+    if first or not whole.endswith(below) or not {"", ".", ".."}.isdisjoint(parts):
+        return "", path
+    return root, below
 
 
 def _peer(scope: Scope) -> str | None:

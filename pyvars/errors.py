@@ -6,7 +6,8 @@
         ├── UnknownNameError       (KeyError)    nothing is published under the name
         └── ConfigurationError     (ValueError)  an integration, access rule or side port cannot work as configured
     UserWarning
-    └── PyvarsWarning              the call works, but a known reader of the page cannot read the result
+    └── PyvarsWarning              the call works, but a known reader of the page cannot read the result, or a framework
+                                   does not call what was made for each request
 
 A wrong argument raises the built-in TypeError, ValueError or OverflowError. Exceptions of code of the program are never
 wrapped.
@@ -38,12 +39,12 @@ class ConfigurationError(PyvarsError, ValueError):
 
 
 class PyvarsWarning(UserWarning):
-    """The call works, but a known reader of the page cannot read its result."""
+    """The call works, but a known reader cannot read its result, or a framework does not call it for each request."""
 
 
-def warn_caller(text: str) -> None:
-    """Warn at the line of the program that called pyvars, through however many frames of pyvars."""
+def warn_caller(text: str, *, through: frozenset[str] = frozenset(("pyvars",))) -> None:
+    """Warn at the line of the program that called pyvars, through however many frames of the packages."""
     level, frame = 1, sys._getframe().f_back
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pyvars":
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in through:
         level, frame = level + 1, frame.f_back
     warnings.warn(text, PyvarsWarning, stacklevel=level + 1)

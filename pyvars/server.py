@@ -1,34 +1,31 @@
 """The side port: an HTTP server for the variables on its own address, in a thread beside the program."""
 
-import asyncio
 import atexit
 import os
 import socket
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from threading import Event, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import h11
-import uvicorn
 from anyio import CapacityLimiter, move_on_after, to_thread
 from starlette.routing import Router
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pyvars.access import Access, is_loopback
 from pyvars.access.request import deadline
 from pyvars.asgi import ASGIApp, contained, reply, respond
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
+from pyvars.core.log import warn
 from pyvars.core.registry import Registry
 from pyvars.errors import ConfigurationError
 from pyvars.runtime.event_loop import register_loop
+from pyvars.sideport.handover import ask_parent, offered
+from pyvars.sideport.http import STOP_SECONDS, HTTPServer
 from pyvars.site.compression import MAX_INLINE_BYTES, accepts_gzip, compressed, is_compressible
 from pyvars.site.default import side_port
 from pyvars.site.gate import Site
-from pyvars.site.http import Response, dated, text
+from pyvars.site.http import Response, dated
 from pyvars.traffic.asgi import Receive, Scope, Send
 from pyvars.workers import REQUESTS
 from pyvars.workers.membership.address import check_address, claim, release
@@ -51,27 +48,17 @@ class Server:
     """
 
     def __init__(self, listener: socket.socket | None, host: str, *, port: int, app: ASGIApp) -> None:
-        self._listener = listener
+        self._claimed = listener is not None
         self._requested_host = host
         self.host: str = host if listener is None else listener.getsockname()[0]
         """The address that it listens on; while it stands by, the requested host."""
         self.port: int = port
         """The port that it listens on; if the requested port was 0, the one that the system chose."""
-        self._config = _Config(app)
-        # Import now what uvicorn imports when it runs: here an error reaches the caller. And a program that Ctrl-C ends
-        # during a late import would not end by the signal (CPython forgets an interrupt at the next eval of a text).
-        self._config.load()
-        self._config.get_loop_factory()
-        self._uvicorn: _Uvicorn | None = None
-        self._thread: Thread | None = None
+        self._http = HTTPServer(app, self._report, self._make_way)
         self._standby_thread: Thread | None = None
         self._paused = Event()
         self._closed = Event()
         self._pid = os.getpid()
-        if listener is not None:
-            self._serve(listener)
-        else:
-            self._resume_standby()
         self._resource = resources.hold(
             __name__,
             "side port: listener, threads pyvars-server and pyvars-standby",
@@ -80,17 +67,28 @@ class Server:
             in_child=self._forget,
         )
         atexit.register(self.close)
+        try:
+            if listener is not None:
+                self._serve(listener)
+            else:
+                self._resume_standby()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def url(self) -> str:
-        """The URL of its root, such as `http://127.0.0.1:6060`."""
+        """The URL of its index, such as `http://127.0.0.1:6060`; the page is at `/debug/vars` below it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
     @property
     def serving(self) -> bool:
-        """Whether this process serves the address; False while the side port stands by, and once it is closed."""
-        return self._uvicorn is not None
+        """Whether this process serves the address; False while the side port stands by, and once it is closed.
+
+        False too once its thread has ended, because the program closed its files, say; the log has the reason.
+        """
+        return self._http.runs
 
     def close(self) -> None:
         """Stop listening, finish open requests (one second at most), and end the thread. May be called again."""
@@ -100,43 +98,56 @@ class Server:
         if self._pid != os.getpid():
             return
         self._pause_standby()
-        running, self._uvicorn = self._uvicorn, None
-        if running is not None:
-            running.stop()
-        if self._thread is not None:
-            self._thread.join()
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
-            release(self._requested_host, self.port)
+        self._http.stop()
+        self._release()
 
     def _serve(self, listener: socket.socket) -> None:
         # Accepted sockets inherit TCP_NODELAY. asyncio sets it, but not on sockets whose protocol is 0, such as those
         # of create_server. Without it the body of a response waits for the acknowledgement of its head: 44 ms a request
         # over a connection kept alive.
+        self._claimed = True
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._listener = listener
-        self._uvicorn = _Uvicorn(self._config)
-        self._thread = Thread(
-            target=self._uvicorn.run, kwargs={"sockets": [listener]}, name="pyvars-server", daemon=True
-        )
-        self._thread.start()
+        self._http.start(listener, offered(self._requested_host, self.port))
+
+    def _release(self) -> None:
+        if self._claimed:
+            self._claimed = False
+            release(self._requested_host, self.port)
+
+    def _report(self, error: BaseException) -> None:
+        """Called when it ends, or cannot start, and no caller hears of it. Another worker may take over."""
+        self._closed.set()
+        self._release()
+        warn("the side port at %s has ended: %s", self.url, error, exc_info=error)
+
+    def _make_way(self, pid: int) -> None:
+        """Called in the thread that serves, when the child process with this pid is to have the address."""
+        self._closed.set()
+        self._http.make_way()
+        self._release()
+        warn("the side port at %s makes way for process %d, which runs this program anew", self.url, pid)
 
     def _stand_by(self, pause: Event) -> None:
         while not pause.wait(STAND_BY_SECONDS):
-            with suppress(OSError):  # another Server of this process has the address
-                if claim(self._requested_host, self.port):
-                    try:
-                        listener = _bound(self._requested_host, self.port)
-                    except OSError:  # another program was quicker, or a child of the previous worker still has it
-                        release(self._requested_host, self.port)
-                        continue
-                    self._serve(listener)
-                    return
+            try:
+                if not claim(self._requested_host, self.port):
+                    continue
+            except OSError:  # another Server of this process has the address
+                continue
+            try:
+                listener = _bound(self._requested_host, self.port)
+            except OSError:  # another program was quicker, or a child of the previous worker still has it
+                release(self._requested_host, self.port)
+                continue
+            try:
+                self._serve(listener)
+            except Exception as error:
+                self._report(error)
+            return
 
     def _resume_standby(self) -> None:
         """Start the thread that stands by, at first or again after a fork."""
-        if self._listener is None and not self._closed.is_set() and self._pid == os.getpid():
+        if not self._claimed and not self._closed.is_set() and self._pid == os.getpid():
             self._paused = Event()
             self._standby_thread = Thread(
                 target=self._stand_by, args=(self._paused,), name="pyvars-standby", daemon=True
@@ -147,7 +158,7 @@ class Server:
         """Stop the thread that stands by, if there is one: before a fork, and to close."""
         if self._standby_thread is not None:
             self._paused.set()
-            self._standby_thread.join()
+            self._standby_thread.join(STOP_SECONDS)
             self._standby_thread = None
 
     def _forget(self) -> None:
@@ -155,14 +166,9 @@ class Server:
         resources.release(self._resource)
         self._closed = Event()
         self._closed.set()
-        self._thread = self._standby_thread = None
-        if self._listener is not None:
-            os.close(self._listener.detach())
-            self._listener = None
-        running, self._uvicorn = self._uvicorn, None
-        for connection in running.server_state.connections if running is not None else ():
-            with suppress(OSError, AttributeError):  # a connection that is being closed has no socket any more
-                os.close(connection.transport.get_extra_info("socket").fileno())
+        self._standby_thread = None
+        self._claimed = False
+        self._http.forget()
 
     def __enter__(self) -> "Self":
         return self
@@ -182,7 +188,7 @@ def serve(
     """Serve the variables at `http://host:port/debug/vars`, from a daemon thread with an event loop of its own.
 
     It serves the default registry, or only `registry`; also `/metrics`, `/api/stats`, `/status/health` and
-    `/status/hardware/`. The index at `/debug/` lists all views. `access` decides which requests may see the variables;
+    `/status/hardware/`. The index at `/` lists all views. `access` decides which requests may see the variables;
     the default is `pyvars.access.default()`: requests of programs on this machine, and with PYVARS_TOKEN if that is
     set. The side port is bound when this returns; port 0 takes a free one, which is in `url`. If another worker has the
     address already, the side port stands by, and takes over within a second after that worker ends. The signal
@@ -207,17 +213,12 @@ def serve(
     if not claim(host, port):
         return Server(None, host, port=port, app=app)
     try:
-        listener = _bound(host, port)
+        listener = _bound_after_parent(host, port)
     except OSError as error:
         release(host, port)
         error.add_note("another program may hold it; 0 takes a free one")
         raise
-    try:
-        return Server(listener, host, port=listener.getsockname()[1], app=app)
-    except BaseException:
-        listener.close()
-        release(host, port)
-        raise
+    return Server(listener, host, port=listener.getsockname()[1], app=app)
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -225,69 +226,13 @@ def _bound(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=128)
 
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without its timer, which wakes ten times a second to see whether the server should exit.
-
-    Beside a program that holds the GIL all the time, the timer took 2.4 ms of CPU each second, more than a page does.
-    """
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._wakes: list[Callable[[], object]] = []  # empty before its event loop runs
-
-    async def main_loop(self) -> None:
-        """Wait until `stop()` is called."""
-        stopped = asyncio.Event()
-        self._wakes.append(partial(asyncio.get_running_loop().call_soon_threadsafe, stopped.set))
-        while not self.should_exit:  # stop() sets the flag before it wakes: so one of the two sees the other
-            await stopped.wait()
-
-    def stop(self) -> None:
-        """Make the server end. May be called from any thread."""
-        self.should_exit = True
-        for wake in self._wakes:
-            with suppress(RuntimeError):  # its event loop was closed a moment ago
-                wake()
-
-
-class _Protocol(H11Protocol):
-    """uvicorn's h11, whose response to what is no HTTP request has the headers of every response."""
-
-    def send_400_response(self, msg: str) -> None:
-        """Send the response, unless another one is under way, and close the connection."""
-        response = dated(text(400, "no valid HTTP request", more_headers=(("Connection", "close"),)))
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            for event in (
-                h11.Response(status_code=response.status, headers=[*response.headers], reason=b"Bad Request"),
-                h11.Data(data=response.body),
-                h11.EndOfMessage(),
-            ):
-                self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
-
-
-class _Config(uvicorn.Config):
-    def __init__(self, app: ASGIApp) -> None:
-        super().__init__(
-            app,
-            # The same on every machine: httptools, which uvicorn prefers if it is installed, passes on an absolute URI
-            # as if it were the path, and refuses methods by itself.
-            http=_Protocol,
-            loop="asyncio",
-            log_config=None,
-            access_log=False,
-            interface="asgi3",
-            lifespan="off",
-            ws="none",
-            workers=1,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,  # without its timer, uvicorn would always send the time when the server started
-            timeout_graceful_shutdown=1,
-        )
-
-    def configure_logging(self) -> None:
-        """Leave the loggers of the program alone: uvicorn would remove the handlers of its own access logger."""
+def _bound_after_parent(host: str, port: int) -> socket.socket:
+    try:
+        return _bound(host, port)
+    except OSError:
+        if not ask_parent(host, port):
+            raise
+    return _bound(host, port)
 
 
 def _application(site: Site) -> ASGIApp:

@@ -8,13 +8,13 @@ import pyvars
 from pyvars.access import Access
 from pyvars.access.request import MAX_QUERY_BYTES, Request, deadline, server_in
 from pyvars.core.registry import Registry
-from pyvars.site.default import debug, variables
+from pyvars.site.default import checked_path, debug
 from pyvars.site.gate import Site
 from pyvars.site.http import Response
+from pyvars.traffic.frameworks import install_route_hook
 from pyvars.traffic.http_variable import recorder_of
 from pyvars.traffic.once import detach, discard, outer_request, stand_in
 from pyvars.traffic.options import Traffic, exclusions, traffic
-from pyvars.traffic.routes import install_route_hook
 from pyvars.traffic.wsgi import WSGIRequest
 from pyvars.workers import REQUESTS
 
@@ -52,7 +52,9 @@ class Middleware:
     ) -> None:
         self.app = app
         """The application that all other requests are passed on to."""
-        self._site = site
+        self._prefix = None
+        if site is not None:
+            self._site, self._prefix = site, site.prefix
         self._recorder = self._exclusions = None
         self._left_out = frozenset[str]()
         if options is not None:
@@ -65,9 +67,10 @@ class Middleware:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer the request, or pass it on: that costs one look into the environ, and the counting."""
-        if self._site is not None:
+        prefix = self._prefix
+        if prefix is not None:
             REQUESTS.add()
-            if "/debug/" in environ.get("PATH_INFO", ""):
+            if prefix in environ.get("PATH_INFO", ""):
                 response = self._site.respond(_request(environ))
                 if response.ours:
                     discard(environ)
@@ -89,22 +92,24 @@ class Middleware:
 
 
 class VarsMiddleware(Middleware):
-    """A middleware that answers `/debug/vars` and `/debug/workers`, passes everything else on, and counts that.
+    """A middleware that answers as `DebugApp` at `/debug`, passes everything else on, and counts that.
 
         app.wsgi_app = wsgi.VarsMiddleware(app.wsgi_app)                    # Flask
         application = wsgi.VarsMiddleware(get_wsgi_application())           # Django
 
-    It serves the default registry, or only `registry`. `access` decides which requests may see the variables; the
-    default is `pyvars.access.default()`: requests of programs on this machine, and with PYVARS_TOKEN if that is set.
-    A refused request goes to the application as if there were no middleware; but if the access rule takes a credential,
-    the response is 401.
+    It answers below `path`. It serves the default registry, or only `registry`. `access` decides which requests may see
+    the variables; the default is `pyvars.access.default()`: requests of programs on this machine, and with PYVARS_TOKEN
+    if that is set. A refused request goes to the application as if there were no middleware; but if the access rule
+    takes a credential, the response is 401.
 
     The requests that go to the application are counted in the registry as `http` (see `CountRequests`), those that the
     middleware answers are not; `count=Traffic(...)` says what is left out, with `count=False` nothing is counted. If
     the program publishes a variable of its own as `http`, nothing is counted either, and the log says so. Thread-safe.
 
     Raises:
-        ConfigurationError: it counts, and another middleware counts in the registry with other bounds.
+        TypeError: `path` is not a str, or `count` neither a bool nor a Traffic.
+        ConfigurationError: `path` is none such as `/debug`; or it counts, and another middleware counts in the registry
+            with other bounds.
     """
 
     def __init__(
@@ -114,9 +119,10 @@ class VarsMiddleware(Middleware):
         registry: Registry | None = None,
         access: Access | None = None,
         count: Traffic | bool = True,
+        path: str = "/debug",
     ) -> None:
-        options = traffic(count)
-        super().__init__(app, variables(registry, access), registry, options)
+        options, prefix = traffic(count), checked_path(path)
+        super().__init__(app, debug(registry, access, prefix=prefix), registry, options)
 
 
 class CountRequests(Middleware):

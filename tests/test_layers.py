@@ -14,11 +14,12 @@ PACKAGE = Path(pyvars.__file__).parent
 ROOMS = (
     *("errors", "core", "traffic", "__init__", "runtime", "formats"),
     *("workers.together", "workers.numbers", "workers.asking", "workers.membership", "workers"),
-    *("access", "collect", "site", "asgi", "wsgi", "server", "cli", "health", "prometheus", "__main__"),
+    *("access", "collect", "site", "asgi", "wsgi", "sideport", "server", "cli", "health", "prometheus", "django"),
+    *("__main__", "__pyinstaller"),
 )
 """From the inside out: a module imports from its own room and from those before it."""
 
-SATELLITES = ("pyvars.health", "pyvars.prometheus")
+SATELLITES = ("pyvars.django", "pyvars.health", "pyvars.prometheus")
 COMPILED = "pyvars.core._cells"  # it imports pyvars.core.exact, for its errors only
 
 
@@ -87,7 +88,8 @@ def test_a_satellite_that_is_not_used_costs_nothing() -> None:
 import sys, pyvars
 from pyvars import asgi, wsgi
 asgi.DebugApp(), asgi.VarsMiddleware(None), wsgi.DebugApp(), wsgi.VarsMiddleware(None)
-print(any(name.startswith(("pyvars.health", "prometheus_client")) for name in sys.modules))
+unused = ("pyvars.django", "pyvars.health", "django", "prometheus_client")
+print(any(name.startswith(unused) for name in sys.modules))
 pyvars.serve(0).close()
 print("psutil" in sys.modules or "prometheus_client" in sys.modules)
 """
@@ -124,13 +126,9 @@ def test_only_one_module_knows_orjson_and_one_prometheus_client_and_one_uvicorn(
 
     assert users("prometheus_client") == {"pyvars.formats.prometheus"}
     assert users("orjson") == {"pyvars.formats.json"}
-    assert users("uvicorn") == users("starlette") == {"pyvars.server"}
-    assert users("psutil") == {
-        "pyvars.runtime.process",
-        "pyvars.runtime.memstats",
-        "pyvars.runtime.proc",
-        "pyvars.health.hardware",
-    }
+    assert users("uvicorn") == {"pyvars.sideport.http"}
+    assert users("starlette") == {"pyvars.server"}
+    assert users("psutil") == {"pyvars.runtime.process", "pyvars.runtime.proc", "pyvars.health.hardware"}
 
 
 def test_only_one_module_hooks_forks() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 import pyvars
-from pyvars import access, asgi, health, prometheus, runtime, server, wsgi
+from pyvars import access, asgi, django, health, prometheus, runtime, server, wsgi
 
-PLACES = (pyvars, access, asgi, health, prometheus, runtime, server, wsgi)
+PLACES = (pyvars, access, asgi, django, health, prometheus, runtime, server, wsgi)
 CALLABLES = {
     f"{place.__name__}.{name}": value
     for place in PLACES

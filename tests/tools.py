@@ -4,11 +4,12 @@ With `PYVARS_TEST_TOOLS=none` in the environment it has none of them.
 """
 
 import glob
+import importlib
 import os
 import shutil
 import subprocess
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -41,6 +42,16 @@ def tool(name: str) -> str:
         found = glob.glob(place) if place.startswith("/") else [shutil.which(place, path=PATH)]
         if not HIDDEN and found and found[0]:
             return found[0]
+    lacking(name, package)
+
+
+def library(name: str, package: str) -> Any:
+    """The library; without it the test is skipped."""
+    try:
+        if not HIDDEN:
+            return importlib.import_module(name)
+    except ImportError:
+        pass
     lacking(name, package)
 
 

@@ -17,6 +17,9 @@ _VERSIONS = frozenset(("1.1", "2", "2.0", "3", "3.0"))
 _HIDING = frozenset(("waitress",))
 """Servers that by default remove forwarding headers (waitress: `clear_untrusted_proxy_headers`)."""
 
+_OLD = frozenset(("eventlet",))
+"""Servers that say HTTP/1.0 of every request."""
+
 _FORWARDING = frozenset(
     (
         *("forwarded", "via", "cdn-loop", "x-amzn-trace-id", "x-envoy-external-address", "x-envoy-internal"),
@@ -32,6 +35,11 @@ _FORWARDING_PREFIXES = ("x-forwarded", "x-original-", "cf-")
 _OF_BROWSER = ("sec-fetch-", "sec-purpose")
 """Headers that only browsers send (Fetch Metadata), which no page can set or leave out."""
 
+_NO_PEER = (
+    "the server does not report the peer's address, as some do not over a unix socket: let it listen on 127.0.0.1, too,"
+    " or use a side port"
+)
+
 _FOREIGN_PAGE = "a page of another site made a browser send it"
 
 
@@ -42,10 +50,9 @@ class Local(Rule):
 
     def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
-        if request.peer is None:
-            return "the server does not report the peer's address"
-        if request.peer != "" and not is_loopback_address(request.peer):
-            return "the peer is another machine"
+        if request.peer != "" and not is_loopback_address(request.peer or ""):
+            peer = address_of((request.peer or "")[:46])  # the longest address has 45 characters
+            return _NO_PEER if peer is None or peer.is_unspecified else "the peer is another machine"
         host, refusal = _host(request)
         if refusal:
             return refusal
@@ -105,6 +112,8 @@ def _host(request: Request) -> tuple[str, str]:
             origins.append(value.lower())
         elif name.startswith(_OF_BROWSER):
             of_browser[name] = f"{of_browser[name]}, {value}" if name in of_browser else value
+    if request.server in _OLD and request.http_version not in _VERSIONS:
+        return "", f"the server, {request.server}, says HTTP/1.0 of every request, which proxies speak"
     if request.http_version not in _VERSIONS:
         return "", "it is not known to be HTTP/1.1, 2 or 3, and proxies speak HTTP/1.0"
     if request.http_version.startswith("2") and request.scheme == "http":

@@ -50,4 +50,4 @@ def server_in(environ: Mapping[str, object]) -> str:
     """`Request.server` of a WSGI environ."""
     # The name that waitress reports can be configured; its key is there since waitress 2.0.
     is_waitress = "waitress.client_disconnected" in environ or environ.get("SERVER_SOFTWARE") == "waitress"
-    return "waitress" if is_waitress else ""
+    return "waitress" if is_waitress else "eventlet" if "eventlet.posthooks" in environ else ""

@@ -1,6 +1,8 @@
 """The command line: `pyvars`, or `python -m pyvars`. Each command is one file, which is imported only when it runs.
 
 run       runs an unchanged program with a side port
+children  shares with the processes that the program starts
+counting  counts the requests of the program
 get       prints the figures of a running program
 workers   prints the table of its worker processes
 reader    fetches the page at a URL, and prints what a command makes of it

@@ -10,6 +10,8 @@ from types import CodeType, ModuleType, TracebackType
 
 import pyvars
 from pyvars.access import default, token_file
+from pyvars.cli.children import share_with_children
+from pyvars.cli.counting import count_http
 from pyvars.cli.usage import Parser, failed
 from pyvars.errors import ConfigurationError
 
@@ -22,6 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--port")
     parser.add_argument("--host")
     parser.add_argument("--optional", action="store_true")
+    parser.add_argument("--http", action="store_true")
     parser.add_argument("--token-file")
     parser.add_argument("--version", action="version", version=f"pyvars {pyvars.__version__}")
     own, program, is_module = _split(list(arguments))
@@ -44,6 +47,9 @@ def main(arguments: Sequence[str]) -> int:
             return failed(f"no side port on {place}: {error}; {hint}")
         failed(f"no side port on {place}: {error}; the program runs without one")
     else:
+        share_with_children(http=options.http)
+        if options.http:
+            count_http()
         if server.port != int(port):
             print(f"pyvars: {server.url}/debug/vars", file=sys.stderr, flush=True)
     return _run(program, is_module=is_module)

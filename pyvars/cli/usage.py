@@ -26,6 +26,8 @@ run a program:
                     reach needs a token (default: PYVARS_HOST, else 127.0.0.1)
   --optional        when the port cannot be had, say so on standard error, and
                     run the program without a side port
+  --http            count the requests of the program as `http`, if uvicorn,
+                    hypercorn, gunicorn or granian serves it
   --token-file FILE allow also requests with a token of FILE, one a line, as
                     Bearer or as the password of Basic; the same with the token
                     in the environment variable PYVARS_TOKEN

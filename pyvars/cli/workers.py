@@ -24,6 +24,7 @@ def _view(page: Page) -> Shown:
     found = page.get("workers")
     rows = cast("list[object]", found) if isinstance(found, list) else []
     workers = [cast("dict[str, object]", row) for row in rows if isinstance(row, dict)]
+    workers.sort(key=lambda worker: worker.get("state", "ok") == "ok")  # what is stuck comes first
     if not workers:
         raise ValueError("the response is no list of workers")
     return Shown([*_table(workers), *_summary(page)], ())

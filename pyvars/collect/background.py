@@ -9,15 +9,15 @@ MAX_THREADS of them.
 from collections.abc import Callable, Iterable
 from threading import Event, Lock, Thread
 from time import sleep
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from pyvars.collect.calls import JOIN_SECONDS, Outcome
+from pyvars.collect.calls import JOIN_SECONDS, LOCK_SECONDS, Outcome
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
 from pyvars.core.functions import PERIODIC, Func, is_coroutine_function
+from pyvars.core.threads import threads_run
 from pyvars.runtime.event_loop import program_loop
-from pyvars.workers.asking.server import threads_run
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -37,9 +37,10 @@ LOOK_SECONDS = 1.0
 class _State:
     """What is known of one function."""
 
-    __slots__ = ("begun", "due", "future", "outcome", "running")
+    __slots__ = ("begun", "due", "function", "future", "outcome", "running")
 
-    def __init__(self) -> None:
+    def __init__(self, function: Callable[[], object]) -> None:
+        self.function: Callable[[], object] = function
         self.begun = 0.0
         """When the first call began, by `monotonic`; 0 before."""
         self.due = 0.0
@@ -68,6 +69,8 @@ class Background:
         self._threads = 0
         self._since = 0.0  # when the call that runs began; 0 between calls
         self._wake = Event()
+        self.refused: bool = False
+        """Whether no thread runs, since the system refused to start one."""
 
     def start(self) -> None:
         """Start the thread if there are functions to call, and none calls them."""
@@ -82,17 +85,23 @@ class Background:
             try:
                 self._thread.start()
                 self._threads += 1
+                self.refused = False
             except Exception:  # no more threads, no memory for one, or the interpreter shuts down
-                self._thread = None
+                self._thread, self.refused = None, True
 
     def outcome(self, func: Func) -> Outcome | None:
         """How the latest call of the function ended; None before the first has ended."""
-        state = self._states.get(func)
+        state = self._state(func)
         return state.outcome if state is not None else None
+
+    def _state(self, func: Func) -> _State | None:
+        """What is known of the function that the Func has now; None if nothing is."""
+        state = self._states.get(func)
+        return state if state is not None and state.function is func._function else None
 
     def may_wait(self, funcs: Iterable[Func]) -> bool:
         """Whether `wait_for_first` would wait now."""
-        return threads_run() and any(self._is_first(func) for func in funcs)
+        return threads_run() and not self.refused and any(self._is_first(func) for func in funcs)
 
     def wait_for_first(self, funcs: Iterable[Func], deadline: float) -> None:
         """Wait for the first call of each function: 50 ms from when it begins, but not past the deadline."""
@@ -101,7 +110,7 @@ class Background:
             sleep(0.005)
 
     def _is_first(self, func: Func) -> bool:
-        state = self._states.get(func)
+        state = self._state(func)
         return state is None or (state.outcome is None and monotonic() - (state.begun or monotonic()) < FIRST_SECONDS)
 
     def _run(self) -> None:
@@ -118,8 +127,9 @@ class Background:
 
     def _step(self, func: Func, thread: Thread | None) -> float:
         """Call the function if it is due. Returns when to look at it again."""
-        state = self._states.setdefault(func, _State())
-        look = monotonic() + LOOK_SECONDS
+        state, look = self._state(func), monotonic() + LOOK_SECONDS
+        if state is None:
+            state = self._states[func] = _State(func._function)
         future = state.future
         if future is not None:
             if not future.done():  # once it is, it wakes the thread
@@ -127,9 +137,9 @@ class Background:
             state.outcome, state.future = self._outcome_of(func, future.result), None
         if monotonic() >= state.due and self._thread is thread and not state.running:
             state.begun = state.begun or monotonic()
-            state.due = monotonic() + cast("float", func.every)
-            if is_coroutine_function(func._function):
-                state.future = self._on_a_loop(func)
+            state.due = monotonic() + (func.every or LOOK_SECONDS)  # None if it has got another function just now
+            if is_coroutine_function(state.function):
+                state.future = self._on_a_loop(state.function)
                 if state.future is None:
                     state.due = look
             else:
@@ -140,14 +150,14 @@ class Background:
                     self._since = 0.0
         return min(state.due, look)
 
-    def _on_a_loop(self, func: Func) -> "Future[Any] | None":
+    def _on_a_loop(self, function: Callable[[], Any]) -> "Future[Any] | None":
         """Begin a run of a coroutine function on an event loop of the program; None if none is known."""
         from asyncio import run_coroutine_threadsafe
 
         loop = program_loop()
         if loop is None:
             return None
-        coroutine: Any = func._function()  # a coroutine function runs nothing when it is called
+        coroutine = function()  # a coroutine function runs nothing when it is called
         try:
             future = run_coroutine_threadsafe(coroutine, loop)
         except RuntimeError:  # pragma: no cover - the loop was closed a moment ago: no test can time that
@@ -158,10 +168,14 @@ class Background:
 
     def _stop(self) -> None:
         """Before a fork: end the thread, unless a function runs in it. The next page starts another one."""
-        with self._lock:
+        if not self._lock.acquire(timeout=LOCK_SECONDS):  # a signal handler forks, and has interrupted who has the lock
+            return
+        try:
             thread, idle = self._thread, not self._since
             if idle:
                 self._thread = None
             self._wake.set()
+        finally:
+            self._lock.release()
         if idle and thread is not None:
-            thread.join(JOIN_SECONDS)
+            resources.join(thread, JOIN_SECONDS)

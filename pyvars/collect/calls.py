@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
+from pyvars.core.threads import threads_run
 from pyvars.formats.json import Fragment
 
 __all__ = ("Call", "CallThreads", "Outcome")
@@ -28,6 +29,8 @@ IDLE_SECONDS = 60.0
 """How long a thread waits for the next call before it ends."""
 JOIN_SECONDS = 1.0
 """How long a fork waits for idle threads to end."""
+LOCK_SECONDS = 0.1
+"""How long a fork waits for another thread to leave the threads alone."""
 
 
 class Outcome(NamedTuple):
@@ -124,7 +127,8 @@ class CallThreads:
     def _work(self, queue: "SimpleQueue[Call | None]") -> None:
         while True:
             try:
-                call = queue.get(timeout=IDLE_SECONDS)
+                # Where threads are greenlets, to wait for the next call would stop all of them.
+                call = queue.get(timeout=IDLE_SECONDS) if threads_run() else queue.get_nowait()
             except Empty:
                 call = None
             with self.lock:
@@ -148,10 +152,14 @@ class CallThreads:
 
     def _end_idle(self) -> None:
         """End the threads that wait for a call, before a fork: Python 3.12 warns of threads in a process that forks."""
-        with self.lock:
+        if not self.lock.acquire(timeout=LOCK_SECONDS):  # a signal handler forks, and has interrupted who has the lock
+            return
+        try:
             busy = len(self._running) + self._waiting
             idle = self._threads.copy() if not busy else []
             for _ in idle:
                 self._queue.put(None)
+        finally:
+            self.lock.release()
         for thread in idle:
-            thread.join(JOIN_SECONDS)
+            resources.join(thread, JOIN_SECONDS)

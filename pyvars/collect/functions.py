@@ -7,10 +7,11 @@ marked `stale`; without one it is null, and its error is `timeout` if it runs, `
 if there is no thread for it. An exception of a function costs only its own value.
 """
 
+import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from threading import Lock
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from pyvars.access.request import DEADLINE_SECONDS
 from pyvars.collect.background import Background
@@ -19,8 +20,10 @@ from pyvars.core import resources
 from pyvars.core.clock import monotonic
 from pyvars.core.functions import Func, called
 from pyvars.core.log import warn
+from pyvars.core.threads import threads_run
 from pyvars.core.variables import Var
-from pyvars.formats.json import Fragment, NotJSONError, TooLargeError, encode_user_value
+from pyvars.formats.json import Fragment, NotJSONError, TooLargeError
+from pyvars.formats.user_values import encode_user_value
 
 __all__ = ("FUNCTIONS", "FunctionRunner", "Job", "Round", "Times", "failure", "type_name")
 
@@ -79,7 +82,7 @@ class Times(NamedTuple):
 class Job:
     """One function on one page. After the run it has a value or an error, or both if the value is stale."""
 
-    __slots__ = ("call", "error", "function", "label", "name", "periodic", "value", "var")
+    __slots__ = ("call", "error", "every", "function", "label", "name", "periodic", "value", "var")
 
     def __init__(self, name: str, label: str, var: Var) -> None:
         self.name: str = name
@@ -90,7 +93,8 @@ class Job:
         self.function: object = getattr(var, "_function", var) if issubclass(type(var), Func) else var
         """What must not be called twice at once: one function may have several names, and be in several Funcs."""
         func = cast("Func", var) if issubclass(type(var), Func) else None
-        self.periodic: Func | None = func if func is not None and func.every is not None else None
+        self.every: float | None = func.every if func is not None else None
+        self.periodic: Func | None = func if self.every is not None else None
         """The variable, if its function is called in the background."""
         self.call: Call | None = None
         self.value: Fragment | None = None
@@ -146,7 +150,7 @@ class Round:
         """Wait in this thread until the page waits no longer."""
         if self.seconds() is None:
             return
-        back = Lock()
+        back = threading.Lock()  # that of gevent or eventlet by now, whoever was imported first
         back.acquire()
         self.when_back(back.release)
         while (seconds := self.seconds()) is not None and not back.acquire(timeout=seconds):
@@ -226,7 +230,9 @@ class FunctionRunner:
         return call
 
     def _outcome(self, job: Job) -> Outcome:
-        return self._called(job.name, job.label, job.var.snapshot)
+        # A Func may have another function since: this is a call of the one that the Call is about.
+        plain = type(job.var) is Func
+        return self._called(job.name, job.label, cast("Any", job.function) if plain else job.var.snapshot)
 
     def _outcome_in_background(self, func: Func, call: Callable[[], object]) -> Outcome:
         label = getattr(func._function, "__qualname__", "of every=")
@@ -254,11 +260,14 @@ class FunctionRunner:
     def _settle_periodic(self, job: Job, func: Func, moment: float) -> None:
         outcome = self.background.outcome(func)
         if outcome is None:
-            self._set_error(job, BUSY, "has not been called yet, or has not returned yet from its first call")
+            if self.background.refused or not threads_run():
+                self._set_error(job, SKIPPED, "is not called: there is no thread for it")
+            else:
+                self._set_error(job, BUSY, "has not been called yet, or has not returned yet from its first call")
             return
         job.value, job.error = outcome.value, outcome.error
         age = moment - outcome.at
-        if outcome.error is None and age > MISSED_PERIODS * cast("float", func.every):
+        if outcome.error is None and age > MISSED_PERIODS * cast("float", job.every):
             job.error = {**failure(STALE), "age_seconds": round(age, 3)}
 
     def _forget(self, moment: float) -> None:
@@ -285,6 +294,11 @@ class FunctionRunner:
         """The entry of `pyvars.errors` for a variable of which a text is cut."""
         self._log(label, "variable %r is cut on the page: a text in it is too long (logged once)", label)
         return failure(TRUNCATED)
+
+    def missing(self, label: str, exception: Exception) -> dict[str, object]:
+        """The entry of `pyvars.errors` for a figure of a built-in whose source cannot be read."""
+        self._log(label, "figures of %r are missing, pyvars.errors says which: %s (logged once)", label, exception)
+        return failure(type_name(exception))
 
     def _log(self, name: str, text: str, *about: object, exc_info: BaseException | None = None) -> None:
         with self._log_lock:

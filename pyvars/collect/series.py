@@ -94,7 +94,11 @@ class _Reading:
         self._found: list[tuple[_Place, Kind, float | Mapping[str, float] | Job]] = []
 
     def builtin(self, name: str, var: Builtin) -> None:
-        for family in conventional(var.target, from_json(to_json(self._reader.read(name, var)))):
+        figures: object = from_json(to_json(self._reader.read(name, var)))
+        if isinstance(figures, dict):  # less those that are 0 only for readers of Go's memstats
+            row = cast("dict[str, object]", figures)
+            figures = {key: each for key, each in row.items() if key not in var.missing}
+        for family in conventional(var.target, figures):
             self._families.put(name, family)
 
     def variable(self, place: _Place, var: Var | None, from_peers: Any, within: tuple[Var, ...] = ()) -> None:

@@ -13,18 +13,8 @@ from pyvars.core.cells import NumberCell
 from pyvars.core.clock import monotonic
 from pyvars.core.functions import Func
 from pyvars.core.variables import Composite, Float, Int, Var, Variable, is_pyvars_code
-from pyvars.formats.json import (
-    Fragment,
-    distinct,
-    encode,
-    encode_user_value,
-    from_json,
-    member,
-    splice,
-    text,
-    to_json,
-    valid_text,
-)
+from pyvars.formats.json import Fragment, distinct, from_json, member, splice, text, to_json, valid_text
+from pyvars.formats.user_values import encode, encode_user_value
 from pyvars.runtime import Builtin
 from pyvars.workers import Peers
 from pyvars.workers.membership.peers import NestedSums, summed
@@ -196,9 +186,12 @@ class ValueReader:
         return own
 
     def note_cut(self, label: str, var: Variable) -> None:
-        """Put an entry into the errors if a text of the variable is cut."""
+        """Put an entry into the errors if a text of the variable is cut, and one for each figure that is missing."""
         if getattr(var, "truncated", False):
             self.errors[valid_text(label)] = FUNCTIONS.cut(label)
+        if isinstance(var, Builtin):
+            for figure, exception in var.missing.items():
+                self.errors[valid_text(f"{label}.{figure}")] = FUNCTIONS.missing(label, exception)
 
     def failed(self, label: str, exception: Exception) -> None:
         """Say in the errors why the variable with this label is null."""

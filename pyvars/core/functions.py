@@ -26,6 +26,8 @@ class Func(Variable):
 
     The function runs in a thread of pyvars, never two calls of it at once, under one deadline for all functions of a
     page. If it raises, misses the deadline, or returns what JSON cannot hold, only this value is `null` on the page.
+    `help("pyvars.formats.forms")` is the table of what it may return, and how that is shown.
+
     With `combine` the page shows the sum, maximum or minimum over all workers; without it, the value of the worker that
     answers.
 
@@ -86,6 +88,16 @@ class Func(Variable):
     def snapshot(self) -> object:
         """Call the function. Returns its result, and raises what it raises."""
         return called(self._function)
+
+    def _become(self, later: "Func") -> None:
+        """Call the function of a later Func from now on, as that one would."""
+        self.every = later.every or self.every  # at no moment is a coroutine function without it
+        self._function = later._function
+        self.combine, self.every = later.combine, later.every
+        if self.every is None:
+            PERIODIC.discard(self)
+        else:
+            PERIODIC.add(self)
 
     def __repr__(self) -> str:
         return f"Func({self._function!r})"

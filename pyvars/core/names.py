@@ -1,8 +1,16 @@
-"""What known readers of the page make of a name. The sources are the readers themselves; the README has the table."""
+"""Names: which are refused, and what known readers of the page make of the rest.
+
+The sources are the readers themselves; the README has the table.
+"""
 
 from collections.abc import Iterator
 
-__all__ = ("MAX_PARTS", "misread")
+from pyvars.core.functions import Func
+from pyvars.core.variables import Var
+
+__all__ = ("MAX_PARTS", "OF_GO", "checked_name", "is_builtin", "misread", "prefixes")
+
+MAX_NAME_BYTES = 255
 
 MAX_PARTS = 18
 """How many parts a dotted name may have: Elasticsearch takes 20 levels, and Metricbeat puts two above a name."""
@@ -23,3 +31,41 @@ def misread(name: str) -> Iterator[str]:
         yield f"{name!r} contains memstats: SignalFx and Splunk's smartagent mix it up with Go's memstats"
     if name in _OF_INFLUXDB:
         yield f"{name!r} is a name of InfluxDB: Telegraf's inputs.influxdb takes it for that"
+
+
+OF_GO: tuple[str, ...] = ("cmdline", "memstats")
+"""Reserved names, whose place a function may take."""
+
+
+def is_builtin(var: object) -> bool:
+    """Whether it is a variable of pyvars itself: it may have a reserved name, and gives way to those of the program."""
+    return getattr(type(var), "builtin", False) is True
+
+
+def prefixes(name: str) -> list[str]:
+    """Returns the prefixes of a dotted name: "a" and "a.b" of "a.b.c"."""
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def checked_name(name: str, var: Var) -> str:
+    """Returns the name as a plain str.
+
+    Raises:
+        ValueError: a variable must not have it.
+    """
+    name = str.__str__(name)
+    if not name:
+        raise ValueError("a name must not be empty: Elasticsearch and Prometheus refuse the page")
+    size = len(name.encode(errors="surrogatepass"))
+    if size > MAX_NAME_BYTES:
+        raise ValueError(f"a name has at most {MAX_NAME_BYTES} bytes of UTF-8, got {size}: {name[:40]!r}…")
+    folded = name.casefold()
+    if (folded == "pyvars" or folded.startswith("pyvars.")) and not is_builtin(var):
+        raise ValueError(f"{name!r} is reserved: names of pyvars itself")
+    if folded in OF_GO and (name != folded or not isinstance(var, Func)):
+        raise ValueError(
+            f"{name!r} is reserved: readers of Go's expvar take it for Go's, whatever the case. A function of the shape"
+            f" they expect may take its place: delete({folded!r}), then publish({folded!r}, function)"
+        )
+    return name

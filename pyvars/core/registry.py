@@ -1,18 +1,16 @@
 """Registry: variables by the names under which they are published."""
 
 from collections.abc import Callable, Coroutine, ItemsView, Iterator, Mapping, ValuesView
-from typing import Any, NamedTuple, Never, TypeVar, overload
+from typing import Any, NamedTuple, Never, TypeVar, cast, overload
 
 from pyvars.core.cells import lock
 from pyvars.core.functions import Combine, Func, variable
-from pyvars.core.histogram import Histogram
-from pyvars.core.names import misread
+from pyvars.core.names import OF_GO, checked_name, is_builtin, misread, prefixes
+from pyvars.core.sharing import moved, same_kind, stays
 from pyvars.core.variables import Composite, Var
 from pyvars.errors import DuplicateNameError, UnknownNameError, warn_caller
 
-__all__ = ("MISSING", "Metadata", "Registry", "checked_registry", "is_builtin")
-
-MAX_NAME_BYTES = 255
+__all__ = ("MISSING", "Metadata", "Registry", "checked_registry")
 
 V = TypeVar("V", bound=Var)
 F = TypeVar("F", bound=Callable[[], object])
@@ -107,11 +105,16 @@ class Registry(Composite, Mapping[str, Var]):
         """Publish a variable, a function or any object with `snapshot()` under `name`. Returns the variable.
 
         Without `var` it is a decorator for a function without arguments, and returns that function unchanged. `help` is
-        one line on what the variable counts, `unit` its unit; formats that have a place for them show them. With
-        `exist_ok=True`, if `name` is taken by a variable of the same kind, that variable is returned and the new one is
-        dropped. `combine` ("sum", "max", "min") says how the page combines the values of a function in several workers;
-        without it the page shows the value of the worker that answers. `every` is the seconds between two calls of a
-        function in the background: then no page calls it, and it may be a coroutine function (see Func).
+        one line on what the variable counts, `unit` its unit; formats that have a place for them show them. `combine`
+        ("sum", "max", "min") says how the page combines the values of a function in several workers; without it the
+        page shows the value of the worker that answers. `every` is the seconds between two calls of a function in the
+        background: then no page calls it, and it may be a coroutine function (see Func).
+
+        With `exist_ok=True` a name may be taken by a variable of the same kind, as when a module runs twice. A number,
+        String, Map, Histogram or Registry that is there stays, with its help and unit; it is returned, and the new one
+        is dropped. Of functions, and of other objects with `snapshot()`, the later one wins, with its `combine` and
+        `every`, and with the `help` and `unit` that it gives. A Func that is there stays the same object, and calls the
+        later function.
 
         Raises:
             TypeError: `name`, `help` or `unit` is not a str, or `exist_ok` not a bool; or `var` is not a variable (the
@@ -119,11 +122,12 @@ class Registry(Composite, Mapping[str, Var]):
             ValueError: `name` is empty, over 255 bytes of UTF-8, or reserved: memstats, cmdline, pyvars and pyvars.* in
                 upper or lower case; once memstats or cmdline is deleted, a function may take its place. Or `combine` is
                 unknown, or `every` is not from 0.1 to 86400.
-            DuplicateNameError: the name is taken.
+            DuplicateNameError: the name is taken; with `exist_ok=True`, by a variable of another kind.
 
         Warns:
             PyvarsWarning: the variable takes the name of a built-in one, such as `gc`, or of `http`, which gives way;
-                or a known reader fails on the name, or takes it for another: it is not ASCII; `http` beside
+                or with `exist_ok=True` it replaces a function or object of another file or qualified name; or a known
+                reader fails on the name, or takes it for another: it is not ASCII; `http` beside
                 `http.requests`; `a..b`, `.a`, `a.` or a blank; over 18 parts; it contains `memstats`; it is `build`,
                 `crypto` or `system`.
         """
@@ -145,10 +149,10 @@ class Registry(Composite, Mapping[str, Var]):
         return self._publish(name, var, Metadata(help, unit), exist_ok)
 
     def _publish(self, name: str, var: Var, metadata: Metadata, exist_ok: bool) -> Var:
-        name = _checked_name(name, var)
+        name = checked_name(name, var)
         self._warn(name)  # before publishing: where warnings are errors, nothing is published
         present = self._vars.get(name)
-        if is_builtin(present) and not is_builtin(var) and name not in _OF_GO:
+        if is_builtin(present) and not is_builtin(var) and name not in OF_GO:
             warn_caller(
                 f"{name!r} was a variable of pyvars itself, which gives way to this one; write delete({name!r}) before"
                 " it, and there is no warning"
@@ -160,8 +164,8 @@ class Registry(Composite, Mapping[str, Var]):
                 self._vars[name] = var
         if taken:
             present = self._vars.get(name, var)
-            if exist_ok and _same_kind(present, var):
-                return present
+            if exist_ok and same_kind(present, var):
+                return present if present is var or stays(present) else self._later(name, present, var, metadata)
             hint = (
                 "exist_ok=True shares a variable of the same kind only, a Histogram with the same bounds"
                 if exist_ok
@@ -169,7 +173,7 @@ class Registry(Composite, Mapping[str, Var]):
                 " (a module that is run and also imported publishes twice)"
             )
             raise DuplicateNameError(f"{name!r} is already published as {present!r}; {hint}")
-        for prefix in _prefixes(name):
+        for prefix in prefixes(name):
             self._prefixes[prefix] = self._prefixes.get(prefix, 0) + 1
         if metadata != Metadata():
             self._metadata[name] = metadata
@@ -177,12 +181,33 @@ class Registry(Composite, Mapping[str, Var]):
         self._changed(name, None)
         return var
 
+    def _later(self, name: str, present: Var, var: Var, metadata: Metadata) -> Var:
+        """Put a later function or object in the place of the one that is there, which may be a Func that stays."""
+        text = moved(name, present, var)
+        if text:
+            warn_caller(text)  # before it is replaced: where warnings are errors, nothing is
+        kept = present if type(present) is type(var) is Func else var
+        with lock:
+            unchanged = name in self._vars and self._vars[name] is present
+            if unchanged:
+                self._vars[name] = kept
+        if not unchanged:  # deleted or replaced meanwhile, perhaps by what the warning called
+            return self._publish(name, var, metadata, True)
+        if kept is var:
+            self._version = object()
+            self._changed(name, present)
+        else:
+            cast("Func", present)._become(cast("Func", var))
+        before = self._metadata.get(name, Metadata())
+        self._metadata[name] = Metadata(metadata.help or before.help, metadata.unit or before.unit)
+        return kept
+
     def _warn(self, name: str) -> None:
         if name in self._vars:
             return
         for text in misread(name):
             warn_caller(text)
-        clash = next((prefix for prefix in _prefixes(name) if prefix in self._vars), None)
+        clash = next((prefix for prefix in prefixes(name) if prefix in self._vars), None)
         if clash is None and name in self._prefixes:
             clash = next((other for other in self if other.startswith(name + ".")), None)
         if clash is not None:
@@ -202,7 +227,7 @@ class Registry(Composite, Mapping[str, Var]):
         if before is None:
             return
         self._metadata.pop(name, None)
-        for prefix in _prefixes(name):
+        for prefix in prefixes(name):
             left = self._prefixes.get(prefix, 0) - 1
             if left > 0:
                 self._prefixes[prefix] = left
@@ -283,43 +308,3 @@ def checked_registry(thing: object) -> Registry:
     if not isinstance(thing, Registry):
         raise TypeError(f"registry is a Registry, such as pyvars.default_registry, got {thing!r}")
     return thing
-
-
-_OF_GO = ("cmdline", "memstats")
-
-
-def is_builtin(var: object) -> bool:
-    """Whether it is a variable of pyvars itself: it may have a reserved name, and gives way to those of the program."""
-    return getattr(type(var), "builtin", False) is True
-
-
-def _prefixes(name: str) -> list[str]:
-    """Returns the prefixes of a dotted name: "a" and "a.b" of "a.b.c"."""
-    parts = name.split(".")
-    return [".".join(parts[:count]) for count in range(1, len(parts))]
-
-
-def _checked_name(name: str, var: Var) -> str:
-    name = str.__str__(name)
-    if not name:
-        raise ValueError("a name must not be empty: Elasticsearch and Prometheus refuse the page")
-    size = len(name.encode(errors="surrogatepass"))
-    if size > MAX_NAME_BYTES:
-        raise ValueError(f"a name has at most {MAX_NAME_BYTES} bytes of UTF-8, got {size}: {name[:40]!r}…")
-    folded = name.casefold()
-    if (folded == "pyvars" or folded.startswith("pyvars.")) and not is_builtin(var):
-        raise ValueError(f"{name!r} is reserved: names of pyvars itself")
-    if folded in _OF_GO and (name != folded or not isinstance(var, Func)):
-        raise ValueError(
-            f"{name!r} is reserved: readers of Go's expvar take it for Go's, whatever the case. A function of the shape"
-            f" they expect may take its place: delete({folded!r}), then publish({folded!r}, function)"
-        )
-    return name
-
-
-def _same_kind(present: Var, new: Var) -> bool:
-    def kind(var: Var) -> tuple[object, ...]:
-        bounds = var.bounds if isinstance(var, Histogram) else None
-        return getattr(var, "kind", type(var)), getattr(var, "gauge", False), bounds
-
-    return kind(present) == kind(new)

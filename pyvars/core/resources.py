@@ -16,9 +16,14 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from os import getpid  # a program may put another os.getpid in its place: that is no fork
+from threading import Thread, get_ident, main_thread
+from time import sleep
 from typing import NamedTuple
 
-__all__ = ("Resource", "after_fork_in_child", "held", "hold", "release")
+from pyvars.core.clock import monotonic
+from pyvars.core.soon import pending
+
+__all__ = ("Resource", "after_fork_in_child", "held", "hold", "join", "make_again", "release")
 
 
 def _nothing() -> None:
@@ -35,7 +40,7 @@ class Resource(NamedTuple):
     before: Callable[[], None]
     """Stops it, in the process that is about to fork."""
     in_parent: Callable[[], None]
-    """Makes it again after the fork, in the process that has forked."""
+    """Makes it again in the process that has forked: once for several forks, soon after they have returned."""
     first_in_child: Callable[[], None]
     """Makes it harmless in the child, before any code of pyvars can use it."""
     in_child: Callable[[], None]
@@ -78,6 +83,11 @@ class _Collection:
         self._forking = 0
         self._enabled = True
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether a fork is in progress."""
+        return self._forking > 0
+
     def pause(self) -> None:
         """Turn it off. Calls are counted, since several threads may fork at once."""
         if not self._forking:
@@ -96,26 +106,54 @@ class _Collection:
 
 _collection = _Collection()
 _pid = getpid()
+_made_again = True
+"""False from the moment before a fork until `in_parent` of all resources has run after it."""
+_makes_again: list[Callable[[], object] | None] = []
+"""The hook that has `make_again` called; empty before the first fork. It is to be the last hook, so it comes late."""
+
+
+def join(thread: Thread, seconds: float) -> None:
+    """Wait for the end of a thread, but not longer. In Python 3.12 the system counts it for a moment after that."""
+    until = monotonic() + seconds
+    thread.join(seconds)
+    task = f"/proc/self/task/{thread.native_id}"
+    while not thread.is_alive() and os.path.exists(task) and monotonic() < until:
+        sleep(0.0001)
 
 
 def _before() -> None:
+    global _made_again
+    _made_again = False
+    _collection.pause()
     for resource in reversed(held()):
         resource.before()
-    _collection.pause()
+    if not _makes_again:
+        _makes_again.append(pending(make_again))
+        if _makes_again[0] is not None:
+            os.register_at_fork(after_in_parent=_makes_again[0])
 
 
 def _in_parent() -> None:
     _collection.resume(child=False)
-    for resource in held():
-        resource.in_parent()
+    if _makes_again == [None] or get_ident() != main_thread().ident:
+        make_again()
+
+
+def make_again() -> None:
+    """Run `in_parent` of all resources, if it has not run since the last fork, and none is in progress."""
+    global _made_again
+    if not _made_again and not _collection.is_paused:
+        _made_again = True
+        for resource in held():
+            resource.in_parent()
 
 
 def after_fork_in_child() -> None:
     """Run the hooks of the child after a fork. Does nothing if they have run, or if the process was not forked."""
-    global _pid
+    global _pid, _made_again
     if _pid == getpid():
         return
-    _pid = getpid()
+    _pid, _made_again = getpid(), True
     for resource in held():
         resource.first_in_child()
     _collection.resume(child=True)

@@ -42,6 +42,8 @@ What programs that read the page cannot take. A name of this kind is a PyvarsWar
     over 126 levels of lists and objects      collectd                           loses what follows on the page
     a slash in a name                         Datadog, collectd                  lose this variable
 
+Which values a function may return, and the JSON form of each: help("pyvars.formats.forms").
+
 Readers that compute in floats (JavaScript, Elasticsearch) round integers above 2**53; on the page they are exact.
 
 For the reader of the code: each format is one file, which makes bytes from data and reads no registry.

@@ -114,7 +114,7 @@ CONVENTIONS: Final[dict[str, tuple[_Named, ...]]] = {
         _Named("pyvars_native_threads", "gauge", "", _plain("native"), "All threads, those of C libraries too."),
     ),
     "pyvars.runtime.event_loop:EventLoop": (
-        _Named("pyvars_asyncio_loops", "gauge", "", _plain("loops"), "Event loops that serve the variables."),
+        _Named("pyvars_asyncio_loops", "gauge", "", _plain("loops"), "Event loops of the program."),
         _Named("pyvars_asyncio_tasks", "gauge", "", _plain("tasks"), "Tasks of these loops that are not done."),
         _Named(
             *("pyvars_asyncio_lag_seconds", "gauge", "seconds", _plain("lag_seconds")),
@@ -125,9 +125,15 @@ CONVENTIONS: Final[dict[str, tuple[_Named, ...]]] = {
             help="How late one of these loops ever was.",
         ),
     ),
-    "pyvars.workers:Workers": (
+    "pyvars.workers.membership.census:Workers": (
         _Named("pyvars_workers_live", "gauge", "", _plain("live"), "Worker processes that run."),
         _Named("pyvars_workers_retired", "counter", "", _plain("retired"), "Worker processes that have ended."),
+        _Named(
+            *("pyvars_workers_blocked", "gauge", "", _plain("blocked")),
+            help="Worker processes whose event loop has not run for a second; without one, a request over 30 s.",
+        ),
+        _Named("pyvars_workers_stopped", "gauge", "", _plain("stopped"), "Worker processes that a signal stopped."),
+        _Named("pyvars_workers_silent", "gauge", "", _plain("silent"), "Worker processes that do not answer."),
         _Named(
             *("pyvars_workers_shared", "gauge", "", _plain("shared")),
             help="Whether the numbers of this process are in the sums of all workers.",

@@ -106,9 +106,13 @@ def _recent(memstats: Mapping[str, object], now_ns: int) -> list[tuple[int, int]
     if not isinstance(ends, list) or not isinstance(pauses, list):
         return []
     pairs = zip(cast("list[object]", ends), cast("list[object]", pauses), strict=False)
+    # The clock may have been set by up to a second since memstats last looked at it.
     found = [
         (end, pause)
         for end, pause in pairs
-        if isinstance(end, int) and isinstance(pause, int) and pause >= 0 and 0 <= now_ns - end < WINDOW_SECONDS * _NS
+        if isinstance(end, int)
+        and isinstance(pause, int)
+        and pause >= 0
+        and -_NS <= now_ns - end < WINDOW_SECONDS * _NS
     ]
     return sorted(found, reverse=True)[:RING]

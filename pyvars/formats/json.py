@@ -3,12 +3,8 @@
 from array import array
 from bisect import bisect_left
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from datetime import date, time
-from enum import Enum
 from itertools import accumulate, count
 from typing import TYPE_CHECKING, cast
-from uuid import UUID
 
 import orjson
 
@@ -23,10 +19,9 @@ __all__ = (
     "Lines",
     "NotJSONError",
     "TooLargeError",
+    "compact",
     "distinct",
     "document",
-    "encode",
-    "encode_user_value",
     "member",
     "from_json",
     "to_json",
@@ -41,8 +36,6 @@ Fragment = orjson.Fragment
 
 MAX_VALUE_BYTES = 1024 * 1024
 """The size limit of the JSON of one variable."""
-
-_MAX_DEPTH = 250  # orjson's own limit is 254
 
 
 class NotJSONError(TypeError):
@@ -163,96 +156,13 @@ def splice(members: Mapping[str, object]) -> Fragment:
     return Fragment(orjson.dumps(members))
 
 
-def encode(data: object) -> Fragment:
-    """Data of pyvars as a compact Fragment: encoded as it is, or as a copy if that fails (invalid text in a key).
+def compact(data: object) -> bytes:
+    """Data as compact JSON without escapes for HTML, plain numpy arrays and scalars included. Keys are str.
 
     Raises:
-        NotJSONError, TooLargeError: as `encode_user_value` does.
+        TypeError: JSON cannot hold the data.
     """
-    try:
-        text = orjson.dumps(data)
-    except TypeError:
-        return encode_user_value(data)
-    return _bounded(text)
-
-
-def encode_user_value(data: object) -> Fragment:
-    """Any data of the program as a compact Fragment.
-
-    NaN and the infinities become null; keys that are numbers, dates or None become text; a lone surrogate becomes
-    U+FFFD, an Enum its value, a dataclass an object. orjson is given a copy of the containers: it walks them in C with
-    borrowed references, and would crash if code that runs in between, such as a property of an Enum, changed them.
-
-    Raises:
-        NotJSONError: JSON cannot hold the data (a set, bytes, an integer over 64 bits, a cycle, over 250 levels).
-        TooLargeError: the JSON takes over 1 MiB. Data that are far too large are not encoded at all: orjson encodes 100
-            MB in a fraction of a second, but holds the GIL meanwhile.
-    """
-    copy = _Copier().copy(data, 0)
-    try:
-        return _bounded(orjson.dumps(copy, option=orjson.OPT_SERIALIZE_NUMPY))
-    except TypeError as error:
-        raise NotJSONError(str(error)) from None
-
-
-def _bounded(text: bytes) -> Fragment:
-    if len(text) > MAX_VALUE_BYTES:
-        raise TooLargeError(f"it takes {len(text)} bytes")
-    return Fragment(text)
-
-
-class _Copier:
-    """Copies containers and makes their text valid. Raises TooLargeError once the JSON is sure to be over the limit."""
-
-    def __init__(self) -> None:
-        self._left = MAX_VALUE_BYTES
-
-    def copy(self, data: object, depth: int) -> object:
-        if data is None or (isinstance(data, bool | int | float) and not isinstance(data, Enum)):
-            self._spend(1)
-            return data
-        if isinstance(data, str) and not isinstance(data, Enum):
-            self._spend(len(data) + 2)
-            return valid_text(data)
-        if depth > _MAX_DEPTH:
-            raise NotJSONError(f"more than {_MAX_DEPTH} levels, or a cycle")
-        if isinstance(data, list | tuple):
-            items = cast("list[object] | tuple[object, ...]", data)
-            self._spend(2 * len(items) + 1)
-            return [self.copy(item, depth + 1) for item in tuple(items)]
-        if isinstance(data, dict):
-            members = cast("dict[object, object]", data)
-            self._spend(4 * len(members) + 1)
-            return self._members({**members}, depth)
-        if isinstance(data, Enum):
-            return self.copy(data.value, depth + 1)
-        if is_dataclass(data) and not isinstance(data, type):
-            return self._members({field.name: getattr(data, field.name) for field in fields(data)}, depth)
-        return self._leaf(data)
-
-    def _members(self, members: dict[object, object], depth: int) -> dict[str, object]:
-        copy: dict[str, object] = {}
-        for key, item in members.items():
-            while isinstance(key, Enum):
-                key = key.value
-            if not isinstance(key, str):  # as orjson writes it; here, since a str of the same text may be a key too
-                key = orjson.dumps(self._leaf(key), option=orjson.OPT_NON_STR_KEYS).decode().strip('"')
-            self._spend(len(key))
-            copy[distinct(valid_text(key), copy)] = self.copy(item, depth + 1)
-        return copy
-
-    def _leaf(self, data: object) -> object:
-        if data is None or isinstance(data, bool | int | float | date | time | UUID):
-            return data
-        if type(data).__module__ == "numpy":
-            self._spend(int(getattr(data, "size", 1)))
-            return data
-        raise NotJSONError(f"a {type(data).__qualname__}")
-
-    def _spend(self, size: int) -> None:
-        self._left -= size
-        if self._left < 0:
-            raise TooLargeError(f"it takes over {MAX_VALUE_BYTES} bytes")
+    return orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _escaped(text: bytes) -> bytes:

@@ -28,7 +28,7 @@ calls readiness; as a liveness probe a check of a database would restart healthy
 total       bytes of the file system of `/`; bytes of memory; CPUs, such as 1.5
 used        bytes; bytes without what can be freed at once; CPUs in use, as the mean over 10 s or more
 percent     0 to 100; of the disk as `df` computes it, of what is not reserved for root
-status      `OK`, from 80 % `WARNING`, from 90 % `CRITICAL`
+status      `OK`, from 80 % `WARNING`, from 90 % `CRITICAL`; `UNKNOWN`, with `error`, if the use cannot be read
 source      of ram and cpu: `cgroup` if a container limits them below the machine (memory.max, cpu.max, cpuset.cpus,
             and the same of version 1), else `machine`
 path        of the disk: the file system

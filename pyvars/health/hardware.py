@@ -6,6 +6,7 @@ If the container has a limit below the total of the machine, the figures of memo
 import os
 from typing import NamedTuple
 
+from pyvars.collect.functions import type_name
 from pyvars.core.clock import monotonic
 from pyvars.health import cgroup
 
@@ -35,15 +36,20 @@ def ram(root: str = "") -> dict[str, object]:
     """Memory: `total` and `used` in bytes, `percent` and `status`. Memory that the kernel can free at once is not used.
 
     `source` is `machine` (psutil.virtual_memory: used is total less available), or `cgroup` if one has a lower limit.
+    Where psutil cannot read the use, it is missing, the status is UNKNOWN, and `error` the type of what was raised.
     """
-    import psutil
+    try:
+        import psutil
 
-    machine = psutil.virtual_memory()
-    total, used, source = machine.total, machine.total - machine.available, "machine"
+        machine = psutil.virtual_memory()
+        total, found = machine.total, _judged(machine.total, machine.total - machine.available)
+    except Exception as error:  # there is no /proc/meminfo, for example
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        found = _unknown(total, error)
     container = cgroup.memory(root)
     if container is not None and container.limit < total:
-        total, used, source = container.limit, min(container.used, container.limit), "cgroup"
-    return {"source": source, **_judged(total, used)}
+        return {"source": "cgroup", **_judged(container.limit, min(container.used, container.limit))}
+    return {"source": "machine", **found}
 
 
 class _Mark(NamedTuple):
@@ -70,10 +76,14 @@ class CPUs:
 
         The mean begins at an earlier call, at least 10 s ago, so that several readers do not shorten it for each other.
         The first mean begins at the start of the machine, or, if a cgroup has a limit, when this object was made.
-        `source` is `machine` (psutil.cpu_times: all but idle and iowait), or `cgroup` if one has a lower limit.
+        `source` is `machine` (psutil.cpu_times: all but idle and iowait), or `cgroup` if one has a lower limit. Where
+        psutil cannot read the use, it is missing, as in `ram`.
         """
         container = self._limit()
-        now = _Mark(container.name, monotonic(), container.seconds) if container else _machine()
+        try:
+            now = _Mark(container.name, monotonic(), container.seconds) if container else _machine()
+        except Exception as error:  # there is no /proc/stat, for example
+            return {"source": "machine", "count": self._count, **_unknown(float(self._count), error)}
         if now.of != self._newer.of:  # the process was moved to another cgroup, or the limit was changed
             self._older = self._newer = self._begin(container)
         if now.at - self._newer.at >= WINDOW_SECONDS:
@@ -108,3 +118,7 @@ def _judged(total: float, used: float, percent: float | None = None) -> dict[str
     shown = round(100 * used / total if percent is None else percent, 1)
     status = "CRITICAL" if shown >= CRITICAL_PERCENT else "WARNING" if shown >= WARNING_PERCENT else "OK"
     return {"total": total, "used": used, "percent": shown, "status": status}
+
+
+def _unknown(total: float, error: Exception) -> dict[str, object]:
+    return {"total": total, "status": "UNKNOWN", "error": type_name(error)}

@@ -43,8 +43,9 @@ threads
 
 process
   pid                               os.getpid()
-  start_time_seconds        s       when the process started, since 1970: /proc/self/stat and /proc/stat
-  uptime_seconds            s       how long it has run
+  start_time_seconds        s       when the process started, since 1970: /proc/self/stat and the wall clock
+  start_boottime_seconds    s       the same, since the machine started: /proc/self/stat
+  uptime_seconds            s       how long it has run: CLOCK_BOOTTIME
   cpu_user_seconds, cpu_system_seconds
                             s       CPU time: getrusage(RUSAGE_SELF)
   rss_bytes                 bytes   resident memory: VmRSS in /proc/self/status
@@ -57,6 +58,16 @@ python
   version, implementation, platform, pyvars
                                     texts
   gil                               whether the GIL is on: sys._is_gil_enabled()
+
+asyncio
+  loops                             event loops of the program that are open: those that serve a page, and those that
+                                    were found running; if it is 0, the other figures are 0, too
+  tasks                             tasks that are not done: asyncio.all_tasks()
+  lag_seconds               s       how long a callback waited for its loop (call_soon_threadsafe), at the last probe.
+                                    Each loop gets one a second; while it does not run, the lag grows
+  lag_max_seconds           s       the longest lag of all probes
+
+asyncio_lag_seconds                 a Histogram of the lags of all probes, once there is an event loop
 
 Costly figures are read at most every 100 ms, and less often if that would take more than 1 % of a CPU: then they are
 up to 100 times as old as reading them takes. Off Linux psutil reads what /proc does not have. Where an allocator
@@ -75,7 +86,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from pyvars.core.functions import Func
-from pyvars.core.registry import Registry, checked_registry, is_builtin
+from pyvars.core.names import is_builtin
+from pyvars.core.registry import Registry, checked_registry
 from pyvars.errors import warn_caller
 
 if TYPE_CHECKING:
@@ -90,20 +102,21 @@ BUILTINS: Final = {
     "memstats": "pyvars.runtime.memstats:MemStats",
     "process": "pyvars.runtime.process:Process",
     "python": "pyvars.runtime.python:Python",
-    "pyvars.workers": "pyvars.workers:Workers",
+    "pyvars.workers": "pyvars.workers.membership.census:Workers",
     "threads": "pyvars.runtime.threads:Threads",
 }
 """The name of each built-in variable, and the import string of the class that reads it.
 
 The class is called without arguments, and its `figures()` returns the figures of this process, or raises if they cannot
-be read now. It never shows what it cannot read as 0: counts would fall. If a text in the figures can be too long, the
+be read now. It never shows a count that it cannot read as 0: counts would fall. Figures whose file is missing are
+absent, or 0 where readers demand them, and named in `missing`. If a text in the figures can be too long, the
 class has `truncated`, which tells whether one was cut. If the page shows the figures of all workers together, the class
 has `combined(rows)`, which is given the figures of each worker, those of the worker that answers first. If some figures
 of workers that ended are kept, it has `kept(rows)`, which is given theirs.
 """
 
 _HELP: Final = {
-    "asyncio": "Tasks and lag of the event loops that serve the page",
+    "asyncio": "Tasks and lag of the event loops of the program",
     "cmdline": "The program, as Go's expvar shows it",
     "gc": "Collections and pauses by generation",
     "memstats": "Memory and garbage collection in the words of Go's runtime.MemStats",
@@ -153,6 +166,11 @@ class Builtin(Func):
     def truncated(self) -> bool:
         """Whether a text in the figures that were read last is cut, since it was too long."""
         return getattr(self._reader, "truncated", False)
+
+    @property
+    def missing(self) -> Mapping[str, Exception]:
+        """The figures that could not be read when the others were last read, and what was raised instead."""
+        return getattr(self._reader, "missing", {})
 
     @property
     def target(self) -> str:

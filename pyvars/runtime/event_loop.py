@@ -1,70 +1,136 @@
-"""`asyncio`: the event loops of the program. Sources: asyncio.all_tasks; a callback scheduled on each loop.
+"""`asyncio`: the event loops of the program. Sources: probes, callbacks scheduled on a loop; asyncio.all_tasks.
 
-A loop is known once an ASGI integration has run on it, or once `serve()` was called on it. This module does not import
-asyncio before that.
+A loop is known once an ASGI integration has run on it, or once it was found running (loops.py), which is looked for at
+most once a second. The lag of a probe is the time until the loop runs it. The thread that answers peers calls `tick`,
+which sends a probe to each known loop that runs, once a second as long as there is one; so does each page, at most
+every 100 ms.
+
+What is known here is told without the loops, so any thread may ask for it. Each state is replaced as a whole, so there
+is no lock that a signal handler could find held. This module does not import asyncio before the program does.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
-from time import perf_counter
+from functools import cache, partial
+from threading import RLock
 from typing import TYPE_CHECKING, TypeGuard
 from weakref import ReferenceType, ref
 
 from pyvars.core import resources
+from pyvars.core.cells import IntCell
+from pyvars.core.clock import monotonic
 from pyvars.runtime.combine import Row, largest, totals
+from pyvars.runtime.lags import LAGS
+from pyvars.runtime.loops import running_loops
 from pyvars.runtime.reading import Reading
+from pyvars.traffic.in_flight import oldest
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-__all__ = ("EventLoop", "program_loop", "register_loop", "running_loop")
+__all__ = (
+    "BLOCKED_FROM",
+    "TICK_SECONDS",
+    "EventLoop",
+    "is_blocked",
+    "is_past",
+    "loop_lag",
+    "note_blocked",
+    "on_first_loop",
+    "program_loop",
+    "register_loop",
+    "running_loop",
+    "tick",
+)
+
+BLOCKED_SECONDS = 1.0
+"""A worker whose loop has not run for so long is blocked."""
+REQUEST_SECONDS = 30.0
+"""A worker without a loop is blocked when a request has taken so long."""
+LOOK_SECONDS = 1.0
+"""How often loops are looked for."""
+TICK_SECONDS = 1.0
+"""How often a probe is sent."""
+
+BLOCKED_FROM: IntCell = IntCell()
+"""When this process is blocked, unless a loop runs, or a request ends, before: in nanoseconds of `monotonic`, a clock
+that all processes of a machine share; 0 if nothing is waited for. Peers read it in the segment."""
 
 
-class Lag:
-    """Measures the lag of an event loop: the time from scheduling a callback on it until the loop runs the callback.
-
-    A loop that is stuck does not run the callback: then the lag is the time since it was scheduled, and grows. The
-    state is one tuple, replaced as a whole, so there is no lock that a signal handler could find held.
-    """
+class Probe:
+    """The probe of one loop; one at a time is on its way."""
 
     def __init__(self, loop: "AbstractEventLoop") -> None:
         self.loop: ReferenceType[AbstractEventLoop] = ref(loop)
-        self._state = (0.0, 0.0, 0.0)  # when the pending callback was scheduled, or 0; the lag; the longest lag
+        self._state = (0.0, 0.0)  # when the probe that is on its way was sent, or 0; the lag of the last one
 
-    def measure(self, loop: "AbstractEventLoop") -> tuple[float, float]:
-        """Returns the lag and the longest lag so far, in seconds. Schedules a callback unless one is pending."""
-        sent, lag, longest = self._state
-        if sent:
-            lag = perf_counter() - sent
-            self._state = (sent, lag, max(longest, lag))
+    @property
+    def sent(self) -> float:
+        """When the probe that is on its way was sent, by `monotonic`; 0 if there is none."""
+        return self._state[0]
+
+    @property
+    def lag(self) -> float:
+        """The lag in seconds: of the last probe, or how long one has been on its way if that is longer."""
+        sent, lag = self._state
+        return LAGS.saw(max(lag, monotonic() - sent)) if sent else lag
+
+    def send(self, loop: "AbstractEventLoop") -> None:
+        """Send a probe unless one is on its way. What a loop has not run before it was stopped counts for nothing."""
+        sent, lag = self._state
+        if not _runs(loop):
+            self._state = (0.0, 0.0)
+        elif sent:
+            LAGS.saw(monotonic() - sent)  # the loop may be closed before it runs the probe
         else:
-            self._state = (perf_counter(), lag, longest)
-            with suppress(RuntimeError):  # the loop was closed a moment ago
-                loop.call_soon_threadsafe(self._arrived)
-        return self._state[1:]
+            sent = monotonic()
+            self._state = sent, lag
+            note_blocked()
+            try:
+                loop.call_soon_threadsafe(partial(self._arrived, sent))
+            except Exception:  # it was closed a moment ago, or is of any library
+                self._state = 0.0, lag
 
-    def _arrived(self) -> None:
-        sent, _, longest = self._state
-        lag = perf_counter() - sent
-        self._state = (0.0, lag, max(longest, lag))
+    def _arrived(self, sent: float) -> None:
+        if sent == self.sent and self in _known:  # else the loop was stopped, or this is a child that was forked
+            self._state = 0.0, LAGS.add(monotonic() - sent)
+            note_blocked()
 
 
-_known: tuple[Lag, ...] = ()  # replaced as a whole
+_known: tuple[Probe, ...] = ()  # replaced as a whole
+_lock = RLock()
+_looked_at = _ticked_at = -60.0
+_wakes: list[Callable[[], None]] = []
+
+
+def on_first_loop(wake: Callable[[], None]) -> None:
+    """Call `wake`, which makes a thread call `tick`, whenever a loop becomes known while none was probed."""
+    _wakes.append(wake)
 
 
 def register_loop() -> None:
     """Make known the asyncio loop that runs in this thread, if there is one. Cheap enough for each request."""
-    global _known
     try:
         loop = running_loop()
     except RuntimeError:  # no loop, or that of another library, such as trio
         return
-    for lag in _known:
-        if lag.loop() is loop:
+    _add(loop)
+
+
+def _add(loop: "AbstractEventLoop") -> None:
+    global _known
+    for probe in _known:
+        if probe.loop() is loop:
             return
-    _known = (*(lag for lag in _known if _is_open(lag.loop())), Lag(loop))
+    closed = [probe for probe in _known if not _is_open(probe.loop())]
+    with _lock:  # the thread that looks for loops may find the same one
+        others = [probe for probe in _known if probe not in closed and probe.loop() is not loop]
+        _known = (*others, Probe(loop))
+    TASKS.expire()
     _LOOPS.expire()
+    if monotonic() - _ticked_at > TICK_SECONDS:
+        for wake in _wakes:
+            wake()
 
 
 def running_loop() -> "AbstractEventLoop":
@@ -90,15 +156,115 @@ def _is_open(loop: "AbstractEventLoop | None") -> "TypeGuard[AbstractEventLoop]"
         return False
 
 
-def _forget() -> None:
-    global _known
-    _known = ()
+def _runs(loop: "AbstractEventLoop") -> bool:
+    try:
+        return loop.is_running()
+    except Exception:
+        return False
 
 
-resources.hold(__name__, "event loops that are known", in_child=_forget)  # the loops do not run in the child
+def _open_loops() -> "list[tuple[AbstractEventLoop, Probe]]":
+    """The loops that are known and not closed, with the probe of each."""
+    loops = ((probe.loop(), probe) for probe in _known)
+    return [(loop, probe) for loop, probe in loops if _is_open(loop)]
 
 
-_NO_LOOP: "dict[str, object]" = {"loops": 0, "tasks": 0, "lag_seconds": 0.0, "lag_max_seconds": 0.0}
+def program_loop() -> "AbstractEventLoop | None":
+    """An event loop of the program that is known and runs, if there is one."""
+    return next((loop for loop, _ in _open_loops() if _runs(loop)), None)
+
+
+def _send_probes() -> "list[tuple[AbstractEventLoop, Probe]]":
+    """Look for loops if that was not done for a second, and send a probe to each that runs. Returns the open ones."""
+    global _looked_at
+    if monotonic() - _looked_at >= LOOK_SECONDS:
+        _looked_at = monotonic()
+        with suppress(Exception):  # asyncio is half imported, or a program has put something else in its place
+            for loop in running_loops():
+                _add(loop)
+    loops = _open_loops()
+    for loop, probe in loops:
+        probe.send(loop)
+    return loops
+
+
+def _running() -> list[Probe]:
+    return [probe for loop, probe in _open_loops() if _runs(loop)]
+
+
+def loop_lag() -> float | None:
+    """The lag of the latest loop that runs, in seconds; None if no loop is known to run."""
+    return max((probe.lag for probe in _running()), default=None)
+
+
+def _blocked_from() -> int:
+    """When this process is blocked, as in BLOCKED_FROM."""
+    running = _running()
+    if running:
+        waits = [sent + BLOCKED_SECONDS for probe in running if (sent := probe.sent)]
+    else:
+        age = oldest()
+        waits = [] if age is None else [monotonic() - age + REQUEST_SECONDS]
+    return int(min(waits, default=0.0) * 1e9)
+
+
+def note_blocked() -> None:
+    """Bring BLOCKED_FROM up to date. The thread that answers peers does so with each answer and each `tick`, and a loop
+    when it runs its probe; where no thread runs nobody would take back that a request lasts.
+    """
+    BLOCKED_FROM.set(_blocked_from())
+
+
+def is_blocked() -> bool:
+    """Whether this process is blocked: its loop has not run for over a second; or without one, a request takes 30."""
+    return is_past(_blocked_from())
+
+
+def is_past(blocked_from: int) -> bool:
+    """Whether a worker with this BLOCKED_FROM is blocked now."""
+    return 0 < blocked_from <= monotonic() * 1e9
+
+
+def tick() -> bool:
+    """Send the probes of this second. Returns whether a loop runs, so that this is to be called again in a second."""
+    global _ticked_at
+    _ticked_at = monotonic()
+    _send_probes()
+    note_blocked()
+    if not _running():
+        return False
+    with suppress(Exception):  # the page says so
+        TASKS.get()
+    LAGS.publish()
+    return True
+
+
+class Tasks(Reading[int]):
+    """The number of tasks that are not done. While it takes over 1 ms to count them, only `tick` does."""
+
+    def on_page(self) -> int:
+        """Returns the number as `get` does, or that of the last second."""
+        return self._result() if self._costly and monotonic() - _ticked_at < 2 * TICK_SECONDS else self.get()
+
+
+def _count_tasks() -> int:
+    from asyncio import all_tasks
+
+    return sum(len(all_tasks(loop)) for loop, _ in _open_loops())
+
+
+def _read() -> dict[str, object]:
+    loops = _send_probes()
+    return {
+        "loops": len(loops),
+        "tasks": TASKS.on_page() if loops else 0,
+        "lag_seconds": max((probe.lag for _, probe in loops), default=0.0),
+        "lag_max_seconds": LAGS.longest,
+    }
+
+
+TASKS: Tasks = Tasks(_count_tasks)
+_LOOPS = Reading(_read)  # each reading wakes the loops
 
 
 class EventLoop:
@@ -107,10 +273,10 @@ class EventLoop:
     def figures(self) -> dict[str, object]:
         """Returns the figures of all loops that are known and open:
 
-        `loops`, how many there are (if 0, the other figures mean nothing); `tasks` that are not done; `lag_seconds`,
-        the longest lag of any loop at the last reading; `lag_max_seconds`, the longest lag of any loop so far.
+        `loops`, how many there are; `tasks` that are not done; `lag_seconds`, the lag of the latest loop; and
+        `lag_max_seconds`, the longest lag of any loop so far, also of those that are closed.
         """
-        return _LOOPS.get() if _known else _NO_LOOP
+        return _LOOPS.get()
 
     @staticmethod
     def combined(rows: Sequence[Row]) -> dict[str, object]:
@@ -119,29 +285,10 @@ class EventLoop:
         return {**totals(rows, ("loops", "tasks")), **lags}
 
 
-def program_loop() -> "AbstractEventLoop | None":
-    """An event loop of the program that is known and runs, if there is one."""
-    return next((loop for loop, _ in _open_loops() if loop.is_running()), None)
+def _forget() -> None:
+    global _known, _lock, _looked_at
+    _known, _lock, _looked_at = (), RLock(), -60.0
+    BLOCKED_FROM.set(0)
 
 
-def _open_loops() -> "list[tuple[AbstractEventLoop, Lag]]":
-    loops = ((lag.loop(), lag) for lag in _known)
-    return [(loop, lag) for loop, lag in loops if _is_open(loop)]
-
-
-def _read() -> dict[str, object]:
-    from asyncio import all_tasks
-
-    loops = _open_loops()
-    if not loops:
-        return _NO_LOOP
-    lags = [lag.measure(loop) for loop, lag in loops]
-    return {
-        "loops": len(loops),
-        "tasks": sum(len(all_tasks(loop)) for loop, _ in loops),
-        "lag_seconds": max(last for last, _ in lags),
-        "lag_max_seconds": max(longest for _, longest in lags),
-    }
-
-
-_LOOPS = Reading(_read)  # each measurement wakes the loops
+resources.hold(__name__, "event loops that are known", in_child=_forget)  # the loops do not run in the child

@@ -7,10 +7,11 @@ end of each. It costs about 1.5 us a collection, which is negligible beside the 
 import gc
 from collections.abc import Sequence
 from gc import get_count, get_stats, get_threshold, isenabled
-from time import perf_counter_ns, time_ns
+from time import perf_counter_ns
 from typing import NamedTuple, cast
 
 from pyvars.core import resources
+from pyvars.core.clock import since_boot_ns
 from pyvars.runtime.combine import Row, largest, totals
 
 __all__ = ("GC", "PAUSES", "Pauses", "RING")
@@ -28,7 +29,7 @@ class Totals(NamedTuple):
     total_ns: int = 0
     """The sum of all pauses."""
     last_end_ns: int = 0
-    """When the last pause ended, since the epoch; 0 before the first."""
+    """When the last pause ended, by since_boot_ns; 0 before the first."""
     generations: tuple[tuple[int, int], ...] = ((0, 0), (0, 0), (0, 0))  # total and longest pause of each, in ns
 
 
@@ -43,7 +44,7 @@ class Pauses:
         self.ring_ns: list[int] = [0] * RING
         """The last pauses; the pause of collection n is at n % RING, counted from 0."""
         self.ring_end_ns: list[int] = [0] * RING
-        """When these pauses ended, since the epoch."""
+        """When these pauses ended, by since_boot_ns, so that they stay apart when somebody sets the clock."""
         self.started_ns: int = 0
         """perf_counter_ns when recording began; 0 before."""
         self.inherited: list[dict[str, int]] = [{}, {}, {}]
@@ -84,7 +85,7 @@ class Pauses:
             self._begun = perf_counter_ns()
         elif self._begun:  # else recording began within this collection
             pause, self._begun = perf_counter_ns() - self._begun, 0
-            now = time_ns()
+            now = since_boot_ns()
             count, forced, total, _, generations = self.totals
             self.ring_ns[count % RING] = pause
             self.ring_end_ns[count % RING] = now

@@ -5,11 +5,12 @@ Readers of Go's expvar require every key with Go's type, so a figure that CPytho
 every response.
 """
 
+import errno
 import gc
 import os
 import sys
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from time import perf_counter_ns
 from typing import NamedTuple, cast
@@ -17,7 +18,7 @@ from typing import NamedTuple, cast
 from pyvars.runtime.allocators import malloc, pymalloc
 from pyvars.runtime.combine import Row, largest, total, totals
 from pyvars.runtime.gc import PAUSES, RING, Totals
-from pyvars.runtime.proc import STATUS, status
+from pyvars.runtime.proc import STATUS, booted, status
 from pyvars.runtime.reading import Reading
 
 __all__ = ("MemStats",)
@@ -26,6 +27,9 @@ _UINT32 = 0xFFFFFFFF
 _COUNTS = ("TotalAlloc", "Mallocs", "Frees", "PauseTotalNs")
 _GAUGES = ("Alloc", "Sys", "HeapAlloc", "HeapSys", "HeapIdle", "HeapInuse", "HeapObjects", "StackInuse", "StackSys")
 _MORE_GAUGES = ("BuckHashSys", "OtherSys")
+_OF_STATUS = ("HeapIdle", "HeapInuse", "HeapSys", "OtherSys", "StackInuse", "StackSys", "Sys")
+_OF_ALLOCATORS = ("Alloc", "HeapAlloc", "TotalAlloc")
+_FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Memory(NamedTuple):
@@ -54,6 +58,8 @@ class MemStats:
         self._memory = Reading(self._read)
         self._key: tuple[object, ...] = ()
         self._figures: dict[str, object] = {}
+        self.missing: Mapping[str, Exception] = {}
+        """The figures that are 0 since their file is missing, and what was raised instead."""
 
     def figures(self) -> dict[str, object]:
         """Returns the figures, in bytes unless stated otherwise.
@@ -77,10 +83,11 @@ class MemStats:
             since the epoch, the newest at (NumGC+255)%256; LastGC: the end of the newest.
         GCCPUFraction: the share of the time since recording began that was spent in collections.
         EnableGC: gc.isenabled(); DebugGC: whether gc.get_debug() is not 0.
+        Without /proc/self/status all that come from it are 0.
         0, because CPython has no such figure: Lookups, HeapReleased (memory that is returned is no longer in HeapSys),
             MSpan*, MCache*, GCSys, NextGC (CPython's thresholds count objects: see `gc`). BySize is empty.
         """
-        key = self._memory.get(), PAUSES.totals, gc.isenabled(), gc.get_debug()
+        key = self._memory.get(), PAUSES.totals, gc.isenabled(), gc.get_debug(), int(booted() * 1e9)
         if key != self._key:
             self._figures, self._key = self._combine(*key), key
         return self._figures
@@ -118,7 +125,7 @@ class MemStats:
             "retired": True,
         }
 
-    def _combine(self, memory: Memory, pauses: Totals, enabled: bool, debug: int) -> dict[str, object]:
+    def _combine(self, memory: Memory, pauses: Totals, enabled: bool, debug: int, epoch: int) -> dict[str, object]:
         alive_ns = max(1, perf_counter_ns() - PAUSES.started_ns)
         return {
             "Alloc": memory.alloc,
@@ -143,10 +150,10 @@ class MemStats:
             "GCSys": 0,
             "OtherSys": memory.other,
             "NextGC": 0,
-            "LastGC": pauses.last_end_ns,
+            "LastGC": pauses.last_end_ns and pauses.last_end_ns + epoch,
             "PauseTotalNs": pauses.total_ns,
             "PauseNs": PAUSES.ring_ns.copy(),
-            "PauseEnd": PAUSES.ring_end_ns.copy(),
+            "PauseEnd": [end and end + epoch for end in PAUSES.ring_end_ns],
             "NumGC": pauses.collections & _UINT32,
             "NumForcedGC": pauses.forced & _UINT32,
             "GCCPUFraction": pauses.total_ns / alive_ns,
@@ -160,7 +167,7 @@ class MemStats:
         if self._pid != os.getpid():  # a forked child has not allocated anything yet
             self._pid = os.getpid()
             self._alloc = self._total_alloc = self._blocks = self._mallocs = self._frees = 0
-        fields = self._status() or _portable_status()
+        fields, missing = self._fields()
         tracing = tracemalloc.is_tracing()
         profiler = tracemalloc.get_tracemalloc_memory() if tracing else 0
         stack = fields.get("VmStk", 0)
@@ -179,8 +186,13 @@ class MemStats:
             alloc = large.used  # PYTHONMALLOC=malloc: all memory is from malloc
         else:
             alloc = heap_sys - free
-        alloc = min(max(alloc, 0), heap_sys)
-        idle = min(free, heap_sys - alloc)
+        alloc = max(alloc, 0)
+        if missing is None:
+            alloc = min(alloc, heap_sys)
+            self.missing = {}
+        else:
+            self.missing = dict.fromkeys(_OF_STATUS if large is not None else _OF_STATUS + _OF_ALLOCATORS, missing)
+        idle = min(free, max(0, heap_sys - alloc))
 
         blocks = sys.getallocatedblocks()
         self._mallocs += max(0, blocks - self._blocks)
@@ -191,6 +203,15 @@ class MemStats:
         return Memory(
             alloc, self._total_alloc, total, heap_sys, idle, stack, profiler, other, self._mallocs, self._frees
         )
+
+    def _fields(self) -> tuple[dict[str, int], OSError | None]:
+        """The fields of the status; none, and what was raised, if there is no such file."""
+        try:
+            return self._status(), None
+        except OSError as error:
+            if error.errno in _FOR_NOW:  # 0 would be taken for what is used now
+                raise
+            return {}, error
 
 
 def _newest(rows: Sequence[Row], collections: int) -> tuple[list[int], list[int]]:
@@ -206,9 +227,3 @@ def _newest(rows: Sequence[Row], collections: int) -> tuple[list[int], list[int]
     for age, (end, pause) in enumerate(found[: min(RING, collections)]):
         ends[(collections - 1 - age) % RING], pauses[(collections - 1 - age) % RING] = end, pause
     return pauses, ends
-
-
-def _portable_status() -> dict[str, int]:
-    import psutil
-
-    return {"RssAnon": psutil.Process().memory_info().rss}

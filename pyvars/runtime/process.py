@@ -2,12 +2,13 @@
 
 import os
 import sys
-import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
-from pyvars.runtime.combine import Row, numbers, total, totals
-from pyvars.runtime.proc import STATUS, boot_time
+from pyvars.core.clock import since_boot, wall
+from pyvars.runtime.combine import Row, number, total, totals
+from pyvars.runtime.proc import STATUS, portable, start_ticks, stat_of, wall_time
 from pyvars.runtime.reading import Reading
 
 if sys.platform != "win32":  # pragma: no branch - it is missing on Windows only
@@ -19,7 +20,12 @@ __all__ = ("Process",)
 
 _COUNTS = ("cpu_user_seconds", "cpu_system_seconds", "context_switches_voluntary", "context_switches_involuntary")
 _GAUGES = ("rss_bytes", "peak_rss_bytes", "open_fds", "max_fds")
+_STARTED = ("start_time_seconds", "start_boottime_seconds", "uptime_seconds")
 _UNLIMITED = 2**63 - 1
+_STEPPED_SECONDS = 2.0
+"""If the start of a worker is off by more, it is from before somebody set the clock."""
+
+_Read: TypeAlias = Callable[[], dict[str, object]]
 
 
 class Process:
@@ -27,81 +33,97 @@ class Process:
 
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
-        self._start_time = 0.0
+        self._started = 0.0
         self._pid = 0
-        linux = os.path.exists(f"{proc}/self/stat")
-        self._read: Callable[[], dict[str, object]] = self._read_linux if linux else _read_portable
         self._figures = Reading(self._read_figures)
+        self.missing: Mapping[str, Exception] = {}
+        """The figures that are absent, and what was raised instead."""
 
     def figures(self) -> dict[str, object]:
         """Returns the figures:
 
-        pid; start_time_seconds since the epoch; uptime_seconds; cpu_user_seconds and cpu_system_seconds (ru_utime,
-        ru_stime); rss_bytes (VmRSS) and peak_rss_bytes (ru_maxrss); open_fds (/proc/self/fd) and max_fds
-        (RLIMIT_NOFILE; 2**63 - 1 if unlimited); context_switches_voluntary (ru_nvcsw: the process waited) and
-        context_switches_involuntary (ru_nivcsw: it was preempted).
+        pid; start_time_seconds since the epoch; start_boottime_seconds since the machine started, and uptime_seconds,
+        which do not change when somebody sets the clock; cpu_user_seconds and cpu_system_seconds (ru_utime, ru_stime);
+        rss_bytes (VmRSS) and peak_rss_bytes (ru_maxrss); open_fds (/proc/self/fd) and max_fds (RLIMIT_NOFILE; 2**63 - 1
+        if unlimited); context_switches_voluntary (ru_nvcsw: the process waited) and context_switches_involuntary
+        (ru_nivcsw: it was preempted). A figure is absent if its file cannot be read.
         """
         return self._figures.get()
 
     @staticmethod
     def combined(rows: Sequence[Row]) -> dict[str, object]:
-        """Returns sums over the workers; `pid` is that of the worker that answers, the start time the earliest."""
-        started = min((start for start in numbers(rows, "start_time_seconds") if start), default=0.0)
-        return {
-            **rows[0],
-            **totals(rows, (*_COUNTS, *_GAUGES)),
-            "start_time_seconds": started,
-            "uptime_seconds": max(0.0, round(time.time() - started, 3)),
-            "max_fds": min(total(rows, "max_fds"), _UNLIMITED),
-        }
+        """Returns sums over the workers; `pid` is that of the worker that answers, the start that of the first one.
+
+        What this worker cannot read is absent.
+        """
+        found = {**rows[0], **totals(rows, (*_COUNTS, *_GAUGES)), **_first(rows)}
+        found["max_fds"] = min(total(rows, "max_fds"), _UNLIMITED)
+        return {key: value for key, value in found.items() if key in rows[0]}
 
     @staticmethod
     def kept(rows: Sequence[Row]) -> dict[str, object]:
-        """Returns what is kept of workers that ended: CPU seconds, context switches, and the earliest start time."""
-        started = min((start for start in numbers(rows, "start_time_seconds") if start), default=0.0)
-        return {**totals(rows, _COUNTS), "start_time_seconds": started}
+        """Returns what is kept of workers that ended: CPU seconds, context switches, and the start of the first."""
+        return {**totals(rows, _COUNTS), **_first(rows)}
 
     def _read_figures(self) -> dict[str, object]:
         pid = os.getpid()
         if pid != self._pid:  # also after a fork
-            self._pid, self._start_time = pid, self._started()
-        return {
-            "pid": pid,
-            "start_time_seconds": self._start_time,
-            "uptime_seconds": max(0.0, round(time.time() - self._start_time, 3)),
-            **self._read(),
-        }
+            self._pid, self._started = pid, 0.0
+        figures: dict[str, object] = {"pid": pid}
+        missing: dict[str, Exception] = {}
+        for names, read in self._sources(portable(self._proc)):
+            try:
+                figures |= read()
+            except (OSError, KeyError) as error:
+                missing |= dict.fromkeys(names, error)
+        self.missing = missing
+        return figures
 
-    def _started(self) -> float:
-        if self._read is _read_portable:
-            return float(_psutil_process().create_time())
-        with open(f"{self._proc}/self/stat", "rb") as file:
-            ticks = int(file.read().rpartition(b")")[2].split()[19])  # field 22; field 2, the name, may hold anything
-        return boot_time(self._proc) + ticks / os.sysconf("SC_CLK_TCK")
+    def _sources(self, process: "psutil.Process | None") -> Iterable[tuple[tuple[str, ...], _Read]]:
+        """What reads the figures, and the names of those that may be missing."""
+        yield _STARTED, partial(self._start, process)
+        if process is not None:
+            yield (), partial(_portable, process)
+        else:
+            yield (), _usage
+            yield ("rss_bytes",), _memory
+            yield ("open_fds",), self._open_fds
 
-    def _read_linux(self) -> dict[str, object]:
-        rss = STATUS.get()["VmRSS"]
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return {
-            "cpu_user_seconds": usage.ru_utime,
-            "cpu_system_seconds": usage.ru_stime,
-            "rss_bytes": rss,
-            "peak_rss_bytes": max(rss, usage.ru_maxrss * 1024),  # the kernel updates ru_maxrss late
-            "open_fds": self._count_fds(),
-            "max_fds": _UNLIMITED if limit == resource.RLIM_INFINITY else limit,
-            "context_switches_voluntary": usage.ru_nvcsw,
-            "context_switches_involuntary": usage.ru_nivcsw,
-        }
+    def _start(self, process: "psutil.Process | None") -> dict[str, object]:
+        if not self._started and process is not None:
+            self._started = since_boot() - (wall() - process.create_time())
+        elif not self._started:
+            self._started = start_ticks(stat_of("self", self._proc)) / os.sysconf("SC_CLK_TCK")
+        uptime = max(0.0, round(since_boot() - self._started, 3))
+        return dict(zip(_STARTED, (wall_time(self._started), round(self._started, 3), uptime), strict=True))
 
-    def _count_fds(self) -> int:
+    def _open_fds(self) -> dict[str, object]:
         path = f"{self._proc}/self/fd"
         # Since Linux 6.2 the size of the directory is the count: one system call however many files are open.
-        return os.stat(path).st_size or len(os.listdir(path)) - 1  # less the file descriptor that lists them
+        count = os.stat(path).st_size or len(os.listdir(path)) - 1  # less the file descriptor that lists them
+        return {"open_fds": count}
 
 
-def _read_portable() -> dict[str, object]:
-    process = _psutil_process()
+def _usage() -> dict[str, object]:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return {
+        "cpu_user_seconds": usage.ru_utime,
+        "cpu_system_seconds": usage.ru_stime,
+        "peak_rss_bytes": usage.ru_maxrss * 1024,
+        "max_fds": _UNLIMITED if limit == resource.RLIM_INFINITY else limit,
+        "context_switches_voluntary": usage.ru_nvcsw,
+        "context_switches_involuntary": usage.ru_nivcsw,
+    }
+
+
+def _memory() -> dict[str, object]:
+    rss = STATUS.get()["VmRSS"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"rss_bytes": rss, "peak_rss_bytes": max(rss, peak)}  # the kernel updates ru_maxrss late
+
+
+def _portable(process: "psutil.Process") -> dict[str, object]:
     with process.oneshot():
         cpu, memory, switches = process.cpu_times(), process.memory_info(), process.num_ctx_switches()
         return {
@@ -116,7 +138,14 @@ def _read_portable() -> dict[str, object]:
         }
 
 
-def _psutil_process() -> "psutil.Process":
-    import psutil
-
-    return psutil.Process()
+def _first(rows: Sequence[Row]) -> dict[str, object]:
+    """The start of the worker that started first, and the time since; empty if nobody knows its own."""
+    known = [row for row in rows if number(row, "start_boottime_seconds")]
+    if not known:
+        return {}
+    first = min(known, key=lambda row: number(row, "start_boottime_seconds"))
+    started = number(first, "start_boottime_seconds")
+    # As that worker says it, so that the time is the same whichever worker answers.
+    said, now = number(first, "start_time_seconds"), wall_time(started)
+    uptime = max(0.0, round(since_boot() - started, 3))
+    return dict(zip(_STARTED, (now if abs(said - now) > _STEPPED_SECONDS else said, started, uptime), strict=True))

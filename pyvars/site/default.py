@@ -4,6 +4,7 @@
 one line in one of them.
 """
 
+import re
 from importlib import import_module
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from pyvars.access import Access, Rule, default, rule
 from pyvars.collect.answers import answer
 from pyvars.collect.functions import FUNCTIONS
 from pyvars.core.registry import Registry, checked_registry
+from pyvars.errors import ConfigurationError
 from pyvars.runtime import start
 from pyvars.site.gate import Site, View
 from pyvars.site.views import Index
@@ -22,11 +24,11 @@ __all__ = (
     "OPEN_VIEWS",
     "STATUS_VIEWS",
     "DEBUG_VIEWS",
+    "checked_path",
     "debug",
     "served",
     "side_port",
     "status",
-    "variables",
 )
 
 DEBUG_VIEWS: Final = {
@@ -54,17 +56,30 @@ OPEN_VIEWS: Final = {
 }
 """Path below /status, and the class of the view that answers there if the access rule refuses the request."""
 
+_PATH = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)+")
+
 
 def debug(registry: Registry | None, access: Access | None, *, prefix: str) -> Site:
-    """The site of DebugApp: all views of the variables and an index of them, below `prefix`."""
+    """The site of DebugApp, and below `prefix` of VarsMiddleware: all views of the variables, and an index of them."""
     views = _of_variables({**DEBUG_VIEWS, **ROOT_VIEWS}, registry)
-    return Site({"": _index(views, f"{prefix}/" if prefix else ""), **views}, prefix=prefix, access=_rule(access))
+    return Site({"": _index(views, ""), **views}, prefix=prefix, access=_rule(access))
 
 
-def variables(registry: Registry | None, access: Access | None) -> Site:
-    """The site of a middleware: /debug/vars and /debug/workers."""
-    targets = {name: DEBUG_VIEWS[name] for name in ("vars", "workers")}
-    return Site(_of_variables(targets, registry), prefix="/debug", access=_rule(access))
+def checked_path(path: object) -> str:
+    """Returns the path below which a middleware has its site.
+
+    Raises:
+        TypeError: it is not a str.
+        ConfigurationError: it is no such path. Only letters that nobody encodes are in one: so it has one spelling.
+    """
+    if not isinstance(path, str):
+        raise TypeError(f'path is a str, such as "/debug", got {path!r}')
+    if not _PATH.fullmatch(path):
+        raise ConfigurationError(
+            'path is where the variables are, such as "/debug" or "/internal/debug": parts that begin with a slash and'
+            f" consist of letters of ASCII, digits and - . _ ~, without a slash at the end; got {path!r}"
+        )
+    return str.__str__(path)
 
 
 def status(access: Access | None) -> Site:
@@ -74,14 +89,15 @@ def status(access: Access | None) -> Site:
 
 
 def side_port(registry: Registry | None, access: Access | None) -> Site:
-    """The site of the side port: all views at the paths where their readers expect them, and an index at /debug."""
+    """The site of the side port: all views where their readers expect them, and an index at / and /debug."""
     views = {
         **_below("debug", _of_variables(DEBUG_VIEWS, registry)),
         **_of_variables(ROOT_VIEWS, registry),
         **_below("status", _of_machine(STATUS_VIEWS)),
     }
     open_views = _below("status", _of_machine(OPEN_VIEWS))
-    return Site({"debug": _index(views, "/"), **views}, prefix="", access=_rule(access), open_views=open_views)
+    index = _index(views, "/")
+    return Site({"": index, "debug": index, **views}, prefix="", access=_rule(access), open_views=open_views)
 
 
 def served(registry: Registry | None) -> Registry:

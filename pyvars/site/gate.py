@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from pyvars.access import Rule
 from pyvars.access.request import Request
@@ -92,6 +92,8 @@ class Site:
     def __init__(
         self, views: Mapping[str, View], *, prefix: str, access: Rule, open_views: Mapping[str, View] | None = None
     ) -> None:
+        self.prefix: str = prefix
+        """The path that those of all views begin with."""
         self._views = {f"{prefix}/{name}" if name else prefix: view for name, view in views.items()}
         self._open_views = {f"{prefix}/{name}": view for name, view in (open_views or {}).items()}
         self._access = access
@@ -134,18 +136,30 @@ class Site:
             if not request.path.startswith(fixed):
                 continue
             rest = request.path[len(fixed) :]
-            if rest and (rest[0] != "/" or (view.exact and rest != "/")):
+            if not _may_follow(view, rest):
                 continue
             # Other spellings of the path (%64ebug, debug%2fvars, an absolute URI) have no view: a proxy or a firewall
             # in front may have judged them differently. Only what follows the path of a view may be encoded.
             if request.raw_path is not None:
                 literal = _quoted(request.root) + fixed
-                if not request.raw_path.startswith(f"{literal}/") and request.raw_path != literal:
+                raw_rest = request.raw_path[len(literal) :]
+                if not request.raw_path.startswith(literal) or not _may_follow(view, raw_rest):
+                    continue
+                if not view.exact and _decoded(raw_rest) != rest:  # Bottle and Pyramid drop doubled slashes
                     continue
             return fixed, view, rest[1:]
         return None
 
 
+def _may_follow(view: View, rest: str) -> bool:
+    """Whether `rest` may follow the path of the view."""
+    return not rest or rest == "/" or (rest[0] == "/" and not view.exact)
+
+
 @lru_cache(maxsize=16)
 def _quoted(root: str) -> str:
     return quote(root, safe=_LITERAL)
+
+
+def _decoded(raw: str) -> str:
+    return unquote_to_bytes(raw.encode("latin-1", "replace")).decode(errors="replace")

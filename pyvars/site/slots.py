@@ -1,11 +1,13 @@
 """The slots for rendering: so many pages are rendered at once, and other requests wait for a free slot."""
 
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from pyvars.access.request import Request
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
+from pyvars.core.threads import threads_run
 from pyvars.site.http import Response, text
 
 __all__ = ("all_taken", "in_a_slot")
@@ -32,13 +34,22 @@ def in_a_slot(request: Request, render: Callable[[], Response]) -> Response:
     """Call `render` once there is a free slot, and return its response; 503 if there is none before the deadline."""
     slots = _slots
     try:
-        slot = slots.get(timeout=max(0.0, request.deadline - monotonic()))
+        slot = _free(slots, request.deadline)
     except Empty:
         return text(503, "busy with other pages", more_headers=(("Retry-After", "1"),))
     try:
         return render()
     finally:
         slots.put(slot)
+
+
+def _free(slots: SimpleQueue[int], deadline: float) -> int:
+    """Wait for a free slot. Raises Empty if there is none before the deadline."""
+    while not threads_run() and monotonic() < deadline:  # greenlets, all of which would wait with this one
+        if not slots.empty():
+            return slots.get_nowait()
+        time.sleep(0.005)
+    return slots.get(timeout=max(0.0, deadline - monotonic()))
 
 
 def all_taken() -> bool:

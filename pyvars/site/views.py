@@ -14,7 +14,7 @@ from pyvars.site.gate import View
 from pyvars.site.http import Response, respond_with, text
 from pyvars.site.slots import all_taken, in_a_slot
 from pyvars.workers import ask, has_peers, live_pids, peers, workers
-from pyvars.workers.asking.server import Question
+from pyvars.workers.asking.wire import Question
 from pyvars.workers.membership.census import census
 from pyvars.workers.membership.peers import seconds_until
 
@@ -102,7 +102,7 @@ class Vars(View):
         if worker != "all" and worker not in map(str, pids):
             return text(404, "no live worker has that pid; /debug/workers lists them")
         wanted = pids if worker == "all" else [int(worker)]
-        seconds, group = seconds_until(until), census()[:2]
+        seconds, group = seconds_until(until), census()[:5]
         question: Question = {"ask": "page", "names": prefixes, "seconds": seconds, "group": group}
         answers = ask(self._registry, question, until, wanted)
         pages = {pid: _checked(answers.get(pid, b"")) for pid in wanted}

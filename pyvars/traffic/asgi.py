@@ -66,12 +66,21 @@ class ASGIRequest(FollowedRequest):
                         self._hold_as_stream()
                 except Exception:  # no headers, or an iterator; what is wrong with them is for the server to say
                     pass
+                return self._send_start(message)
         elif kind == "http.response.pathsend" or (
             kind == "http.response.zerocopysend" and not message.get("more_body")
         ):
             self._record(False)  # the server reads a file, whose size is not known here
         send = self._send  # CPython 3.11 specializes reading a slot, but not the call of what is in one
         return send(message)
+
+    async def _send_start(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except OSError:  # as below; the client has nothing of the response
+            self._disconnected = True
+            self.status = 0
+            raise
 
     async def _send_part(self, message: Message) -> None:
         self.recorder.begin_part(self)
@@ -89,8 +98,12 @@ class ASGIRequest(FollowedRequest):
         return message
 
     def finish(self, error: BaseException | None) -> None:
-        """Record the request if it is not recorded yet: the application has returned, or raised `error`."""
-        failed = not self._disconnected and (error is None or isinstance(error, Exception))
+        """Record the request if it is not recorded yet: the application has returned, or raised `error`.
+
+        Only a message of the server says that the client has disconnected. A task is cancelled for other reasons, too,
+        such as a timeout; only the closing of its coroutine, which nobody waits for any longer, is taken for that.
+        """
+        failed = not self._disconnected and not isinstance(error, GeneratorExit)
         if failed and not self.status:
             self.status = 500  # the server sends it
         self._record(failed)

@@ -3,13 +3,12 @@
 Requests cannot be counted by their paths, since clients may request any number of paths.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pyvars.traffic.recorder import UNMATCHED
 
-__all__ = ("ROUTE_KEY", "install_route_hook", "of_environ", "of_scope", "path_in", "whole_paths")
+__all__ = ("ROUTE_KEY", "of_environ", "of_scope", "path_in", "whole_paths")
 
 ROUTE_KEY = "pyvars.route"
 """The key of scope or environ under which any application may put the template of its route."""
@@ -129,23 +128,3 @@ def _rule(environ: Mapping[str, Any]) -> object:
         return getattr(getattr(request, "url_rule", None), "rule", None)
     template = environ.get(ROUTE_KEY)
     return getattr(environ.get("bottle.route"), "rule", None) if template is None else template
-
-
-def install_route_hook(app: object) -> None:
-    """Make a Django handler put the route of each request in scope or environ.
-
-    Django keeps it in its own request object only, which no middleware of ASGI or WSGI sees.
-    """
-    base = sys.modules.get("django.core.handlers.base")
-    if base is None or not isinstance(app, base.BaseHandler) or "resolve_request" in vars(app):
-        return
-    handler: Any = app
-    resolve = handler.resolve_request
-
-    def resolve_request(request: Any) -> Any:
-        match = resolve(request)
-        # `scope` of Django's ASGIRequest, `META` of its WSGIRequest: the environ itself
-        getattr(request, "scope", request.META)[ROUTE_KEY] = f"/{match.route}"
-        return match
-
-    handler.resolve_request = resolve_request

@@ -18,27 +18,16 @@ __all__ = ("WSGIRequest",)
 class WSGIRequest(FollowedRequest):
     """Follows one request through an application: replaces `start_response`, and wraps the body.
 
-    The request is recorded when the body is exhausted, or closed before that. No part of a body is held or changed.
+    The request is recorded when the body is exhausted, or closed or dropped before that. No part of a body is held or
+    changed. That the client has disconnected is known when the body ends early, or when `write` fails.
 
     A request with `Upgrade: websocket` is an open WebSocket: the application takes the socket out of the environ and
     answers there, past the server. Only at its end can be seen that it was answered as a request: with a body, or with
     a status that no end of a WebSocket has.
     """
 
-    __slots__ = (
-        "_body",
-        "_environ",
-        "_headers",
-        "_method",
-        "_next",
-        "_root",
-        "_route",
-        "_start",
-        "_write",
-    )
+    __slots__ = ("_disconnected", "_environ", "_headers", "_method", "_root", "_route", "_start", "_write")
 
-    _body: Iterable[bytes]
-    _next: Callable[[], bytes] | None
     _write: Callable[[bytes], object]
     started: float
     status: int
@@ -61,7 +50,7 @@ class WSGIRequest(FollowedRequest):
         self._root: str = environ.get("SCRIPT_NAME", "")  # an application may change both
         self._route = UNMATCHED
         self._headers: Any = ()
-        self.recorded = False
+        self.recorded = self._disconnected = False
         self.held = None
         self.status = self.size = 0
         self.first = 0.0
@@ -73,44 +62,60 @@ class WSGIRequest(FollowedRequest):
             recorder.hold_as_websocket(self)
         environ[KEY] = self
 
-    def start(self, status: str, headers: Any, *exc_info: Any) -> Callable[[bytes], object]:
-        """The `start_response` for the application. It reads the route, which Flask removes when it returns."""
-        self.status = int(status[:3]) if status[:3].isdecimal() else 600
-        self._headers = headers
+    def start(self, *arguments: Any, **named: Any) -> Callable[[bytes], object]:
+        """The `start_response` for the application. It reads the route, which Flask removes when it returns.
+
+        The server says what arguments it takes, and whether this status replaces one before it.
+        """
+        try:
+            self._write = self._start(*arguments, **named)
+        except OSError:
+            if (arguments[2] if len(arguments) > 2 else named.get("exc_info")) is None:  # else it may be that error
+                self._disconnected = True
+            raise
+        code = str(arguments[0] if arguments else named.get("status"))[:3]
+        self.status = int(code) if code.isdecimal() else 600
+        self._headers = arguments[1] if len(arguments) > 1 else named.get("headers", named.get("response_headers"))
         self._route = of_environ(self._environ, self._root)
-        self._write = self._start(status, headers, *exc_info)
         return self.write
 
     def write(self, data: bytes) -> None:
         """The `write` function that `start_response` returns."""
-        self._begin_body(data)
-        self._write(data)
+        before = self.size
+        self.begin_body(data)
+        try:
+            self._write(data)
+        except Exception as error:
+            if isinstance(error, OSError) or type(error).__name__ == "ClientDisconnected":  # waitress's is no OSError
+                self._disconnected = True
+                if not before:  # the headers are sent with the first part
+                    self.status = 0
+            self.size = before
+            raise
 
     def with_body(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Returns the body for the server."""
         if type(body) in (list, tuple) and self.status:
             # The body is complete, so it is counted now, and stays a list: servers need its length for Content-Length.
             self.size += sum(map(len, body))
-            self._record(False)
+            self.finish()
             return body
         if self._is_file(body):
             self.size = self._announced() or self.size
-            self._record(False)
+            self.finish()
             return body
-        self._body = body
-        self._next = None
         self._hold_if_events()
-        return self
+        return _Body(self, body)
 
     def _hold_if_events(self) -> None:
         """Hold the request as a stream if its response is an event stream."""
-        if self.held is None and not self.recorded and any(map(_is_event_stream, self._headers)):
+        if self.held is None and not self.recorded and self._is_event_stream():
             if self._route in self.left_out:
                 self.discard()
             else:
                 self.recorder.hold_as_stream(self)
 
-    def _begin_body(self, part: bytes) -> None:
+    def begin_body(self, part: bytes) -> None:
         """Count a part of the body that the server gets. Headers are sent with the first that is not empty."""
         if part:
             if not self.first:
@@ -126,37 +131,47 @@ class WSGIRequest(FollowedRequest):
         return hasattr(body, "fileno") or hasattr(body, "filelike") or type(body) is wrapper
 
     def _announced(self) -> int:
-        lengths = (value for name, value in self._headers if name.lower() == "content-length")
-        return next((int(value) for value in lengths if value.isdecimal()), 0)
+        length = self._header("content-length")
+        return int(length) if length.isdecimal() else 0
 
-    def __iter__(self) -> Iterator[bytes]:
-        return self  # a second iter() continues the body, and does not begin again
+    def _is_event_stream(self) -> bool:
+        return self._header("content-type").strip().lower().startswith("text/event-stream")
 
-    def __next__(self) -> bytes:
+    def _header(self, wanted: str) -> str:
         try:
-            if self._next is None:
-                self._next = iter(self._body).__next__
-            part = self._next()
-        except StopIteration:
-            self._record(False)
-            raise
-        except BaseException as error:
-            self.fail(error)
-            raise
-        self._begin_body(part)
-        return part
+            return next((str(value) for name, value in self._headers if name.lower() == wanted), "")
+        except Exception:  # what is wrong with them is for the server to say
+            return ""
 
-    def close(self) -> None:
-        """Record the request and close the body: the server needs no more of it."""
-        self._record(False)
-        close = getattr(self._body, "close", None)
-        if close is not None:
-            close()
+    def finish(self) -> None:
+        """Record the request: the body is at its end. Without `start_response` the server has no answer, and says 500.
+
+        The client may have disconnected before.
+        """
+        failed = not self.status and not self._disconnected and self.held is not self.recorder.websockets
+        if failed:
+            self.status = 500
+        self._record(failed)
+
+    def abandon(self) -> None:
+        """Record the request, whose body the server closes or drops: usually since the client has disconnected.
+
+        After a part of the body without `start_response` it does so for that reason.
+        """
+        if self.size:
+            self.finish()
+        else:
+            self._record(False)
 
     def fail(self, error: BaseException) -> None:
-        """Record that the application raised `error`. The server responds, unless a part of the body was sent."""
-        failed = isinstance(error, Exception)
-        if not self.size and self.held is not self.recorder.websockets:  # it may end by an exception: see flask-sock
+        """Record that the application raised `error`. The server responds, unless a part of the body was sent.
+
+        Of the errors only GeneratorExit says that nobody waits for an answer. Servers and libraries end requests by
+        others that are no Exception: SystemExit, the timeouts of gevent and eventlet, GreenletExit.
+        """
+        failed = not self._disconnected and not isinstance(error, GeneratorExit)
+        started = self.size and self.status
+        if not started and self.held is not self.recorder.websockets:  # it may end by an exception: see flask-sock
             self.status = 500 if failed else 0
         self._record(failed)
 
@@ -178,6 +193,42 @@ _ENDS_OF_A_WEBSOCKET = (0, 101, 200)
 """Statuses that an application may leave to the server after a WebSocket, without a body; 0 if it leaves none."""
 
 
-def _is_event_stream(header: tuple[str, str]) -> bool:
-    name, value = header
-    return name.lower() == "content-type" and value.strip().lower().startswith("text/event-stream")
+class _Body:
+    """A body that the server gets in parts. The request does not refer to it: a server may drop it without `close`."""
+
+    __slots__ = ("_body", "_next", "_request")
+
+    _next: Callable[[], bytes] | None
+
+    def __init__(self, request: WSGIRequest, body: Iterable[bytes]) -> None:
+        self._request = request
+        self._body = body
+        self._next = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self  # a second iter() continues the body, and does not begin again
+
+    def __next__(self) -> bytes:
+        try:
+            if self._next is None:
+                self._next = iter(self._body).__next__
+            part = self._next()
+        except StopIteration:
+            self._request.finish()
+            raise
+        except BaseException as error:
+            self._request.fail(error)
+            raise
+        self._request.begin_body(part)
+        return part
+
+    def close(self) -> None:
+        """Record the request and close the body: the server needs no more of it."""
+        self._request.abandon()
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            close()
+
+    def __del__(self) -> None:
+        if not self._request.recorded:
+            self._request.abandon()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pyvars import Int, Registry
-from pyvars.site.default import variables
+from pyvars.site.default import debug
 from tests.conftest import local_request
 
 Question = Callable[..., bool]
@@ -16,7 +16,7 @@ Question = Callable[..., bool]
 def may_look(registry: Registry) -> Question:
     """Whether a request like curl's, with these changes, is answered."""
     registry.publish("orders", Int())
-    site = variables(registry, None)
+    site = debug(registry, None, prefix="/debug")
     return lambda *args, **changes: site.respond(local_request(*args, **changes)).ours
 
 

@@ -5,7 +5,19 @@ import platform
 import subprocess
 import sys
 
-SCRIPTS = ("speed", "page", "workers", "middleware", "security", "refusals", "beside", "busy", "footprint", "profiles")
+SCRIPTS = (
+    "speed",
+    "page",
+    "workers",
+    "middleware",
+    "security",
+    "refusals",
+    "beside",
+    "busy",
+    "footprint",
+    "profiles",
+    "forks",
+)
 
 
 def main(names):

@@ -208,7 +208,7 @@ def test_a_worker_that_does_not_answer_is_missing(run: Run) -> None:
 
 
 def test_the_table_of_workers(run: Run) -> None:
-    """Whatever keys its rows have, in the order in which a person asks."""
+    """Whatever keys its rows have, in the order in which a person asks; first the workers that are not well."""
     page = {
         "live": 2,
         "shared": False,
@@ -227,10 +227,10 @@ def test_the_table_of_workers(run: Run) -> None:
             0,
             "  pid  state            answered     lag  in flight  HeapAlloc    rss     cpu  threads"
             "                 start time  new key\n"
-            "    7  ok               -         935 µs         12      3 MiB  4 KiB  500 ms        9"
-            "  2023-11-14 22:13:20+00:00  [1]\n"
             '12345  "blo\\u001bcked"  yes            -          1          -      -       -        -'
             "                          -  -\n"
+            "    7  ok               -         935 µs         12      3 MiB  4 KiB  500 ms        9"
+            "  2023-11-14 22:13:20+00:00  [1]\n"
             "12346  -                no             -          -          -      -       -        -"
             "                          -  -\n"
             "live 2, shared no, threads yes\n"

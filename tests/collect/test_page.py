@@ -211,7 +211,7 @@ def test_what_json_can_hold_is_shown(registry: Registry, page: Read, value: obje
         (-(2**64), "TypeError"),
         ({1, 2}, "TypeError"),
         (b"bytes", "TypeError"),
-        (Decimal(1), "TypeError"),
+        (1j, "TypeError"),
         (iter([1]), "TypeError"),
         (Weird(), "TypeError"),
         (orjson.Fragment(b"}{ not json"), "TypeError"),

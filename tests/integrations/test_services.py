@@ -21,7 +21,7 @@ DATASETTE = [
     ("GET", "/-/static/table.js", None),
     ("GET", "/-/static/app.css", None),
     ("GET", "/nothing", None),
-    ("GET", "/debug", None),
+    ("GET", "/debug/nothing", None),
     ("GET", "/debug/varsx", None),
     ("POST", "/", b"x=1"),
     ("HEAD", "/", None),

@@ -175,7 +175,8 @@ def test_no_gzip_when_it_is_not(server: Server, registry: Registry, accept: str)
 
 def test_every_other_path_is_the_one_404(server: Server) -> None:
     for path in (
-        "/",
+        "//",
+        "/vars",
         "/debug/vars%00",
         "//debug/vars",
         "/debug/nothing",
@@ -187,8 +188,17 @@ def test_every_other_path_is_the_one_404(server: Server) -> None:
         assert (answer.status, answer.body) == (404, b"not found\n")
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert get(server, path, "POST").status == 404
-    assert get(server, "/debug").status == 200
     assert get(server, Host="evil.example").status in (400, 404)  # two Host headers
+
+
+def test_its_url_leads_to_the_index(server: Server) -> None:
+    index = httpx.get(server.url)
+    assert (index.status_code, index.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert index.text == get(server, "/debug").body.decode() == get(server, "/debug/").body.decode()
+    for line in index.text.splitlines():
+        path = line.split()[0]
+        assert get(server, path).status in (200, 503) or path == "/api/stats"  # the registry holds no memstats
+    assert httpx.get(f"{server.url}/", headers={"Host": "evil.example"}).status_code == 404
 
 
 def test_a_port_that_is_taken_is_an_error_here(server: Server) -> None:

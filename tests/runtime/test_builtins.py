@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import pytest
 import pyvars
 from pyvars import Registry
 from pyvars.runtime import BUILTINS, install, reading
-from pyvars.runtime.proc import of_process
+from pyvars.runtime.proc import is_stopped, of_process
 from tests.conftest import Read
 from tests.programs import output, run
 
@@ -51,6 +52,20 @@ def test_what_is_said_of_another_process() -> None:
         pass
     assert set(of_process(process.pid).values()) == {0}
     assert set(of_process(process.pid, "/nowhere").values()) == {0}
+    assert set(of_process(2**40).values()) == {0}
+    assert not is_stopped(process.pid)
+    assert not is_stopped(process.pid, "/nowhere")
+
+
+@pytest.mark.parametrize("proc", ["/proc", "/nowhere"])
+def test_a_process_that_a_signal_has_stopped(proc: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
+        assert not is_stopped(process.pid, proc)
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)  # until it has
+        assert is_stopped(process.pid, proc)
+        process.send_signal(signal.SIGCONT)
+        process.communicate()
 
 
 def test_open_files_are_counted(registry: Registry, page: Read) -> None:

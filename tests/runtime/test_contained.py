@@ -84,7 +84,6 @@ BROKEN: dict[str, tuple[str, object, str, object]] = {
     "sys.getallocatedblocks, no number": ("memstats", sys, "getallocatedblocks", lambda: "many"),
     "resource.getrusage": ("process", resource, "getrusage", raising),
     "resource.getrlimit": ("process", resource, "getrlimit", raising),
-    "time.time": ("process", time, "time", raising),
     "threading.enumerate": ("threads", threading, "enumerate", raising),
     "threading.enumerate, no threads": ("threads", threading, "enumerate", lambda: [object()]),
     "threading.enumerate, None": ("threads", threading, "enumerate", lambda: None),
@@ -194,6 +193,16 @@ def test_an_exception_that_is_kept_does_not_grow(page: Read, monkeypatch: pytest
     for _ in range(20):
         page()
     assert length() <= before + 3
+
+
+@pytest.mark.parametrize("instead", [raising, lambda: "noon", lambda: None])
+def test_a_clock_of_the_program_that_tells_no_time(page: Read, monkeypatch: pytest.MonkeyPatch, instead: Any) -> None:
+    before = page()["process"]["start_time_seconds"]
+    monkeypatch.setattr(time, "time", instead)
+    reading.expire()
+    shown = page()
+    assert "pyvars.errors" not in shown
+    assert abs(shown["process"]["start_time_seconds"] - before) <= 1
 
 
 @pytest.mark.parametrize(
@@ -416,8 +425,8 @@ def test_a_clock_that_stands_still_bounds_functions_all_the_same() -> None:
     code = """
 import json, sys, threading, time, pyvars
 from pyvars.access.request import Request
-from pyvars.site.default import variables
-site = variables(None, None)
+from pyvars.site.default import debug
+site = debug(None, None, prefix="/debug")
 pyvars.publish("orders", pyvars.Int(62))
 pyvars.publish("hangs", threading.Event().wait)
 pyvars.publish("quick", lambda: 1)
@@ -437,7 +446,10 @@ print(shown["orders"], shown["hangs"], shown["pyvars.errors"]["hangs"]["type"], 
     assert run(code, PYVARS_SHARE="off").stdout == "62 None timeout 1 True\n"
 
 
-def test_proc_that_has_gone_is_not_taken_for_zero(page: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+OF_STATUS = ("HeapIdle", "HeapInuse", "HeapSys", "OtherSys", "StackInuse", "StackSys", "Sys")
+
+
+def test_proc_that_has_gone(page: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.open
 
     def refuse(path: Any, *args: Any, **kwargs: Any) -> int:
@@ -449,8 +461,12 @@ def test_proc_that_has_gone_is_not_taken_for_zero(page: Read, monkeypatch: pytes
     reading.expire()
     shown = page()
     errors = {name: entry["type"] for name, entry in shown["pyvars.errors"].items()}
-    assert errors == dict.fromkeys(("memstats", "process", "threads"), "FileNotFoundError")
-    assert shown["orders"] == 62
+    absent = ("process.rss_bytes", "threads.native", *(f"memstats.{name}" for name in OF_STATUS))
+    assert errors == dict.fromkeys(absent, "FileNotFoundError")
+    assert "rss_bytes" not in shown["process"]
+    assert "native" not in shown["threads"]
+    assert {shown["memstats"][name] for name in OF_STATUS} == {0}
+    assert (shown["orders"], shown["memstats"]["Alloc"] > 0) == (62, True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="chroot is for root")
@@ -476,11 +492,7 @@ print([site.respond(local_request(f"/debug/{{path}}")).status for path in ("work
 sys.stdout.flush()
 os._exit(0)  # at an exit where no library can be loaded, glibc aborts if a daemon thread runs
 """
-    nulls = "['memstats', 'process', 'threads']"
-    assert run(code, str(tmp_path), PYVARS_SHARE="off").stdout.splitlines() == [
-        f"62 {nulls} ['-c']",
-        "[200, 503, 200]",
-    ]
+    assert run(code, str(tmp_path), PYVARS_SHARE="off").stdout.splitlines() == ["62 [] ['-c']", "[200, 200, 200]"]
 
 
 def test_modules_that_were_taken_away_and_platforms_that_do_not_tell() -> None:

@@ -59,7 +59,8 @@ TOKENS = (
     _token(PAGE, "right token, HTTP/1.0", _RIGHT, version="HTTP/1.0"),
     _token(PAGE, "right token, forwarded", _RIGHT, "Via: 1.1 x"),
     _token(PAGE, "right token, cross-site", _RIGHT, "Sec-Fetch-Site: cross-site"),
-    _token(NOT_OURS, "no token, elsewhere", target="/debug"),
+    _token(NOT_OURS, "no token, elsewhere", target="/debug/x"),
+    _token(UNAUTHORIZED, "no token, the index", target="/debug"),
     _token(NOT_OURS, "right token, another spelling", _RIGHT, target="/debug/%76ars", spelling="encoded"),
     _token(UNAUTHORIZED, "no token, 65 names", target=f"{HERE}?{'name=x&' * 65}"),
 )

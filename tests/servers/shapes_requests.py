@@ -26,7 +26,7 @@ METHODS = (
 )
 
 _NOT_OURS = r"""
-    / /debug /debug/ /debug/varsx /debug/var /debug/vars;x /debug/vars;/ /debug/vars,x /debug/vars.json /debug/vars+
+    / /debugx /debug/x /debug/varsx /debug/var /debug/vars;x /debug/vars;/ /debug/vars,x /debug/vars.json /debug/vars+
     /DEBUG/VARS /debug/Vars /debug//vars /x/debug/vars /debug/x/vars /localhost/debug/vars /http://localhost/debug/vars
     /debug/vars%00 /debug/vars%ff /debug/vars%20 /debug/vars%0a /debug/vars%3f /debug/vars%3fname=memstats
     /debug/vars%23 /%2564ebug/vars /debug/vars%252f /%c1%a4ebug/vars
@@ -56,6 +56,7 @@ PATHS = (
     *(shape(PAGE, f"path {path}", target=path) for path in ("/debug/vars/", "/debug/vars?", "/debug/vars?x=1&&y")),
     *(shape(PAGE, f"path {path}", target=path) for path in ("/debug/vars?name=memstats", "/debug/vars/?%00")),
     shape(HEAD, "one variable, by its encoded name", target="/debug/vars/mem%73tats", method="HEAD"),
+    *(shape(HEAD, f"the index, {path}", target=path) for path in ("/debug", "/debug/")),
     *(shape(NOT_OURS, f"path {path}", target=path) for path in _NOT_OURS),
     *(odd(NOT_OURS, f"path {path!r:.40}", target=path) for path in _NOT_OURS_ODD),
     *(

@@ -85,8 +85,7 @@ _UWSGI = (
 _REWRITTEN = "203.0.113.7"
 _OF_URL = ("absolute", "fragment")
 """What parsers tell that give the path of a parsed URL."""
-_NO_PEER = "the server does not report the peer's address"
-_OTHER_PEER = "the peer is another machine"
+_NO_PEER = "the server does not report the peer's address, as some do not over a unix socket"
 _NO_UNIX_PEER = {"unix_peer": "client None, server None", "local_unix": _NO_PEER}
 _HIDES = "waitress, removes the headers that tell whether a proxy forwarded it"
 _WAITRESS = {
@@ -149,7 +148,7 @@ SERVERS = (
         raw_path="REQUEST_URI",
         twice="joined by `, `",
         unix_peer="0.0.0.0",
-        local_unix=_OTHER_PEER,
+        local_unix=_NO_PEER,
     ),
     _wsgi("cheroot", _launched("cheroot"), raw_path="REQUEST_URI", twice="the last one"),
     _wsgi("wsgiref", _launched("wsgiref"), raw_path="none", untold=("encoded", "slashes"), unix_peer=None),
@@ -159,7 +158,7 @@ SERVERS = (
         raw_path="RAW_URI",
         untold=("slashes",),
         unix_peer="<local>",
-        local_unix=_OTHER_PEER,
+        local_unix=_NO_PEER,
     ),
     _wsgi(
         "eventlet",
@@ -169,7 +168,7 @@ SERVERS = (
         untold=("encoded", "slashes"),
         unix_peer="unix",
         local="it is not known to be HTTP/1.1",
-        local_unix=_OTHER_PEER,
+        local_unix=_NO_PEER,
     ),
     _wsgi(
         "gevent.pywsgi",

@@ -263,6 +263,21 @@ async def is_cancelled_in_the_body(scope: Any, receive: Any, send: Any) -> None:
     raise asyncio.CancelledError
 
 
+async def is_cancelled_when_the_client_has_left(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    raise asyncio.CancelledError
+
+
+async def exits(scope: Any, receive: Any, send: Any) -> None:
+    raise SystemExit
+
+
+async def answers_who_has_left(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send(START)
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def returns_when_the_client_leaves(scope: Any, receive: Any, send: Any) -> None:
     assert await receive() == DISCONNECT
 
@@ -315,9 +330,13 @@ async def says_an_odd_status(scope: Any, receive: Any, send: Any) -> None:
         (says_500, [], "5xx", 1, 0),
         (does_nothing, [], "5xx", 1, 0),  # the server says 500
         (does_half, [], "2xx", 1, 0),
-        (is_cancelled, [], "499", 0, 0),
+        (is_cancelled, [], "5xx", 1, 0),  # by a timeout, say: the client waits, and the server says 500
+        (is_cancelled, [DISCONNECT], "5xx", 1, 0),  # nobody has asked, so nobody knows
+        (is_cancelled_when_the_client_has_left, [DISCONNECT], "499", 0, 0),
+        (exits, [], "5xx", 1, 0),
         (is_closed, [], "499", 0, 0),
-        (is_cancelled_in_the_body, [], "2xx", 0, 0),
+        (is_cancelled_in_the_body, [], "2xx", 1, 0),
+        (answers_who_has_left, [DISCONNECT], "499", 0, 0),
         (returns_when_the_client_leaves, [DISCONNECT], "499", 0, 0),
         (raises_when_the_client_leaves, [DISCONNECT], "499", 0, 0),
         (Starlette(routes=[Route("/", reads_a_body)]), [DISCONNECT], "499", 0, 21),  # "Internal Server Error"
@@ -331,7 +350,7 @@ async def says_an_odd_status(scope: Any, receive: Any, send: Any) -> None:
 def test_how_a_request_ends(
     registry: Registry, app: Any, messages: list[Any], status: str, errors: int, size: int
 ) -> None:
-    with suppress(Exception, asyncio.CancelledError, GeneratorExit):
+    with suppress(Exception, asyncio.CancelledError, GeneratorExit, SystemExit):
         ask(CountRequests(app, registry=registry), messages=messages)
     http = shown(registry)
     assert http["by_status"] == {status: 1}
@@ -370,6 +389,36 @@ def test_a_send_that_says_that_the_client_has_left(registry: Registry) -> None:
     assert (http["by_status"], http["errors"]) == ({"2xx": 1}, 0)
 
 
+@pytest.mark.parametrize("then", [None, RuntimeError("ClientDisconnect"), asyncio.CancelledError()])
+def test_a_send_of_the_start_that_fails(registry: Registry, then: BaseException | None) -> None:
+    """The client has nothing of the response."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await send(START)
+        except OSError:
+            if then:
+                raise then from None
+
+    async def send(message: Any) -> None:
+        raise BrokenPipeError
+
+    with suppress(RuntimeError, asyncio.CancelledError):
+        asyncio.run(CountRequests(app, registry=registry)(http_scope("/"), send, send))  # type: ignore[arg-type]
+    http = shown(registry)
+    assert (http["by_status"], http["errors"], http["in_flight"]) == ({"499": 1}, 0, 0)
+
+
+def test_an_error_of_the_operating_system_is_not_a_client_that_leaves(registry: Registry) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(START)
+        raise FileNotFoundError
+
+    with pytest.raises(FileNotFoundError):
+        ask(CountRequests(app, registry=registry))
+    assert (shown(registry)["by_status"], shown(registry)["errors"]) == ({"2xx": 1}, 1)
+
+
 @pytest.mark.parametrize("message", [{}, {"type": "http.response.body", "body": 3}, {**START, "status": "x"}])
 def test_what_is_no_message_is_the_applications_error(registry: Registry, message: Any) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -393,7 +442,7 @@ def test_a_cancelled_task(registry: Registry) -> None:
             await task
 
     asyncio.run(main())
-    assert (shown(registry)["in_flight"], shown(registry)["by_status"]) == (0, {"499": 1})
+    assert (shown(registry)["in_flight"], shown(registry)["by_status"]) == (0, {"5xx": 1})
 
 
 def test_methods(registry: Registry) -> None:

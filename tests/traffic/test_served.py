@@ -45,14 +45,14 @@ def served(command: tuple[str, ...]) -> Iterator[int]:
         yield port
 
 
-def traffic(port: int) -> Any:
-    return strict(fetch(port, "/debug/vars/http").body)
+def traffic(port: int, path: str = "/debug/vars/http") -> Any:
+    return strict(fetch(port, path).body)
 
 
-def wait_until(port: int, done: Callable[[Any], bool]) -> Any:
+def wait_until(port: int, done: Callable[[Any], bool], path: str = "/debug/vars/http") -> Any:
     """What is counted when the last of it is: a server says that a body is at its end after it has sent that."""
     until = time.monotonic() + 20
-    while not done(found := traffic(port)):
+    while not done(found := traffic(port, path)):
         assert time.monotonic() < until, found
         time.sleep(0.02)
     return found

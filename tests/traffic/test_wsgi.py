@@ -228,7 +228,217 @@ def test_the_function_write(registry: Registry) -> None:
     assert shown(registry)["bytes_out"] == 11
 
 
+class Waits(Exception):
+    pass
+
+
+class Timeout(BaseException):
+    """As those of gevent and eventlet."""
+
+
+CALLS: list[Any] = [
+    lambda start: start("201 Created", []),
+    lambda start: start("201 Created", [], None),
+    lambda start: start("201 Created", [], exc_info=None),
+    lambda start: start(headers=[], exc_info=None, status="201 Created"),
+    lambda start: start("201 Created", headers=[]),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_arguments_of_start_response_by_keyword(registry: Registry, call: Any) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        write = call(start_response)
+        write(b"one")
+        return [b"two"]
+
+    server = Server(CountRequests(app, registry=registry))
+    assert server.ask() == b"onetwo"
+    assert (server.status, server.headers) == ("201 Created", [])
+    assert (shown(registry)["by_status"], shown(registry)["bytes_out"]) == ({"2xx": 1}, 6)
+
+
+def test_arguments_that_the_server_names_otherwise_or_refuses(registry: Registry) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response(status="200 OK", response_headers=[("Content-Type", "text/event-stream")])
+        return [b"data: 1\n\n"]
+
+    def start(status: str, response_headers: Any, exc_info: Any = None) -> Any:
+        pass
+
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    assert [*CountRequests(app, registry=registry)(environ.copy(), start)] == [b"data: 1\n\n"]
+    with pytest.raises(TypeError):
+        CountRequests(app, registry=registry)(environ.copy(), lambda status, headers: None)  # type: ignore[arg-type, return-value]
+    assert (shown(registry)["by_status"], shown(registry)["errors"]) == ({"2xx": 1, "5xx": 1}, 1)
+
+
+class ClientDisconnected(Exception):
+    """As waitress raises it."""
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, ClientDisconnected])
+@pytest.mark.parametrize("parts", [0, 1])
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_write_that_fails(registry: Registry, error: type[Exception], parts: int, goes_on: bool) -> None:
+    """The client has left: before the response, or in the middle of it."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        write = start_response("200 OK", [])
+        try:
+            for _ in range(3):
+                write(b"part")
+        except error:
+            if not goes_on:
+                raise
+        return []
+
+    def start(status: str, headers: Any, exc_info: Any = None) -> Any:
+        written: list[bytes] = []
+
+        def write(data: bytes) -> None:
+            if len(written) == parts:
+                raise error
+            written.append(data)
+
+        return write
+
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    with suppress(error):
+        assert [*CountRequests(app, registry=registry)(environ, start)] == []
+    http = shown(registry)
+    assert (http["by_status"], http["errors"]) == ({"2xx" if parts else "499": 1}, 0)
+    assert (http["bytes_out"], http["in_flight"]) == (4 * parts, 0)
+
+
+@pytest.mark.parametrize(
+    ("handed", "errors", "status"), [(None, 0, "499"), (FileNotFoundError(), 1, "5xx"), (ValueError(), 1, "5xx")]
+)
+def test_a_start_that_the_server_refuses(
+    registry: Registry, handed: Exception | None, errors: int, status: str
+) -> None:
+    """It hands an error back that comes too late, and says by one of its own that the client has left."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        if handed:
+            start_response("200 OK", [], (type(handed), handed, None))
+        start_response("200 OK", [])
+        return []
+
+    def start(status: str, headers: Any, exc_info: Any = None) -> Any:
+        raise exc_info[1] if exc_info else BrokenPipeError
+
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    with pytest.raises((OSError, ValueError)):
+        CountRequests(app, registry=registry)(environ, start)
+    assert (shown(registry)["by_status"], shown(registry)["errors"]) == ({status: 1}, errors)
+
+
+@pytest.mark.parametrize("data", [7, "text"])
+def test_a_write_of_what_is_no_bytes(registry: Registry, data: Any) -> None:
+    """That is the application's error, whoever notices it."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])(data)
+        return []
+
+    def start(status: str, headers: Any, exc_info: Any = None) -> Any:
+        return b"".join  # raises TypeError, as servers do
+
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    with pytest.raises(TypeError):
+        CountRequests(app, registry=registry)(environ, start)
+    http = shown(registry)
+    assert (http["by_status"], http["errors"], http["bytes_out"]) == ({"5xx": 1}, 1, 0)
+
+
+@pytest.mark.parametrize("parts", [0, 1, 2])
+def test_a_body_that_is_dropped_without_close(registry: Registry, parts: int) -> None:
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"one"
+        yield b"two"
+
+    body: Any = Server(CountRequests(app, registry=registry)).call()
+    for _ in range(parts):
+        next(body)
+    assert shown_in_flight(registry) == 1
+    del body
+    http = shown(registry)
+    assert (http["requests"], http["errors"], http["in_flight"]) == (1, 0, 0)
+    assert (http["by_status"], http["bytes_out"]) == ({"2xx" if parts else "499": 1}, 3 * parts)
+
+
+def shown_in_flight(registry: Registry) -> int:
+    http: Any = registry["http"].snapshot()
+    found: int = http["in_flight"]
+    return found
+
+
+@pytest.mark.parametrize("value", [None, 7, [("Content-Type",)], [(1, 2)], iter(())])
+def test_headers_that_the_server_takes_are_no_matter(registry: Registry, value: Any) -> None:
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", value)
+        yield b"hello"
+
+    assert Server(CountRequests(app, registry=registry)).ask() == b"hello"
+    assert shown(registry)["by_status"] == {"2xx": 1}
+
+
+def test_close_that_raises(registry: Registry) -> None:
+    class Body:
+        def __iter__(self) -> Iterator[bytes]:
+            return iter((b"whole",))
+
+        def close(self) -> None:
+            raise Waits
+
+    def app(environ: Any, start_response: Any) -> Body:
+        start_response("200 OK", [])
+        return Body()
+
+    with pytest.raises(Waits):
+        Server(CountRequests(app, registry=registry)).ask()
+    http = shown(registry)
+    assert (http["by_status"], http["errors"], http["in_flight"]) == ({"2xx": 1}, 0, 0)
+
+
 def raises(environ: Any, start_response: Any) -> list[bytes]:
+    raise ValueError
+
+
+def has_no_time(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    raise Timeout
+
+
+def has_no_time_in_the_body(environ: Any, start_response: Any) -> Iterator[bytes]:
+    raise Timeout
+    yield b""
+
+
+def is_closed(environ: Any, start_response: Any) -> list[bytes]:
+    raise GeneratorExit
+
+
+def returns_nothing(environ: Any, start_response: Any) -> Any:
+    start_response("200 OK", [])
+
+
+def never_starts(environ: Any, start_response: Any) -> list[bytes]:
+    return []
+
+
+def never_starts_a_file(environ: Any, start_response: Any) -> Any:
+    return environ["wsgi.file_wrapper"](io.BytesIO(b""))
+
+
+def raises_without_a_start(environ: Any, start_response: Any) -> Iterator[bytes]:
+    yield b"half"
     raise ValueError
 
 
@@ -281,10 +491,16 @@ def starts_late(environ: Any, start_response: Any) -> Iterable[bytes]:
     ("app", "status", "errors", "size"),
     [
         (raises, "5xx", 1, 0),
-        (ends_the_program, "499", 0, 0),
+        (has_no_time, "5xx", 1, 0),
+        (has_no_time_in_the_body, "5xx", 1, 0),
+        (is_closed, "499", 0, 0),
+        (returns_nothing, "5xx", 1, 0),
+        (never_starts, "5xx", 1, 0),
+        (raises_without_a_start, "5xx", 1, 4),
+        (ends_the_program, "5xx", 1, 0),
         (raises_before_the_body, "5xx", 1, 0),  # the server has not sent the 200 yet, and says 500
         (raises_in_the_body, "2xx", 1, 4),
-        (is_killed_in_the_body, "2xx", 0, 4),
+        (is_killed_in_the_body, "2xx", 1, 4),
         (answers_its_own_error, "5xx", 1, 4),
         (says_an_odd_status, "__other__", 1, 0),
         (starts_late, "2xx", 0, 0),
@@ -301,6 +517,17 @@ def test_how_a_request_ends(registry: Registry, app: Any, status: str, errors: i
     http = shown(registry)
     assert http["by_status"] == {status: 1}
     assert (http["errors"], http["in_flight"], http["bytes_out"]) == (errors, 0, size)
+
+
+def test_a_part_or_a_file_without_a_start_is_refused_by_the_server(registry: Registry) -> None:
+    def part(environ: Any, start_response: Any) -> Iterator[bytes]:
+        yield b"part"
+
+    body: Any = Server(CountRequests(part, registry=registry)).call()
+    next(body)
+    body.close()
+    Server(CountRequests(never_starts_a_file, registry=registry)).call(**{"wsgi.file_wrapper": FileWrapper})
+    assert (shown(registry)["by_status"], shown(registry)["errors"]) == ({"5xx": 2}, 2)
 
 
 @pytest.mark.parametrize("length", ["1000", "", "many"])

@@ -8,13 +8,13 @@ TWO = """
 import json, os, sys, threading, time
 import pyvars
 from pyvars.runtime import reading
-from pyvars.site.default import debug, variables
+from pyvars.site.default import debug
 from tests.conftest import local_request
 
 def raising(*args, **kwargs):
     raise ValueError
 
-site = variables(None, None)
+site = debug(None, None, prefix="/debug")
 
 def page():
     reading.expire()

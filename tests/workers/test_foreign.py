@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyvars.workers.asking.server import short_path
+from pyvars.workers.asking.wire import short_path
 from pyvars.workers.together.directory import UnsharedError, find_group_directory, sweep
 from pyvars.workers.together.group import Process, name_of
 from tests.programs import output

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pyvars.workers.together.group import Process, UnknownOwnerError, find, name_of
+from pyvars.workers.together.group import Process, UnknownOwnerError, find, name_of, owner_in
 from tests.programs import run
 
 ME, PARENT = os.getpid(), os.getppid()
@@ -100,6 +100,7 @@ def test_a_chain_without_end_is_cut(proc: Proc) -> None:
 def test_without_proc_a_process_is_alone(tmp_path: Path) -> None:
     assert find(str(tmp_path)) == [Process(ME, 0)]
     assert name_of(Process(ME, 0), str(tmp_path)) == f"g-{ME}-0-0"
+    assert owner_in(f"g-{ME}-0-0") == Process(ME, 0)  # also where there is one, so that it can be swept
 
 
 def test_a_parent_whose_command_line_is_hidden(proc: Proc) -> None:

@@ -1,5 +1,7 @@
 """The kill test: workers and readers are killed at random moments, and readers in the middle of a fold.
 
+Workers are also stopped for a while, and close all their files: what they then open must stay as it is.
+
 Every page must lie between what was done before it and what was started before its end. Each process writes down what
 it starts and what it has done in memory that outlives it, in a row of its own: a table that all of them map.
 
@@ -99,10 +101,34 @@ def page():
     assert answer.status == 200, answer
     return shown
 
+def close_all():
+    # Files of the program get all the numbers; each holds a text of its own.
+    os.closerange(3, 64)
+    taken.clear()
+    while not taken or max(taken) < 32:
+        taken[os.memfd_create("log") if len(taken) % 2 else os.open(f"{directory}/table", os.O_RDONLY)] = len(taken)
+    for number, text in taken.items():
+        if text % 2: os.write(number, str(text).encode())
+
+def check_taken():
+    for number, text in taken.items():
+        try:
+            if text % 2: assert os.pread(number, 100, 0) == str(text).encode(), os.fstat(number)
+            else: assert os.fstat(number).st_ino == os.stat(f"{directory}/table").st_ino
+        except (AssertionError, OSError) as error:
+            with open(f"{directory}/errors", "a") as file: print("a file of the program", number, error, file=file)
+
 def worker():
+    global taken
+    taken = {}
     level.set(7)
     table[at + READY] = life
+    rounds, closes_at = 0, random.randrange(200)
     while os.getppid() == parent:
+        rounds += 1
+        if rounds % 200 == closes_at:
+            check_taken()
+            close_all()
         for number in range(256):
             table[at + STARTED] += 1
             orders.add()
@@ -201,6 +227,8 @@ class Family(Protocol):
 
     def kill(self, process: Any) -> None: ...
 
+    def signal(self, process: Any, number: int) -> None: ...
+
     def end(self) -> None: ...
 
 
@@ -220,6 +248,9 @@ class Programs:
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         process.kill()
+
+    def signal(self, process: subprocess.Popen[bytes], number: int) -> None:
+        process.send_signal(number)
 
     def end(self) -> None:
         pass
@@ -249,7 +280,10 @@ class Forks:
         return int(self._ask("dead", process, 0 if wait else os.WNOHANG)) == process
 
     def kill(self, process: int) -> None:
-        os.kill(process, signal.SIGKILL)  # as long as its parent has not asked, nobody else has its pid
+        self.signal(process, signal.SIGKILL)
+
+    def signal(self, process: int, number: int) -> None:
+        os.kill(process, number)  # as long as its parent has not asked, nobody else has its pid
 
     def end(self) -> None:
         assert self._master.stdin
@@ -322,6 +356,13 @@ class Chaos:
         self._crashed[slot] += crashed
         return crashed > 0
 
+    def stop_for_a_while(self) -> None:
+        """Stop a worker, wherever it is: pages go on meanwhile."""
+        process = self._processes[self._dice.randrange(WORKERS)]
+        self._family.signal(process, signal.SIGSTOP)
+        time.sleep(self._dice.random() / 10)
+        self._family.signal(process, signal.SIGCONT)
+
     def renew(self) -> None:
         """Start anew those who killed themselves; nobody else ends."""
         for slot, process in list(self._processes.items()):
@@ -339,6 +380,8 @@ class Chaos:
             assert passed < seconds + HANG_SECONDS, (self.kills, self.crashes, self.column(PAGES))
             time.sleep(self._dice.random() / 20)  # at random moments
             self.renew()
+            if self._dice.random() < 0.1:
+                self.stop_for_a_while()
             slot = self._dice.choice([*range(WORKERS), *range(WORKERS), *range(WORKERS + READERS)])
             if self.is_ready(slot) or self._dice.random() < 0.02:  # few are killed before they have a segment
                 self.kill(slot)

@@ -188,7 +188,16 @@ import urllib.request, pyvars
 print(urllib.request.urlopen(pyvars.serve(0).url + "/debug/vars/pyvars.workers").read().decode())
 """
     found = json.loads(output(code, PYVARS_SHARE="off"))
-    assert found == {"live": 1, "retired": 0, "shared": False, "reason": "PYVARS_SHARE is off", "threads": True}
+    assert found == {
+        "live": 1,
+        "retired": 0,
+        "blocked": 0,
+        "stopped": 0,
+        "silent": 0,
+        "shared": False,
+        "reason": "PYVARS_SHARE is off",
+        "threads": True,
+    }
 
 
 def test_celery_prefork(tmp_path: Path) -> None:

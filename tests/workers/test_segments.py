@@ -729,7 +729,22 @@ def test_a_full_disk_at_the_start(limit: str, tmp_path: Path) -> None:
     assert ERRORS[limit] in reason
     assert [file[:2] for file in files] == ["s-", "w-"]
     assert named == [True, [8 if limit == "limit" else 0]]
-    assert later == [3, 1, {"live": 1, "retired": 0, "shared": True, "reason": "", "threads": True}, False, [CHUNK]]
+    assert later == [
+        3,
+        1,
+        {
+            "live": 1,
+            "retired": 0,
+            "blocked": 0,
+            "stopped": 0,
+            "silent": 0,
+            "shared": True,
+            "reason": "",
+            "threads": True,
+        },
+        False,
+        [CHUNK],
+    ]
 
 
 def test_a_disk_without_room_for_more_numbers(limit: str, tmp_path: Path) -> None:

@@ -65,7 +65,16 @@ def test_numbers_are_summed_whoever_answers(deployment: Deployment) -> None:
         assert page["db"] == {"queries": 6}
         assert page["by_state"] == {"__other__": 3, "limit": 6, "paid": 3, "state 1": 1, "state 2": 2}
         assert [page["only_1"], page["only_2"], page["only_3"]] == [1, 2, 3]
-        assert page["pyvars.workers"] == {"live": 3, "retired": 0, "shared": True, "reason": "", "threads": True}
+        assert page["pyvars.workers"] == {
+            "live": 3,
+            "retired": 0,
+            "blocked": 0,
+            "stopped": 0,
+            "silent": 0,
+            "shared": True,
+            "reason": "",
+            "threads": True,
+        }
         assert list(page) == sorted(page)
 
 
@@ -196,7 +205,16 @@ def test_counts_stay_and_levels_go_with_a_worker(deployment: Deployment) -> None
         assert page["by_state"]["paid"] == 3
         assert page["db"] == {"queries": 6}
         assert "only_3" not in page  # nobody publishes it any more
-        assert page["pyvars.workers"] == {"live": 2, "retired": 1, "shared": True, "reason": "", "threads": True}
+        assert page["pyvars.workers"] == {
+            "live": 2,
+            "retired": 1,
+            "blocked": 0,
+            "stopped": 0,
+            "silent": 0,
+            "shared": True,
+            "reason": "",
+            "threads": True,
+        }
         assert page["in_use"] == 3
     assert len(deployment.read(0, "/debug/workers")["workers"]) == 2
 

@@ -1,15 +1,16 @@
 """Asks peers over their sockets, all at once under one deadline. A peer has one question at a time to answer."""
 
 import os
-import select
+import selectors
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
 
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
+from pyvars.core.own_file import OwnSocket
 from pyvars.formats.json import to_json
-from pyvars.workers.asking.server import HEAD, Question, short_path
+from pyvars.workers.asking.wire import HEAD, Question, selector, short_path
 from pyvars.workers.together.files import socket_of
 
 __all__ = ("FIGURES_TIMEOUT_SECONDS", "ASK_FIGURES", "WorkerClient")
@@ -25,20 +26,21 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024
 class _Call:
     """One question to one peer, and the part of the answer that was received so far."""
 
-    __slots__ = ("asked", "connection", "data")
+    __slots__ = ("asked", "connection", "data", "number")
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: OwnSocket) -> None:
         self.connection = connection
+        self.number = connection.number
         self.asked = monotonic()
         self.data = bytearray()
 
     def receive(self) -> bool:
         """Receive what has arrived, without waiting; returns whether the answer is complete, or cannot become so."""
         try:
-            part = self.connection.recv(1 << 18)
+            part = self.connection.socket.recv(1 << 18)
         except BlockingIOError:
             return False
-        except OSError:
+        except OSError:  # of the peer, or the program has closed the connection
             part = b""
         self.data += part
         # Not only at the end of the stream: a child that the peer forked meanwhile may hold the connection open.
@@ -85,12 +87,12 @@ class WorkerClient:
         """
         text = to_json(question) + b"\n"
         calls: dict[int, tuple[str, _Call, bool]] = {}
-        poll = select.poll()
+        ready = selector()
 
         def wait_for(name: str, call: _Call | None, *, owed: bool) -> None:
             if call is not None:
-                calls[call.connection.fileno()] = name, call, owed
-                poll.register(call.connection, select.POLLIN)
+                calls[call.number] = name, call, owed
+                ready.register(call.number, selectors.EVENT_READ)
 
         names = set(peers)
         if not patient:  # else only some may be asked
@@ -104,12 +106,12 @@ class WorkerClient:
                 wait_for(name, _call(os.path.join(directory, socket_of(name)), text), owed=False)
         answers: dict[str, bytes] = {}
         while calls and (left := deadline - monotonic()) > 0:
-            for file, _ in poll.poll(left * 1000):
-                name, call, owed = calls[file]
+            for key, _ in ready.select(left):
+                name, call, owed = calls[key.fd]
                 if not call.receive():
                     continue
-                poll.unregister(file)
-                del calls[file]
+                ready.unregister(key.fd)
+                del calls[key.fd]
                 call.connection.close()
                 if owed:
                     wait_for(name, _call(os.path.join(directory, socket_of(name)), text), owed=False)
@@ -119,6 +121,11 @@ class WorkerClient:
             self._drop(name)  # another thread may have asked it, too
             self._pending[name] = call
         return answers
+
+    def asked(self, name: str) -> float:
+        """When the peer got the question that it has not answered yet, by `monotonic`; 0 if it owes no answer."""
+        call = self._pending.get(name)
+        return call.asked if call is not None else 0.0
 
     def _is_silent(self, directory: str, name: str) -> bool:
         """Whether the peer still owes an answer, or was late with its last one.
@@ -143,14 +150,14 @@ class WorkerClient:
 
 def _call(path: str, text: bytes) -> _Call | None:
     try:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection = OwnSocket(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     except OSError:  # no file descriptor is left
         return None
     try:
-        connection.setblocking(False)
+        connection.socket.setblocking(False)
         with short_path(path) as short:
-            connection.connect(short)
-        connection.sendall(text)
+            connection.socket.connect(short)
+        connection.socket.sendall(text)
     except OSError:  # the peer runs no thread, died a moment ago, or has a full queue of connections
         connection.close()
         return None

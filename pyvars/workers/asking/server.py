@@ -4,86 +4,47 @@ The thread also calls a check of the membership now and then, for a worker that 
 """
 
 import os
-import select
+import selectors
 import socket
-import struct
-import sys
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
-from typing import TypeAlias, cast
+from collections.abc import Callable, Container
+from contextlib import suppress
 
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
-from pyvars.formats.json import from_json
+from pyvars.core.own_file import OwnSocket, pipe
+from pyvars.core.threads import threads_run
+from pyvars.workers.asking.wire import HEAD, Question, listening, received, selector, send
 from pyvars.workers.together.files import remove
 
-__all__ = ("WorkerServer", "Question", "short_path", "threads_run")
+__all__ = ("WorkerServer",)
 
-Question: TypeAlias = "dict[str, object]"
-"""A question: `ask` is its kind (`figures`, `values` or `page`); which other keys it has depends on the kind."""
-
-HEAD = struct.Struct("=Qd")
-"""The head of an answer: its length in bytes, so that an incomplete one is detected, and the time.monotonic at which it
-was sent, a clock that all processes of a machine share."""
-
-MAX_QUESTION_BYTES = 64 * 1024
-ANSWER_TIMEOUT_SECONDS = 1.0
-"""How long sending an answer may take."""
-QUESTION_TIMEOUT_SECONDS = 0.05
-"""How long the server waits for the whole question."""
+JOIN_SECONDS = 1.0
+"""How long to wait for the end of the thread, when it is stopped."""
+_RESTORE_SECONDS = 1.0
+"""How long after the program has closed the files of the thread they are made anew."""
 MAX_AT_ONCE = 16
 """How many questions are answered at once in threads; further ones are refused."""
 _CHECK_SECONDS = 3.0
-"""How often the check is called."""
+"""How often the check is called, unless it says that it is to be called sooner."""
 _AFTER_FORK_SECONDS = 0.01
 """How long after a fork the check is called, in both processes; then after longer and longer times."""
-_MAX_PATH = 100  # a socket's path has at most 107 bytes, man 7 unix
-
-
-def threads_run() -> bool:
-    """Whether pyvars can run threads here: not under gevent or eventlet, nor in uWSGI without threads.
-
-    Nor in the master of uWSGI: it forks without holding the GIL, and if a thread holds it at that moment, the new
-    worker waits for it for ever (https://github.com/unbit/uwsgi/issues/2387).
-    """
-    for module, question in (("gevent.monkey", "is_module_patched"), ("eventlet.patcher", "is_monkey_patched")):
-        patched = getattr(sys.modules.get(module), question, None)
-        if patched is not None and (patched("threading") or patched("thread")):
-            return False
-    uwsgi = sys.modules.get("uwsgi")
-    if uwsgi is None:
-        return True
-    options = getattr(uwsgi, "opt", {})
-    enabled = "enable-threads" in options or options.get("threads", b"1") != b"1"
-    return bool(enabled and uwsgi.masterpid() != os.getpid())
-
-
-@contextmanager
-def short_path(path: str) -> Generator[str]:
-    """A path to the same socket, through /proc/self/fd if the given one is too long; valid in this block."""
-    if len(path.encode(errors="surrogateescape")) <= _MAX_PATH:
-        yield path
-        return
-    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory}/{os.path.basename(path)}"
-    finally:
-        os.close(directory)
 
 
 class WorkerServer:
-    """A thread that answers peers on a unix socket in the group directory, and calls `check` about once a second.
+    """A thread that answers peers on a unix socket in the group directory, and calls `check` every few seconds.
+
+    `check` returns after how many seconds it is to be called again at the latest, or None if it does not matter.
 
     The thread is stopped before a fork and started again in the parent after it, so that a fork finds only the threads
     of the program.
     """
 
-    def __init__(self, answer: Callable[[Question], bytes], check: Callable[[], None]) -> None:
+    def __init__(self, answer: Callable[[Question], bytes], check: Callable[[], float | None]) -> None:
         self._answer = answer
         self._check = check
         self._path = ""
-        self._listener: socket.socket | None = None
+        self._listener: OwnSocket | None = None
         self._delay = _CHECK_SECONDS
         self._reset()
         resources.hold(
@@ -96,10 +57,10 @@ class WorkerServer:
 
     def _reset(self) -> None:
         self._started = False
-        self._forks = 0
+        self._forks = False
         self._lock = threading.RLock()  # reentrant: a signal handler may make a page, which may join again
         self._thread: threading.Thread | None = None
-        self._stop_write = -1
+        self._stop: _Stop | None = None
         self._busy = threading.BoundedSemaphore(MAX_AT_ONCE)
 
     @property
@@ -110,26 +71,41 @@ class WorkerServer:
     def start(self, path: str | None) -> None:
         """Listen at `path` and start the thread, which without a path only calls `check`.
 
-        If the socket cannot be made, it does so too. Does nothing if threads cannot run.
+        If the socket cannot be made, it does so too. Does nothing if threads cannot run, nor on Windows.
         """
-        if not threads_run():
+        if not (threads_run() and hasattr(socket, "AF_UNIX")):
             return
         if path is not None:
             self._path = path
             with suppress(OSError):  # no file descriptor is left, or the file system has no sockets
-                self._listener = _listening(path)
+                self._listener = listening(path)
         self._started = True
         self._resume()
 
+    def wake(self) -> None:
+        """Make the thread call `check` now."""
+        with self._lock:
+            if self._stop is not None:
+                self._stop.wake()
+
     def restore(self) -> None:
-        """If the socket was removed, make it again. Another file in its place stays."""
-        if self._listener is not None and not os.path.lexists(self._path):
+        """If the socket was closed or removed, make it again. Another file in its place stays."""
+        if self._listener is not None and not (self._listener.is_intact and os.path.lexists(self._path)):
             with suppress(OSError):
-                listener = _listening(self._path)
+                remove(*os.path.split(self._path))
+                listener = listening(self._path)
                 self._pause()
                 self._listener.close()
                 self._listener = listener
                 self._resume()
+        elif not self._is_intact():  # the pipe alone
+            self._pause()
+            self._resume()
+
+    def _is_intact(self) -> bool:
+        """Whether the program has closed no file of the thread."""
+        listener, stop = self._listener, self._stop
+        return (listener is None or listener.is_intact) and (stop is None or stop.is_intact)
 
     def stop(self) -> None:
         """Stop the thread, close the socket and remove its file."""
@@ -141,11 +117,11 @@ class WorkerServer:
             remove(*os.path.split(self._path))
 
     def _before_fork(self) -> None:
-        self._forks += 1
+        self._forks = True
         self._pause()
 
     def _in_parent(self) -> None:
-        self._forks -= 1
+        self._forks = False
         self._delay = _AFTER_FORK_SECONDS
         self._resume()
 
@@ -154,8 +130,8 @@ class WorkerServer:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-        if self._stop_write >= 0:  # the fork ran no hooks, so the thread was not stopped before it
-            os.close(self._stop_write)
+        if self._stop is not None:  # the fork ran no hooks, so the thread was not stopped before it
+            self._stop.close()
         self._reset()
         self._delay = _AFTER_FORK_SECONDS
 
@@ -163,12 +139,11 @@ class WorkerServer:
         """Stop the thread; the socket stays open."""
         with self._lock:  # a thread that joins again may be starting it
             thread, self._thread = self._thread, None
-            if thread is None:
+            if thread is None or self._stop is None:
                 return
-            os.close(self._stop_write)
-            self._stop_write = -1
+            self._stop.say()
         if thread is not threading.current_thread():  # `check` may call this in the thread, which then ends by itself
-            thread.join()
+            resources.join(thread, JOIN_SECONDS)
 
     def _resume(self) -> None:
         """Start the thread, if it does not run yet and no fork is in progress, which starts it when it is done."""
@@ -176,56 +151,62 @@ class WorkerServer:
             if not self._started or self._forks or self._thread is not None:
                 return
             try:
-                stop_read, self._stop_write = os.pipe()
+                self._stop = stop = _Stop()
             except OSError:  # no file descriptor is left
                 return
             self._thread = threading.Thread(
-                target=self._run, args=(self._listener, stop_read), name="pyvars-workers", daemon=True
+                target=self._run, args=(self._listener, stop), name="pyvars-workers", daemon=True
             )
             try:
                 self._thread.start()
-            except RuntimeError:  # no more threads, or the interpreter is shutting down
+            except Exception:  # no more threads, no memory for one, or the interpreter is shutting down
                 self._thread = None
-                os.close(stop_read)
-                os.close(self._stop_write)
-                self._stop_write = -1
+                stop.close()
 
-    def _run(self, listener: socket.socket | None, stop_read: int) -> None:
-        poll = select.poll()
-        poll.register(stop_read, select.POLLIN)
-        wait = select.poll()
-        wait.register(stop_read, select.POLLIN)
-        if listener is not None:
-            poll.register(listener, select.POLLIN)
-        check_at = monotonic() + self._delay
+    def _run(self, listener: OwnSocket | None, stop: "_Stop") -> None:
         try:
-            while self._thread is threading.current_thread():
-                events = dict(poll.poll(max(0.0, check_at - monotonic()) * 1000))
-                if stop_read in events:  # the other end of the pipe is closed
-                    return
-                if events and listener is not None:
-                    try:
-                        self._serve_one(listener.accept()[0])
-                    except OSError:  # a bad question; or no file descriptor is left: without a pause a busy loop
-                        wait.poll(100)
-                if monotonic() >= check_at:
-                    self._check()
-                    self._delay = min(_CHECK_SECONDS, self._delay * 1.5)
-                    check_at = monotonic() + self._delay
+            with suppress(OSError):  # closed before it began
+                self._serve(listener, stop)
+            # The program has closed the files. It may be about to open others, in an order that gives them the numbers
+            # that it wants: so not at once.
+            while not stop.said.wait(_RESTORE_SECONDS):
+                self._check()
         finally:
-            os.close(stop_read)
+            stop.close()
 
-    def _serve_one(self, connection: socket.socket) -> None:
+    def _serve(self, listener: OwnSocket | None, stop: "_Stop") -> None:
+        """Serve until the thread is to end, or the program has closed its files."""
+        ready = selector()
+        ready.register(stop.read.number, selectors.EVENT_READ)
+        if listener is not None:
+            ready.register(listener.number, selectors.EVENT_READ)
+        check_at = monotonic() + self._delay
+        while True:
+            events = {key.fd for key, _ in ready.select(max(0.0, check_at - monotonic()))}
+            if stop.said.is_set() or not self._is_intact():
+                return
+            if stop.was_woken(events):
+                check_at = 0.0
+            if listener is not None and listener.number in events:
+                try:
+                    self._serve_one(OwnSocket(listener.socket.accept()[0]))
+                except OSError:  # a bad question; or no file descriptor is left: without a pause a busy loop
+                    stop.said.wait(0.1)
+            if monotonic() >= check_at:
+                soon = self._check()
+                self._delay = min(_CHECK_SECONDS, self._delay * 1.5)
+                check_at = monotonic() + (self._delay if soon is None else min(soon, self._delay))
+
+    def _serve_one(self, connection: OwnSocket) -> None:
         """Answer a question for figures here, any other (it may run functions of the program) in a thread of its own.
 
         If MAX_AT_ONCE such threads run already, the connection is closed without an answer.
         """
         try:
-            question = _received(connection)
+            question = received(connection)
         except BaseException:
             connection.close()
             raise
-        connection.settimeout(ANSWER_TIMEOUT_SECONDS)
         if question.get("ask") == "figures":
             self._answer_to(connection, question)
         elif self._busy.acquire(blocking=False):
@@ -233,51 +214,50 @@ class WorkerServer:
                 threading.Thread(
                     target=self._answer_in_thread, args=(connection, question), name="pyvars-answer", daemon=True
                 ).start()
-            except RuntimeError:  # no more threads
+            except Exception:  # no more threads, or no memory for one
                 self._busy.release()
                 connection.close()
         else:
             connection.close()
 
-    def _answer_in_thread(self, connection: socket.socket, question: Question) -> None:
+    def _answer_in_thread(self, connection: OwnSocket, question: Question) -> None:
         try:
             self._answer_to(connection, question)
         finally:
             self._busy.release()
 
-    def _answer_to(self, connection: socket.socket, question: Question) -> None:
+    def _answer_to(self, connection: OwnSocket, question: Question) -> None:
         with connection, suppress(OSError):
             text = self._answer(question)
-            connection.sendall(HEAD.pack(len(text), monotonic()) + text)
+            send(connection, HEAD.pack(len(text), monotonic()) + text)
 
 
-def _listening(path: str) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with short_path(path) as short:
-            listener.bind(short)
-        listener.listen(64)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
+class _Stop:
+    """Tells the thread to end, and wakes it: by the end of a pipe while it waits for peers."""
 
+    def __init__(self) -> None:
+        self.said = threading.Event()
+        self.read, self._write = pipe()
+        os.set_blocking(self._write.number, False)
 
-def _received(connection: socket.socket) -> Question:
-    """The question: one line of JSON. Raises OSError if it is no question or not complete in time."""
-    text, until = b"", monotonic() + QUESTION_TIMEOUT_SECONDS
-    while not text.endswith(b"\n"):
-        if (left := until - monotonic()) <= 0:
-            raise TimeoutError("half a question")
-        connection.settimeout(left)
-        part = connection.recv(MAX_QUESTION_BYTES)
-        if not part or len(text) > MAX_QUESTION_BYTES:
-            raise ConnectionError("half a question")
-        text += part
-    try:
-        question = from_json(text)
-    except ValueError:
-        raise ConnectionError("no question") from None
-    if not isinstance(question, dict):
-        raise ConnectionError("no question")
-    return cast("Question", question)
+    @property
+    def is_intact(self) -> bool:
+        """Whether the program has not closed the pipe."""
+        return self.said.is_set() or (self.read.is_intact and self._write.is_intact)
+
+    def say(self) -> None:
+        self.said.set()
+        self._write.close()
+
+    def wake(self) -> None:
+        """Wake the thread. It is ignored if the program has closed the pipe, or if it is full."""
+        with suppress(OSError):
+            os.write(self._write.number, b"\0")
+
+    def was_woken(self, events: Container[int]) -> bool:
+        """Whether `wake` was called, given the numbers of the files that can be read."""
+        return self.read.number in events and bool(os.read(self.read.number, 100))
+
+    def close(self) -> None:
+        self.read.close()
+        self._write.close()

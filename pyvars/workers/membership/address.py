@@ -8,13 +8,14 @@ import os
 from urllib.parse import quote
 
 from pyvars.core import resources
+from pyvars.core.own_file import OwnFile
 from pyvars.errors import ConfigurationError
 from pyvars.workers.membership.member import MEMBER
 from pyvars.workers.together.locks import lock
 
 __all__ = ("check_address", "claim", "release")
 
-_held: dict[str, int] = {}  # by path; such a file must not be opened again, since closing it would drop the lock
+_held: dict[str, OwnFile] = {}  # by path; such a file must not be opened again, since closing it would drop the lock
 
 
 def claim(host: str, port: int) -> bool:
@@ -27,16 +28,16 @@ def claim(host: str, port: int) -> bool:
     if group is None or port == 0:
         return True
     path = _path(group.directory, host, port)
-    if path in _held:
+    if path in _held and _held[path].is_intact:  # else the program has closed it, and with it what served the address
         raise OSError(errno.EADDRINUSE, f"this process serves port {port} already")
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        file = OwnFile.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     except OSError:
         return True
     try:
         lock(file)
     except OSError:
-        os.close(file)
+        file.close()
         return False
     _held[path] = file
     return True
@@ -45,7 +46,7 @@ def claim(host: str, port: int) -> bool:
 def release(host: str, port: int) -> None:
     """Give up the claim, so that another worker can serve the address. No error if there is none."""
     for path in [path for path in _held if os.path.basename(path) == _name(host, port)]:
-        os.close(_held.pop(path))
+        _held.pop(path).close()
 
 
 def _path(directory: str, host: str, port: int) -> str:
@@ -58,7 +59,7 @@ def _name(host: str, port: int) -> str:
 
 def _forget() -> None:
     while _held:
-        os.close(_held.popitem()[1])
+        _held.popitem()[1].close()
 
 
 resources.hold(__name__, "locks of addresses", in_child=_forget)

@@ -1,36 +1,48 @@
-"""How many workers the group has and had, for `pyvars.workers`."""
+"""`pyvars.workers`: how many workers the group has and had, and in which states they are."""
 
+from collections import Counter
 from typing import NamedTuple
 
 from pyvars.core.clock import monotonic
+from pyvars.core.threads import why_no_threads
+from pyvars.formats.json import valid_text
+from pyvars.runtime.event_loop import is_blocked
 from pyvars.runtime.reading import REUSE_SECONDS
 from pyvars.workers.membership.member import MEMBER
+from pyvars.workers.membership.states import state_of
 from pyvars.workers.numbers.group_reading import NO_PEERS
 
-__all__ = ("Census", "census", "hear")
+__all__ = ("Census", "Workers", "census", "hear")
 
 
 class Census(NamedTuple):
-    """The workers beside this one, and why numbers are missing, by the name of a file."""
+    """The workers of the group."""
 
     live: int
+    """Without this one."""
     dead: int
+    blocked: int
+    """With this one, as of those that are stopped and those that are silent."""
+    stopped: int
+    silent: int
     missing: dict[str, str]
+    """By the name of a file, why numbers are missing."""
 
 
 _heard: list[tuple[float, object, Census]] = []  # the latest, with its time and the last reading before it; or empty
 
 
 def hear(group: object) -> None:
-    """Take over what the peer that asks for a page has counted: the live and the dead, itself aside.
+    """Take over what the peer that asks for a page has counted.
 
     If each worker of a large group read the segments of all others for its page in `?worker=all`, most pages would be
     late.
     """
     match group:
-        case [int(live), int(dead)]:
+        case [int(live), int(dead), int(blocked), int(stopped), int(silent)]:
             latest = MEMBER._latest
-            _heard[:] = [(monotonic(), latest, Census(live, dead, latest[1].missing if latest is not None else {}))]
+            missing = latest[1].missing if latest is not None else {}
+            _heard[:] = [(monotonic(), latest, Census(live, dead, blocked, stopped, silent, missing))]
         case _:
             pass
 
@@ -41,4 +53,44 @@ def census() -> Census:
         if before is MEMBER._latest and monotonic() - when < REUSE_SECONDS:
             return heard
     reading = MEMBER.latest() or NO_PEERS
-    return Census(len(reading.live), reading.dead_count, reading.missing)
+    states = Counter(map(state_of, reading.live))
+    blocked = states["blocked"] + is_blocked()
+    return Census(len(reading.live), reading.dead_count, blocked, states["stopped"], states["silent"], reading.missing)
+
+
+class Workers:
+    """The built-in variable `pyvars.workers`: scalars about the workers whose numbers are summed on the page."""
+
+    def __init__(self) -> None:
+        self._cached: tuple[object, dict[str, object]] = None, {}
+
+    def figures(self) -> dict[str, object]:
+        """The figures:
+
+        live: live workers of the group, this one included. retired: workers that have ended, whose counts are kept.
+        blocked, stopped, silent: the live ones in these states (see membership.states).
+        shared: whether all numbers of all workers are in the sums of the group. threads: whether threads of pyvars run
+        in this process, so that it answers its peers, and deadlines hold. reason: why either is not so; else empty.
+        """
+        known = census(), MEMBER.reason, MEMBER.error, MEMBER.shared, why_no_threads()
+        if self._cached[0] != known:
+            self._cached = known, _figures(*known)
+        return self._cached[1]
+
+
+def _figures(group: Census, reason: str, error: str, shared: bool, no_threads: str) -> dict[str, object]:
+    reasons = [reason] if reason else []
+    if error:
+        reasons.append(f"some numbers are private to this process: {error}")
+    reasons += sorted(f"{name}: {why}" for name, why in group.missing.items())[:4]
+    about = [f"{no_threads}: functions have no deadline, every= does nothing"] if no_threads else []
+    return {
+        "live": 1 + group.live,
+        "retired": group.dead,
+        "blocked": group.blocked,
+        "stopped": group.stopped,
+        "silent": group.silent,
+        "shared": shared and not reasons,
+        "reason": valid_text("; ".join(reasons + about)),
+        "threads": not no_threads,
+    }

@@ -11,19 +11,24 @@ from pyvars.core import resources
 from pyvars.core.cells import IntCell
 from pyvars.core.clock import monotonic
 from pyvars.core.registry import Registry
+from pyvars.core.threads import threads_run
+from pyvars.formats.json import to_json
+from pyvars.runtime.event_loop import BLOCKED_FROM, TICK_SECONDS, note_blocked, on_first_loop, tick
 from pyvars.runtime.reading import REUSE_SECONDS
 from pyvars.workers.asking.client import ASK_FIGURES, FIGURES_TIMEOUT_SECONDS, WorkerClient
-from pyvars.workers.asking.server import Question, WorkerServer
+from pyvars.workers.asking.server import WorkerServer
+from pyvars.workers.asking.wire import Question
+from pyvars.workers.membership.load import own_load
 from pyvars.workers.numbers.group_reading import NO_PEERS, GroupReader, GroupReading
 from pyvars.workers.numbers.own_segment import OwnSegment
 from pyvars.workers.numbers.records import Records
 from pyvars.workers.numbers.retired import MAX_DEAD, fold
-from pyvars.workers.numbers.segment import H_REQUESTS
+from pyvars.workers.numbers.segment import H_BLOCKED, H_REQUESTS
 from pyvars.workers.numbers.worker_segment import WorkerSegment
 from pyvars.workers.together import files
 from pyvars.workers.together.directory import UnsharedError, find_group_directory, group_exists, has_ended, remove_group
 from pyvars.workers.together.forks import hook_uwsgi
-from pyvars.workers.together.group import start_of
+from pyvars.workers.together.group import doubt, start_of
 
 __all__ = ("MEMBER", "Member")
 
@@ -45,7 +50,7 @@ class Member:
         self.requests: IntCell = IntCell()
         """Requests that the integrations of this process received."""
         self.reason: str = ""
-        """Why joining the group failed; empty if it did not."""
+        """Why joining the group failed, or who may be missing in it; empty if neither."""
         self.group: GroupReader | None = None
         """Reads the group; None if this process is in none."""
         self.own: OwnSegment | None = None
@@ -64,8 +69,8 @@ class Member:
         self._lock = Lock()
         self._hooked = False
         self._refreshed = 0.0
-        self.answered: frozenset[str] = frozenset()
-        """The names of the segments of the peers that answered when they were last asked for runtime figures."""
+        self.answers: dict[str, bytes] = {}
+        """By the names of their segments, the peers that answered when they were last asked for runtime figures."""
         self._latest: tuple[float, GroupReading] | None = None
         self._tried_at = self._looked_at = self._forked_at = -60.0
 
@@ -132,14 +137,10 @@ class Member:
             return
         self._hooked = True
         atexit.register(self._at_exit)
-        resources.hold(
-            __name__,
-            "segment",
-            in_parent=self._note_fork,
-            first_in_child=self._leave_parent_memory,
-            in_child=self._after_fork,
-        )
+        leave, join = self._leave_parent_memory, self._after_fork
+        resources.hold(__name__, "segment", in_parent=self._note_fork, first_in_child=leave, in_child=join)
         hook_uwsgi()
+        on_first_loop(self.server.wake)
 
     def _try_join(self) -> None:
         """Join the group, that of before if there was one. If that fails, set `reason` and count in private memory."""
@@ -150,14 +151,14 @@ class Member:
                 self._join_group(find_group_directory(self._group_name))
             except FileNotFoundError:  # another process removed the directory or the file as left over
                 self._leave_group()
-                continue
             except (OSError, UnsharedError) as error:
                 self._leave_group()
                 self.reason = str(error)
+                break
             else:
-                self.reason = ""
-                self._fold_dead()
-            return
+                self.reason = doubt(self._group_name)
+                return self._fold_dead()
+        self.server.start(None)  # to try again, and to send probes to event loops
 
     def _join_group(self, directory: str) -> None:
         pid = os.getpid()
@@ -170,9 +171,12 @@ class Member:
             if (registry := reference()) is not None:
                 records.add_registry(key, registry)
         records.keep(self.requests, H_REQUESTS)
-        own.write_figures()
+        records.keep(BLOCKED_FROM, H_BLOCKED)
+        if self._group_name is None or not threads_run():  # else they are asked for: they cost more than all the rest
+            own.write_figures()
         segment.publish()
         self.group, self._group_name = GroupReader(directory, own.layout), os.path.basename(directory)
+        self.server.stop()  # it runs without a socket if joining failed before
         self.server.start(os.path.join(directory, files.socket_of(segment.name)))
 
     def _leave_group(self) -> None:
@@ -194,8 +198,8 @@ class Member:
         """Read the segments of the group; None if this process is in none.
 
         The numbers of peers are always up to date there. Their runtime figures are not: a peer writes them when it is
-        asked to, which is at most every 100 ms, or in each call with `renew`. If a peer does not answer within 50 ms,
-        or by the deadline, its earlier figures are read. Without a deadline no peer is asked.
+        asked to, which is at most every 100 ms, and is waited for at most 50 ms: then its earlier ones are read. With
+        `renew` each call asks, and waits until the deadline. Without a deadline no peer is asked.
         """
         self._catch_up()
         group, own = self.group, self.own
@@ -220,8 +224,8 @@ class Member:
         now = monotonic()
         if renew or now - self._refreshed >= REUSE_SECONDS:
             self._refreshed = now
-            until = min(deadline, now + FIGURES_TIMEOUT_SECONDS)
-            self.answered = frozenset(self.client.ask(group.directory, group.peer_names(), ASK_FIGURES, until))
+            until = deadline if renew else min(deadline, now + FIGURES_TIMEOUT_SECONDS)
+            self.answers = self.client.ask(group.directory, group.peer_names(), ASK_FIGURES, until, patient=renew)
 
     def ask(self, question: Question, deadline: float, pids: Collection[int], patient: bool) -> dict[int, bytes]:
         """Ask the live workers with these pids; the answers by pid, empty for one that did not answer by the deadline.
@@ -240,22 +244,25 @@ class Member:
     def _answer(self, question: Question) -> bytes:
         if question.get("ask") == "figures" and self.own is not None:
             self.own.write_figures()
-            return b"{}"
+            note_blocked()
+            return to_json(own_load())
         reference = self._registries.get(str(question.get("registry")))
         registry = reference() if reference is not None else None
         return self.answer(registry, question) if registry is not None and self.answer is not None else b"null"
 
-    def _check(self) -> None:
-        """What the thread of the server does every few seconds, for a worker that is never asked for a page."""
+    def _check(self) -> float | None:
+        """What the thread of the server does every few seconds; every second, as it says, if there is an event loop."""
         self._catch_up()
         self.server.restore()
         if monotonic() - self._forked_at < FORKED_SECONDS:
             self._fold_dead()
+        return TICK_SECONDS if tick() else None
 
     def _catch_up(self) -> None:
         """Join again after a fork without hooks, a change of user, a removal or a failure; share what had no room."""
         if self._segment is not None and self._pid != os.getpid():
             resources.after_fork_in_child()
+        resources.make_again()
         # Without waiting for long: the thread of the server is here too, and who has the lock may wait for its end.
         if self._is_astray() and self._lock.acquire(timeout=LOCK_SECONDS):
             try:
@@ -263,6 +270,8 @@ class Member:
                     self._join_again()
             finally:
                 self._lock.release()
+        if (segment := self._segment) is not None and segment.is_lost:
+            segment.restore()
         if self._records is not None:
             self._records.settle()
 
@@ -276,20 +285,18 @@ class Member:
     def _join_again(self) -> None:
         """Join the group of before with a new segment, which has all numbers of this process.
 
-        After a change of user that is in the new user's directory, where peers that changed too meet. If the directory
-        was removed, the first worker that notices makes it again; the numbers of workers that had died are lost then.
+        After a change of user it is in the directory of the new user. If the directory was removed, the first worker
+        that notices makes it again; the numbers of workers that had died are lost then.
         """
-        self.server.stop()
-        self._leave_group()
+        if self._segment is not None:
+            self.server.stop()
+            self._leave_group()
         self._try_join()
-        if self._segment is None and self._group_name is not None:
-            self.server.start(None)  # to try again
 
     def _note_fork(self) -> None:
         self._forked_at = monotonic()
 
-    def _leave_parent_memory(self) -> None:
-        """In a forked child, before anything else runs: unbind the cells from the parent's segment."""
+    def _leave_parent_memory(self) -> None:  # in a forked child, before anything else runs
         if self._pid != os.getpid() and self._records is not None:
             self._records.detach_in_child()
         files.own.clear()

@@ -8,16 +8,17 @@ from typing import Any, TypeAlias, cast
 from pyvars.core.clock import monotonic
 from pyvars.formats.json import from_json
 from pyvars.runtime import kept
-from pyvars.workers.asking.server import Question
+from pyvars.workers.asking.wire import Question
 from pyvars.workers.membership.member import Member
 from pyvars.workers.numbers.group_reading import GroupReading
 from pyvars.workers.numbers.layout import Path
 from pyvars.workers.numbers.plan import Plan, Source, plan_for
 from pyvars.workers.numbers.sums import Addends, Sums, number, total
 
-__all__ = ("Distribution", "Peers", "NestedSums", "seconds_until", "summed")
+__all__ = ("MARGIN_SECONDS", "Distribution", "Peers", "NestedSums", "seconds_until", "summed")
 
-_MARGIN_SECONDS = 0.02
+MARGIN_SECONDS = 0.02
+"""What a request has left once its peers were waited for."""
 _MAX_PIDS = 100
 
 NestedSums: TypeAlias = "dict[str, Any]"
@@ -143,7 +144,7 @@ class Peers:
 
 def seconds_until(deadline: float) -> float:
     """The seconds that a peer may take for its answer so that it arrives by the deadline, with 20 ms to spare."""
-    return max(0.0, deadline - monotonic() - _MARGIN_SECONDS)
+    return max(0.0, deadline - monotonic() - MARGIN_SECONDS)
 
 
 def _parsed(text: bytes) -> object:

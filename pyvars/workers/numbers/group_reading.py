@@ -2,10 +2,10 @@
 
 import os
 import re
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from pyvars.core.clock import monotonic
 from pyvars.workers.numbers.layout import CorruptError, SegmentLayout
 from pyvars.workers.numbers.reading import TOO_DEEP, SegmentReading, read
 from pyvars.workers.numbers.retired import fold, read_retired
@@ -13,9 +13,9 @@ from pyvars.workers.together.files import RETIRED, own, peers_in
 
 __all__ = ("NO_PEERS", "GroupReading", "GroupReader")
 
-_SETTLED_NS = 100_000_000
-"""If the mtime of a directory is older than this, the next change of the directory changes it: its clock ticks every 4
-to 10 ms."""
+_SETTLED_SECONDS = 0.1
+"""If the mtime of a directory has been the same for longer, the next change of the directory changes it: its clock
+ticks every 4 to 10 ms."""
 _ATTEMPTS = 8
 
 
@@ -68,6 +68,7 @@ class GroupReader:
         self._layout = layout
         self._seen: dict[str, SegmentReading] = {}
         self._alone = 0
+        self._changed_at: tuple[int, float] = 0, 0.0  # the mtime that was last seen, and when it was seen first
 
     def is_alone(self) -> bool:
         """Whether a reading found neither peers nor a retired file, and the directory has not changed since.
@@ -104,16 +105,18 @@ class GroupReader:
         """
         if self.is_alone():
             return NO_PEERS
-        reading, began, changed = NO_PEERS, 0, 0
+        reading, began, changed = NO_PEERS, 0.0, 0
         for _ in range(_ATTEMPTS):
-            began, changed, before = time.time_ns(), self._changed(), self._retired_now()
+            began, changed, before = monotonic(), self._changed(), self._retired_now()
+            if changed != self._changed_at[0]:
+                self._changed_at = changed, began
             reading = self._read()
             if not all(peer.alive for peer in reading.peers) and fold(self.directory, self._layout):
                 continue
             # A fold during the reading may have moved counts out of a file before it was read, into one that was read.
             if self._retired_now() == before and changed == self._changed():
                 break
-        if reading.is_empty and began - changed > _SETTLED_NS:
+        if reading.is_empty and began - self._changed_at[1] > _SETTLED_SECONDS:
             self._alone = changed
         self._seen = {peer.name: peer for peer in (*reading.peers, *([reading.retired] if reading.retired else []))}
         return reading

@@ -20,6 +20,7 @@ from zlib import crc32
 
 from pyvars.core.cells import Words
 from pyvars.core.clock import monotonic
+from pyvars.core.own_file import OwnFile
 from pyvars.formats.json import from_json
 from pyvars.workers.numbers.layout import MAX_DEPTH, CorruptError, SegmentLayout, parse
 from pyvars.workers.numbers.segment import (
@@ -27,6 +28,7 @@ from pyvars.workers.numbers.segment import (
     FIGURES,
     FIGURES_SIZE,
     FIRST_WORD,
+    H_BLOCKED,
     H_CHUNKS,
     H_FIGURES,
     H_GENERATION,
@@ -43,7 +45,7 @@ from pyvars.workers.numbers.segment import (
     WORDS,
     record_area,
 )
-from pyvars.workers.together.files import WITHOUT_ROOM
+from pyvars.workers.together.files import WITHOUT_ROOM, has_lost_lock
 from pyvars.workers.together.locks import is_locked_by_another
 
 __all__ = ("SegmentReading", "Figures", "read")
@@ -66,12 +68,14 @@ class SegmentReading(NamedTuple):
     """The file name of the segment."""
     inode: int
     alive: bool
-    """Whether the worker holds the lock of its segment."""
+    """Whether the worker holds the lock of its segment, or has lost it and lives."""
     pid: int
     start: int
     """When the worker started, in clock ticks since boot."""
     requests: int
     """Requests that its integrations received."""
+    blocked_from: int
+    """When the worker is blocked, as in `pyvars.runtime.event_loop.BLOCKED_FROM`."""
     retired_count: int
     """In the retired file, the number of workers that were folded into it; else 0."""
     generation: int
@@ -108,8 +112,8 @@ def read(path: str, previous: SegmentReading | None) -> SegmentReading:
     """
     if not stat.S_ISREG(os.lstat(path).st_mode):  # to open a device or a FIFO may do something
         raise OSError(errno.EINVAL, "it is no regular file")
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
+    with OwnFile.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK) as opened:
+        file = opened.number
         mark = _mark(file)
         if previous is not None and previous.inode != mark[0]:
             previous = None
@@ -117,7 +121,7 @@ def read(path: str, previous: SegmentReading | None) -> SegmentReading:
         if known is not None and known[0] == (mark, _checksum(file)):
             raise CorruptError(known[1])
         try:
-            reading = _read_settled(file, path, previous)
+            reading = _read_settled(opened, path, previous)
         except CorruptError as error:
             _damaged[path] = (mark, _checksum(file)), str(error)
             if len(_damaged) > _MAX_DAMAGED:
@@ -125,8 +129,6 @@ def read(path: str, previous: SegmentReading | None) -> SegmentReading:
             raise
         _damaged.pop(path, None)
         return reading
-    finally:
-        os.close(file)
 
 
 _damaged: dict[str, tuple[object, str]] = {}
@@ -137,7 +139,8 @@ _MAX_DAMAGED = 256
 def _mark(file: int) -> tuple[int, int, int, bytes]:
     """Inode, size, ctime and header: some of it changes when the records or figures of a file do."""
     found, header = os.fstat(file), os.pread(file, 8 * FIRST_WORD, 0)
-    return found.st_ino, found.st_size, found.st_ctime_ns, header[: 8 * H_REQUESTS] + header[8 * H_PRIVATE :]
+    settled = header[: 8 * H_REQUESTS] + header[8 * H_PRIVATE : 8 * H_BLOCKED]
+    return found.st_ino, found.st_size, found.st_ctime_ns, settled
 
 
 def _checksum(file: int) -> int:
@@ -146,14 +149,14 @@ def _checksum(file: int) -> int:
     return crc32(os.pread(file, end - begin, begin))
 
 
-def _read_settled(file: int, path: str, previous: SegmentReading | None) -> SegmentReading:
-    alive = is_locked_by_another(file)
+def _read_settled(file: OwnFile, path: str, previous: SegmentReading | None) -> SegmentReading:
+    alive = is_locked_by_another(file) or has_lost_lock(*os.path.split(path))
     wait = _TIMEOUT_SECONDS if alive and path not in _damaged else 0.0
     until, late = monotonic() + wait, 0
     while late < _ATTEMPTS:
         lenient = monotonic() >= until
         with suppress(_ChangedError):
-            return _read(file, os.path.basename(path), alive, previous, lenient)
+            return _read(file.number, os.path.basename(path), alive, previous, lenient)
         late += lenient
         sleep(_PAUSE_SECONDS)  # the owner may wait for this CPU, in the middle of a change
     if previous is not None:  # records change faster than they can be read: return the numbers of a moment ago
@@ -212,6 +215,7 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
         pid=header[H_PID],
         start=header[H_START],
         requests=header[H_REQUESTS],
+        blocked_from=header[H_BLOCKED],
         retired_count=_retired_count(header),
         generation=generation,
         used=used,
@@ -232,7 +236,7 @@ def _without_room(worker: re.Match[str], inode: int, alive: bool) -> SegmentRead
     """The reading of a worker that has found no room for its first chunk: only the name of its file speaks of it."""
     pid, start = map(int, worker.groups())
     why, layout, words = f"{_PRIVATE}: there is no room for its file", parse((), 0, False), bytes(FIRST_WORD * 8)
-    return SegmentReading(worker.string, inode, alive, pid, start, 0, 0, 0, 0, layout, words, 0, {}, why)
+    return SegmentReading(worker.string, inode, alive, pid, start, 0, 0, 0, 0, 0, layout, words, 0, {}, why)
 
 
 def _missing(private: int, layout: SegmentLayout) -> str:

@@ -26,10 +26,12 @@ import struct
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import TypeAlias
+from typing import TypeAlias, cast
 from zlib import crc32
 
 from pyvars.core.cells import Words
+from pyvars.core.own_file import OwnFile
+from pyvars.workers.numbers.mapping import mapped, unmap
 from pyvars.workers.together import files
 from pyvars.workers.together.locks import lock
 
@@ -52,6 +54,8 @@ MAX_CHUNKS = 512
 
 # Indexes of the words of the header
 H_MAGIC, H_PID, H_START, H_GENERATION, H_USED, H_CHUNKS, H_RETIRED, H_FIGURES, H_REQUESTS, H_PRIVATE = range(10)
+H_BLOCKED = 10
+"""When the worker is blocked (`pyvars.runtime.event_loop.BLOCKED_FROM`)."""
 ZERO_WORD = 31
 """A word of the header that is never written, so it is 0: read in place of a number that the segment does not have."""
 FIRST_WORD = 32
@@ -66,10 +70,6 @@ FREE, INT, FLOAT, COMPOSITE, MAP, HISTOGRAM, FOLDED = 0, *map(ord, "qdcmhi")
 
 Memory: TypeAlias = "mmap.mmap | bytearray"
 """A chunk: of the file, or private to this process."""
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
 
 
 def record_area(chunk: int) -> tuple[int, int]:
@@ -88,8 +88,7 @@ class Segment:
         self.directory = directory
         self.name: str = f"w-{pid}-{start}-{secrets.token_hex(4)}"
         self._hidden = f"{directory}/.{self.name}"
-        self.file: int = -1
-        self._identity: tuple[int, int] | None = None
+        self._file: OwnFile | None = None
         self.used: int = FIRST_WORD
         """Words in use, in chunks of the file and private ones."""
         self._maps: list[Memory] = []
@@ -109,11 +108,9 @@ class Segment:
 
     def _open(self) -> None:
         """Make the file, hidden and locked."""
-        file = os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        self.file = file
+        self._file = OwnFile.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
         files.own.add(self.name)
-        self._identity = _identity(os.fstat(file))
-        lock(file)
+        lock(self._file)
 
     def publish(self, name: str | None = None) -> None:
         """Rename the hidden file to `name`, or to its own name, so that peers read it.
@@ -130,10 +127,7 @@ class Segment:
         return self._is_at(f"{self.directory}/{self.name}")
 
     def _is_at(self, path: str) -> bool:
-        try:
-            return _identity(os.lstat(path)) == self._identity
-        except OSError:
-            return False
+        return self._file is not None and self._file.is_at(path)
 
     def discard(self) -> None:
         """Remove the file and close it: no peer reads it from now on. Unbind the cells that are bound to it before."""
@@ -144,12 +138,15 @@ class Segment:
         self.close()
 
     def close(self) -> None:
-        """Close the file, which drops its lock: for peers it is now the segment of a dead worker.
+        """Close the file, which drops its lock, and take it out of memory: for peers it is that of a dead worker now.
 
-        The mapped memory is freed with the last cell that is bound to it.
+        Unbind the cells that are bound to it before. The memory is freed with the last object that uses it.
         """
-        if self.file >= 0:
-            os.close(self.file)
+        for memory in self._maps:
+            if isinstance(memory, mmap.mmap):
+                unmap(memory)
+        if self._file is not None:
+            self._file.close()
         files.own.discard(self.name)
 
     def clear(self) -> None:
@@ -180,15 +177,16 @@ class Segment:
         """The chunk of the file, which is as long as that then. Raises OSError if there is no room."""
         if chunk >= MAX_CHUNKS:
             raise OSError(errno.EFBIG, f"a process shares at most {MAX_CHUNKS * WORDS} numbers")
-        if self.file < 0:
+        if self._file is None:
             self._open()
+        file = cast("OwnFile", self._file)
         if not chunk:
-            os.pwrite(self.file, MAGIC.to_bytes(8, sys.byteorder), 0)  # first: this tells whose file it is
+            os.pwrite(file.number, MAGIC.to_bytes(8, sys.byteorder), 0)  # first: this tells whose file it is
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self.file, chunk * CHUNK, CHUNK)
-        elif os.pwrite(self.file, bytes(CHUNK), chunk * CHUNK) != CHUNK:
+            os.posix_fallocate(file.number, chunk * CHUNK, CHUNK)
+        elif os.pwrite(file.number, bytes(CHUNK), chunk * CHUNK) != CHUNK:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return mmap.mmap(self.file, CHUNK, offset=chunk * CHUNK)
+        return mapped(file, chunk * CHUNK, CHUNK)
 
     def _add(self, memory: Memory) -> None:
         """Add a chunk."""

@@ -4,8 +4,11 @@ import errno
 import mmap
 import os
 from collections.abc import Callable
+from threading import Lock
 
+from pyvars.core.own_file import OwnFile
 from pyvars.workers.numbers.segment import CHUNK, H_CHUNKS, H_PRIVATE, Segment
+from pyvars.workers.together.locks import lock
 
 __all__ = ("WorkerSegment",)
 
@@ -22,16 +25,47 @@ class WorkerSegment(Segment):
     error: str = ""
     """Why some numbers are private; empty if all are in the file."""
     _published = False
+    _locked = True
+
+    def __init__(self, directory: str, pid: int, start: int) -> None:
+        self._restoring = Lock()
+        super().__init__(directory, pid, start)
 
     def publish(self, name: str | None = None) -> None:
         """Show the file to peers, as soon as there is one."""
         self._published = True
-        if self.file >= 0:
+        if self._file is not None:
             super().publish(name)
 
     def is_published(self) -> bool:
         """Whether peers find the file, or there is none and the directory stands."""
-        return super().is_published() if self.file >= 0 else os.path.isdir(self.directory)
+        return super().is_published() if self._file is not None else os.path.isdir(self.directory)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the program has closed the file, so that its lock is gone. Costs one system call."""
+        return self._file is not None and not (self._locked and self._file.is_intact)
+
+    def restore(self) -> None:
+        """Open the file again if the program has closed it, and lock it; the memory is valid all the time.
+
+        It stays lost if the path has no file or another one, or if a peer just looks at the lock: call this again then.
+        """
+        if self._file is None or not self._restoring.acquire(blocking=False):  # two would drop each other's locks
+            return
+        try:
+            if not self._file.is_intact:
+                self._locked = False
+                file = OwnFile.open(f"{self.directory}/{self.name}", os.O_RDWR | os.O_NOFOLLOW)
+                if not file.is_same(self._file):
+                    return file.close()
+                self._file = file
+            lock(self._file)
+            self._locked = True
+        except OSError:
+            return
+        finally:
+            self._restoring.release()
 
     def _open(self) -> None:
         try:
@@ -40,8 +74,13 @@ class WorkerSegment(Segment):
                 self.publish()
         except OSError:
             self.discard()
-            self.file = -1
+            self._file = None
             raise
+
+    def _mapped(self, chunk: int) -> mmap.mmap:
+        if self.is_lost:
+            self.restore()
+        return super()._mapped(chunk)
 
     def _grow(self) -> None:
         if self.error:

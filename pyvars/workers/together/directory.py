@@ -30,9 +30,10 @@ class UnsharedError(Exception):
 
 
 def find_group_directory(group: str | None) -> str:
-    """The path of this process's group directory, which is made if it is missing. Groups that have ended are swept.
+    """The path of this process's group directory, which is made if it is missing.
 
-    `group` is the name of the group if that is known already; else it is found in /proc.
+    `group` is the name of the group if that is known already; else it is found in /proc, and groups that have ended are
+    swept.
 
     Raises UnsharedError: the system has no record locks; PYVARS_SHARE is off, or names a directory with files of other
     programs; the directory cannot be made or read, or is not private; or /proc does not tell which processes belong
@@ -50,7 +51,8 @@ def find_group_directory(group: str | None) -> str:
         found = private_directory(os.path.join(base, group or _group(base)))
     except OSError as error:
         raise UnsharedError(str(error)) from None
-    sweep(base, keep=found)
+    if group is None:
+        sweep(base, keep=found)
     return found
 
 

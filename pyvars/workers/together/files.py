@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
 
-from pyvars.workers.together.group import Process
+from pyvars.core.own_file import OwnFile
+from pyvars.workers.together.group import Process, holds_in_memory
 from pyvars.workers.together.locks import is_locked
 
 __all__ = (
@@ -19,6 +20,7 @@ __all__ = (
     "RETIRED",
     "WITHOUT_ROOM",
     "first_foreign",
+    "has_lost_lock",
     "is_left",
     "is_ours",
     "own",
@@ -30,6 +32,8 @@ __all__ = (
 
 MAGIC = b"pyvars\0"
 """How every segment and the retired file begin."""
+_BEGINNING = len(MAGIC) + 1
+"""Bytes of the magic with the version of the format."""
 RETIRED = "retired"
 """The name of the retired file, which holds the numbers of dead workers."""
 
@@ -93,19 +97,35 @@ def is_ours(directory: str, name: str) -> bool:
 
 def _begins_with_magic(path: str) -> bool:
     with suppress(OSError):  # also if another program has put something else in its place meanwhile
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            return os.pread(file, len(MAGIC), 0) == MAGIC
-        finally:
-            os.close(file)
+        with OwnFile.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK) as file:
+            return os.pread(file.number, len(MAGIC), 0) == MAGIC
+    return False
+
+
+def has_lost_lock(directory: str, name: str) -> bool:
+    """Whether the worker of a segment that nobody has locked lives: its program has closed the file, say.
+
+    It then runs and has the segment in its memory. (The same process with another program, which it became by exec, has
+    not.) A segment without room, which has a magic at most, is in no memory.
+    """
+    owner = owner_of(name)
+    if owner is None or name in own:
+        return False
+    path = os.path.join(directory, name)
+    with suppress(OSError):
+        return holds_in_memory(owner, name if os.stat(path).st_size > _BEGINNING else "")
     return False
 
 
 def is_left(directory: str, name: str) -> bool:
-    """Whether the entry is a file of pyvars that no live process has locked. Sockets cannot be locked."""
+    """Whether the entry is a file of pyvars that belongs to no live process. Sockets are taken for left over."""
     if name in own or not is_ours(directory, name):
         return False
-    return name.startswith("s-") or not is_locked(os.path.join(directory, name))
+    return name.startswith("s-") or not _is_in_use(directory, name)
+
+
+def _is_in_use(directory: str, name: str) -> bool:
+    return is_locked(os.path.join(directory, name)) or has_lost_lock(directory, name)
 
 
 def remove(directory: str, name: str) -> None:
@@ -126,6 +146,6 @@ def first_foreign(directory: str) -> str | None:
             if not is_ours(directory, entry.name):
                 if os.path.lexists(entry.path):  # not if a worker has removed it meanwhile
                     foreign = foreign or entry.name
-            elif entry.name.startswith("w-") and is_locked(entry.path):
+            elif entry.name.startswith("w-") and _is_in_use(directory, entry.name):
                 return None
     return foreign

@@ -10,7 +10,19 @@ import re
 import sys
 from typing import NamedTuple
 
-__all__ = ("Process", "UnknownOwnerError", "find", "is_running", "name_of", "owner_in", "start_of")
+from pyvars.runtime.proc import exists, start_ticks, stat_of
+
+__all__ = (
+    "Process",
+    "UnknownOwnerError",
+    "doubt",
+    "find",
+    "holds_in_memory",
+    "is_running",
+    "name_of",
+    "owner_in",
+    "start_of",
+)
 
 PROC = "/proc"
 _MAX_CLIMB = 32
@@ -50,12 +62,33 @@ def find(proc: str = PROC) -> list[Process]:
 def start_of(pid: int, proc: str = PROC) -> int:
     """When the process started, in clock ticks since boot; 0 if that cannot be read."""
     fields = _stat(pid, proc)
-    return int(fields[19]) if fields else 0
+    return start_ticks(fields) if fields else 0
 
 
 def is_running(process: Process) -> bool:
-    """Whether this process exists; False if its pid is now that of another, or if its start is unknown (0)."""
-    return start_of(process.pid) == process.start != 0
+    """Whether this process exists; False if its pid is now that of another.
+
+    If the start of either is unknown (0), since there is no /proc or it hides the process, any with that pid counts.
+    """
+    start = start_of(process.pid)
+    return start == process.start if start and process.start else exists(process.pid)
+
+
+def holds_in_memory(process: Process, name: str) -> bool:
+    """Whether this process runs, is no zombie, and has mapped a file of this name (of any name, if that is empty).
+
+    If its memory may not be looked at, the answer is that it has.
+    """
+    try:
+        return is_running(process) and name.encode() in _read(process.pid, "maps", PROC) and not _is_zombie(process)
+    except PermissionError:
+        return not _is_zombie(process)
+    except OSError:  # it has ended a moment ago
+        return False
+
+
+def _is_zombie(process: Process) -> bool:
+    return _stat(process.pid, PROC)[:1] in ([b"Z"], [b"X"], [])
 
 
 def name_of(owner: Process, proc: str = PROC) -> str:
@@ -67,9 +100,21 @@ def owner_in(name: str) -> Process | None:
     """The owner that the name of a group contains.
 
     None if the name is not that of a group, or is of another pid namespace, whose processes cannot be seen from here.
+    The namespace of an owner without /proc is unknown, and counts as this one.
     """
     match = re.fullmatch(r"g-(\d+)-(\d+)-(\d+)", name)
-    return Process(int(match[1]), int(match[2])) if match and int(match[3]) == _namespace() else None
+    return Process(int(match[1]), int(match[2])) if match and int(match[3]) in (0, _namespace()) else None
+
+
+def doubt(name: str | None) -> str:
+    """Why there may be workers that are not in the group of this name; empty if there are none."""
+    owner = owner_in(name or "")
+    if owner is None or owner.start:
+        return ""
+    return (
+        "/proc does not tell which processes belong together, so those that no process with pyvars forked are missing;"
+        " set PYVARS_SHARE to a directory of the service"
+    )
 
 
 def _namespace(proc: str = PROC) -> int:
@@ -80,9 +125,8 @@ def _namespace(proc: str = PROC) -> int:
 
 
 def _stat(pid: int, proc: str) -> list[bytes]:
-    """The fields of /proc/<pid>/stat from the third on; the second, the name, may contain spaces and parentheses."""
     try:
-        return _read(pid, "stat", proc).rpartition(b")")[2].split()
+        return stat_of(pid, proc)
     except OSError:
         return []
 

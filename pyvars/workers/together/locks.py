@@ -8,24 +8,26 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 
+from pyvars.core.own_file import OwnFile
+
 __all__ = ("AVAILABLE", "exclusive", "is_locked", "lock", "is_locked_by_another")
 
 AVAILABLE: bool = find_spec("fcntl") is not None
 """Whether this system has the module fcntl, and so these locks."""
 
 
-def lock(file: int) -> None:
-    """Take the exclusive record lock of the open file, without waiting.
+def lock(file: OwnFile) -> None:
+    """Take the exclusive record lock of the open file, without waiting. Does nothing if this process holds it.
 
     It is held until this process ends, or closes any file descriptor of that file; a forked child does not have it.
-    Raises OSError if another process holds it.
+    Raises OSError if another process holds it, or just looks whether one does.
     """
     import fcntl
 
-    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.lockf(file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def is_locked_by_another(file: int) -> bool:
+def is_locked_by_another(file: OwnFile) -> bool:
     """Whether another process holds the exclusive lock of the open file.
 
     If none does, this process has a shared lock of the file until it closes it. Never call this for a file that this
@@ -34,7 +36,7 @@ def is_locked_by_another(file: int) -> bool:
     import fcntl
 
     try:
-        fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.lockf(file.number, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
     return False
@@ -47,15 +49,13 @@ def is_locked(path: str) -> bool:
     Never call this for a file that this process has locked: closing the file drops that lock.
     """
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        file = OwnFile.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return False
     except OSError:  # no file descriptor is left, for example: the worker may live
         return True
-    try:
+    with file:
         return is_locked_by_another(file)
-    finally:
-        os.close(file)
 
 
 @contextmanager
@@ -66,13 +66,10 @@ def exclusive(directory: str) -> Generator[None]:
     """
     import fcntl
 
-    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with OwnFile.open(directory, os.O_RDONLY | os.O_DIRECTORY) as file:
+        fcntl.flock(file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
             yield
         finally:
             with suppress(OSError):  # not left to close: a child forked meanwhile would keep the lock
-                fcntl.flock(file, fcntl.LOCK_UN)
-    finally:
-        os.close(file)
+                fcntl.flock(file.number, fcntl.LOCK_UN)

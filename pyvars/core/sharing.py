@@ -1,0 +1,93 @@
+"""What becomes of two variables that are published under one name with `exist_ok=True`."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from os.path import isabs, realpath
+from types import BuiltinMethodType, FunctionType, MethodType, MethodWrapperType, ModuleType, NoneType
+from typing import Any, NamedTuple, cast
+
+from pyvars.core.functions import Func
+from pyvars.core.histogram import Histogram
+from pyvars.core.names import is_builtin
+from pyvars.core.variables import Var, Variable
+
+__all__ = ("moved", "same_kind", "stays")
+
+
+def same_kind(present: Var, new: Var) -> bool:
+    """Whether the two may share a name. All objects of the program are of one kind: a class may be made again, too."""
+
+    def kind(var: Var) -> tuple[object, ...]:
+        if not issubclass(type(var), Variable):  # decided by the class: an object may have anything as `kind`
+            return ("object",)
+        bounds = var.bounds if isinstance(var, Histogram) else None
+        return getattr(var, "kind", type(var)), getattr(var, "gauge", False), bounds, is_builtin(var)
+
+    return kind(present) == kind(new)
+
+
+def stays(present: Var) -> bool:
+    """Whether it stays where a later one comes: it holds numbers or other variables, or is a built-in."""
+    return is_builtin(present) or (issubclass(type(present), Variable) and not issubclass(type(present), Func))
+
+
+class _Place(NamedTuple):
+    """Where a function or class is defined."""
+
+    name: str
+    """Its qualified name."""
+    file: str
+    """The file, or the module if there is none."""
+    namespace: object
+    """The globals of a function: cells of a notebook, of which each is a file, share them."""
+
+
+def moved(name: str, present: Var, later: Var) -> str:
+    """The warning that the two come from different places; empty if they are of the same place.
+
+    That is the same qualified name in the same file or namespace: a module that is run and also imported, or reloaded,
+    or a cell of a notebook that is run again.
+    """
+    old, new = _place(present), _place(later)
+    same_namespace = old.namespace is new.namespace is not None
+    if old.name == new.name and (same_namespace or _same_file(old.file, new.file)):
+        return ""
+    return (
+        f"{name!r} was {old.name} of {old.file}, and is now {new.name} of {new.file}: with exist_ok=True the later one"
+        " wins; give one of them another name if both are meant"
+    )
+
+
+def _same_file(one: str, other: str) -> bool:
+    return one == other or (isabs(one) and isabs(other) and realpath(one) == realpath(other))
+
+
+def _place(var: Var) -> _Place:
+    """Where the function or the class of a variable is defined: what is below decorators, `partial` and methods."""
+    thing: Any = cast("Func", var)._function if issubclass(type(var), Func) else var
+    method = ""
+    for _ in range(_MAX_LAYERS):
+        kind = _class(thing)
+        attributes = cast("Any", getattr(thing, "__dict__", None))
+        if issubclass(kind, partial):
+            thing = thing.func
+        elif kind is MethodType:
+            thing = thing.__func__
+        elif kind in _BUILT_IN and _class(thing.__self__) not in (ModuleType, NoneType):
+            thing, method = thing.__self__, f".{thing.__name__}"
+        elif _class(attributes) is dict and "__wrapped__" in attributes:
+            thing = attributes["__wrapped__"]
+        else:
+            break
+    kind = _class(thing)
+    if kind is FunctionType:
+        return _Place(thing.__qualname__ + method, thing.__code__.co_filename, thing.__globals__)
+    named = thing if issubclass(kind, type) or kind in _BUILT_IN else kind
+    file = getattr(sys.modules.get(str(named.__module__)), "__file__", None) or named.__module__
+    return _Place(named.__qualname__ + method, str(file), None)
+
+
+_MAX_LAYERS = 100  # a function may say that it wraps itself
+_BUILT_IN = (BuiltinMethodType, MethodWrapperType)
+_class: Callable[[Any], Any] = type

@@ -1,0 +1,31 @@
+"""Whether pyvars can run threads of its own in this process."""
+
+import os
+import sys
+
+__all__ = ("threads_run", "why_no_threads")
+
+
+def threads_run() -> bool:
+    """Whether pyvars can run threads here."""
+    return not why_no_threads()
+
+
+def why_no_threads() -> str:
+    """Why pyvars can run no threads here; empty if it can: not under gevent or eventlet, nor in uWSGI without threads.
+
+    Nor in the master of uWSGI: it forks without holding the GIL, and if a thread holds it at that moment, the new
+    worker waits for it for ever (https://github.com/unbit/uwsgi/issues/2387).
+    """
+    for module, question in (("gevent.monkey", "is_module_patched"), ("eventlet.patcher", "is_monkey_patched")):
+        patched = getattr(sys.modules.get(module), question, None)
+        if patched is not None and (patched("threading") or patched("thread")):
+            return f"{module.partition('.')[0]} makes threads greenlets"
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is None:
+        return ""
+    options = getattr(uwsgi, "opt", {})
+    enabled = "enable-threads" in options or options.get("threads", b"1") != b"1"
+    if not enabled:
+        return "uWSGI runs no threads without enable-threads"
+    return "" if uwsgi.masterpid() != os.getpid() else "in the master of uWSGI no threads may run"

@@ -1,0 +1,97 @@
+"""Finds the asyncio event loops that run in this process, by reading what the interpreter and asyncio know of them.
+
+A loop that is written in Python runs in a frame of its `run_forever`, which has it as `self`; a loop of any kind that
+asyncio.run runs, in a frame of asyncio.Runner. A loop in C that the program runs itself (uvloop) has no such frame: it
+is found by its tasks.
+"""
+
+import gc
+import sys
+import threading
+from collections.abc import Iterator
+from itertools import islice
+from operator import call
+from types import FrameType
+from typing import TYPE_CHECKING, Any, cast
+
+from pyvars.core import resources
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+__all__ = ("running_loops",)
+
+MAX_DEPTH = 500
+"""How many frames of a thread are looked at. A loop that runs something deeper is found later."""
+MAX_TASKS = 64
+"""How many tasks are looked at, so that the cost does not grow with them."""
+_ENTRIES = ("run_forever", "run_until_complete", "run")
+
+
+def running_loops() -> "list[AbstractEventLoop]":
+    """Returns the loops of the program that were found running, in any thread. It does not import asyncio."""
+    if "asyncio" not in sys.modules:
+        return []
+    found = [(thread, loop) for thread, frame in _frames().items() for loop in _in_stack(frame)]
+    if found:
+        ours = {each.ident for each in threading.enumerate() if str(getattr(each, "_name", "")).startswith("pyvars-")}
+        found = [(thread, loop) for thread, loop in found if thread not in ours]
+    return [*{id(loop): loop for loop in (*(loop for _, loop in found), *_of_tasks())}.values()]
+
+
+def _frames() -> dict[int, FrameType]:
+    """The frame that runs in each thread.
+
+    In Python 3.11 a collection while sys._current_frames runs may wait for ever (python/cpython#106883). So collections
+    are off meanwhile, if they were on. No bytecode runs between the three calls: so no other thread sees that.
+    """
+    calls: tuple[Any, ...] = (gc.disable, sys._current_frames, gc.enable if gc.isenabled() else gc.disable)
+    _, frames, _ = map(call, calls)
+    return cast("dict[int, FrameType]", frames)
+
+
+def _in_stack(frame: FrameType | None) -> "Iterator[AbstractEventLoop]":
+    from asyncio import AbstractEventLoop, Runner
+
+    for _ in range(MAX_DEPTH):
+        if frame is None:
+            return
+        code = frame.f_code
+        # Of no other frame: until 3.12 to read its locals would keep them alive until the frame ends.
+        if code.co_name in _ENTRIES and (code.co_name != "run" or code is Runner.run.__code__):
+            owner: Any = frame.f_locals.get("self")
+            if issubclass(type(owner), Runner):
+                owner = owner._loop
+            if issubclass(type(owner), AbstractEventLoop):
+                yield owner
+        frame = frame.f_back
+
+
+def _of_tasks() -> "Iterator[AbstractEventLoop]":
+    """The loops that are not written in Python, of some tasks."""
+    from asyncio import BaseEventLoop
+
+    for reference in () if _inherited else _some_tasks():
+        task = reference()
+        loop = task.get_loop() if task is not None else None
+        if loop is not None and not isinstance(loop, BaseEventLoop):
+            yield loop
+
+
+def _some_tasks() -> list[Any]:
+    """Weak references to some tasks, of any loop."""
+    tasks = sys.modules.get("asyncio.tasks")
+    known = getattr(tasks, "_scheduled_tasks", None) or getattr(tasks, "_all_tasks", None)  # since 3.12; before
+    return [*islice(getattr(known, "data", ()), MAX_TASKS)]  # in one step, since other threads make tasks meanwhile
+
+
+_inherited = False
+"""Whether this process was forked from one that had tasks: their loops do not run here, but do not know that."""
+
+
+def _note_inherited() -> None:
+    global _inherited
+    _inherited = _inherited or bool(_some_tasks())
+
+
+resources.hold(__name__, "tasks of event loops", in_child=_note_inherited)

@@ -1,0 +1,8 @@
+"""What the side port is made of; `pyvars.server` puts it together.
+
+loop      an event loop that no program patches, and that notices when the program has closed its files
+handover  how a reloader's parent makes way for its child
+http      uvicorn on that loop, in a thread
+"""
+
+__all__ = ()

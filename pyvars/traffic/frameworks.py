@@ -1,0 +1,90 @@
+"""Hooks into frameworks that keep the route of a request in objects of their own, which no middleware in front sees.
+
+They put its template in scope or environ. No framework is imported: one that is not yet has no application either.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from pyvars.traffic.routes import ROUTE_KEY
+
+__all__ = ("install_route_hook",)
+
+
+def install_route_hook(app: object) -> None:
+    """Make an application of such a framework put the template of each request's route in scope or environ."""
+    app = getattr(app, "__self__", app)  # Quart's asgi_app
+    for (module, name), install in _HOOKS.items():
+        kind = getattr(sys.modules.get(module), name, None)
+        if isinstance(kind, type) and isinstance(app, kind):
+            install(app)
+
+
+def _hook_django(handler: Any) -> None:
+    if "resolve_request" in vars(handler):
+        return
+    resolve = handler.resolve_request
+
+    def resolve_request(request: Any) -> Any:
+        match = resolve(request)
+        # `scope` of Django's ASGIRequest, `META` of its WSGIRequest: the environ itself
+        getattr(request, "scope", request.META)[ROUTE_KEY] = f"/{match.route}"
+        return match
+
+    handler.resolve_request = resolve_request
+
+
+def _hook_quart(app: Any) -> None:
+    quart: Any = sys.modules["quart"]
+    quart.request_started.connect(_note_request_of_quart, app, weak=False)
+    quart.websocket_started.connect(_note_websocket_of_quart, app, weak=False)
+
+
+async def _note_request_of_quart(app: object, **_: object) -> None:
+    _note_rule(sys.modules["quart"].request)
+
+
+async def _note_websocket_of_quart(app: object, **_: object) -> None:
+    _note_rule(sys.modules["quart"].websocket)
+
+
+def _note_rule(request: Any) -> None:
+    if request.url_rule is not None:
+        request.scope[ROUTE_KEY] = request.url_rule.rule
+
+
+class _FalconComponent:
+    """A middleware of Falcon, which calls one of these once it has found the route."""
+
+    def process_resource(self, request: Any, response: object, resource: object, params: object) -> None:
+        request.env[ROUTE_KEY] = request.uri_template
+
+    async def process_resource_async(self, request: Any, response: object, resource: object, params: object) -> None:
+        request.scope[ROUTE_KEY] = request.uri_template
+
+    async def process_resource_ws(self, request: Any, websocket: object, resource: object, params: object) -> None:
+        request.scope[ROUTE_KEY] = request.uri_template
+
+
+def _hook_falcon(app: Any) -> None:
+    app.add_middleware(_FalconComponent())
+
+
+def _hook_pyramid(router: Any) -> None:
+    router.registry.registerHandler(_note_route_of_pyramid, (sys.modules["pyramid.interfaces"].IBeforeTraversal,))
+
+
+def _note_route_of_pyramid(event: Any) -> None:
+    route = event.request.matched_route
+    if route is not None:
+        event.request.environ[ROUTE_KEY] = "/" + route.pattern.removeprefix("/")
+
+
+_HOOKS: Final[dict[tuple[str, str], Callable[[Any], None]]] = {
+    ("django.core.handlers.base", "BaseHandler"): _hook_django,
+    ("falcon.app", "App"): _hook_falcon,
+    ("pyramid.router", "Router"): _hook_pyramid,
+    ("quart", "Quart"): _hook_quart,
+}
+"""Module and name of the class of an application, and what hooks into one."""

@@ -1,0 +1,86 @@
+"""How a question and its answer go over a unix socket between two workers."""
+
+import os
+import selectors
+import socket
+import struct
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TypeAlias, cast
+
+from pyvars.core.clock import monotonic
+from pyvars.core.own_file import OwnFile, OwnSocket
+from pyvars.formats.json import from_json
+
+__all__ = ("HEAD", "Question", "listening", "received", "selector", "send", "short_path")
+
+Question: TypeAlias = "dict[str, object]"
+"""A question: `ask` is its kind (`figures`, `values` or `page`); which other keys it has depends on the kind."""
+
+HEAD = struct.Struct("=Qd")
+"""The head of an answer: its length in bytes, so that an incomplete one is detected, and the time.monotonic at which it
+was sent, a clock that all processes of a machine share."""
+
+MAX_QUESTION_BYTES = 64 * 1024
+ANSWER_TIMEOUT_SECONDS = 1.0
+"""How long sending an answer may take."""
+QUESTION_TIMEOUT_SECONDS = 0.05
+"""How long the server waits for the whole question."""
+_MAX_PATH = 100  # a socket's path has at most 107 bytes, man 7 unix
+
+
+def selector() -> selectors.BaseSelector:
+    """A selector that takes no file descriptor of its own, as long as no eventlet has put its own in the place."""
+    kind: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.DefaultSelector)
+    return kind()
+
+
+@contextmanager
+def short_path(path: str) -> Generator[str]:
+    """A path to the same socket, through /proc/self/fd if the given one is too long; valid in this block."""
+    if len(path.encode(errors="surrogateescape")) <= _MAX_PATH:
+        yield path
+        return
+    with OwnFile.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY) as directory:
+        yield f"/proc/self/fd/{directory.number}/{os.path.basename(path)}"
+
+
+def listening(path: str) -> OwnSocket:
+    """A unix socket that listens at the path. Raises OSError."""
+    listener = OwnSocket(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+    try:
+        with short_path(path) as short:
+            listener.socket.bind(short)
+        listener.socket.listen(64)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def send(connection: OwnSocket, text: bytes) -> None:
+    """Send the whole answer. Raises OSError if the peer does not take it in time."""
+    rest, until = memoryview(text), monotonic() + ANSWER_TIMEOUT_SECONDS
+    while rest:  # not with sendall, which uses the number of the socket all the time without a look at it
+        connection.socket.settimeout(max(0.001, until - monotonic()))
+        rest = rest[connection.socket.send(rest) :]
+
+
+def received(connection: OwnSocket) -> Question:
+    """The question: one line of JSON. Raises OSError if it is no question or not complete in time."""
+    text, until = b"", monotonic() + QUESTION_TIMEOUT_SECONDS
+    while not text.endswith(b"\n"):
+        if (left := until - monotonic()) <= 0:
+            raise TimeoutError("half a question")
+        connection.socket.settimeout(left)
+        part = connection.socket.recv(MAX_QUESTION_BYTES)
+        if not part or len(text) > MAX_QUESTION_BYTES:
+            raise ConnectionError("half a question")
+        text += part
+    try:
+        question = from_json(text)
+    except ValueError:
+        raise ConnectionError("no question") from None
+    if not isinstance(question, dict):
+        raise ConnectionError("no question")
+    return cast("Question", question)

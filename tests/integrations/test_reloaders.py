@@ -1,0 +1,241 @@
+"""Reloaders: a parent process watches the files, and a child runs the program anew after each change of one.
+
+The child that runs has the side port, if the parent has taken it first, too; and nobody else is given it.
+"""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.programs import ROOT, output
+from tests.services import free_port
+
+SERVE = """
+import os, sys
+import pyvars
+pyvars.publish("version", pyvars.String("1"))
+server = pyvars.serve(int(os.environ["SIDE"]))
+"""
+FLASK = f"""{SERVE}
+from flask import Flask
+app = Flask(__name__)
+if __name__ == "__main__":
+    app.run(debug=True, port=int(os.environ["PORT"]))
+"""
+DJANGO = f"""{SERVE}
+from django.conf import settings
+from django.core.management import execute_from_command_line
+settings.configure(DEBUG=True, ROOT_URLCONF=__name__, SECRET_KEY="x" * 50, USE_TZ=True)
+urlpatterns = []
+if __name__ == "__main__":
+    execute_from_command_line(sys.argv)
+"""
+ASGI = f"""{SERVE}
+async def app(scope, receive, send):
+    await receive()
+"""
+HUPPER = f"""{SERVE}
+import hupper, signal
+def main():
+    hupper.start_reloader("program.main", verbose=0, reload_interval=0.2)
+    signal.pause()
+"""
+PROGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "flask run --debug": (FLASK, ("-m", "flask", "--app", "program", "run", "--debug", "--port", "{port}")),
+    "app.run(debug=True)": (FLASK, ("program.py",)),
+    "manage.py runserver": (DJANGO, ("program.py", "runserver", "127.0.0.1:{port}", "--skip-checks")),
+    "uvicorn --reload": (ASGI, ("-m", "uvicorn", "program:app", "--reload", "--port", "{port}")),
+    "hupper": (HUPPER, ("run.py",)),
+}
+
+
+class Program:
+    def __init__(self, process: "subprocess.Popen[bytes]", file: Path, port: int) -> None:
+        self.process = process
+        self.file = file
+        self.port = port
+
+    def page(self) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/debug/vars")
+            return json.loads(connection.getresponse().read())
+        except OSError:
+            return None
+        finally:
+            connection.close()
+
+    def until(self, wanted: Callable[[Any], bool]) -> Any:
+        end = time.monotonic() + 10
+        while not ((page := self.page()) and wanted(page)):
+            said = (self.file.parent / "log").read_text()
+            assert self.process.poll() is None, said
+            assert time.monotonic() < end, (page, said)
+            time.sleep(0.02)
+        return page
+
+    def change(self) -> Any:
+        """Write a second version; returns the page of it."""
+        self.file.write_text(self.file.read_text().replace('String("1")', 'String("2")'))
+
+        def changed(page: Any) -> bool:
+            # Again and again: it may not have begun to watch. And later, as some look at whole seconds.
+            later = time.time() + 10 * time.monotonic()
+            os.utime(self.file, (later, later))
+            time.sleep(0.2)
+            return page["version"] == "2"
+
+        return self.until(changed)
+
+
+@contextmanager
+def started(folder: Path, source: str, *command: str, **environment: str) -> Iterator[Program]:
+    file = folder / "program.py"
+    file.write_text(source)
+    (folder / "run.py").write_text("import program; program.main()")
+    side, port = free_port(), free_port()
+    with (
+        (folder / "log").open("w") as log,
+        subprocess.Popen(
+            [sys.executable, *(word.format(port=port, side=side) for word in command)],
+            cwd=folder,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "SIDE": str(side),
+                "PORT": str(port),
+                **environment,
+            },
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            yield Program(process, file, side)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_child_of_a_reloader_has_the_side_port(name: str, tmp_path: Path) -> None:
+    source, command = PROGRAMS[name]
+    with started(tmp_path, source, *command) as program:
+        parent = program.process.pid
+        first = program.until(lambda page: page["process"]["pid"] != parent)
+        assert (first["version"], first["pyvars.workers"]["live"]) == ("1", 1)
+        second = program.change()
+        assert second["process"]["pid"] not in (parent, first["process"]["pid"])
+        assert second["pyvars.workers"]["live"] == 1
+
+
+def test_a_child_of_watchfiles_has_the_side_port(tmp_path: Path) -> None:
+    source = f"""
+def main():
+    {SERVE.replace(chr(10), chr(10) + "    ")}
+    import time
+    time.sleep(60)
+if __name__ == "__main__":
+    import watchfiles
+    watchfiles.run_process(".", target=main, debounce=100)
+"""
+    with started(tmp_path, source, "program.py") as program:
+        parent = program.process.pid
+        assert program.until(lambda page: True)["process"]["pid"] != parent
+        assert program.change()["process"]["pid"] != parent
+
+
+# The parent serves an address, and starts what its first argument says; a child of the same program never starts any.
+FAMILY = """
+import os, subprocess, sys
+import pyvars
+port = int(os.environ["SIDE"])
+try:
+    server = pyvars.serve(port)
+except OSError as error:
+    sys.exit(f"{error.errno}")
+if "CHILD" in os.environ:
+    sys.exit("served")
+child = {child}
+done = subprocess.run(child, env={**os.environ, "CHILD": "1"}, capture_output=True, text=True, timeout=30)
+print(done.stderr.splitlines()[-1], server.serving)
+"""
+
+
+@pytest.mark.parametrize(
+    ("child", "printed"),
+    [
+        ("[sys.executable, *sys.argv]", "served False\n"),
+        ("[sys.executable, '-W', 'ignore', os.path.abspath(sys.argv[0]), *sys.argv[1:]]", "98 True\n"),
+        ("[sys.executable, *sys.argv, 'more']", "98 True\n"),
+        ("[sys.executable, 'other.py', *sys.argv[1:]]", "98 True\n"),
+        ("['sh', '-c', '\"$@\"; exit $?', 'sh', sys.executable, *sys.argv]", "98 True\n"),
+    ],
+    ids=["itself", "absolute", "other arguments", "other program", "a grandchild"],
+)
+def test_only_a_child_of_the_same_program_is_given_it(child: str, printed: str, tmp_path: Path) -> None:
+    for name in ("program.py", "other.py"):
+        (tmp_path / name).write_text(FAMILY.replace("{child}", child))
+    assert family(tmp_path, "program.py", "argument") == printed
+
+
+def test_programs_without_a_file(tmp_path: Path) -> None:
+    """Those of `python -c` are the same if their text is; those of standard input have nothing to tell them apart."""
+    code = FAMILY.replace("{child}", "[sys.executable, *sys.orig_argv[1:]]")
+    assert family(tmp_path, "-c", code) == "served False\n"
+    code = FAMILY.replace("{child}", "[sys.executable, *sys.orig_argv[1:-1], sys.orig_argv[-1] + '#']")
+    assert family(tmp_path, "-c", code) == "98 True\n"
+    code = FAMILY.replace("{child}", "[sys.executable, '-c', 'import sys; sys.argv = [\"-\"];' + os.environ['CODE']]")
+    assert family(tmp_path, "-", given=code, CODE=code.replace("\n", "\n")) == "98 True\n"
+
+
+def family(folder: Path, *command: str, given: str = "", **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SIDE": str(free_port()), **environment},
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout + (done.stderr if done.returncode else "")
+
+
+def test_others_ask_in_vain() -> None:
+    """Who is no child, who says nothing, and who says too much; and the port is served if the name is taken."""
+    code = """
+import os, socket, subprocess, sys
+import pyvars
+from pyvars.sideport.handover import program
+from tests.services import free_port
+sys.argv = ["name"]
+port = free_port()
+with pyvars.serve(port) as server:
+    name = f"\\0pyvars-{os.getpid()}-{port}-127.0.0.1"
+    for question in (program() + b"\\n", b"x" * 2_000_000, b"\\n"):
+        with socket.socket(socket.AF_UNIX) as asker:
+            asker.connect(name)
+            try:
+                asker.sendall(question)
+                print(asker.recv(9))
+            except ConnectionError:
+                print(b"")
+    print(server.serving)
+with socket.socket(socket.AF_UNIX) as taken:
+    taken.bind(name)
+    with pyvars.serve(port) as server: print(server.serving)
+"""
+    assert output(code) == "b''\nb''\nb''\nTrue\nTrue\n"
