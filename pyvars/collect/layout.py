@@ -60,6 +60,8 @@ class PageLayout(NamedTuple):
     """The latest SumPlaces, or empty."""
     peers_only: "list[PeersOnly]"
     """The latest PeersOnly, or empty."""
+    latest_part: "list[tuple[tuple[str, ...], PageLayout]]"
+    """The latest prefixes and the part of the page that they select, or empty."""
 
 
 def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> PageLayout:
@@ -83,7 +85,7 @@ def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> PageLayout
             cells.append(None)
     names = list(places)
     return PageLayout(
-        version, published, names, Lines(names), cells, strings, not_cells, *_by_kind(not_cells), {}, [], []
+        version, published, names, Lines(names), cells, strings, not_cells, *_by_kind(not_cells), {}, [], [], []
     )
 
 
@@ -108,6 +110,7 @@ def part_of(layout: PageLayout, prefixes: Iterable[str]) -> PageLayout:
         not_cells,
         *_by_kind(not_cells),
         layout.kept,
+        [],
         [],
         [],
     )

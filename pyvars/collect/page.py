@@ -114,7 +114,14 @@ class Pages:
     def _selected(self, registry: Registry, prefixes: tuple[str, ...]) -> tuple[PageLayout, PageLayout]:
         """The page layout of the whole page, and that of its selected part."""
         whole = self._layout(registry)
-        return whole, part_of(whole, prefixes) if prefixes else whole
+        if not prefixes:
+            return whole, whole
+        for selected, part in whole.latest_part:
+            if selected == prefixes:
+                return whole, part
+        part = part_of(whole, prefixes)
+        whole.latest_part[:] = [(prefixes, part)]  # most clients ask for the same names again and again
+        return whole, part
 
     def _layout(self, registry: Registry) -> PageLayout:
         layout = self._layouts.get(registry)

@@ -213,7 +213,7 @@ def survey(variables: Iterable[tuple[str, Var]]) -> tuple[list[Job], bool]:
         name, label, var = waiting.pop()
         children: Mapping[str, Var] | None = None
         inline = False
-        if is_pyvars_code(type(var)):
+        if type(var) is not Func and is_pyvars_code(type(var)):
             own = cast("Variable", var)
             try:
                 children, inline = own._children(), own._inline

@@ -1,6 +1,7 @@
 """The views below /debug, and the slots to render a page."""
 
 import os
+from functools import lru_cache
 from typing import ClassVar, cast
 from urllib.parse import parse_qsl
 
@@ -163,6 +164,7 @@ def _worker(query: str) -> str:
     return next((value for key, value in reversed(parse_qsl(query)) if key == "worker"), "")
 
 
+@lru_cache(maxsize=16)  # a request asks several times, and most clients always the same
 def _prefixes(query: str) -> tuple[str, ...]:
     if not query:
         return ()
