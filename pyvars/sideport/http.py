@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from threading import Event, Thread, current_thread
+from typing import Any
 
 import h11
 import uvicorn
@@ -168,8 +169,29 @@ class _Uvicorn(uvicorn.Server):
                 wake()
 
 
+class _Connection(h11.Connection):
+    """Keeps the head of a response back until its body: uvicorn sends each by itself.
+
+    While a send lets the client run, threads of the program that burn CPU take the GIL: the body would wait for them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER)
+        self._head: list[bytes] = []
+
+    def send_with_data_passthrough(self, event: h11.Event) -> list[bytes]:
+        """What `send` joins: the bytes to send for the event, after those that were kept back."""
+        data = [*self._head, *(super().send_with_data_passthrough(event) or ())]
+        self._head = data if isinstance(event, h11.Response) else []
+        return [] if self._head else data
+
+
 class _Protocol(H11Protocol):
-    """uvicorn's h11, whose response to what is no HTTP request has the headers of every response."""
+    """uvicorn's h11, which sends a response in one piece; one to what is no HTTP request has the headers of all."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.conn = _Connection()
 
     def send_400_response(self, msg: str) -> None:
         """Send the response, unless another one is under way, and close the connection."""

@@ -357,3 +357,22 @@ def test_a_failure_to_start_gives_the_address_back(registry: Registry, monkeypat
     monkeypatch.undo()
     with pyvars.serve(port, registry=registry) as server:
         assert get(server).status == 200
+
+
+def test_a_response_is_one_segment(server: Server) -> None:
+    """Beside threads that burn CPU each send costs a wait for the GIL."""
+    with socket.create_connection((server.host, server.port)) as client:
+        head = f"GET /debug/vars?name=orders HTTP/1.1\r\nHost: localhost:{server.port}\r\n\r\n".encode()
+
+        def segments() -> int:
+            info = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+            return int.from_bytes(info[152:156], "little")  # tcpi_data_segs_in
+
+        before = segments()
+        for _ in range(2):
+            client.sendall(head)
+            answer = b""
+            while not answer.endswith(b"}\n"):
+                answer += client.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 200")
+        assert segments() - before == 2
