@@ -58,6 +58,9 @@ def kind_of_cells(request: pytest.FixtureRequest) -> dict[str, ModuleType]:
             if "._" not in name:
                 importlib.import_module(name)
         _in_python.update(_ours())
+        # A thread of either kind may join the group once a test is over: to each other they are no peers.
+        files = "pyvars.workers.together.files"
+        vars(_in_python[files])["own"] = vars(native[files])["own"]
         return _in_python
     finally:
         del os.environ["PYVARS_NATIVE"]
