@@ -11,7 +11,7 @@ from pyvars.runtime import kept
 from pyvars.workers.asking.wire import Question
 from pyvars.workers.membership.member import Member
 from pyvars.workers.numbers.group_reading import GroupReading
-from pyvars.workers.numbers.layout import Path
+from pyvars.workers.numbers.layout import Path, SegmentLayout
 from pyvars.workers.numbers.plan import Plan, Source, plan_for
 from pyvars.workers.numbers.sums import Addends, Sums, number, total
 
@@ -61,9 +61,14 @@ class Peers:
 
     @cached_property
     def _nested(self) -> NestedSums:
-        layouts = [self._own, *(peer.layout for peer in self._reading.live)]
-        histograms = {path for layout in layouts for path in layout.histograms}
+        histograms = {path for layout in (self._own, *self._of_others) for path in layout.histograms}
         return _nested(total(self._reading.peers, self._reading.retired, self._own), self.registry_key, histograms)
+
+    @cached_property
+    def _of_others(self) -> list[SegmentLayout]:
+        """The layouts of the peers, live and dead, and of the retired file."""
+        retired = [self._reading.retired] if self._reading.retired else []
+        return [each.layout for each in (*self._reading.peers, *retired)]
 
     def numbers(self, name: str) -> object:
         """The numbers of the peers under a name, without this process: Addends or NestedSums; None if none have any."""
@@ -86,8 +91,8 @@ class Peers:
         return (self.registry_key, *path) in self._gauges
 
     def is_map(self, path: Path) -> bool:
-        """Whether a live peer has a Map or Histogram at the path, which is a name and the keys below it."""
-        return any((self.registry_key, *path) in peer.layout.maps for peer in self._reading.live)
+        """Whether a peer, live or dead, has a Map or Histogram at the path, which is a name and the keys below it."""
+        return any((self.registry_key, *path) in layout.maps for layout in self._of_others)
 
     @property
     def names(self) -> set[str]:

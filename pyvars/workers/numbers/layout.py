@@ -46,8 +46,7 @@ class SegmentLayout(NamedTuple):
     counts: tuple[Numbers, Numbers]
     """The ints and the floats that are no gauges: what is kept of a worker when it ends."""
     maps: frozenset[Path]
-    """The paths of Maps and Histograms: counts of dead workers under their keys are shown while a live worker has the
-    Map."""
+    """The paths of Maps and Histograms: counts of dead workers in them are shown while a live worker has the Map."""
     histograms: frozenset[Path]
     """The paths of Histograms, which are also in `maps`."""
     folded: frozenset[str]
@@ -59,8 +58,11 @@ class SegmentLayout(NamedTuple):
 
 
 def is_shown(path: Path, paths: Container[Path], maps: Container[Path]) -> bool:
-    """Whether a count of dead workers is on the page: live workers have its path, or the Map that contains its key."""
-    return path in paths or path[:-1] in maps
+    """Whether a count of dead workers is on the page: live workers have its path, or a Map that it is in, at any level.
+
+    A Map keeps the keys that only a dead worker had, also if under one of these there is a Histogram or another Map.
+    """
+    return path in paths or any(path[:depth] in maps for depth in range(len(path) - 1, 1, -1))
 
 
 class _Record(NamedTuple):

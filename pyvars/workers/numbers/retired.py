@@ -7,14 +7,14 @@ them. It is the only place of these numbers: if somebody removes it, they are lo
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from pyvars.formats.json import to_json
 from pyvars.runtime import kept
 from pyvars.workers.numbers.layout import Path, SegmentLayout, is_shown
 from pyvars.workers.numbers.reading import MAX_RETIRED, SegmentReading, read
-from pyvars.workers.numbers.segment import COMPOSITE, FLOAT, FOLDED, H_RETIRED, INT, Segment
+from pyvars.workers.numbers.segment import COMPOSITE, FLOAT, FOLDED, H_RETIRED, HISTOGRAM, INT, MAP, Segment
 from pyvars.workers.numbers.sums import Sums, add, number, remainder, remainder_path
 from pyvars.workers.together.files import RETIRED, is_left, is_ours, owner_of, peers_in, remove, socket_of
 from pyvars.workers.together.group import is_running
@@ -136,6 +136,9 @@ def _write(
     if len(sums) > MAX_UNSEEN:
         _drop_unseen(sums, [own(), *_live_layouts(directory)])
 
+    layouts = [peer.layout for peer in (*([retired] if retired else []), *dead)]
+    kinds = {path: MAP for layout in layouts for path in layout.maps}
+    kinds |= {path: HISTOGRAM for layout in layouts for path in layout.histograms}
     segment = Segment(directory, 0, 0)
     try:
         composites: dict[Path, int] = {(): 0}
@@ -144,13 +147,13 @@ def _write(
             index = segment.allocate()
             words, local = segment.word(index, kind)
             words[local] = number(addends)
-            segment.link(_composite(segment, composites, path[:-1]), path[-1], kind, index)
+            segment.link(_composite(segment, composites, kinds, path[:-1]), path[-1], kind, index)
             rest = 0.0 if isinstance(addends, int) else remainder(addends)
             if rest:
                 index = segment.allocate()
                 words, local = segment.word(index, FLOAT)
                 words[local] = rest
-                segment.link(_composite(segment, composites, remainder_path(path)[:-1]), path[-1], FLOAT, index)
+                segment.link(_composite(segment, composites, kinds, remainder_path(path)[:-1]), path[-1], FLOAT, index)
         for name in folded:
             segment.link(0, name, FOLDED, 0)
         segment.header[H_RETIRED] = min(MAX_RETIRED, (retired.retired_count if retired else 0) + len(dead))
@@ -181,9 +184,9 @@ def _drop_unseen(sums: Sums, live: Sequence[SegmentLayout]) -> None:
         del sums[path]
 
 
-def _composite(segment: Segment, composites: dict[Path, int], path: Path) -> int:
+def _composite(segment: Segment, composites: dict[Path, int], kinds: Mapping[Path, int], path: Path) -> int:
     if path not in composites:
-        parent = _composite(segment, composites, path[:-1])
+        parent = _composite(segment, composites, kinds, path[:-1])
         composites[path] = segment.allocate()
-        segment.link(parent, path[-1], COMPOSITE, composites[path])
+        segment.link(parent, path[-1], kinds.get(path, COMPOSITE), composites[path])
     return composites[path]
