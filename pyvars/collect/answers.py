@@ -1,9 +1,10 @@
-"""Answers the questions of peers: for the page of this process, or for the values of its functions."""
+"""Answers the questions of peers: for the page of this process, the values of its functions, or its labels."""
 
 from collections.abc import Mapping
 from typing import cast
 
 from pyvars.access.request import deadline
+from pyvars.collect.about import own
 from pyvars.collect.page import Pages
 from pyvars.core.clock import monotonic
 from pyvars.core.registry import Registry
@@ -15,7 +16,7 @@ _pages = Pages()
 
 
 def answer(registry: Registry, question: Mapping[str, object]) -> bytes:
-    """The answer to a question of a peer: the page of this process, or the values of its functions, as JSON.
+    """The answer to a question of a peer: the page of this process, values of its functions, or its labels, as JSON.
 
     `seconds` of the question is the time that the answer has; it is never longer than that of a request. `group` is
     what the peer has counted of the workers.
@@ -23,6 +24,8 @@ def answer(registry: Registry, question: Mapping[str, object]) -> bytes:
     names, seconds = question.get("names"), question.get("seconds")
     texts = tuple(name for name in cast("list[object]", names) if isinstance(name, str)) if _is_list(names) else ()
     until = min(deadline(), monotonic() + seconds) if isinstance(seconds, int | float) else deadline()
+    if question.get("ask") == "about":
+        return own(registry)
     if question.get("ask") == "values":
         return _pages.values(registry, texts, until)
     hear(question.get("group"))

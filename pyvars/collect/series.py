@@ -8,6 +8,7 @@ that are not numbers are ignored.
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
+from pyvars.collect.about import About, Path, of_peers
 from pyvars.collect.functions import FUNCTIONS, Job, Times
 from pyvars.collect.layout import is_free
 from pyvars.collect.values import ValueReader
@@ -46,9 +47,11 @@ def read(
     `prefix` goes before the names of the families. `builtins=False` leaves out the built-ins. A variable that cannot be
     read, or whose metric name is taken, is left out alone; the family `pyvars_left_out` names it with the reason.
     """
-    reading = _Reading(Families(prefix), peers)
     held = registry._children()
-    names = {*held, *(filter(is_free, peers.names) if peers is not None else ())}
+    of_others = {*filter(is_free, peers.names)}.difference(held) if peers is not None else set[str]()
+    about_others = of_peers(registry, of_others, deadline) if of_others else {}
+    reading = _Reading(Families(prefix), peers, about_others)
+    names = {*held, *of_others}
     for name in sorted(names):
         var = held.get(name)
         if not name.startswith(prefixes or ""):
@@ -57,7 +60,7 @@ def read(
             if builtins:
                 reading.builtin(name, var)
             continue
-        about = registry._metadata.get(name, Metadata())
+        about = registry._metadata[name] if name in registry._metadata else reading.about((name,))
         from_peers = peers.numbers(name) if peers is not None else None
         reading.variable(_Place((name,), (valid_text(name),), {}, about), var, from_peers)
     return reading.families(deadline, prefix)
@@ -87,11 +90,16 @@ class _Place(NamedTuple):
 class _Reading:
     """One reading of a registry: the series found so far, and the functions to call."""
 
-    def __init__(self, families: Families, peers: Peers | None) -> None:
+    def __init__(self, families: Families, peers: Peers | None, about_others: Mapping[Path, About]) -> None:
         self._families = families
         self._peers = peers
+        self._about_others = about_others
         self._reader = ValueReader(peers, {})
         self._found: list[tuple[_Place, Kind, float | Mapping[str, float] | Job]] = []
+
+    def about(self, keys: tuple[str, ...]) -> Metadata:
+        """What peers tell of a variable that this process does not have."""
+        return self._about_others[keys].metadata if keys in self._about_others else Metadata()
 
     def builtin(self, name: str, var: Builtin) -> None:
         figures: object = from_json(to_json(self._reader.read(name, var)))
@@ -152,6 +160,8 @@ class _Reading:
             inner, var = place.below(key, text, label), children.get(key)
             if isinstance(own, Registry):
                 inner = inner._replace(about=own._metadata.get(key, Metadata()))
+            elif own is None and inner.keys in self._about_others:
+                inner = inner._replace(about=self.about(inner.keys))
             if isinstance(each, int | float):
                 self._add(inner, self._kind(inner, var), each)
             else:
@@ -162,7 +172,8 @@ class _Reading:
         known = self._peers is not None and self._peers.is_map(place.keys)
         if isinstance(own, Registry) or (own is None and not known):
             return ""
-        label: str = getattr(own, "label", "")
+        told = self._about_others.get(place.keys) if own is None else None
+        label: str = getattr(own, "label", "") if told is None else told.label
         if label:
             return label
         composites = any(issubclass(type(each), Composite) for each in children.values())

@@ -23,8 +23,9 @@ def worker(number):
     pid = os.fork()
     if pid == 0:
         os.close(end)
-        for key, var in (("histogram", Histogram()), ("map", Map()), ("maps", Map()), ("own", Histogram(bounds=(1, 2)))):
-            totals.set(key, var)
+        totals.set("own", Histogram(bounds=(1, 2)))
+        for key, kind in {"histogram": Histogram, "map": Map, "maps": Map}.items():
+            totals.set(key, kind())
         totals.var("histogram").observe(number)
         totals.var("own").observe(number)
         totals.var("map").add("a", 1.5)
