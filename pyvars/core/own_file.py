@@ -81,7 +81,8 @@ class OwnSocket(OwnFile):
 
     def __init__(self, socket: "socket.socket") -> None:
         super().__init__(socket.detach())
-        self._socket = type(socket)(fileno=self._number)
+        # With its family, which a socket of eventlet does not look up.
+        self._socket = type(socket)(socket.family, socket.type, socket.proto, self._number)
 
     @property
     def socket(self) -> "socket.socket":

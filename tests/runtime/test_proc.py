@@ -231,8 +231,8 @@ if not child:
     os._exit(0)
 os.waitpid(child, 0)
 """
-    unknown = dict.fromkeys(("start_time_seconds", "cpu_seconds", "rss_bytes"))
-    ended = {"start_time_seconds": 0.0, "cpu_seconds": 0.0, "rss_bytes": 0}
+    unknown = dict.fromkeys(("start_time_seconds", "cpu_seconds", "rss_bytes", "threads"))
+    ended = {"start_time_seconds": 0.0, "cpu_seconds": 0.0, "rss_bytes": 0, "threads": 0}
     assert within("hidden", code).stdout == f"{unknown} {ended}\n"
 
 

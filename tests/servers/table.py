@@ -167,7 +167,7 @@ SERVERS = (
         raw_path="none",
         untold=("encoded", "slashes"),
         unix_peer="unix",
-        local="it is not known to be HTTP/1.1",
+        local="the server, eventlet, says HTTP/1.0 of every request, which proxies speak",
         local_unix=_NO_PEER,
     ),
     _wsgi(
