@@ -62,8 +62,8 @@ class Server:
         self._resource = resources.hold(
             __name__,
             "side port: listener, threads pyvars-server and pyvars-standby",
-            before=self._pause_standby,
-            in_parent=self._resume_standby,
+            before=self._pause,
+            in_parent=self._resume,
             in_child=self._forget,
         )
         atexit.register(self.close)
@@ -160,6 +160,16 @@ class Server:
             self._paused.set()
             self._standby_thread.join(STOP_SECONDS)
             self._standby_thread = None
+
+    def _pause(self) -> None:
+        """Before a fork: end its threads."""
+        self._pause_standby()
+        self._http.pause()
+
+    def _resume(self) -> None:
+        """After a fork: start them again."""
+        self._http.resume()
+        self._resume_standby()
 
     def _forget(self) -> None:
         """In a forked child: close the sockets that the parent still uses, and leave its event loop alone."""

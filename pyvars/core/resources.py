@@ -134,6 +134,8 @@ def _before() -> None:
 
 
 def _in_parent() -> None:
+    global _made_again
+    _made_again = False  # again: another thread may have begun `make_again` just before this fork stopped things
     _collection.resume(child=False)
     if _makes_again == [None] or get_ident() != main_thread().ident:
         make_again()

@@ -2,6 +2,7 @@
 
 loop      an event loop that no program patches, and that notices when the program has closed its files
 handover  how a reloader's parent makes way for its child
+thread    the thread that runs it, which is not there while the program forks
 http      uvicorn on that loop, in a thread
 """
 

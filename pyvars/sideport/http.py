@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from threading import Event, Thread, current_thread
+from threading import Event
 from typing import Any
 
 import h11
@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from pyvars.asgi import ASGIApp
 from pyvars.sideport.handover import Offer, program
 from pyvars.sideport.loop import Loop
+from pyvars.sideport.thread import LoopThread
 from pyvars.site.http import dated, text
 
 __all__ = ("STOP_SECONDS", "HTTPServer")
@@ -42,13 +43,13 @@ class HTTPServer:
         self._give = give
         self._uvicorn: _Uvicorn | None = None
         self._loop: Loop | None = None
-        self._thread: Thread | None = None
+        self._thread: LoopThread | None = None
         self._error: BaseException | None = None
 
     @property
     def runs(self) -> bool:
         """Whether the thread runs, and the files that it needs are open."""
-        return self._thread is not None and self._thread.is_alive() and self._loop is not None and self._loop.intact
+        return self._thread is not None and self._thread.runs and self._loop is not None and self._loop.intact
 
     def start(self, listener: socket.socket, offer: socket.socket | None) -> None:
         """Start the thread, and wait until it accepts. The sockets are closed when it ends.
@@ -58,13 +59,10 @@ class HTTPServer:
         self._uvicorn = running = _Uvicorn(self._config, offer, partial(Offer, program(), self._give))
         try:
             self._loop = loop = Loop(listener)
-            self._thread = thread = Thread(
-                target=self._run, args=(loop, running, listener), name="pyvars-server", daemon=True
-            )
             try:
-                thread.start()
+                main = running.serve(sockets=[listener])
+                self._thread = LoopThread(loop, main, partial(self._ended, loop, running))
             except BaseException:
-                self._thread = None
                 loop.close()
                 raise
             if not running.settled.wait(START_SECONDS):
@@ -83,10 +81,20 @@ class HTTPServer:
         thread, self._thread = self._thread, None
         if self._uvicorn is not None:
             self._uvicorn.stop()
-        if thread is not None and thread is not current_thread():
+        if thread is not None:
             thread.join(STOP_SECONDS)
         if self._loop is not None:
             self._loop.close_listener()
+
+    def pause(self) -> None:
+        """Before a fork: end the thread. Clients wait until `resume`."""
+        if self._thread is not None:
+            self._thread.pause()
+
+    def resume(self) -> None:
+        """After a fork: go on in a new thread."""
+        if self._thread is not None:
+            self._thread.resume()
 
     def make_way(self) -> None:
         """In the thread: close the listener at once, and end when the open requests are finished."""
@@ -100,29 +108,13 @@ class HTTPServer:
             self._loop.abandon(self._uvicorn)
             self._loop = None
 
-    def _run(self, loop: Loop, running: "_Uvicorn", listener: socket.socket) -> None:
-        serving = running.serve(sockets=[listener])
-        try:
-            loop.run_until_complete(serving)
-            _finish(loop)
-        except BaseException as error:
-            serving.close()
+    def _ended(self, loop: Loop, running: "_Uvicorn", error: BaseException | None) -> None:
+        if error is not None:
             loop.abandon(running)
             self._error = error
             if running.settled.is_set() and not running.should_exit:
                 self._on_failure(error)
-        finally:
-            running.settled.set()
-
-
-def _finish(loop: Loop) -> None:
-    """Let cancelled requests end, and close the loop; as asyncio.run does, which programs replace."""
-    while tasks := asyncio.all_tasks(loop):
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.wait(tasks))
-    loop.run_until_complete(loop.shutdown_asyncgens())
-    loop.close()
+        running.settled.set()
 
 
 class _Uvicorn(uvicorn.Server):

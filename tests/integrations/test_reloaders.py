@@ -76,7 +76,7 @@ class Program:
             connection.close()
 
     def until(self, wanted: Callable[[Any], bool]) -> Any:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while not ((page := self.page()) and wanted(page)):
             said = (self.file.parent / "log").read_text()
             assert self.process.poll() is None, said
@@ -87,12 +87,16 @@ class Program:
     def change(self) -> Any:
         """Write a second version; returns the page of it."""
         self.file.write_text(self.file.read_text().replace('String("1")', 'String("2")'))
+        due = 0.0
 
         def changed(page: Any) -> bool:
-            # Again and again: it may not have begun to watch. And later, as some look at whole seconds.
-            later = time.time() + 10 * time.monotonic()
-            os.utime(self.file, (later, later))
-            time.sleep(0.2)
+            # Again and again: it may not have begun to watch. And later, as some look at whole seconds. But seldom, and
+            # never while a child starts, which has no page: the reloader would interrupt that one, too.
+            nonlocal due
+            if page["version"] != "2" and time.monotonic() >= due:
+                later = time.time() + 10 * time.monotonic()
+                os.utime(self.file, (later, later))
+                due = time.monotonic() + 2
             return page["version"] == "2"
 
         return self.until(changed)
