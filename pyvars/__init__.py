@@ -16,7 +16,7 @@ Serve the page, in one of these ways:
     app.add_middleware(VarsMiddleware)              # from pyvars.asgi: Starlette, FastAPI, any ASGI application
     application = wsgi.VarsMiddleware(application)  # from pyvars: Flask, Django, any WSGI application
     with pyvars.serve(port=6060): ...               # a side port beside any program
-    $ python -m pyvars --port 6060 worker.py        # the same for a program that is not changed
+    $ python -m pyvars --port 6060 worker.py        # the same, without a change to the program
 
 Read it, with the numbers of all worker processes in it:
 
@@ -24,15 +24,14 @@ Read it, with the numbers of all worker processes in it:
 
 Importing pyvars starts no thread and opens no file.
 
-General layout, for the reader of the code, from the inside out. A module imports only from its own line and from the
-lines above it:
+Layout of the code, from the inside out. A module imports only from its own line and from the lines above it:
 
     errors, core/                   variables, their numbers and their names
     traffic/                        the variable `http`: HTTP requests that the program answers
     runtime/, formats/              the built-in variables; JSON, and the text format of Prometheus
-    workers/                        one truth across worker processes
+    workers/                        the numbers of all worker processes together
     access/, collect/               which request may look; a registry read into values
-    site/                           a Request comes in, passes the gate, and leaves as a Response
+    site/                           the views, and the gate that each Request passes before it gets a Response
     asgi, wsgi, server, cli/        integrations, the side port, `python -m pyvars`
     health/, prometheus             liveness and hardware; a collector for prometheus_client
 """
@@ -78,7 +77,7 @@ __all__ = (
     "serve",
 )
 
-# Users meet these in tracebacks, in repr() and in help(): under the name by which they import them.
+# Tracebacks, repr() and help() then show these classes under the name by which users import them.
 for _class in (Float, Func, Histogram, Int, Map, Metadata, Registry, String, Var):
     _class.__module__ = __name__
 
@@ -99,12 +98,12 @@ default_registry: Registry = _with_builtins()
 
 
 def _join(name: str | None, before: object) -> None:
-    """A child of multiprocessing has no integration: it shares from its first publish on, if its parent does."""
+    """Called at a publish in a child of multiprocessing, which has no integration: share if its parent shares."""
     default_registry._on_change = None  # a signal handler may publish meanwhile
     from pyvars.workers import join
 
     if not join(default_registry):
-        default_registry._on_change = _join  # perhaps its parent will, later
+        default_registry._on_change = _join  # the parent may share later: try again at the next publish
 
 
 if any(each.startswith(("--multiprocessing-fork", "from multiprocessing.forkserver")) for each in _sys.orig_argv):
@@ -166,7 +165,7 @@ def get(name: str) -> Var | None:
 
 
 def delete(name: str) -> None:
-    """Take `name` off the default registry. An unknown name is no error."""
+    """Remove `name` from the default registry. An unknown name is ignored."""
     default_registry.delete(name)
 
 

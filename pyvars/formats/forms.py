@@ -1,11 +1,11 @@
-"""The JSON form of a value of the program: what a function or `snapshot()` may return, and what the page shows of it.
+"""The JSON form of a value of the program: what a function or `snapshot()` may return, and how the page shows it.
 
     what it is                                          its form
     --------------------------------------------------  ------------------------------------------------------------
     None, bool, str, int of up to 64 bits, float        itself; NaN and the infinities are null
     subclasses of these; numpy scalars; 0-d arrays      the number or the text alone
-    Decimal, Fraction, any numbers.Real                 a float; any numbers.Integral an integer
-    timedelta, timedelta64                              its seconds, a float
+    Decimal, Fraction, any numbers.Real                 a float; for any numbers.Integral an integer
+    timedelta, timedelta64                              a float: the seconds
     datetime, Timestamp, datetime64                     RFC 3339; without an offset if it has no time zone
     date, time                                          ISO 8601: 2026-01-02, 03:04:05
     NaT, pandas.NA, a masked element, msgspec.UNSET     null
@@ -17,19 +17,21 @@
     namedtuple, os.stat_result and its like             an object by field
     dataclass, attrs, msgspec.Struct, SimpleNamespace   an object by field
     record of a structured numpy array                  an object by field
-    pydantic model (1 and 2)                            an object by field, without those that have `exclude`, with
-                                                        computed ones; that of its root if it is a root model
+    pydantic model (1 and 2)                            an object by field: with computed fields, without those that
+                                                        have `exclude`; for a root model, the form of its root
 
-A key of an object is a text: that of the form of the key (`2`, `1.5`, `true`, `null`, `2026-01-02`), and `GET,200` for
-the tuple `("GET", 200)`. Of keys that become the same text the second one is `text~2`. A lone surrogate is U+FFFD.
+The keys of an object become texts: the form of the key as a text (`2`, `1.5`, `true`, `null`, `2026-01-02`), and
+`GET,200` for the tuple `("GET", 200)`. If two keys become the same text, the second one is shown as `text~2`. A lone
+surrogate is shown as U+FFFD.
 
-Everything else has no form: bytes (decode them), sets (a list that is sorted is the same each time), iterators and
-generators (reading them would empty them), complex numbers, integers over 64 bits, classes and other objects, a cycle,
-over 250 levels. Then the variable is null as a whole, and so it is if code of the program raises while the value is
-read: `pyvars.errors` names the type of the exception, the log says why. Over 1 MiB of JSON is null, too: `too_large`.
+Everything else has no JSON form: bytes (decode them), sets (return a sorted list, whose order is always the same),
+iterators and generators (reading would empty them), complex numbers, integers over 64 bits, classes and other objects,
+cycles, more than 250 levels. Then the whole variable is null. It is also null if code of the program raises while the
+value is read: `pyvars.errors` has the type of the exception, the log says why. A value over 1 MiB of JSON is null, too:
+`too_large`.
 
-`/metrics` has the numbers that stand alone or in objects, not those in lists: a place in a list is no label. No package
-is imported for any of this: a class is recognised by its name, or by the attributes that its package gives it.
+`/metrics` has the numbers that stand alone or in objects, but not those in lists, which have no key to be a label. None
+of this imports a package: a class is recognised by its name, or by the attributes that its package gives it.
 """
 
 from collections import deque
@@ -64,16 +66,16 @@ class Members(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """What orjson takes as it is, and how many values there are in it at least."""
+    """A value that orjson encodes as it is, and the least number of values in it."""
 
     value: object
     size: int
 
 
-# Each takes a value, and how many bytes are left for it: two an item, four a member. What is longer is read no further.
-# It returns what the value leads to: plain data, one of the three above, or another value. What an object is, is
-# decided by its class, since `isinstance` believes what the object says. Containers are read in one step of C, since
-# another thread may change them meanwhile; those that are subclasses of Python's by what is stored in them.
+# Each Form takes a value, and how many bytes are left for it; an item takes at least two bytes, a member four, and
+# reading stops when these are used up. It returns plain data, one of the three above, or another value with a form.
+# The class decides what an object is, since an object can deceive `isinstance`. Containers are read in one step of C,
+# since another thread may change them meanwhile; subclasses of Python's containers are read past their own methods.
 Form: TypeAlias = Callable[[Any, int], object]
 
 
@@ -104,7 +106,7 @@ def _by_field(names: Sequence[str]) -> Form:
 
 
 def _moment(data: Any, limit: int) -> object:
-    """A datetime. Offsets with seconds are of local times long ago; RFC 3339 has none."""
+    """A datetime; in UTC if its offset has seconds, as those of long ago do: RFC 3339 has no such offsets."""
     text = data.isoformat()
     if text == "NaT":
         return None
@@ -113,7 +115,7 @@ def _moment(data: Any, limit: int) -> object:
 
 
 def _array(data: Any, limit: int) -> object:
-    """A numpy array, or a scalar of numbers. Numbers are made as orjson takes them: in a row, and of this machine."""
+    """A numpy array or scalar of numbers, as orjson takes it: contiguous, in the byte order of this machine."""
     dtype = data.dtype
     if dtype.kind not in "biuf":
         return _elements(data.astype(dtype, copy=False, subok=False), limit)
@@ -128,7 +130,7 @@ def _array(data: Any, limit: int) -> object:
 
 
 def _elements(data: Any, limit: int) -> object:
-    """A numpy array of anything else, or with a mask."""
+    """A numpy array of other elements than numbers, or a masked one."""
     return Items(islice(data, len(data)), len(data)) if data.ndim else data[()]
 
 
@@ -148,7 +150,7 @@ def _scalar(data: Any, limit: int) -> object:
 
 
 def _pydantic(data: Any, limit: int) -> object:
-    """A pydantic model. Its values are those in its `__dict__`: to read a deprecated field warns."""
+    """A pydantic model. Values are read from `__dict__`, since reading a deprecated field as an attribute warns."""
     kind, values = cast("Any", type(data)), cast("dict[str, object]", vars(data))
     if not hasattr(kind, "__pydantic_decorators__"):  # of version 1
         hidden = {name for name, field in kind.__fields__.items() if field.field_info.exclude}
@@ -162,7 +164,7 @@ def _pydantic(data: Any, limit: int) -> object:
 
 
 def _other(data: Any, limit: int) -> object:
-    """An object with a protocol, or which says that it has it, as one does that stands for another."""
+    """An object that is a Mapping, Sequence or number by its protocol, or a proxy that says so."""
     if isinstance(data, Mapping):
         return _mapping(data, limit)
     if isinstance(data, Sequence) and not isinstance(data, (str, *_BYTES)):
@@ -215,12 +217,12 @@ _BY_NAME: dict[str, Form] = {
     "types.SimpleNamespace": _simple(vars),
     "uuid.UUID": _simple(str),
 }
-"""By package and class, also for subclasses: of several, the first of the bases counts."""
+"""By package and class. Subclasses have the form of the first of their bases (in the mro) that is here."""
 
 
 @lru_cache(maxsize=1024)
 def form_of(kind: type) -> Form:
-    """What reads the instances of a class."""
+    """The Form that reads instances of the class."""
     if issubclass(kind, Enum):
         return _simple(lambda data: data.value)
     names = _field_names(kind)

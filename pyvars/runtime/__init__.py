@@ -1,10 +1,10 @@
 """The built-in variables: runtime figures of the interpreter and of the process, one file for each variable.
 
-They are ordinary variables: `pyvars.delete("cmdline")` takes one off the page, and `install(registry)` publishes
-them in a registry of your own. A name with its figures, their unit, and where they come from:
+They are ordinary variables: `pyvars.delete("cmdline")` removes one from the page, and `install(registry)` publishes
+them in a registry of your own. Each variable with its figures, their units and their sources:
 
-cmdline                             the name of the program, in a list: of a script its basename, of `python -m
-                                    package` the package (sys.argv[0], sys.orig_argv, __main__.__spec__)
+cmdline                             a list that holds the name of the program: the basename of a script, the package of
+                                    `python -m package` (sys.argv[0], sys.orig_argv, __main__.__spec__)
 
 memstats                            memory and garbage collection under the names of Go's runtime.MemStats
   Alloc, HeapAlloc          bytes   memory that the program uses: blocks of pymalloc, and glibc's mallinfo2 (uordblks,
@@ -19,14 +19,14 @@ memstats                            memory and garbage collection under the name
   BuckHashSys               bytes   the tables of tracemalloc while it traces: tracemalloc.get_tracemalloc_memory()
   Sys                       bytes   resident and swapped memory: HeapSys + StackSys + OtherSys + BuckHashSys
   HeapObjects               blocks  blocks of memory in use: sys.getallocatedblocks()
-  Mallocs, Frees            blocks  rises and falls of HeapObjects between two readings: lower bounds
-  TotalAlloc                bytes   rises of HeapAlloc between two readings: a lower bound
+  Mallocs, Frees            blocks  how much HeapObjects rose and fell from reading to reading, in all: lower bounds
+  TotalAlloc                bytes   how much HeapAlloc rose from reading to reading, in all: a lower bound
   NumGC                             collections of all generations since the first integration was made: gc.callbacks
   NumForcedGC                       collections that only gc.collect() can have made: a lower bound
   PauseTotalNs              ns      all pauses together: gc.callbacks, time.perf_counter_ns()
-  PauseNs, PauseEnd         ns      the last 256 pauses and when they ended; the newest at (NumGC + 255) % 256
+  PauseNs, PauseEnd         ns      the last 256 pauses, and when each ended; the newest is at (NumGC + 255) % 256
   LastGC                    ns      when the last collection ended, since 1970
-  GCCPUFraction             0 to 1  share of the time since the start that collections took
+  GCCPUFraction             0 to 1  the part of the time since the first integration was made that collections took
   EnableGC, DebugGC                 gc.isenabled(), gc.get_debug()
   Lookups, HeapReleased, MSpan*, MCache*, GCSys, NextGC, BySize
                                     0 or empty: CPython has nothing that corresponds to them
@@ -44,7 +44,7 @@ threads
 process
   pid                               os.getpid()
   start_time_seconds        s       when the process started, since 1970: /proc/self/stat and the wall clock
-  start_boottime_seconds    s       the same, since the machine started: /proc/self/stat
+  start_boottime_seconds    s       the same, counted from the start of the machine: /proc/self/stat
   uptime_seconds            s       how long it has run: CLOCK_BOOTTIME
   cpu_user_seconds, cpu_system_seconds
                             s       CPU time: getrusage(RUSAGE_SELF)
@@ -60,19 +60,21 @@ python
   gil                               whether the GIL is on: sys._is_gil_enabled()
 
 asyncio
-  loops                             event loops of the program that are open: those that serve a page, and those that
-                                    were found running; if it is 0, the other figures are 0, too
+  loops                             open event loops of the program: those on which an integration has run, and those
+                                    that pyvars found running
   tasks                             tasks that are not done: asyncio.all_tasks()
-  lag_seconds               s       how long a callback waited for its loop (call_soon_threadsafe), at the last probe.
-                                    Each loop gets one a second; while it does not run, the lag grows
-  lag_max_seconds           s       the longest lag of all probes
+  lag_seconds               s       how late the event loops are. Once a second pyvars sends each loop a probe, a
+                                    callback (call_soon_threadsafe); the lag is the time until the loop runs it, and
+                                    grows as long as the loop is blocked. Of several loops the longest lag is shown
+  lag_max_seconds           s       the longest lag so far
 
-asyncio_lag_seconds                 a Histogram of the lags of all probes, once there is an event loop
+asyncio_lag_seconds                 a Histogram of the lags of all probes; published once there is an event loop
 
-Costly figures are read at most every 100 ms, and less often if that would take more than 1 % of a CPU: then they are
-up to 100 times as old as reading them takes. Off Linux psutil reads what /proc does not have. Where an allocator
-does not report (musl, jemalloc, PYTHONMALLOC=malloc, tracemalloc), HeapAlloc is what the others report; it never
-exceeds HeapSys. A figure that cannot be read makes its variable null, and `pyvars.errors` names it.
+Costly figures are read at most every 100 ms, and less often if that would take more than 1 % of a CPU: figures that
+take 5 ms to read are read every 500 ms. Without /proc (not on Linux), psutil reads what it can. If an allocator does
+not report its use (musl, jemalloc, PYTHONMALLOC=malloc, tracemalloc), HeapAlloc is the sum of what the other allocators
+report. HeapAlloc never exceeds HeapSys. A figure whose file in /proc is missing is absent, or 0 in `memstats`, whose
+readers need every key; if reading fails otherwise, the whole variable is null. `pyvars.errors` names both.
 
 `BUILTINS` is the only table of the variables. Their modules are imported when a variable is first read or an
 integration is made, so a variable that is not read costs nothing, and `import pyvars` imports none of these modules.
@@ -108,11 +110,11 @@ BUILTINS: Final = {
 """The name of each built-in variable, and the import string of the class that reads it.
 
 The class is called without arguments, and its `figures()` returns the figures of this process, or raises if they cannot
-be read now. It never shows a count that it cannot read as 0: counts would fall. Figures whose file is missing are
-absent, or 0 where readers demand them, and named in `missing`. If a text in the figures can be too long, the
-class has `truncated`, which tells whether one was cut. If the page shows the figures of all workers together, the class
-has `combined(rows)`, which is given the figures of each worker, those of the worker that answers first. If some figures
-of workers that ended are kept, it has `kept(rows)`, which is given theirs.
+be read now: a count that is shown as 0 for a moment would look like a restart. Figures whose file is missing are
+absent, or 0 where readers need them, and `missing` names them. If a text in the figures can be too long, the class has
+`truncated`, which tells whether a text was cut. If the page shows the figures of all workers together, the class has
+`combined(rows)`, which gets the figures of each worker; the first row is of the worker that answers. If some figures of
+dead workers are kept, the class has `kept(rows)`, which gets their figures.
 """
 
 _HELP: Final = {
@@ -136,7 +138,7 @@ class Builtin(Func):
     """Returns the figures without a copy: the same object for up to 100 ms, or until the figures change. May raise."""
 
     builtin = True
-    """Allows a reserved name; and says that it gives way to a variable of the program."""
+    """Allows a reserved name, and lets a variable of the program replace this one."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -241,10 +243,10 @@ def install(
 ) -> None:
     """Publish the built-in variables in `registry`, or only those named in `only`.
 
-    `cmdline="name"` shows the name of the program: of a script its basename, of `python -m package` the package;
-    `"redacted"` shows the whole command line, in which all that looks like a secret is masked. A variable of the
-    program that has one of the names stays, and a PyvarsWarning says so. All figures are those of the process, so every
-    registry shows the same ones.
+    `cmdline="name"` shows only the name of the program (the basename of a script, the package of `python -m package`);
+    `"redacted"` shows the whole command line, and masks what looks like a secret. If the program has published a
+    variable under one of the names, that variable stays, and a PyvarsWarning says so. All figures are of the process,
+    so every registry shows the same ones.
 
     Raises:
         TypeError: `registry` is no Registry, or `only` no collection of names.
@@ -272,7 +274,8 @@ def install(
 def start(registry: Registry) -> None:
     """Start the built-in variables in `registry`, which sets gc callbacks for the rest of the life of the process.
 
-    Each is read once: what a reading imports is imported now, and not by a page when no file can be opened any more.
+    Each variable is read once now, so that its modules are imported now: a later page might find no free file
+    descriptor to import them with.
     """
     for var in registry.values():
         if issubclass(type(var), Builtin):  # isinstance may run code of the program: __class__

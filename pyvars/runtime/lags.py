@@ -18,7 +18,7 @@ class LagHistogram(Histogram):
     __slots__ = ()
 
     builtin = True
-    """Says that it gives way to a variable of the program."""
+    """Lets a variable of the program replace this one."""
 
 
 class Lags:

@@ -31,7 +31,7 @@ class HTTPVariable(Map):
     __slots__ = ("recorder",)
 
     builtin = True
-    """Says that it gives way to a variable of the program."""
+    """Lets a variable of the program replace this one."""
 
     recorder: RequestRecorder
     """The request recorder, which counts a request in this variable."""

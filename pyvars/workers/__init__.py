@@ -1,67 +1,67 @@
-"""One truth across worker processes: the page of each worker shows the numbers of all workers of its group.
+"""The page of each worker process shows the numbers of all workers of its group.
 
-The workers of a group are the processes of one program on one machine: those that one process forked, or started
-through multiprocessing. They find each other by what /proc says of them. Each writes its numbers, 8 bytes each, to a
-file of its own below /dev/shm/pyvars-<uid> (mode 0700; below $XDG_RUNTIME_DIR or the temporary directory where there
-is no /dev/shm), and the worker that is asked adds them up. There is no daemon, no leader, and no lock between
-processes when a program counts. A program without an integration makes no file.
+A group is the processes of one program on one machine: a process and those that it forked or started through
+multiprocessing. They find each other in /proc. Each worker writes its numbers, 8 bytes each, to a file of its own
+below /dev/shm/pyvars-<uid> (mode 0700; without /dev/shm below $XDG_RUNTIME_DIR or the temporary directory), and the
+worker that answers a request adds up all these files. There is no daemon and no leader, and counting takes no lock
+between processes. A program without an integration makes no file.
 
 What the page shows, and what happens when a worker ends or is killed; a restart of the program begins at 0:
 
-Int, Float, Map, Histogram     the sum over all workers; what ended workers counted stays
+Int, Float, Map, Histogram     the sum over all workers; what dead workers counted is kept
 the same with gauge=True       the sum over the live workers
 functions with combine=        the sum, maximum or minimum over the live workers; or null, if one of them does not
                                answer
 other functions, String        the value of the worker that answers
-memstats, gc, process,         sums over the workers; of pauses and lags the longest; the last 256 pauses of all. What
-  threads, asyncio             ended workers counted stays. process.pid and the names of threads are of the worker that
-                               answers; process.start_time_seconds is that of the first worker
-cmdline, python                of the worker that answers
-/metrics, /api/stats           as the page, whichever worker answers
-/status/                       of the worker that answers, and of its machine or container
+memstats, gc, process,         sums over the workers; the longest pause and lag; the last 256 pauses of all workers.
+  threads, asyncio             What dead workers counted is kept. process.pid and the names of threads are those of the
+                               worker that answers; process.start_time_seconds is that of the first worker
+cmdline, python                the value of the worker that answers
+/metrics, /api/stats           the same numbers as the page, whichever worker answers
+/status/                       the worker that answers, and its machine or container
 
 /debug/workers has a row for each live worker: pid, state, start, CPU seconds, resident memory, threads, requests,
-whether it answered; and, null if it did not: lag of its event loop, requests in flight, age of the oldest,
-HeapAlloc. The states: `ok`; `blocked`, whose event loop has not run for over a second, or which has no loop and a
-request that takes over 30 s; `stopped`, by SIGSTOP or a debugger; `silent`, which does not answer. `?worker=<pid>`
-on a page is one worker's own page, `?worker=all` has those of all by pid.
+whether it answered; and, null if it did not answer: the lag of its event loop, its requests in flight, the age of the
+oldest one, HeapAlloc. The states: `ok`; `blocked`: its event loop has not run for over a second, or it has no loop and
+a request takes over 30 s; `stopped`: by SIGSTOP or a debugger; `silent`: it does not answer. `?worker=<pid>` shows the
+own page of one worker, `?worker=all` the own pages of all workers, by pid.
 
-`value`, `set`, `delete` and `clear` act on the share of this process. A name is on the page while a live worker
-publishes it. A forked child begins at 0. Sums end at 64 bits. Memory that processes share since a fork counts in
-each.
+`value`, `set`, `delete` and `clear` act on the numbers of this process alone. A name is on the page while a live worker
+publishes it. A forked child begins at 0. Sums have 64 bits: a larger one is shown as the largest number. Memory that
+processes share since a fork is counted for each of them.
 
-PYVARS_SHARE=off turns sharing off; PYVARS_SHARE=<directory> names the directory of the group. It is for pyvars
-alone: a directory that holds other files is refused, and counts stay as long as it does. If the directory is removed
-while the service runs, its workers meet again within seconds; the counts of workers that had ended are lost. If
-there is no room, or /proc hides who belongs together, a process counts for itself until that changes:
-`pyvars.workers.shared` is then false, and `reason` says why. Programs of the same user can truncate these files, and
-thereby end a process that counts in them: this holds for every file that is mapped into memory.
+PYVARS_SHARE=off turns sharing off; PYVARS_SHARE=<directory> names the directory of the group, for pyvars alone: a
+directory that holds other files is refused. There counts are kept when the program restarts, until the directory is
+removed. If the directory of a group is removed while the service runs, its workers make it again within seconds; the
+counts of dead workers are lost. If there is no room, or /proc hides which processes belong together, a process counts
+for itself until that changes: `pyvars.workers.shared` is then false, and `reason` says why. Another program of the same
+user can truncate these files, which kills a process that counts in them (SIGBUS), as with every mapped file.
 
 Limits:
 
-- Several machines or containers are several groups. What only the code of a worker can tell (functions, event loops,
-  memory) is known while it answers; of a worker that is stopped the latest is shown.
+- Each machine and each container has a group of its own. Only a worker itself can tell the values of its functions,
+  its event loops and its memory; for a worker that does not answer, the page shows what it told last.
 - A worker that gives up root after it was forked from a master that imported the application (`gunicorn --preload
   --user`) cannot read what the master counted while it imported. Its own counts are exact.
-- Under gevent and eventlet pyvars runs no threads: numbers are exact, those of a worker that changed its user come in
-  when it answers a page; functions have no deadline, and workers cannot be asked (`threads` is false).
-- A pool of processes that was started before the program had an integration counts for itself.
+- Under gevent and eventlet pyvars runs no threads. Numbers are exact, but those of a worker that changed its user are
+  missing until it answers a page; functions have no deadline, and workers cannot be asked (`threads` is false).
+- A pool of processes that was started before the program had an integration is not in the group.
 - What a child counts before the fork hooks of pyvars run (in a hook registered before `import pyvars`) counts for the
-  parent. C code that forks without Python's hooks, except uWSGI, writes into the numbers of the parent until the
-  child answers a page.
-- uWSGI's master forks without the GIL, so a thread in it, whoever started it, can block a new worker for ever
-  (unbit/uwsgi#2387). pyvars runs none there; call `serve()` in a worker (uwsgidecorators.postfork).
-- A trace function (sys.settrace) that counts while it traces pyvars can lose what it interrupts.
+  parent. A child that C code, other than uWSGI, forked without Python's hooks counts for the parent until it answers
+  a page.
+- uWSGI's master forks without the GIL, so any thread in it can block a new worker for ever (unbit/uwsgi#2387). pyvars
+  runs none there; call `serve()` in a worker (uwsgidecorators.postfork).
+- If a trace function (sys.settrace) counts while it traces code of pyvars, the count that it interrupts can be lost.
 
-The code is in four rooms; of the others, each imports only those before it.
+The code is in four subpackages; each imports only those above it.
 
 together      finds in /proc which processes are the workers of one group, and the group directory where they meet
-numbers       keeps the numbers of each worker in a file of its own in that directory, its segment; a page reads the
-              segments of all peers and adds them up. When a worker has died, the first peer that notices folds its
-              segment: it adds the counts, not the gauges, to the file `retired` in that directory
+numbers       keeps the numbers of each worker in a file in that directory, the segment of the worker; a page adds up
+              the segments of all peers (the other workers). When a worker has died, the first peer that notices folds
+              its segment: it adds the counts, not the gauges, to the file `retired` in that directory
 asking        asks a live peer, over a unix socket beside its segment, for what only its own code can tell: values of
               the program's functions, whole pages, fresh runtime figures
-membership    makes this process a worker of its group (member), and brings the sums to the page (peers)
+membership    makes this process a worker of its group (member), and gives the page its sums (peers)
 
 The rest of pyvars uses the functions below; `collect`, `site` and `server` also membership, and `collect` numbers.
 """
@@ -81,8 +81,7 @@ from pyvars.workers.membership.rows import own_row, peer_row
 __all__ = ("MEMBER", "REQUESTS", "Peers", "ask", "has_peers", "join", "live_pids", "share", "peers", "workers")
 
 REQUESTS: IntCell = MEMBER.requests
-"""Requests that the integrations of this process received, those for the page too; /debug/workers shows the count of
-each worker."""
+"""Requests that the integrations of this process received, including those for the page; shown in /debug/workers."""
 
 
 def share(registry: Registry, answer: Callable[[Registry, Question], bytes] | None = None) -> None:
@@ -118,7 +117,7 @@ def peers(registry: Registry, deadline: float) -> Peers | None:
 
 
 def has_peers() -> bool:
-    """Whether this process has or had peers; if so, a page may have to wait for their answers."""
+    """Whether this process has or had peers, so that a page may have to wait for their answers."""
     return MEMBER.group is not None and MEMBER.group.has_peers()
 
 
@@ -131,9 +130,9 @@ def live_pids() -> list[int]:
 def ask(registry: Registry, question: Question, deadline: float, pids: Collection[int]) -> dict[int, bytes]:
     """Ask the live workers with these pids a question about the registry, and return their answers by pid.
 
-    The answer is empty for a worker that did not answer by the deadline; one that was silent before is asked, too. This
-    process is asked over its own socket, if its pid is given and it runs threads. A pid that no live worker has is
-    missing from the answers.
+    The answer is empty for a worker that did not answer by the deadline; a worker that was silent before is asked, too.
+    If the pid of this process is given and it runs threads, it asks itself over its own socket. A pid that no live
+    worker has is missing from the answers.
     """
     return MEMBER.ask({**question, "registry": MEMBER.registry_key(registry)}, deadline, pids, True)
 
