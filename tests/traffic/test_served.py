@@ -51,7 +51,7 @@ def traffic(port: int, path: str = "/debug/vars/http") -> Any:
 
 def wait_until(port: int, done: Callable[[Any], bool], path: str = "/debug/vars/http") -> Any:
     """What is counted when the last of it is: a server says that a body is at its end after it has sent that."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60  # a full machine may take long for one page
     while not done(found := traffic(port, path)):
         assert time.monotonic() < until, found
         time.sleep(0.02)
