@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         access = default() if options.token_file is None else default() | token_file(options.token_file)
         server = pyvars.serve(int(port), host, access=access)
     except ConfigurationError as error:
-        return failed(f"no side port on {place}: {error}")
+        return failed(f"no side port on {place}: {error}. Here PYVARS_TOKEN and --token-file FILE give a token")
     except OSError as error:
         if not options.optional:
             hint = "--port 0 takes a free port, --optional runs the program without a side port"

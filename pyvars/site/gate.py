@@ -20,10 +20,11 @@ __all__ = ("Admitted", "Site", "View")
 
 _LITERAL = "/:@!$&'()*+,;=~"  # need no encoding in a path (RFC 3986, section 3.3), beside what quote() leaves alone
 _ALLOW = (("Allow", "GET, HEAD, OPTIONS"),)
-_REFUSED = (  # it holds nothing of the request
-    "a request for the variables was refused: %s. To allow it, give the integration an access rule, such as"
-    " access=local() | token(...) of pyvars.access, or set PYVARS_TOKEN"
+_REFUSED = "a request for the variables was refused: %s. To allow it, "  # it holds nothing of the request
+_GIVE_A_RULE = (
+    "give the integration an access rule, such as access=local() | token(...) of pyvars.access, or set PYVARS_TOKEN"
 )
+_SEND_A_CREDENTIAL = "send a token or password that the access rule takes, as Bearer or Basic"
 
 
 class View(ABC):
@@ -101,6 +102,7 @@ class Site:
         """Whether the access rule refuses all requests from other machines."""
         challenges = tuple(("WWW-Authenticate", challenge) for challenge in access.challenges)
         self._refused = text(401, "unauthorized", more_headers=challenges) if challenges else NOT_FOUND
+        self._refused_because = _REFUSED + (_SEND_A_CREDENTIAL if challenges else _GIVE_A_RULE)
         self._log = MinuteLog()
 
     def respond(self, request: Request) -> Response:
@@ -122,7 +124,7 @@ class Site:
         if refusal != "":
             open_view = self._open_views.get(path)
             if open_view is None:
-                self._log.warn(_REFUSED, refusal)
+                self._log.warn(self._refused_because, refusal)
                 return _answering(request, self._refused)
             view = open_view
         if request.method in ("GET", "HEAD"):
