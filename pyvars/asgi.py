@@ -42,7 +42,7 @@ class SiteApp:
         self._site = site
 
     def __deepcopy__(self, memo: object) -> "Self":
-        return self  # Litestar copies what a Router of its mounts, deeply: but the variables exist once
+        return self  # Litestar deep-copies the applications that its Router mounts, but the variables exist only once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. It does nothing at startup and shutdown, and closes WebSockets."""
@@ -64,8 +64,8 @@ class DebugApp(SiteApp):
         app = Starlette(routes=[Mount("/debug", DebugApp())])
 
     It serves the default registry, or only `registry`. `access` decides which requests may see the variables; the
-    default is `pyvars.access.default()`: requests of programs on this machine, and with PYVARS_TOKEN if that is set.
-    Thread-safe.
+    default, `pyvars.access.default()`, allows programs on this machine, and requests that send PYVARS_TOKEN if that is
+    set. Thread-safe.
     """
 
     def __init__(self, registry: Registry | None = None, *, access: Access | None = None) -> None:
@@ -78,9 +78,9 @@ class Middleware:
     __slots__ = ("_exclusions", "_left_out", "_prefix", "_recorder", "_site", "app")
 
     app: ASGIApp
-    """The application that all other requests are passed on to."""
+    """The application to which all other requests are passed on."""
     _site: Site
-    """It is there if `_prefix` is not None."""
+    """Set only if `_prefix` is not None."""
 
     def __init__(self, app: ASGIApp, site: Site | None, registry: Registry | None, options: Traffic | None) -> None:
         if _is_made_by_litestar():
@@ -100,9 +100,9 @@ class Middleware:
             install_route_hook(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request, or pass it on: that costs one look into the scope, and the counting."""
+        """Answer the request, or pass it on, which costs one look into the scope, and the counting."""
         path = scope.get("path")
-        if path is None:  # lifespan, the only kind of scope without
+        if path is None:  # a lifespan scope, the only kind that has no path
             register_loop()
             await self.app(scope, receive, send)
             return
@@ -152,23 +152,23 @@ class Middleware:
 
 
 class VarsMiddleware(Middleware):
-    """A middleware that answers as `DebugApp` at `/debug`, passes everything else on, and counts that.
+    """A middleware that answers requests below `/debug` as `DebugApp` does, and passes on and counts all others.
 
         app.add_middleware(VarsMiddleware)      # Starlette, FastAPI
         app = VarsMiddleware(app)               # any ASGI application
 
-    It answers below `path`. It serves the default registry, or only `registry`. `access` decides which requests may see
-    the variables; the default is `pyvars.access.default()`: requests of programs on this machine, and with PYVARS_TOKEN
-    if that is set. A refused request goes to the application as if there were no middleware; but if the access rule
-    takes a credential, the response is 401.
+    `path` replaces `/debug`. It serves the default registry, or only `registry`. `access` decides which requests may
+    see the variables; the default, `pyvars.access.default()`, allows programs on this machine, and requests that send
+    PYVARS_TOKEN if that is set. A refused request gets 401 if the access rule takes a credential; otherwise the
+    middleware passes it on to the application.
 
-    The requests that go to the application are counted in the registry as `http` (see `CountRequests`), those that the
-    middleware answers are not; `count=Traffic(...)` says what is left out, with `count=False` nothing is counted. If
-    the program publishes a variable of its own as `http`, nothing is counted either, and the log says so. Thread-safe.
+    Requests that it passes on are counted in the registry, in the variable `http` (see `CountRequests`).
+    `count=Traffic(...)` leaves some of them out; `count=False` counts nothing. If the program publishes a variable of
+    its own as `http`, nothing is counted either, and the log says so. Thread-safe.
 
     Raises:
         TypeError: `path` is not a str, or `count` neither a bool nor a Traffic.
-        ConfigurationError: `path` is none such as `/debug`; or it counts, and another middleware counts in the registry
+        ConfigurationError: `path` is not a path such as `/debug`; or another middleware counts in the same registry
             with other bounds.
     """
 
@@ -189,13 +189,13 @@ class CountRequests(Middleware):
     """A middleware that counts requests in a registry, as `http`, and serves nothing.
 
     It counts requests, errors (a status of 5xx, or the application raised), requests in flight, bytes of bodies, and
-    requests by method, by class of status and by template of the route; and how long requests took, in all and by
-    route, and until the first byte. What is meant to stay open is apart from that: event streams, and what was open
-    for over 10 s, in `streams`; WebSockets, which are no requests once they are accepted, in `websockets`.
+    requests by method, by class of status and by template of the route. It measures how long requests take, in all and
+    by route, and until the first byte. Responses that stay open are counted apart: event streams, and responses that
+    take over 10 s, in `streams`; accepted WebSockets in `websockets`.
 
-    A request that passes several middlewares of one registry counts once, in the outermost; one that pyvars answers
-    counts nowhere. `count=Traffic(...)` says what else is left out. Middlewares of one registry count in the same
-    `http`. Thread-safe.
+    A request that passes several middlewares of one registry is counted once, by the outermost; a request that pyvars
+    answers is not counted. `count=Traffic(...)` leaves more requests out. All middlewares of one registry count in the
+    same `http`. Thread-safe.
 
     Raises:
         DuplicateNameError: another variable is published as `http`.
@@ -209,18 +209,18 @@ class CountRequests(Middleware):
 
 
 def _is_made_by_litestar() -> bool:
-    """Whether Litestar makes the middleware now, as one of its own for a route."""
+    """Whether Litestar is making this middleware now, for one of its routes."""
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__") != "litestar._asgi.routing_trie.mapping":
         frame = frame.f_back
     return frame is not None
 
 
-@cache  # Litestar makes one for each of its routes
+@cache  # Litestar makes one middleware for each of its routes
 def _warn_of_litestar(name: str) -> None:
     warn_caller(
-        f"Litestar calls its middlewares for routes that match alone, so {name} among them answers nothing, and counts"
-        f" no other request; write app = {name}(Litestar(...))",
+        f"Litestar calls the middlewares that it is given only for its own routes, so {name} cannot answer there, and"
+        f" counts no other request; write app = {name}(Litestar(...))",
         through=frozenset(("pyvars", "litestar")),
     )
 
@@ -238,7 +238,7 @@ async def reply(response: Response, send: Send) -> None:
 
 
 def contained(app: ASGIApp) -> ASGIApp:
-    """The application, with a response 500 of pyvars where it raises: that of a server lacks our headers."""
+    """The application; if it raises, pyvars answers 500 itself, since a response of the server lacks our headers."""
 
     async def answered(scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
@@ -267,7 +267,7 @@ def _encoded(header: tuple[str, str]) -> tuple[bytes, bytes]:
 
 def _request(scope: Scope) -> Request:
     path, root = scope["path"], scope.get("root_path", "")
-    # As Starlette reads them: the path begins with root_path, or root_path does not concern it.
+    # As in Starlette: root_path counts only if the path begins with it.
     if root and (path == root or path.startswith(f"{root}/")):
         path = path[len(root) :]
     else:
@@ -295,10 +295,10 @@ def _request(scope: Scope) -> Request:
 
 
 def _cut(whole: str, path: str) -> tuple[str, str]:
-    """Returns the mount point, and the path below it, where it was cut off without a word in root_path.
+    """Returns the mount point and the path below it, if a framework cut off the mount point but did not set root_path.
 
-    Litestar does so, and has the path end in a slash. What came in another spelling (`//`, `/..`) is left as it is, and
-    so without a view, since the gate compares it with what was sent.
+    Litestar does this, and appends a slash to the path. Another spelling (`//`, `/..`) is left as it is: the gate
+    compares it with what was sent, and finds no view.
     """
     below = path if whole.endswith(path) else path.removesuffix("/")
     root = whole.removesuffix(below)
@@ -311,7 +311,7 @@ def _cut(whole: str, path: str) -> tuple[str, str]:
 def _peer(scope: Scope) -> str | None:
     client, server = scope.get("client"), scope.get("server")
     if client is not None:
-        return str(client[0]) or None  # empty means a unix socket, but here a server that does not know
+        return str(client[0]) or None  # empty if the server does not know; but in a Request empty means a unix socket
     if server is not None and server[1] is None:  # (path, None): the server listens on a unix socket
         return ""
     return None

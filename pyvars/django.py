@@ -1,7 +1,7 @@
-"""The middleware of Django, best as the first: `MIDDLEWARE = ["pyvars.django.VarsMiddleware", ...]` in the settings.
+"""A middleware for Django's settings, to be put first: `MIDDLEWARE = ["pyvars.django.VarsMiddleware", ...]`.
 
-It does what those of `pyvars.wsgi` and `pyvars.asgi` do in front of an application, under both kinds of handlers, and
-takes the same options from the settings:
+It does the same as the VarsMiddleware of `pyvars.wsgi` and `pyvars.asgi`, under WSGI and ASGI handlers, and takes the
+same options from the settings:
 
     PYVARS = {"access": token_file("/run/secrets/scrape"), "count": Traffic(exclude=("/healthz",))}
 """
@@ -37,16 +37,17 @@ _OPTIONS = frozenset(("access", "count", "path", "registry"))
 
 
 class VarsMiddleware:
-    """A middleware that answers as `DebugApp` at `/debug`, passes everything else on, and counts that.
+    """A middleware that answers requests below `/debug` as `DebugApp` does, and passes on and counts all others.
 
         MIDDLEWARE = ["pyvars.django.VarsMiddleware", ...]
 
     `PYVARS` in the settings may have the options of `wsgi.VarsMiddleware`: `registry`, `access`, `count` and `path`.
-    What stands before it in MIDDLEWARE may answer by itself, and is in no time that it counts. Thread-safe.
+    Middlewares before it in MIDDLEWARE may answer requests that it then never sees, and their time is not measured.
+    Thread-safe.
 
     Raises:
-        ConfigurationError: `PYVARS` is no dict of these options, or one of them has no such value.
-        TypeError: one of them is of another type.
+        ConfigurationError: `PYVARS` is not a dict of these options, or an option has a wrong value.
+        TypeError: an option has a value of a wrong type.
     """
 
     sync_capable = True
@@ -89,7 +90,7 @@ class VarsMiddleware:
 
     @contextmanager
     def _following(self, request: Any) -> Generator[Callable[[Any], Any], None, None]:
-        """Follow the request; what this returns is called with the response, and returns it."""
+        """Follow the request. The `with` target is a function that takes the response, and returns it."""
 
         def noted(response: Any) -> Any:
             _template(request)
@@ -115,9 +116,9 @@ class VarsMiddleware:
 
 
 class _DjangoRequest(FollowedRequest):
-    """Follows one request until its response is known, or if that is a stream until it has ended.
+    """Follows one request until its response is known; if the response is a stream, until the stream has ended.
 
-    No part of a body is held or changed.
+    It neither holds nor changes any part of a body.
     """
 
     __slots__ = ("_carrier", "_request", "_route")
@@ -143,7 +144,7 @@ class _DjangoRequest(FollowedRequest):
         self._carrier[KEY] = self
 
     def respond(self, response: Any) -> Any:
-        """Returns the response, whose end is the end of the request."""
+        """Returns the response. The request ends when the response does."""
         self.status = response.status_code
         self._route = _template(self._request)
         if not response.streaming:
@@ -247,7 +248,7 @@ def _carrier(request: Any) -> Any:
 
 
 def _template(request: Any) -> str:
-    """Returns the template of the route, and leaves it to middlewares further out, unless the view has said its own."""
+    """Returns the template of the route, and notes it for outer middlewares, unless the view has set one itself."""
     carrier = _carrier(request)
     if request.resolver_match is not None:
         carrier.setdefault(ROUTE_KEY, f"/{request.resolver_match.route}")

@@ -7,10 +7,10 @@
         └── ConfigurationError     (ValueError)  an integration, access rule or side port cannot work as configured
     UserWarning
     └── PyvarsWarning              the call works, but a known reader of the page cannot read the result, or a framework
-                                   does not call what was made for each request
+                                   will not call the middleware for each request
 
-A wrong argument raises the built-in TypeError, ValueError or OverflowError. Exceptions of code of the program are never
-wrapped.
+A wrong argument raises the built-in TypeError, ValueError or OverflowError. An exception that code of the program
+raises is never wrapped in another one.
 """
 
 import sys
@@ -24,7 +24,7 @@ class PyvarsError(Exception):
 
 
 class DuplicateNameError(PyvarsError, ValueError):
-    """The name is taken: by a variable of the registry, or by a health check."""
+    """The name is taken by another variable of the registry, or by another health check."""
 
 
 class UnknownNameError(PyvarsError, KeyError):
@@ -39,11 +39,11 @@ class ConfigurationError(PyvarsError, ValueError):
 
 
 class PyvarsWarning(UserWarning):
-    """The call works, but a known reader cannot read its result, or a framework does not call it for each request."""
+    """The call works, but a known reader cannot read its result, or a framework will not call it for each request."""
 
 
 def warn_caller(text: str, *, through: frozenset[str] = frozenset(("pyvars",))) -> None:
-    """Warn at the line of the program that called pyvars, through however many frames of the packages."""
+    """Warn at the line of the program that called pyvars: frames of the packages `through` are skipped."""
     level, frame = 1, sys._getframe().f_back
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in through:
         level, frame = level + 1, frame.f_back

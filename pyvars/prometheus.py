@@ -5,7 +5,8 @@
 
     REGISTRY.register(PyvarsCollector())
 
-It needs the extra `prometheus`. A program without `/metrics` can use that of the side port or of DebugApp instead.
+It needs the extra `prometheus`. A program without a `/metrics` of its own can use `/metrics` of the side port instead,
+or `/debug/metrics` of DebugApp.
 """
 
 from pyvars.access.request import deadline
@@ -21,10 +22,10 @@ __all__ = ("PyvarsCollector",)
 class PyvarsCollector(Collector):
     """A collector of prometheus_client: the variables of a registry, or of the default one, as in `/metrics` of pyvars.
 
-    Counts are summed over all workers. `prefix` goes before every metric name, against collisions with other metrics
-    of the CollectorRegistry, which detects these only when a collector is registered. `builtins=False` leaves out the
-    built-ins: prometheus_client has `process_*` and `python_gc_*` itself. prometheus_client prints integers beyond
-    2**53 as floats; `/metrics` of pyvars is exact. Thread-safe.
+    Counts are summed over all workers. `prefix` is put before every metric name, to avoid collisions with other metrics
+    of the CollectorRegistry, which looks for collisions only when a collector is registered. `builtins=False` leaves
+    out the built-ins, since prometheus_client has `process_*` and `python_gc_*` itself. prometheus_client prints
+    integers beyond 2**53 as floats; `/metrics` of pyvars is exact. Thread-safe.
     """
 
     def __init__(self, registry: Registry | None = None, *, prefix: str = "", builtins: bool = False) -> None:
@@ -39,7 +40,8 @@ class PyvarsCollector(Collector):
     def collect(self) -> list[Metric]:
         """Returns the metric families of this moment.
 
-        Functions have 200 ms together; those that do not return in time are left out, and named in `pyvars_left_out`.
+        All functions together have 200 ms. A function that misses this deadline is left out, and named in
+        `pyvars_left_out`.
         """
         until = deadline()
         from_peers = peers(self._registry, until)

@@ -40,11 +40,11 @@ STAND_BY_SECONDS = 0.2
 
 
 class Server:
-    """A side port, running or standing by. Close it with `close()` or as a context manager, or leave it to the exit.
+    """A side port that serves or stands by. `close()`, leaving a `with` block, or the end of the process closes it.
 
-    Of the workers of a group the first one that claims an address serves it. The others stand by, and one of them takes
-    over within a second after it ends. A forked child inherits no side port, and its exit leaves that of its parent
-    alone.
+    Among the workers of a group, the first one that claims an address serves it. The others stand by, and one of them
+    takes over within a second after that worker ends. A forked child inherits no side port, and its exit does not close
+    the one of its parent.
     """
 
     def __init__(self, listener: socket.socket | None, host: str, *, port: int, app: ASGIApp) -> None:
@@ -86,7 +86,7 @@ class Server:
     def serving(self) -> bool:
         """Whether this process serves the address; False while the side port stands by, and once it is closed.
 
-        False too once its thread has ended, because the program closed its files, say; the log has the reason.
+        Also False once its thread has ended, for example because the program closed its files; the log has the reason.
         """
         return self._http.runs
 
@@ -115,17 +115,17 @@ class Server:
             release(self._requested_host, self.port)
 
     def _report(self, error: BaseException) -> None:
-        """Called when it ends, or cannot start, and no caller hears of it. Another worker may take over."""
+        """Called when the server ends or cannot start, and no caller can be told. Another worker may take over."""
         self._closed.set()
         self._release()
         warn("the side port at %s has ended: %s", self.url, error, exc_info=error)
 
     def _make_way(self, pid: int) -> None:
-        """Called in the thread that serves, when the child process with this pid is to have the address."""
+        """Called in the thread that serves, to hand the address over to the child process with this pid."""
         self._closed.set()
         self._http.make_way()
         self._release()
-        warn("the side port at %s makes way for process %d, which runs this program anew", self.url, pid)
+        warn("the side port at %s is handed over to process %d, which runs this program again", self.url, pid)
 
     def _stand_by(self, pause: Event) -> None:
         while not pause.wait(STAND_BY_SECONDS):
@@ -198,23 +198,23 @@ def serve(
     """Serve the variables at `http://host:port/debug/vars`, from a daemon thread with an event loop of its own.
 
     It serves the default registry, or only `registry`; also `/metrics`, `/api/stats`, `/status/health` and
-    `/status/hardware/`. The index at `/` lists all views. `access` decides which requests may see the variables;
-    the default is `pyvars.access.default()`: requests of programs on this machine, and with PYVARS_TOKEN if that is
-    set. The side port is bound when this returns; port 0 takes a free one, which is in `url`. If another worker has the
-    address already, the side port stands by, and takes over within a second after that worker ends. The signal
-    handlers, logging and event loop of the program are left alone.
+    `/status/hardware/`. The index at `/` lists all views. `access` decides which requests may see the variables; the
+    default, `pyvars.access.default()`, allows programs on this machine, and requests that send PYVARS_TOKEN if that is
+    set. The side port is bound when this returns; with port 0 it takes a free port, which `url` shows. If another
+    worker has the address already, the side port stands by, and takes over within a second after that worker ends. It
+    does not touch the signal handlers, logging and event loop of the program.
 
     Raises:
         TypeError: `port` is not an int, or `host` is not a str.
-        OSError: the address cannot be bound, mostly because another program holds the port.
-        ConfigurationError: `host` is no loopback address, and `access` allows only programs on this machine; or `port`
-            is not from 0 to 65535; or `host` is not printable ASCII; or `access` is no rule.
+        OSError: the address cannot be bound, usually because another program has the port.
+        ConfigurationError: `host` is not a loopback address, but `access` allows only programs on this machine; or
+            `port` is not from 0 to 65535; or `host` is not printable ASCII; or `access` is not a rule.
     """
     check_address(port, host)
     site = side_port(registry, access)
     if site.only_local and not is_loopback(host):
         raise ConfigurationError(
-            f"others can reach {host!r}, and no rule says which of them may see the variables. Bind 127.0.0.1; or set"
+            f"other machines can reach {host!r}, and no rule says who may see the variables. Bind 127.0.0.1; or set"
             " PYVARS_TOKEN, or give access=token(...), token_file(...) or basic(...) of pyvars.access; or"
             " access=networks(...)"
         )
@@ -226,7 +226,7 @@ def serve(
         listener = _bound_after_parent(host, port)
     except OSError as error:
         release(host, port)
-        error.add_note("another program may hold it; 0 takes a free one")
+        error.add_note("another program may have the port; port 0 takes a free one")
         raise
     return Server(listener, host, port=listener.getsockname()[1], app=app)
 
@@ -257,7 +257,7 @@ def _endpoint(site: Site) -> ASGIApp:
         REQUESTS.add()
         if accepts_gzip(scope["headers"]):
             until = deadline()
-            # HEAD must have the headers of GET: so it is compressed as GET is, and uvicorn drops the body.
+            # HEAD must have the headers of GET, so it is compressed like GET; uvicorn drops the body.
             method = "GET" if scope["method"] == "HEAD" else scope["method"]
             response = await _in_turn(await respond(site, {**scope, "method": method}), until, turn)
         else:
@@ -268,15 +268,15 @@ def _endpoint(site: Site) -> ASGIApp:
 
 
 async def _in_turn(response: Response, until: float, turn: CapacityLimiter) -> Response:
-    """The response compressed, if its size allows it and a turn comes until the deadline; else as it is.
+    """The response, compressed if its size allows it and its turn comes before the deadline.
 
-    A large one is compressed in a thread; one at a time, or the program would be left with too little CPU.
+    Large responses are compressed in a thread, one at a time, to leave the program enough CPU.
     """
     if not is_compressible(response):
         return response
     if len(response.body) <= MAX_INLINE_BYTES:
         return compressed(response)
-    # It bounds the wait for the turn, not the compression. Without memory or a thread for that it goes as it is.
+    # This bounds the wait for the turn, not the compression. Without memory or a thread it is sent uncompressed.
     with suppress(Exception), move_on_after(max(0.02, until - monotonic())):
         response = await to_thread.run_sync(compressed, response, limiter=turn)
     return response

@@ -30,8 +30,8 @@ class DebugApp:
         app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/debug": wsgi.DebugApp()})       # Flask
 
     It serves the default registry, or only `registry`. `access` decides which requests may see the variables; the
-    default is `pyvars.access.default()`: requests of programs on this machine, and with PYVARS_TOKEN if that is set.
-    Thread-safe.
+    default, `pyvars.access.default()`, allows programs on this machine, and requests that send PYVARS_TOKEN if that is
+    set. Thread-safe.
     """
 
     def __init__(self, registry: Registry | None = None, *, access: Access | None = None) -> None:
@@ -51,7 +51,7 @@ class Middleware:
         self, app: "WSGIApplication", site: Site | None, registry: Registry | None, options: Traffic | None
     ) -> None:
         self.app = app
-        """The application that all other requests are passed on to."""
+        """The application to which all other requests are passed on."""
         self._prefix = None
         if site is not None:
             self._site, self._prefix = site, site.prefix
@@ -66,7 +66,7 @@ class Middleware:
             install_route_hook(app)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Answer the request, or pass it on: that costs one look into the environ, and the counting."""
+        """Answer the request, or pass it on, which costs one look into the environ, and the counting."""
         prefix = self._prefix
         if prefix is not None:
             REQUESTS.add()
@@ -92,23 +92,23 @@ class Middleware:
 
 
 class VarsMiddleware(Middleware):
-    """A middleware that answers as `DebugApp` at `/debug`, passes everything else on, and counts that.
+    """A middleware that answers requests below `/debug` as `DebugApp` does, and passes on and counts all others.
 
         app.wsgi_app = wsgi.VarsMiddleware(app.wsgi_app)                    # Flask
         application = wsgi.VarsMiddleware(get_wsgi_application())           # Django
 
-    It answers below `path`. It serves the default registry, or only `registry`. `access` decides which requests may see
-    the variables; the default is `pyvars.access.default()`: requests of programs on this machine, and with PYVARS_TOKEN
-    if that is set. A refused request goes to the application as if there were no middleware; but if the access rule
-    takes a credential, the response is 401.
+    `path` replaces `/debug`. It serves the default registry, or only `registry`. `access` decides which requests may
+    see the variables; the default, `pyvars.access.default()`, allows programs on this machine, and requests that send
+    PYVARS_TOKEN if that is set. A refused request gets 401 if the access rule takes a credential; otherwise the
+    middleware passes it on to the application.
 
-    The requests that go to the application are counted in the registry as `http` (see `CountRequests`), those that the
-    middleware answers are not; `count=Traffic(...)` says what is left out, with `count=False` nothing is counted. If
-    the program publishes a variable of its own as `http`, nothing is counted either, and the log says so. Thread-safe.
+    Requests that it passes on are counted in the registry, in the variable `http` (see `CountRequests`).
+    `count=Traffic(...)` leaves some of them out; `count=False` counts nothing. If the program publishes a variable of
+    its own as `http`, nothing is counted either, and the log says so. Thread-safe.
 
     Raises:
         TypeError: `path` is not a str, or `count` neither a bool nor a Traffic.
-        ConfigurationError: `path` is none such as `/debug`; or it counts, and another middleware counts in the registry
+        ConfigurationError: `path` is not a path such as `/debug`; or another middleware counts in the same registry
             with other bounds.
     """
 
@@ -128,9 +128,10 @@ class VarsMiddleware(Middleware):
 class CountRequests(Middleware):
     """A middleware that counts requests in a registry, as `http`, and serves nothing; see `asgi.CountRequests`.
 
-    A file that the application returns by wsgi.file_wrapper is passed to the server as it is, so that sendfile works:
-    its bytes are those of Content-Length, and the time of the request ends when it is passed on. A request with
-    `Upgrade: websocket` is a WebSocket, unless it is answered as a request; its messages are not seen. Thread-safe.
+    A file that the application returns by wsgi.file_wrapper is passed to the server unchanged, so that sendfile works:
+    its bytes are taken from Content-Length, and the time of the request ends when the file is passed on. A request with
+    `Upgrade: websocket` is counted as a WebSocket unless the application answers it as a request; its messages are not
+    counted. Thread-safe.
 
     Raises:
         DuplicateNameError: another variable is published as `http`.

@@ -1,7 +1,7 @@
 """The access rules that ask for a credential.
 
 Credentials are kept and compared as SHA-256 digests, in constant time, and each request is compared with all of them:
-neither a credential nor how much of a guess was right can be read from memory, a log, or the time of a response.
+so memory, logs and response times tell neither a credential, nor how much of a guess was right.
 """
 
 import binascii
@@ -63,7 +63,7 @@ class TokenFile(Rule):
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"the token file cannot be read: {error}") from None
         self._latest: tuple[object, Tokens] = (state, Tokens(_tokens_in(content)))
-        """The state of the file when it was last read, and the tokens that it last held: replaced together, no lock."""
+        """The state of the file when it was last read, and the tokens that it last held: one tuple needs no lock."""
 
     def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
@@ -84,12 +84,12 @@ class TokenFile(Rule):
             problem = f"{self._path}: {error}"
         self._latest = (read, tokens)
         if problem:
-            self._log.warn("the tokens of a token file stay valid as they were, since it cannot be used: %s", problem)
+            self._log.warn("a token file cannot be used now, so the tokens that it held before stay valid: %s", problem)
 
 
 def _read(path: str) -> tuple[object, bytes]:
-    """The state of the file, and at most one byte more of it than is allowed."""
-    if not stat.S_ISREG(os.stat(path).st_mode):  # before it is opened: that alone may hang or have an effect
+    """The state of the file, and its content: at most one byte more than is allowed."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # else opening it may hang, or have an effect
         raise OSError(f"{path} is not a regular file")
     file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # it may be a FIFO by now
     with open(file, "rb") as opened:

@@ -12,13 +12,13 @@ from pyvars.errors import ConfigurationError
 __all__ = ("Local", "Networks")
 
 _VERSIONS = frozenset(("1.1", "2", "2.0", "3", "3.0"))
-"""The versions of HTTP that are let in. A proxy that adds no header mostly speaks 1.0: nginx before 1.29.7 does."""
+"""The allowed versions of HTTP. Most proxies that add no header speak 1.0, such as nginx before 1.29.7."""
 
 _HIDING = frozenset(("waitress",))
 """Servers that by default remove forwarding headers (waitress: `clear_untrusted_proxy_headers`)."""
 
 _OLD = frozenset(("eventlet",))
-"""Servers that say HTTP/1.0 of every request."""
+"""Servers that report HTTP/1.0 for every request."""
 
 _FORWARDING = frozenset(
     (
@@ -30,17 +30,17 @@ _FORWARDING = frozenset(
     )
 )
 _FORWARDING_PREFIXES = ("x-forwarded", "x-original-", "cf-")
-"""Headers that only proxies add: these, and those that begin so."""
+"""Headers that only proxies add: those above, and those that begin with one of these."""
 
 _OF_BROWSER = ("sec-fetch-", "sec-purpose")
 """Headers that only browsers send (Fetch Metadata), which no page can set or leave out."""
 
 _NO_PEER = (
-    "the server does not report the peer's address, as some do not over a unix socket: let it listen on 127.0.0.1, too,"
-    " or use a side port"
+    "the server does not report the client's address, as some servers do not over a unix socket: let it listen on"
+    " 127.0.0.1, too, or use a side port"
 )
 
-_FOREIGN_PAGE = "a page of another site made a browser send it"
+_FOREIGN_PAGE = "a web page of another site made a browser send it"
 
 
 class Local(Rule):
@@ -52,7 +52,7 @@ class Local(Rule):
         """See `Rule.refusal`."""
         if request.peer != "" and not is_loopback_address(request.peer or ""):
             peer = address_of((request.peer or "")[:46])  # the longest address has 45 characters
-            return _NO_PEER if peer is None or peer.is_unspecified else "the peer is another machine"
+            return _NO_PEER if peer is None or peer.is_unspecified else "the client is on another machine"
         host, refusal = _host(request)
         if refusal:
             return refusal
@@ -75,7 +75,7 @@ class Networks(Rule):
         """See `Rule.refusal`."""
         peer = address_of(request.peer or "")
         if peer is None or not any(peer in network for network in self._networks):
-            return "the peer is in none of the networks"
+            return "the client is in none of the networks"
         host, refusal = _host(request)
         if refusal:
             return refusal
@@ -97,7 +97,7 @@ def _host_names(hosts: object) -> list[str]:
 
 
 def _host(request: Request) -> tuple[str, str]:
-    """The name in the Host header; or empty, and the reason to refuse the request, whatever its Host."""
+    """The name in the Host header, and an empty text; or an empty name, and the reason to refuse the request."""
     if request.server in _HIDING:
         return "", f"the server, {request.server}, removes the headers that tell whether a proxy forwarded it"
     hosts: list[str] = []
@@ -113,11 +113,11 @@ def _host(request: Request) -> tuple[str, str]:
         elif name.startswith(_OF_BROWSER):
             of_browser[name] = f"{of_browser[name]}, {value}" if name in of_browser else value
     if request.server in _OLD and request.http_version not in _VERSIONS:
-        return "", f"the server, {request.server}, says HTTP/1.0 of every request, which proxies speak"
+        return "", f"the server, {request.server}, reports HTTP/1.0 for every request, as if it came from a proxy"
     if request.http_version not in _VERSIONS:
-        return "", "it is not known to be HTTP/1.1, 2 or 3, and proxies speak HTTP/1.0"
+        return "", "it is not known to be HTTP/1.1, 2 or 3, so it may come from a proxy that speaks HTTP/1.0"
     if request.http_version.startswith("2") and request.scheme == "http":
-        return "", "it is HTTP/2 without TLS, to which a client can upgrade past a proxy that adds headers"
+        return "", "it is HTTP/2 without TLS, which hides whether it came through a proxy"
     host = host_name(hosts[0]) if len(hosts) == 1 else None
     if host is None:
         return "", "it has no Host, or more than one, or a malformed one"

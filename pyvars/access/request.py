@@ -17,25 +17,25 @@ class Request(NamedTuple):
     root: str
     """The mount point, percent-decoded: root_path or SCRIPT_NAME."""
     raw_path: str | None
-    """The path as it was sent, with the mount point and without the query; None if the server does not tell."""
+    """The path as it was sent, with the mount point and without the query; None if the server does not report it."""
     query: str
-    """The query as it was sent, without the question mark; a longer one than MAX_QUERY_BYTES is cut one byte after."""
+    """The query as it was sent, without the question mark; at most MAX_QUERY_BYTES + 1 bytes of it."""
     headers: tuple[tuple[str, str], ...]
-    """Names in lower case, and values; a header that is sent twice is there twice, if the server passes on both."""
+    """Names in lower case, and values. A header that was sent twice is here twice, if the server passes on both."""
     peer: str | None
     """The client address as the server reports it, not a header; empty for a unix socket; None if unknown."""
     http_version: str
-    """Such as `1.1`; empty if the server does not report it as `HTTP/` and a version, or at all."""
+    """Such as `1.1`; empty if the server does not report a version in the form `HTTP/1.1`."""
     deadline: float
     """When the response must be ready, on the clock of `time.monotonic`."""
     scheme: str = ""
-    """`http` or `https` as the server reports it, which behind a proxy is that of the connection; empty if unknown."""
+    """`http` or `https` as the server reports it (behind a proxy, of the connection to the proxy); empty if unknown."""
     server: str = ""
-    """The name of the server where it changes what a rule can know, such as `waitress`; empty for all others."""
+    """The name of a server that hides something from the access rules, such as `waitress`; empty for all others."""
 
 
 MAX_QUERY_BYTES = 4096
-"""The maximum length of a query. A longer one is refused, so that no request pays for the rest of it."""
+"""The maximum length of a query. Longer ones are refused, so that parsing them costs nothing."""
 
 DEADLINE_SECONDS = 0.2
 """The time from a request to its response. SignalFx's agent, the strictest reader of the page, gives up after 0.3."""

@@ -93,7 +93,7 @@ def rule(access: Access) -> Rule:
     if isinstance(access, Rule):
         return access
     if str(getattr(access, "__module__", "")).startswith("pyvars.access"):
-        raise ConfigurationError(f"access was given {access!r} itself, which is to be called: local(), token(...)")
+        raise ConfigurationError(f"access got the function {access!r} itself; call it, as in local() or token(...)")
     if (
         not callable(access)
         or isinstance(access, type)

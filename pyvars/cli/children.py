@@ -39,5 +39,5 @@ def _begin(http: bool) -> _Mark:
         if http:
             count_http()
     except Exception as error:  # it would end the child before it has begun
-        warn("a process of the program does not share its variables", exc_info=error)
+        warn("a process started by multiprocessing does not share its variables", exc_info=error)
     return _Mark(http)

@@ -19,9 +19,9 @@ from pyvars.cli.usage import Parser, failed
 __all__ = ("Page", "Shown", "reader", "show")
 
 MAX_PAGE_BYTES = 256 * 1024 * 1024
-"""At most so much of a response is read."""
+"""The most that is read of a response."""
 MAX_REASON_BYTES = 200
-"""At most so much of the text of an error is read."""
+"""The most that is read of the text of an error."""
 
 Page: TypeAlias = dict[str, object]
 
@@ -35,7 +35,7 @@ class Shown(NamedTuple):
 
 
 class Credential(NamedTuple):
-    """The value of the header Authorization, and what it is from, in words."""
+    """The value of the header Authorization, and where it comes from, in words."""
 
     header: str
     source: str
@@ -159,8 +159,8 @@ def _reason(error: HTTPError, credential: Credential | None) -> str:
     if error.code not in (401, 404) or (error.code == 404 and not reason.lower().endswith("not found")):
         return reason
     if credential is not None:
-        return f"{reason}; what was sent is {credential.source}"
-    hint = "give a token by" if error.code == 401 else "if the page is there, it wants a token, by"
+        return f"{reason}; pyvars sent {credential.source}"
+    hint = "give a token with" if error.code == 401 else "if the page is there, it needs a token: give it with"
     return f"{reason}; {hint} --token-file FILE or PYVARS_TOKEN"
 
 

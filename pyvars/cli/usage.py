@@ -20,20 +20,20 @@ run a program:
   script.py         a script, or a folder or zip file with a __main__.py
   -m module         a module or package, as `python -m` runs it
   argument ...      what the program finds in sys.argv
-  --port PORT       port of the side port; 0 takes a free one, and says which
-                    on standard error (default: PYVARS_PORT, else 6060)
+  --port PORT       port of the side port; 0 takes a free one and prints it on
+                    standard error (default: PYVARS_PORT, else 6060)
   --host HOST       address of the side port; one that other machines can
                     reach needs a token (default: PYVARS_HOST, else 127.0.0.1)
-  --optional        when the port cannot be had, say so on standard error, and
+  --optional        if the port is not available, say so on standard error, and
                     run the program without a side port
   --http            count the requests of the program as `http`, if uvicorn,
                     hypercorn, gunicorn or granian serves it
-  --token-file FILE allow also requests with a token of FILE, one a line, as
-                    Bearer or as the password of Basic; the same with the token
-                    in the environment variable PYVARS_TOKEN
-  The program behaves as under plain python: sys.argv, __main__, sys.path[0],
-  exit status, tracebacks, signals and standard input are its own. When the
-  port cannot be had, the program is not started and the exit status is 1.
+  --token-file FILE also allow requests that send a token of FILE, which has one
+                    on each line, as Bearer or as the password of Basic; the
+                    environment variable PYVARS_TOKEN does the same for a token
+  The program runs as under plain python: sys.argv, __main__, sys.path[0], exit
+  status, tracebacks, signals and standard input are the same. If the port is
+  not available, the program is not started and the exit status is 1.
 
 print the figures of a page (get), or the table of the workers (workers):
   URL               port, host, host:port or URL of a page of pyvars or of
@@ -41,19 +41,20 @@ print the figures of a page (get), or the table of the workers (workers):
                     /debug/workers; without a port, 6060; user:password@ is
                     sent
   name ...          variables or figures to print, such as memstats.HeapAlloc;
-                    a name stands for all that is below it (default: all)
-  --worker PID      the page of one worker alone; all: those of all workers,
-                    each line with the pid; the same with ?worker= in the URL
-  --human           bytes and seconds in units that read well, and times as
-                    such; the names tell what they are: cache_bytes,
-                    wait_seconds, pause_ns, and memstats those of Go
+                    a name includes all figures below it (default: all)
+  --worker PID      print the page of this worker alone; with `all` the pages
+                    of all workers, with the pid on each line; ?worker= in the
+                    URL does the same
+  --human           print bytes and seconds in readable units, and times as
+                    dates; the unit is taken from the name: cache_bytes,
+                    wait_seconds, pause_ns; in memstats it is that of Go
   --token-file FILE send the first token of FILE as Bearer (default: the token
                     in PYVARS_TOKEN)
   --timeout SECONDS give up after this time (default: 5)
-  One figure a line, sorted. The exit status is 1 when the page cannot be had,
-  or a name or worker is missing: the rest is printed, and standard error has a
-  line for each reason. Scripts called `get` and `workers` are run as ./get and
-  ./workers.
+  Prints one figure on each line, sorted. The exit status is 1 if the page
+  cannot be read, or if a name or worker is missing; the rest is then printed,
+  and standard error has a line for each reason. To run a script that is called
+  `get` or `workers`, write ./get or ./workers.
 
   --help            print this text
   --version         print the version

@@ -9,7 +9,7 @@ from pyvars.cli.reader import Page, Shown, reader, show
 __all__ = ("main",)
 
 ORDER = ("pid", "state", "answered", "lag", "flight", "oldest", "requests", "heap", "rss", "cpu", "threads", "start")
-"""Words in the keys of columns, from left to right. Columns without such a word stand behind them."""
+"""The order of the columns: words in their keys. Columns with none of these words come last."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,7 +55,7 @@ def _cell(key: str, value: object) -> str:
 
 
 def _summary(page: Page) -> Iterator[str]:
-    """What is said of all workers together, on one line, which is followed by one for each text."""
+    """The figures of all workers together, on one line, then one line for each text."""
     items = [(key, value) for key, value in page.items() if key != "workers" and not isinstance(value, str)]
     yield ", ".join(f"{printable(key)} {_cell(key, value)}" for key, value in items)
     for key, value in page.items():

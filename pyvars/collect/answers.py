@@ -18,8 +18,8 @@ _pages = Pages()
 def answer(registry: Registry, question: Mapping[str, object]) -> bytes:
     """The answer to a question of a peer: the page of this process, values of its functions, or its labels, as JSON.
 
-    `seconds` of the question is the time that the answer has; it is never longer than that of a request. `group` is
-    what the peer has counted of the workers.
+    `seconds` of the question is the time for the answer, which is never longer than that of a request. `group` is the
+    peer's census of the workers.
     """
     names, seconds = question.get("names"), question.get("seconds")
     texts = tuple(name for name in cast("list[object]", names) if isinstance(name, str)) if _is_list(names) else ()

@@ -1,8 +1,8 @@
 """Calls functions of the program in threads of pyvars: never two calls of one function at once.
 
-A call that has run for HANDOVER_SECONDS is left to its thread, and what waits goes on in another one. There are at
-most `at_most` threads; while MAX_STUCK calls have run for over STUCK_SECONDS, no further thread is started. A thread
-ends after IDLE_SECONDS without a call, and before a fork.
+When a call has run for HANDOVER_SECONDS, another thread takes over the calls that wait behind it. There are at most
+`at_most` threads; while MAX_STUCK calls have run for over STUCK_SECONDS, no further thread is started. A thread ends
+after IDLE_SECONDS without a call, and before a fork.
 
 No limit bounds C code that never releases the GIL: while it runs, no other thread does.
 """
@@ -20,9 +20,9 @@ from pyvars.formats.json import Fragment
 __all__ = ("Call", "CallThreads", "Outcome")
 
 HANDOVER_SECONDS = 0.05
-"""After this time a call is left to its thread: no page waits longer for it if it has a former value to show."""
+"""After this time another thread takes over the waiting calls, and no page waits longer if it has a former value."""
 STUCK_SECONDS = 1.0
-"""After this time a call is stuck."""
+"""A call that has run for longer is stuck."""
 MAX_STUCK = 4
 """While so many calls are stuck, no thread is started."""
 IDLE_SECONDS = 60.0
@@ -30,7 +30,7 @@ IDLE_SECONDS = 60.0
 JOIN_SECONDS = 1.0
 """How long a fork waits for idle threads to end."""
 LOCK_SECONDS = 0.1
-"""How long a fork waits for another thread to leave the threads alone."""
+"""How long a fork waits for the lock of the threads."""
 
 
 class Outcome(NamedTuple):
@@ -56,9 +56,9 @@ class Call:
         """When the call that runs began; 0 if none runs."""
         self.outcome: Outcome | None = None
         self.wakes: list[Callable[[], object]] = []
-        """What to call once it has ended."""
+        """Functions to call once the call has ended."""
         self.seen: float = 0.0
-        """When somebody last asked for it."""
+        """When a page last asked for it."""
 
     def ended_since(self, moment: float) -> bool:
         """Whether a call ended at that moment or later."""
@@ -77,12 +77,12 @@ class CallThreads:
     def reset(self) -> None:
         """Forget the calls and the threads: a forked child has none of them."""
         self.lock: Lock = Lock()
-        """Is held while a Call changes. No code of the program runs under it."""
+        """Held while a Call changes. No code of the program runs under it."""
         self._queue: SimpleQueue[Call | None] = SimpleQueue()
         self._waiting = 0
         self._running: set[Call] = set()
         self._threads: list[Thread] = []
-        self._refused = False  # whether there is no thread, since the system refused to start one
+        self._refused = False  # whether there is no thread because the system refused to start one
 
     def begin(self, call: Call) -> None:
         """Queue a call of the function, unless one waits or runs, or no thread would run it.
@@ -95,14 +95,14 @@ class CallThreads:
             self._queue.put(call)
 
     def is_full(self) -> bool:
-        """Whether what waits will not run for now: all threads are stuck, or none can be started."""
+        """Whether waiting calls cannot run for now: all threads are stuck, or none can be started."""
         moment = monotonic()
         running = self._running.copy()  # in one step, since not every caller holds the lock
         stuck = sum(moment - call.running_since >= STUCK_SECONDS for call in running)
         return self._refused or stuck >= max(MAX_STUCK, len(self._threads))
 
     def grow(self) -> None:
-        """Start a thread if calls wait, and all threads are with calls that take long."""
+        """Start a thread if calls wait, and all threads are busy with calls that take long."""
         with self.lock:
             moment = monotonic()
             running = [moment - call.running_since for call in self._running]

@@ -1,4 +1,4 @@
-"""Combines the values of a function in several workers; one that does not answer is there with its last value."""
+"""Combines the values of a function in several workers; for a worker that does not answer its last value is used."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -18,9 +18,9 @@ class Parts(NamedTuple):
 
     values: list[object]
     ages: dict[int, float]
-    """The ages in seconds of the values that are not of now, by pid."""
+    """The ages in seconds of the values that are not current, by pid."""
     missing: list[int]
-    """The pids of the peers of which there is no value."""
+    """The pids of the peers that have no value."""
 
 
 class PeerValues:
@@ -31,7 +31,7 @@ class PeerValues:
 
     def reset(self) -> None:
         """Forget them: a forked child asks anew."""
-        self._kept: dict[tuple[str, str, int], tuple[object, float]] = {}  # value, and when it was one
+        self._kept: dict[tuple[str, str, int], tuple[object, float]] = {}  # the value, and when it was current
 
     def parts(self, registry_key: str, label: str, found: Mapping[int, tuple[object, float] | None]) -> Parts:
         """The values that peers answered with, and for those that gave none their last values of up to 10 s ago."""

@@ -1,10 +1,10 @@
-"""The published functions of a page: begun when the page is asked for, and shown as far as they are back in time.
+"""The published functions of a page: they are called when the page is requested, and shown if they return in time.
 
-A page begins each function that does not run already (`pyvars.collect.calls`), and waits for them until its deadline;
-for one that has no value to show and was not let run by the machine, up to LATEST_SECONDS. A function that had a value
-in the last 10 s (MAX_AGE_SECONDS) is waited for no longer than 50 ms of its run. What is not back shows that value,
-marked `stale`; without one it is null, and its error is `timeout` if it runs, `busy` if it was not let run, `skipped`
-if there is no thread for it. An exception of a function costs only its own value.
+A page calls each function that does not run already (`pyvars.collect.calls`), and waits for all of them until its
+deadline. It waits up to LATEST_SECONDS for a function that has no value to show and was not started on a busy machine.
+It waits only 50 ms for a running function that has a value of the last 10 s (MAX_AGE_SECONDS). A function that has not
+returned is shown with that value, marked `stale`; without one it is null, with the error `timeout` if it runs, `busy`
+if it was not started, or `skipped` if no thread is free. If a function raises, only its own value is null.
 """
 
 import threading
@@ -28,20 +28,20 @@ from pyvars.formats.user_values import encode_user_value
 __all__ = ("FUNCTIONS", "FunctionRunner", "Job", "Round", "Times", "failure", "type_name")
 
 MAX_THREADS = 8
-"""How many threads run functions at most."""
+"""The maximum number of threads that run functions."""
 LATEST_SECONDS = 1.0
-"""How long after its arrival a request waits for a function that was not let run."""
+"""How long after its arrival a request waits for a function that a busy machine has not started."""
 MAX_AGE_SECONDS = 10.0
-"""How old a value may be that is shown in place of one that is not back."""
+"""The maximum age of a value that is shown because the function has not returned."""
 MISSED_PERIODS = 3
-"""After so many periods a value of the background is marked stale."""
+"""The value of a function with `every` is stale after so many of its periods."""
 FORGET_SECONDS = 60.0
-"""After this time a function that no page asks for is forgotten."""
+"""A function that no page has shown for this time is forgotten."""
 MAX_LOGGED = 1000
 """How many names are remembered to log each only once; bounded, since a program may publish new names for ever."""
 
 BUSY = "busy"
-"""The error of a function that the machine did not let run in time."""
+"""The error of a function that a busy machine did not start in time."""
 SKIPPED = "skipped"
 """The error of a function for which there is no thread."""
 STALE = "stale"
@@ -49,23 +49,23 @@ STALE = "stale"
 TIMEOUT = "timeout"
 """The error of a function that did not return in time, or is stuck in an earlier call."""
 TRUNCATED = "truncated"
-"""The error of a variable of which a text is cut, since it is too long."""
+"""The error of a variable that contains a text which is too long, and so is cut."""
 MAX_TYPE_CHARACTERS = 255
-"""How much is shown of the name of a class of exceptions."""
+"""The maximum length of the name of an exception class on the page."""
 
 INCOMPLETE = "incomplete"
 """The error of sums in which numbers of some workers are missing."""
 
 
 class Times(NamedTuple):
-    """When a page was asked for, and how long it waits, on the clock of `monotonic`."""
+    """When a page was requested, and how long it waits, on the clock of `monotonic`."""
 
     arrived: float
-    """A call that ends after this gives the value of the page."""
+    """When the page was requested. A call that ends later gives a value for the page."""
     deadline: float
-    """When it must be ready."""
+    """When the page must be ready."""
     latest: float
-    """When it is ready at the latest, where functions are not let run."""
+    """When the page is ready even if a busy machine does not start the functions."""
 
     @classmethod
     def of_request(cls, deadline: float) -> "Times":
@@ -75,7 +75,7 @@ class Times(NamedTuple):
 
     @classmethod
     def of_question(cls, deadline: float) -> "Times":
-        """The times of the question of a peer, which waits no longer than that."""
+        """The times of a question of a peer, which never waits longer than the deadline."""
         return cls(monotonic(), deadline, deadline)
 
 
@@ -86,12 +86,12 @@ class Job:
 
     def __init__(self, name: str, label: str, var: Var) -> None:
         self.name: str = name
-        """The name on the page that its variable is below."""
+        """The name under which its variable is on the page, or the composite that holds the variable."""
         self.label: str = label
         """The name of the variable itself, with its keys: `orders.open`."""
         self.var: Var = var
         self.function: object = getattr(var, "_function", var) if issubclass(type(var), Func) else var
-        """What must not be called twice at once: one function may have several names, and be in several Funcs."""
+        """The function, whose calls must not overlap: it may have several names, and be in several Funcs."""
         func = cast("Func", var) if issubclass(type(var), Func) else None
         self.every: float | None = func.every if func is not None else None
         self.periodic: Func | None = func if self.every is not None else None
@@ -102,7 +102,7 @@ class Job:
 
 
 class Round:
-    """The functions of one page, begun and on their way."""
+    """The functions of one page, which have been started."""
 
     def __init__(self, threads: CallThreads, calls: Iterable[Call], times: Times) -> None:
         self._threads = threads
@@ -110,9 +110,9 @@ class Round:
         self._times = times
 
     def seconds(self) -> float | None:
-        """How long to wait before the next look, unless all are back before; None if the page waits no longer.
+        """The seconds until the next call of this, unless all functions return before; None if the page stops waiting.
 
-        Each look may start a further thread.
+        Each call may start one more thread.
         """
         moment = monotonic()
         untils = [until for call in self._calls if (until := self._until(call, moment)) > moment]
@@ -137,7 +137,7 @@ class Round:
         return times.deadline if shows else times.latest
 
     def when_back(self, wake: Callable[[], object]) -> None:
-        """Call `wake` once none of the functions waits or runs any more; from another thread, or at once."""
+        """Call `wake` when all functions have ended: from another thread, or at once if they have ended already."""
         with self._threads.lock:
             left = [call for call in self._calls if call.waiting or call.running_since]
             countdown = _Countdown(len(left), wake)
@@ -150,7 +150,7 @@ class Round:
         """Wait in this thread until the page waits no longer."""
         if self.seconds() is None:
             return
-        back = threading.Lock()  # that of gevent or eventlet by now, whoever was imported first
+        back = threading.Lock()  # looked up now: gevent or eventlet may have patched it after pyvars was imported
         back.acquire()
         self.when_back(back.release)
         while (seconds := self.seconds()) is not None and not back.acquire(timeout=seconds):
@@ -187,7 +187,7 @@ class FunctionRunner:
         self._log_lock = Lock()
 
     def begin(self, jobs: Iterable[Job], times: Times) -> Round:
-        """Begin the function of each job, unless it runs, or has ended since the page was asked for. Never waits."""
+        """Start the function of each job, unless it runs, or has ended since the page was requested. Never waits."""
         calls: list[Call] = []
         periodic = False
         moment = monotonic()
@@ -226,11 +226,11 @@ class FunctionRunner:
         call = self._calls.pop(key, None)
         if call is None:
             call = Call(job.function, lambda: self._outcome(job))
-        self._calls[key] = call  # as the last: they stay in the order in which they were asked for
+        self._calls[key] = call  # moved to the end: the order is that of the last request
         return call
 
     def _outcome(self, job: Job) -> Outcome:
-        # A Func may have another function since: this is a call of the one that the Call is about.
+        # A Func may have got another function meanwhile: call the function that this Call is for.
         plain = type(job.var) is Func
         return self._called(job.name, job.label, cast("Any", job.function) if plain else job.var.snapshot)
 
@@ -251,19 +251,19 @@ class FunctionRunner:
             if outcome.at < times.arrived and outcome.error is None:
                 job.error = {**failure(STALE), "age_seconds": round(moment - outcome.at, 3)}
         elif call.running_since:
-            self._set_error(job, TIMEOUT, "has not returned in time, and is not started again before it returns")
+            self._set_error(job, TIMEOUT, "has not returned in time, and is not called again before it returns")
         elif self._threads.is_full():
-            self._set_error(job, SKIPPED, "is not started: there is no thread for it")
+            self._set_error(job, SKIPPED, "was not called: no thread was free for it")
         else:
-            self._set_error(job, BUSY, "was not let run in time by the machine")
+            self._set_error(job, BUSY, "was not called in time, because the machine is too busy")
 
     def _settle_periodic(self, job: Job, func: Func, moment: float) -> None:
         outcome = self.background.outcome(func)
         if outcome is None:
             if self.background.refused or not threads_run():
-                self._set_error(job, SKIPPED, "is not called: there is no thread for it")
+                self._set_error(job, SKIPPED, "is not called, because no thread could be started")
             else:
-                self._set_error(job, BUSY, "has not been called yet, or has not returned yet from its first call")
+                self._set_error(job, BUSY, "has not been called yet, or its first call has not returned yet")
             return
         job.value, job.error = outcome.value, outcome.error
         age = moment - outcome.at
@@ -283,7 +283,7 @@ class FunctionRunner:
         self._log(job.name, "variable %r is null on the page: it %s (logged once)", job.label, reason)
 
     def caught(self, name: str, label: str, exception: BaseException) -> dict[str, object]:
-        """The entry of `pyvars.errors` for an exception, which is logged, once for each `name`."""
+        """Log the exception, once for each `name`. Returns its entry in `pyvars.errors`."""
         if isinstance(exception, NotJSONError | TooLargeError):
             self._log(name, "variable %r is null on the page: JSON cannot hold it: %s (logged once)", label, exception)
             return failure(exception.word)
@@ -291,13 +291,13 @@ class FunctionRunner:
         return failure(type_name(exception))
 
     def cut(self, label: str) -> dict[str, object]:
-        """The entry of `pyvars.errors` for a variable of which a text is cut."""
+        """Log that a text in the variable is cut. Returns its entry in `pyvars.errors`."""
         self._log(label, "variable %r is cut on the page: a text in it is too long (logged once)", label)
         return failure(TRUNCATED)
 
     def missing(self, label: str, exception: Exception) -> dict[str, object]:
-        """The entry of `pyvars.errors` for a figure of a built-in whose source cannot be read."""
-        self._log(label, "figures of %r are missing, pyvars.errors says which: %s (logged once)", label, exception)
+        """Log that the source of a figure of a built-in cannot be read. Returns its entry in `pyvars.errors`."""
+        self._log(label, "figures of %r are missing; pyvars.errors names them: %s (logged once)", label, exception)
         return failure(type_name(exception))
 
     def _log(self, name: str, text: str, *about: object, exc_info: BaseException | None = None) -> None:
@@ -324,6 +324,6 @@ def failure(word: str) -> dict[str, object]:
 
 
 FUNCTIONS: FunctionRunner = FunctionRunner()
-"""The FunctionRunner of this process: a function is not called twice at once, however many pages show it."""
+"""The FunctionRunner of this process: calls of a function never overlap, however many pages show it."""
 
 resources.hold(__name__, "functions that run", in_child=FUNCTIONS.reset)

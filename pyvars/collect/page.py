@@ -1,7 +1,7 @@
 """Reads a registry into a page (/debug/vars), or one variable into its value.
 
-The fast path encodes all values at once. If a value breaks it, or many are of variables that only peers have, each is
-encoded alone.
+The fast path encodes all values at once. If it fails because of one value, or if many variables are only in peers, each
+value is encoded alone.
 """
 
 from collections.abc import Collection
@@ -27,7 +27,7 @@ ERRORS = "pyvars.errors"
 MAX_INSERTED = 100
 """How many variables that only peers have are inserted into the page of the other ones; more are sorted with those."""
 LARGE_BYTES = 256 * 1024
-"""After a page of more bytes, the next ones of that registry are not rendered on an event loop."""
+"""After a larger page, the next pages of that registry are not rendered on an event loop."""
 
 
 class Pages:
@@ -38,7 +38,7 @@ class Pages:
         self._large: WeakSet[Registry] = WeakSet()
 
     def survey(self, registry: Registry, prefixes: tuple[str, ...]) -> tuple[list[Job], bool]:
-        """The functions to call for the page, and whether the rest takes so long as to hold up an event loop."""
+        """The functions to call for the page, and whether the rest of it takes too long to run on an event loop."""
         if len(registry) > MAX_AT_ONCE or registry in self._large:
             return [], True
         return survey((name, var) for _, name, var in self._selected(registry, prefixes)[1].user_code)

@@ -1,4 +1,4 @@
-"""Work on many variables in pieces: so that an event loop in another thread waits for one piece, not for the whole."""
+"""Splits work on many variables into pieces, so that an event loop in another thread waits only for one piece."""
 
 from collections.abc import Iterable, Iterator
 from time import sleep
@@ -11,7 +11,7 @@ T = TypeVar("T")
 MAX_AT_ONCE = 2000
 """How many variables an event loop may read for one page: a microsecond or two for each. More are read in a thread."""
 _PAUSE_SECONDS = 0.00005
-"""Long enough for a thread that waits for the GIL to wake up and take it: it would not get it from a sleep of 0."""
+"""Long enough for a thread that waits for the GIL to wake up and take it; a sleep of 0 would be too short."""
 
 
 def in_pieces(items: Iterable[T]) -> Iterator[T]:

@@ -1,4 +1,4 @@
-"""The clocks that nobody sets, as they were at import, whatever a program puts in their place later."""
+"""Clocks that nobody can set, taken at import, so that a program cannot replace them later."""
 
 import time
 from functools import partial
@@ -9,8 +9,8 @@ _BOOTTIME = hasattr(time, "CLOCK_BOOTTIME")  # of Linux
 
 
 class _Real:
-    # Tools that stop the time for tests (freezegun) replace the functions of `time` in the modules that have imported
-    # them; attributes of a class they leave alone.
+    # Tools that stop the time in tests (freezegun) replace functions of `time` in the modules that import them, but not
+    # attributes of a class.
     monotonic = staticmethod(time.monotonic)
     wall = staticmethod(time.time)
     since_boot = staticmethod(partial(time.clock_gettime, time.CLOCK_BOOTTIME) if _BOOTTIME else time.monotonic)
@@ -25,7 +25,7 @@ def monotonic() -> float:
 
 
 def since_boot() -> float:
-    """The seconds since the machine started, in which it may have slept: CLOCK_BOOTTIME, or else time.monotonic."""
+    """The seconds since the machine started, with the time it slept: CLOCK_BOOTTIME, or else time.monotonic."""
     return _Real.since_boot()
 
 
@@ -35,7 +35,7 @@ def since_boot_ns() -> int:
 
 
 def wall() -> float:
-    """The seconds since the epoch, only to be shown: somebody may set that clock, or put another in its place."""
+    """The seconds since the epoch, only to be shown: somebody may set this clock, or replace `time.time`."""
     try:
         return float(time.time())
     except Exception:

@@ -1,4 +1,4 @@
-"""Numbers of programs made exact: what an Int or Float holds, and the errors about all else."""
+"""Converts numbers of the program to what an Int or Float holds, or raises."""
 
 from operator import index
 from typing import SupportsFloat, SupportsIndex

@@ -20,20 +20,21 @@ _COMBINE: dict[str, Callable[[Iterable[Any]], object]] = {"sum": sum, "max": max
 
 
 class Func(Variable):
-    """Publish a function without arguments as a variable: each page calls it and shows what it returns.
+    """A function without arguments as a variable: each page calls it and shows what it returns.
 
         publish("queue_depth", jobs.qsize)    # publish makes the Func
 
-    The function runs in a thread of pyvars, never two calls of it at once, under one deadline for all functions of a
-    page. If it raises, misses the deadline, or returns what JSON cannot hold, only this value is `null` on the page.
-    `help("pyvars.formats.forms")` is the table of what it may return, and how that is shown.
+    The function runs in a thread of pyvars; two calls of it never overlap. All functions of a page have one deadline. A
+    function that misses it is shown with its last value, if that is at most 10 s old, else as null. If a function
+    raises or returns a value that has no JSON form, only its own variable is null. `help("pyvars.formats.forms")` says
+    what a function may return, and how the page shows that.
 
     With `combine` the page shows the sum, maximum or minimum over all workers; without it, the value of the worker that
     answers.
 
-    With `every` no page calls the function: a thread of pyvars does every so many seconds, once the process has an
-    integration, and pages show the latest value. Then it may be a coroutine function: it runs on the event loop of the
-    program.
+    With `every` pages do not call the function. Once the process has an integration, a thread of pyvars calls it every
+    `every` seconds, and pages show the latest value. It may then be a coroutine function, which runs on the event loop
+    of the program.
 
     Raises:
         TypeError: `function` is not callable, requires arguments, is a generator function, or is a coroutine function
@@ -61,9 +62,9 @@ class Func(Variable):
             raise TypeError(f"Func takes a function without arguments, got {function!r}")
         if _code_flags(function) & (_GENERATORS if every is not None else _DELAYED):
             raise TypeError(
-                f"{function!r} is a coroutine or generator function: pages call it in a thread that has no event loop."
-                " A coroutine function runs on the event loop of the program with every=10, each 10 s; else publish a"
-                " plain function that reads a value which the coroutine keeps up to date"
+                f"{function!r} is a coroutine or generator function, but pages call functions in a thread without an"
+                " event loop. Publish a coroutine function with every=10: then it runs on the event loop of the program"
+                " every 10 s. Or publish a plain function that reads a value which the coroutine keeps up to date"
             )
         if _required_arguments(function):
             raise TypeError(f"{function!r} takes arguments; give one that takes none, such as a lambda")
@@ -91,7 +92,7 @@ class Func(Variable):
 
     def _become(self, later: "Func") -> None:
         """Call the function of a later Func from now on, as that one would."""
-        self.every = later.every or self.every  # at no moment is a coroutine function without it
+        self.every = later.every or self.every  # set first: a coroutine function must never be here without it
         self._function = later._function
         self.combine, self.every = later.combine, later.every
         if self.every is None:
@@ -104,7 +105,7 @@ class Func(Variable):
 
 
 PERIODIC: "WeakSet[Func]" = WeakSet()
-"""The Funcs with `every`. One that is deleted from its registry goes from here by itself."""
+"""The Funcs with `every`. A Func that is deleted from its registry vanishes from here, too."""
 
 
 def is_coroutine_function(function: object) -> bool:
@@ -149,12 +150,12 @@ def variable(thing: object, call: str, combine: Combine | None = None, every: fl
     if combine is not None and plain:
         raise TypeError(
             f"{call}{thing!r}, combine={combine!r}): combine is for functions; numbers are summed over all workers, and"
-            " for any other variable the worker that answers stands for all"
+            " of any other variable the page shows the value of the worker that answers"
         )
     if every is not None and plain:
         raise TypeError(f"{call}{thing!r}, every={every!r}): every is for functions; numbers are always up to date")
     if isinstance(thing, type):
-        raise TypeError(f"{call}{thing.__name__}) was given the class; give it a variable: {call}{thing.__name__}())")
+        raise TypeError(f"{call}{thing.__name__}) got the class, not a variable; write {call}{thing.__name__}())")
     if _has_snapshot(thing):
         if is_delayed(thing.snapshot):
             raise TypeError(
@@ -177,7 +178,7 @@ _DELAYED = _COROUTINE | _GENERATORS
 
 
 def is_delayed(function: object) -> bool:
-    """Whether it is a coroutine or generator function, or an object that is called as one: a call only begins it."""
+    """Whether calling it only makes a coroutine or generator, and so runs nothing of it yet."""
     return _code_flags(function) & _DELAYED != 0
 
 

@@ -14,30 +14,30 @@ __all__ = ("Histogram",)
 
 @fast_methods
 class Histogram(Buckets, Composite):
-    """Observe numbers from 0 on, such as the seconds that requests took; the page shows their distribution.
+    """The distribution of observed numbers from 0 on, such as the seconds that requests took.
 
         checkout = publish("checkout_seconds", Histogram(), unit="seconds")
         checkout.observe(0.25)
         with checkout.time(): ...
 
     The page shows `count`, `sum`, `min`, `max`, `p50`, `p90` and `p99` over all workers. `count` and `sum` are exact;
-    the others are off by at most 4.5 % for values from 1 microsecond (10**-6) to 10**13, and null before the first
-    value. Values are counted in at most 514 buckets, each made when it is first needed, so memory does not grow with
-    the number of values. Counts never fall, and cover the whole life of the process. For rates, and for quantiles over
-    a span of time, scrape `/metrics`, which has the buckets.
+    the others have an error of at most 4.5 % for values from 10**-6 to 10**13, and are null before the first value.
+    Values are counted in at most 514 buckets, each made when it is first needed, so memory does not grow with the
+    number of values. Counts never fall, and cover the whole life of the process. For rates, and for quantiles over a
+    period of time, scrape `/metrics`, which has the buckets.
 
-    With `bounds`, such as `Histogram(bounds=(0.1, 0.3, 1.2))`, the buckets are these and one more for what is larger,
-    and `/metrics` has exactly these: a value that equals a bound is in the bucket of that bound. A quantile on the page
-    is then the bound that so many values do not exceed (p90: nine of ten values are at most that), `min` and `max` are
-    the bounds around all values; what is over the last bound is shown as the last bound. The bounds must be the same in
-    all workers, also in those that have ended: else the variable is `null`, with a BoundsError in `pyvars.errors`.
+    With `bounds`, such as `Histogram(bounds=(0.1, 0.3, 1.2))`, there is one bucket up to each bound, and one for larger
+    values, and `/metrics` has exactly these. A value that equals a bound is in the bucket of that bound. The page then
+    shows bounds only: p90 is the lowest bound that nine of ten values do not exceed; `min` and `max` are the bounds
+    around all values. Values over the last bound are shown as the last bound. All workers, the dead ones too, must have
+    the same bounds; otherwise the variable is null, and `pyvars.errors` has a BoundsError.
 
-    Thread-safe; exact also from signal handlers, gc callbacks and finalizers. A forked child starts from
-    the same values as with an Int: from zero, or from those at the fork.
+    Thread-safe; exact also in signal handlers, gc callbacks and finalizers. A forked child starts at 0, or from the
+    values at the fork, as with an Int.
 
     Raises:
-        TypeError: `bounds` is no collection of numbers.
-        ValueError: `bounds` are none or over 50, or not all are finite, over 0, and larger than the one before.
+        TypeError: `bounds` is not a collection of numbers.
+        ValueError: `bounds` are not 1 to 50 finite numbers over 0, each larger than the one before.
     """
 
     __slots__ = ("_on_change", "_total", "bounds")
@@ -57,10 +57,10 @@ class Histogram(Buckets, Composite):
                 self._put(n, Int())
 
     def time(self) -> Span:
-        """Observe the seconds that a block takes (use it with `with`), or each call of a function (as a decorator).
+        """Observe the seconds that a `with` block takes, or, as a decorator, each call of the function.
 
-        For a coroutine function the whole run of the coroutine is timed, and for a generator its whole life. A block or
-        call that raises is observed too. The clock is time.perf_counter.
+        A call of a coroutine function lasts until the coroutine ends, a call of a generator until the generator does. A
+        block or call that raises is observed, too. The clock is time.perf_counter.
         """
         return Span.timing(self.observe)
 
@@ -77,8 +77,8 @@ class Histogram(Buckets, Composite):
     def buckets(self) -> list[tuple[float, int]]:
         """Returns the upper bound and the count of each bucket that holds values of this process, in order.
 
-        The bounds are those that were given, or powers of 2**(1/8); and inf for values over the last one. A bucket
-        holds the values over the next lower bound, up to and including its own.
+        The bounds are those that were given, or powers of 2**(1/8); the last bound is inf. A bucket counts the values
+        that are larger than the bound before its own, and at most its own.
         """
         bounds = (*(BOUNDS if self.bounds is None else self.bounds), inf)
         return [(bounds[n], number) for n, number in self._counted()]

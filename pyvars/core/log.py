@@ -11,7 +11,7 @@ from pyvars.core.clock import monotonic
 __all__ = ("MinuteLog", "warn")
 
 MAX_WAITING = 10_000
-"""How many records wait for the thread at most; the oldest are dropped."""
+"""The maximum number of records that wait for the thread; older ones are dropped."""
 
 MAX_TEXTS = 100
 """How many texts a MinuteLog remembers."""
@@ -48,7 +48,7 @@ class _Writer:
                 about, exc_info = self._waiting.popleft()
             try:
                 _logger.warning(*about, exc_info=exc_info)
-            except BaseException:  # of a log handler or filter of the program; there is no other log to report it to
+            except BaseException:  # raised by a log handler or filter of the program, and there is no other log
                 continue
 
 

@@ -1,4 +1,4 @@
-"""Map: variables by key. Numbers are made when they are first counted; any other variable can be set under a key."""
+"""Map: variables by key. Counting under a new key makes a number there; any variable can be set under a key."""
 
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import SupportsFloat, SupportsIndex, cast
@@ -19,26 +19,25 @@ MAX_KEYS = 1_000_000_000
 
 @fast_methods
 class Map(Counts, Composite, Mapping[str, object]):
-    """Count by key, such as orders by state; any other variable can be `set` under a key.
+    """Counts by key, such as orders by state. Any other variable can be `set` under a key.
 
         orders = publish("orders_by_state", Map(label="state"))
         orders.add("paid")
 
     A Map is a read-only Mapping of plain values, changed by `add`, `set`, `delete` and `clear`. It counts under at most
-    `max_keys` keys. Further keys, and keys that no reader could take (empty, or over 255 bytes of UTF-8), are counted
-    under `"__other__"`: keys often come from outside, and counting must neither fail nor grow without bound.
-    Thread-safe; exact also from signal handlers, gc callbacks and finalizers. Iteration runs over a sorted copy of the
+    `max_keys` keys. Further keys, and keys that readers refuse (empty, or over 255 bytes of UTF-8), are counted under
+    `"__other__"`: keys often come from outside, and counting must neither fail nor take memory without limit.
+    Thread-safe; exact also in signal handlers, gc callbacks and finalizers. Iteration runs over a sorted copy of the
     keys. Two Maps are equal only if they are the same object.
 
-    `label` names the keys for readers that have labels, such as Prometheus: the Map above becomes the series
-    `orders_by_state_total{state="paid"}`. Without `label` the label is named `key`; but in a Map that holds Maps,
-    Histograms or registries the keys become parts of the names of series, such as `http_requests_total`.
+    `label` is the name of the label that the keys become in Prometheus: the Map above becomes the series
+    `orders_by_state_total{state="paid"}`. Without `label` the label is named `key`; but if the Map holds Maps,
+    Histograms or registries, the keys become parts of the names of series, such as `http_requests_total`.
 
     Raises:
         TypeError: `label` is not a str, or `max_keys` not an int.
         ValueError: `max_keys` is not from 1 to 1,000,000,000; or `label` is not a letter or underscore followed by
-            letters, digits and underscores; or it is a label that readers reserve: `le`, `quantile`, or any that begins
-            with `__`.
+            letters, digits and underscores; or readers reserve it: `le`, `quantile`, and labels that begin with `__`.
     """
 
     __slots__ = ("_on_change", "_vars", "label", "max_keys")
@@ -46,10 +45,10 @@ class Map(Counts, Composite, Mapping[str, object]):
     kind = "map"
 
     max_keys: int
-    """How many different keys are counted; all further keys are counted under `"__other__"`."""
+    """How many keys are counted one by one; all further keys are counted under `"__other__"`."""
 
     label: str
-    """The name of the label that the keys are values of; empty if none was given."""
+    """The name of the label whose values the keys are; empty if none was given."""
 
     def __init__(self, *, max_keys: int = 1000, label: str = "") -> None:
         if not isinstance(max_keys, int) or isinstance(max_keys, bool):
@@ -71,7 +70,7 @@ class Map(Counts, Composite, Mapping[str, object]):
             return self._add_to_variable(key, number)
         if not _fits(key):
             key = OTHER
-        # The cell is made before the cells change: an allocation may collect garbage, and that runs finalizers.
+        # The cell is made before `_place` changes the Map: an allocation may collect garbage, which runs finalizers.
         put = self._place(key, Int(number) if isinstance(number, int) else Float(number))
         if put is not None:
             key, before = put
@@ -124,7 +123,7 @@ class Map(Counts, Composite, Mapping[str, object]):
         self._changed(None, {**cells, **held})
 
     def var(self, key: str) -> Var:
-        """Returns the variable under `key`, not a copy. When a float is added to an Int, a Float replaces that Int.
+        """Returns the variable under `key`, not a copy. Adding a float to an Int replaces that Int by a Float.
 
         Raises:
             UnknownNameError: nothing was counted or set under `key`.
@@ -210,8 +209,8 @@ def _check_label(label: str) -> None:
         raise TypeError(f"a label is a str, got {label!r}")
     if not (label.isascii() and label.isidentifier()) or label.startswith("__") or label in ("le", "quantile"):
         raise ValueError(
-            f"{label!r} is no label: give a letter or underscore, then letters, digits and underscores; le, quantile"
-            " and what begins with __ are kept for Prometheus itself"
+            f"{label!r} is no label: give a letter or underscore, then letters, digits and underscores; Prometheus"
+            " reserves le, quantile and all labels that begin with __"
         )
 
 

@@ -1,6 +1,6 @@
-"""Names: which are refused, and what known readers of the page make of the rest.
+"""Names: which are refused, and which of the others known readers of the page cannot handle.
 
-The sources are the readers themselves; the README has the table.
+The source code of the readers tells this; `help("pyvars.formats")` has the table.
 """
 
 from collections.abc import Iterator
@@ -13,32 +13,32 @@ __all__ = ("MAX_PARTS", "OF_GO", "checked_name", "is_builtin", "misread", "prefi
 MAX_NAME_BYTES = 255
 
 MAX_PARTS = 18
-"""How many parts a dotted name may have: Elasticsearch takes 20 levels, and Metricbeat puts two above a name."""
+"""How many parts a dotted name may have: Elasticsearch takes 20 levels, and Metricbeat adds two above a name."""
 
 _OF_INFLUXDB = frozenset(("build", "crypto", "system"))
 
 
 def misread(name: str) -> Iterator[str]:
-    """Yields a text for each known reader that fails on the name, or takes it for another one."""
+    """Yields a text for each known reader that fails on the name, or confuses it with another one."""
     if not name.isascii() or not name.isprintable():
         yield f"{name!r} is not plain ASCII: prometheus-expvar-exporter answers its whole page with an error"
     parts = name.split(".")
     if not all(part.strip() for part in parts):
-        yield f"{name!r} has a blank before, between or behind its dots, or is one: Elasticsearch refuses the page"
+        yield f"{name!r} has an empty part between its dots, or is blank: Elasticsearch refuses the page"
     if len(parts) > MAX_PARTS:
         yield f"{name[:40]!r}… has {len(parts)} parts: Elasticsearch refuses a page of more than 20 levels"
     if "memstats" in name and name != "memstats":
-        yield f"{name!r} contains memstats: SignalFx and Splunk's smartagent mix it up with Go's memstats"
+        yield f"{name!r} contains memstats: SignalFx and Splunk's smartagent confuse it with Go's memstats"
     if name in _OF_INFLUXDB:
-        yield f"{name!r} is a name of InfluxDB: Telegraf's inputs.influxdb takes it for that"
+        yield f"{name!r} is a name of InfluxDB's own: Telegraf's inputs.influxdb does not show this one"
 
 
 OF_GO: tuple[str, ...] = ("cmdline", "memstats")
-"""Reserved names, whose place a function may take."""
+"""Reserved names, under which a function may be published once the built-in is deleted."""
 
 
 def is_builtin(var: object) -> bool:
-    """Whether it is a variable of pyvars itself: it may have a reserved name, and gives way to those of the program."""
+    """Whether it is a variable of pyvars itself, which may have a reserved name, and which the program may replace."""
     return getattr(type(var), "builtin", False) is True
 
 
@@ -52,7 +52,7 @@ def checked_name(name: str, var: Var) -> str:
     """Returns the name as a plain str.
 
     Raises:
-        ValueError: a variable must not have it.
+        ValueError: no variable may have this name.
     """
     name = str.__str__(name)
     if not name:
@@ -62,10 +62,10 @@ def checked_name(name: str, var: Var) -> str:
         raise ValueError(f"a name has at most {MAX_NAME_BYTES} bytes of UTF-8, got {size}: {name[:40]!r}…")
     folded = name.casefold()
     if (folded == "pyvars" or folded.startswith("pyvars.")) and not is_builtin(var):
-        raise ValueError(f"{name!r} is reserved: names of pyvars itself")
+        raise ValueError(f"{name!r} is reserved for variables of pyvars itself")
     if folded in OF_GO and (name != folded or not isinstance(var, Func)):
         raise ValueError(
-            f"{name!r} is reserved: readers of Go's expvar take it for Go's, whatever the case. A function of the shape"
-            f" they expect may take its place: delete({folded!r}), then publish({folded!r}, function)"
+            f"{name!r} is reserved: readers of Go's expvar take it for Go's, whatever the case. A function that returns"
+            f" what they expect may replace it: delete({folded!r}), then publish({folded!r}, function)"
         )
     return name

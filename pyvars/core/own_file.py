@@ -1,9 +1,9 @@
-"""Files, sockets and ends of pipes of pyvars, which are told from others that get their number.
+"""Files, sockets and ends of pipes of pyvars, which notice when the program has closed them.
 
-A program may close any number: a daemon closes all. What it opens next gets the number then. So a file of pyvars is
-known by its device and inode, too, and its number is used only while it is the number of that file. Between that look
-and the system call that follows there are microseconds in which another thread may still close one file and open the
-other.
+A program may close any file descriptor (a daemon closes all), and what it opens next gets the same number. So pyvars
+also remembers device and inode of each of its files, and uses the number only while it still refers to that file.
+Between this check and the system call that follows there are microseconds in which another thread may still close the
+file and open another one.
 """
 
 import errno
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 __all__ = ("OwnFile", "OwnSocket", "pipe")
 
 _FIRST_NUMBER = 3
-"""What has a lower number is standard input, output or error, whatever it is: the program writes there."""
+"""Lower numbers are standard input, output and error, to which the program may write, whatever file has them."""
 
 
 class OwnFile:
-    """An open file of pyvars, which is closed with `close` or as a context manager, and never by itself."""
+    """An open file of pyvars. Only `close`, or leaving its `with` block, closes it; garbage collection does not."""
 
     __slots__ = ("_identity", "_number")
 
@@ -45,7 +45,7 @@ class OwnFile:
 
     @property
     def number(self) -> int:
-        """Its number, for a system call right now. Raises OSError (EBADF) if it is that of no file, or of another."""
+        """Its number, for a system call right now. Raises OSError (EBADF) if the number is no longer of this file."""
         if not self.is_intact:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return self._number
@@ -86,7 +86,7 @@ class OwnSocket(OwnFile):
 
     @property
     def socket(self) -> "socket.socket":
-        """The socket, for a call right now. Raises OSError (EBADF) if its number is that of no file, or of another."""
+        """The socket, for a call right now. Raises OSError (EBADF) if its number is no longer of this socket."""
         if not self.is_intact:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return self._socket

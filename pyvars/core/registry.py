@@ -29,7 +29,7 @@ class Metadata(NamedTuple):
 
 
 class Registry(Composite, Mapping[str, Var]):
-    """Publish variables in a registry of your own; publish it in another one, since a registry is a variable itself.
+    """Variables by name. A registry is a variable itself, so it can be published in another one.
 
         database = Registry()
         queries = database.publish("queries", Int())
@@ -110,26 +110,25 @@ class Registry(Composite, Mapping[str, Var]):
         page shows the value of the worker that answers. `every` is the seconds between two calls of a function in the
         background: then no page calls it, and it may be a coroutine function (see Func).
 
-        With `exist_ok=True` a name may be taken by a variable of the same kind, as when a module runs twice. A number,
-        String, Map, Histogram or Registry that is there stays, with its help and unit; it is returned, and the new one
-        is dropped. Of functions, and of other objects with `snapshot()`, the later one wins, with its `combine` and
-        `every`, and with the `help` and `unit` that it gives. A Func that is there stays the same object, and calls the
-        later function.
+        With `exist_ok=True` the name may already be taken by a variable of the same kind, as when a module runs twice.
+        An existing number, String, Map, Histogram or Registry stays, with its help and unit, and is returned; the new
+        one is dropped. A new function, or other object with `snapshot()`, replaces the existing one, with its `combine`
+        and `every`, and with its `help` and `unit` if they are given. An existing Func stays the same object, and calls
+        the new function.
 
         Raises:
             TypeError: `name`, `help` or `unit` is not a str, or `exist_ok` not a bool; or `var` is not a variable (the
                 text says what to write), or a coroutine function without `every`.
             ValueError: `name` is empty, over 255 bytes of UTF-8, or reserved: memstats, cmdline, pyvars and pyvars.* in
-                upper or lower case; once memstats or cmdline is deleted, a function may take its place. Or `combine` is
-                unknown, or `every` is not from 0.1 to 86400.
+                upper or lower case (once memstats or cmdline is deleted, a function may be published there). Or
+                `combine` is unknown, or `every` is not from 0.1 to 86400.
             DuplicateNameError: the name is taken; with `exist_ok=True`, by a variable of another kind.
 
         Warns:
-            PyvarsWarning: the variable takes the name of a built-in one, such as `gc`, or of `http`, which gives way;
-                or with `exist_ok=True` it replaces a function or object of another file or qualified name; or a known
-                reader fails on the name, or takes it for another: it is not ASCII; `http` beside
-                `http.requests`; `a..b`, `.a`, `a.` or a blank; over 18 parts; it contains `memstats`; it is `build`,
-                `crypto` or `system`.
+            PyvarsWarning: the variable replaces a built-in one, such as `gc`, or `http`; or with `exist_ok=True` it
+                replaces a function or object of another file or qualified name; or a known reader refuses the name, or
+                mistakes it for another one: it is not ASCII; `http` beside `http.requests`; `a..b`, `.a`, `a.` or a
+                blank; over 18 parts; it contains `memstats`; it is `build`, `crypto` or `system`.
         """
         if not isinstance(name, str):
             hint = '; write @publish("name") with the name' if callable(name) and var is MISSING else ""
@@ -154,8 +153,8 @@ class Registry(Composite, Mapping[str, Var]):
         present = self._vars.get(name)
         if is_builtin(present) and not is_builtin(var) and name not in OF_GO:
             warn_caller(
-                f"{name!r} was a variable of pyvars itself, which gives way to this one; write delete({name!r}) before"
-                " it, and there is no warning"
+                f"{name!r} was a variable of pyvars itself, which this one replaces; write delete({name!r}) before it"
+                " to avoid this warning"
             )
             self.delete(name)
         with lock:
@@ -167,9 +166,9 @@ class Registry(Composite, Mapping[str, Var]):
             if exist_ok and same_kind(present, var):
                 return present if present is var or stays(present) else self._later(name, present, var, metadata)
             hint = (
-                "exist_ok=True shares a variable of the same kind only, a Histogram with the same bounds"
+                "exist_ok=True takes only a variable of the same kind, and a Histogram only with the same bounds"
                 if exist_ok
-                else "take another name, delete it first, or share it with exist_ok=True"
+                else "take another name, delete it first, or use it too with exist_ok=True"
                 " (a module that is run and also imported publishes twice)"
             )
             raise DuplicateNameError(f"{name!r} is already published as {present!r}; {hint}")
@@ -182,7 +181,7 @@ class Registry(Composite, Mapping[str, Var]):
         return var
 
     def _later(self, name: str, present: Var, var: Var, metadata: Metadata) -> Var:
-        """Put a later function or object in the place of the one that is there, which may be a Func that stays."""
+        """Replace the function or object that is there by a later one; a Func stays, and calls the later function."""
         text = moved(name, present, var)
         if text:
             warn_caller(text)  # before it is replaced: where warnings are errors, nothing is

@@ -1,10 +1,10 @@
-"""Resources: what pyvars holds that must not go through a fork as it is, and the hooks that run around a fork.
+"""Resources: what pyvars holds that a forked child must not use as it is, and the hooks that run around a fork.
 
 Resources are locks, threads, files, sockets, and memory shared with other processes. The module that makes one calls
 `hold`, and says how the resource is stopped before a fork, made again after it, and given up in the child.
 
-One set of hooks of `os.register_at_fork` serves all resources. After a fork that ran no hooks of Python,
-`after_fork_in_child` is called some other way, such as a hook of uWSGI.
+One set of hooks of `os.register_at_fork` serves all resources. If a fork does not run Python's hooks,
+`after_fork_in_child` is called later, for example by a hook of uWSGI.
 
 In the child, `first_in_child` of all resources runs before any `in_child`: by then no lock is held by a thread that the
 child does not have, and no number is written to the memory of the parent. Until then garbage collection is off in the
@@ -31,7 +31,7 @@ def _nothing() -> None:
 
 
 class Resource(NamedTuple):
-    """Something that must not go through a fork as it is."""
+    """Something that a forked child must not use as it is."""
 
     made_by: str
     """The module that made it."""
@@ -66,7 +66,7 @@ def hold(
 
 
 def release(resource: Resource) -> None:
-    """Forget the resource. It is ignored if it is not held."""
+    """Forget the resource. Does nothing if it is not held."""
     with suppress(ValueError):
         _held.remove(resource)
 
@@ -109,11 +109,11 @@ _pid = getpid()
 _made_again = True
 """False from the moment before a fork until `in_parent` of all resources has run after it."""
 _makes_again: list[Callable[[], object] | None] = []
-"""The hook that has `make_again` called; empty before the first fork. It is to be the last hook, so it comes late."""
+"""The hook that gets `make_again` called; empty before the first fork, since it must be the last hook registered."""
 
 
 def join(thread: Thread, seconds: float) -> None:
-    """Wait for the end of a thread, but not longer. In Python 3.12 the system counts it for a moment after that."""
+    """Wait for the end of a thread, at most so long. Waits also until the system no longer counts it (Python 3.12)."""
     until = monotonic() + seconds
     thread.join(seconds)
     task = f"/proc/self/task/{thread.native_id}"

@@ -1,4 +1,4 @@
-"""What becomes of two variables that are published under one name with `exist_ok=True`."""
+"""What happens when a second variable is published under a name with `exist_ok=True`."""
 
 import sys
 from collections.abc import Callable
@@ -16,7 +16,7 @@ __all__ = ("moved", "same_kind", "stays")
 
 
 def same_kind(present: Var, new: Var) -> bool:
-    """Whether the two may share a name. All objects of the program are of one kind: a class may be made again, too."""
+    """Whether the two may share a name. All objects of the program are one kind: a class may be made twice."""
 
     def kind(var: Var) -> tuple[object, ...]:
         if not issubclass(type(var), Variable):  # decided by the class: an object may have anything as `kind`
@@ -28,7 +28,7 @@ def same_kind(present: Var, new: Var) -> bool:
 
 
 def stays(present: Var) -> bool:
-    """Whether it stays where a later one comes: it holds numbers or other variables, or is a built-in."""
+    """Whether it stays when a later one is published: it holds numbers or other variables, or is a built-in."""
     return is_builtin(present) or (issubclass(type(present), Variable) and not issubclass(type(present), Func))
 
 
@@ -40,14 +40,14 @@ class _Place(NamedTuple):
     file: str
     """The file, or the module if there is none."""
     namespace: object
-    """The globals of a function: cells of a notebook, of which each is a file, share them."""
+    """The globals of a function, which all cells of a notebook share although each cell is a file of its own."""
 
 
 def moved(name: str, present: Var, later: Var) -> str:
-    """The warning that the two come from different places; empty if they are of the same place.
+    """The warning that the two are defined in different places; empty if it is the same place.
 
-    That is the same qualified name in the same file or namespace: a module that is run and also imported, or reloaded,
-    or a cell of a notebook that is run again.
+    The same place is the same qualified name in the same file or namespace, as when a module is run and also imported,
+    or reloaded, or when a cell of a notebook runs again.
     """
     old, new = _place(present), _place(later)
     same_namespace = old.namespace is new.namespace is not None
@@ -55,7 +55,7 @@ def moved(name: str, present: Var, later: Var) -> str:
         return ""
     return (
         f"{name!r} was {old.name} of {old.file}, and is now {new.name} of {new.file}: with exist_ok=True the later one"
-        " wins; give one of them another name if both are meant"
+        " replaces the first; give one of them another name to show both"
     )
 
 
@@ -64,7 +64,7 @@ def _same_file(one: str, other: str) -> bool:
 
 
 def _place(var: Var) -> _Place:
-    """Where the function or the class of a variable is defined: what is below decorators, `partial` and methods."""
+    """Where the function or class of a variable is defined; decorators, `partial` and methods are unwrapped first."""
     thing: Any = cast("Func", var)._function if issubclass(type(var), Func) else var
     method = ""
     for _ in range(_MAX_LAYERS):

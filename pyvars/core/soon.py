@@ -1,8 +1,8 @@
-"""Calls a function soon after a fork, in a program that does nothing else that runs code of pyvars.
+"""Calls a function soon after a fork has returned, although nothing else may call code of pyvars then.
 
-Some Pythons from 3.12 on warn of a fork if the process has several threads when its fork hooks have run. So the hooks
-start none. The main thread runs "pending calls" of C between two instructions, so one that the last hook adds without
-an instruction of Python runs just after `os.fork` has returned.
+Some versions of Python from 3.12 on warn of a fork if the process has several threads once its fork hooks have run. So
+the hooks must not start threads. Instead the last hook, which is written in C, adds a "pending call". The main thread
+runs pending calls between two instructions of Python, and so just after `os.fork` has returned.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ __all__ = ("pending",)
 
 
 class _Call:
-    """Is called by having C ask whether it is true; it is not, which means success."""
+    """C calls the function by asking whether this is true; the answer is no, which means success."""
 
     def __init__(self, function: Callable[[], None]) -> None:
         self._function = function
 
     def __bool__(self) -> bool:
-        with suppress(Exception):  # the program would get it, wherever it is
+        with suppress(Exception):  # an exception would be raised somewhere in the program
             self._function()
         return False
 

@@ -1,4 +1,4 @@
-"""Span: calls a function before and another one after a block of code, or each call of a function of any kind."""
+"""Span: calls one function before and another one after a block of code, or each call of a function of any kind."""
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from functools import partial, wraps
@@ -17,11 +17,10 @@ _GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x10
 class Span:
     """A context manager, and a decorator that calls `begin` at the start, and `end` at the end.
 
-    `end` is called with the result of `begin`. A decorated function keeps its signature. Around a function the Span
-    covers each call; around a coroutine function the whole run of each coroutine, from its first step to its end, not
-    its creation; around a generator or asynchronous generator the time from the first value requested until it is
-    exhausted or closed. One Span can be entered by one block at a time; any number of calls of a decorated function may
-    run at once.
+    `end` is called with the result of `begin`. A decorated function keeps its signature. The Span of a plain function
+    covers each call; that of a coroutine function covers each coroutine from its first step (not its creation) to its
+    end; that of a generator or asynchronous generator lasts from the request for the first value until it is exhausted
+    or closed. Only one block at a time can enter a Span; any number of calls of a decorated function may overlap.
     """
 
     __slots__ = ("_begin", "_end", "_mark")

@@ -1,6 +1,6 @@
 """Int, Float and String, and the base classes of all variables. The other variables have files of their own.
 
-Making a variable has no side effect; publishing it in a Registry makes it public.
+Making a variable has no side effect. A page shows it once it is published in a Registry.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,14 +24,15 @@ class Var(Protocol):
     """Any object with a method `snapshot()`: it can be published."""
 
     def snapshot(self) -> object:
-        """Returns the current value as plain JSON data. May run any code. If it raises, only this value is `null`."""
+        """Returns the current value as JSON data. May run any code; if it raises, this value alone is `null`."""
         ...
 
 
 class Variable:
-    """The base class of the variables of pyvars: how each kind is read, so that no reader needs to know the kinds.
+    """The base class of the variables of pyvars. Its methods say how to read each kind, so readers need not know them.
 
-    An object that is not a Variable, or overrides the methods here, is read like a Func: it is code of the program.
+    An object that is not a Variable, or that overrides these methods, is read like a Func, since it is code of the
+    program.
     """
 
     __slots__ = ()
@@ -53,15 +54,15 @@ class Variable:
         return None
 
     def _combined(self, values: Sequence[object]) -> object:
-        """Returns one value for the values of several workers, of which the first is that of the worker that answers.
+        """Returns one value for the values of several workers; the first one is that of the worker that answers.
 
-        It is not called for numbers in cells, which are summed. By default the first value stands for all.
+        It is not called for numbers in cells, which are summed. By default it returns the first value.
         """
         return values[0]
 
 
 OnChange: TypeAlias = Callable[[str | None, Var | Mapping[str, Var] | None], None]
-"""Is called when a composite changes: see Composite."""
+"""The type of the function that is called when a composite changes: see Composite."""
 
 
 class Composite(Variable):
@@ -85,7 +86,7 @@ class Composite(Variable):
         return (self._children() or {}).get(key)
 
     def _merged(self, members: Mapping[str, object]) -> Mapping[str, object]:
-        """Returns what the page shows, given the value under each key, which is combined over the workers already."""
+        """Returns what the page shows. `members` are the values by key, each combined over the workers already."""
         return members
 
     def _changed(self, key: str | None, before: Var | Mapping[str, Var] | None) -> None:
@@ -96,7 +97,7 @@ class Composite(Variable):
 
 @lru_cache(maxsize=1024)
 def is_pyvars_code(kind: type) -> bool:
-    """Whether reading a variable of this class runs code of pyvars only: a subclass of the program may override it."""
+    """Whether reading a variable of this class runs only code of pyvars: a subclass of the program may not."""
     if not issubclass(kind, Variable):
         return False
     owners = (
@@ -110,17 +111,17 @@ _READ_METHODS = ("snapshot", "_inline", "_children", "_combined", "_merged")
 
 @fast_methods
 class Int(IntCell, Variable):
-    """Count with `add`; or with `gauge=True` keep a number that rises and falls, such as the jobs in a queue.
+    """A whole number: a count that `add` increases; with `gauge=True` a level, such as the jobs in a queue.
 
         orders = publish("orders", Int())
         orders.add()
 
-    It is a signed 64-bit integer. Readers compute rates of counts, not of gauges; and when a worker ends, its counts
-    are kept and its gauges are dropped. Thread-safe; exact also from signal handlers, gc callbacks and finalizers.
+    It is a signed 64-bit integer. Readers compute rates of counts, but not of gauges. When a worker ends, its counts
+    are kept and its gauges are dropped. Thread-safe; exact also in signal handlers, gc callbacks and finalizers.
 
-    `value`, `add` and `set` are about this process; the page shows the sum over all workers. A forked child starts from
-    zero if its parent shows the page, since the parent goes on to show what was counted so far. Otherwise it goes on
-    from the value at the fork, on its own.
+    `value`, `add` and `set` concern this process; the page shows the sum over all workers. If a process shares its
+    numbers, a forked child starts at 0, since its parent still counts what was counted before the fork. Otherwise the
+    child continues from the value at the fork.
 
     Raises:
         TypeError: `value` is not an integer.
@@ -132,15 +133,15 @@ class Int(IntCell, Variable):
     kind = "int"
 
     def track(self) -> Span:
-        """Add 1 while a block runs (use it with `with`), or while each call of a function runs (as a decorator).
+        """Add 1 while a `with` block runs, or, as a decorator, while a call of the function runs; then subtract 1.
 
-        For a coroutine function that is the whole run of the coroutine, and for a generator its whole life.
+        A call of a coroutine function lasts until the coroutine ends, a call of a generator until the generator does.
 
         Raises:
             TypeError: the Int is not a gauge: counts do not go down.
         """
         if not self.gauge:
-            raise TypeError("track() goes up and down again, so it is for Int(gauge=True); add() counts")
+            raise TypeError("track() adds 1 and subtracts it again, so it needs Int(gauge=True); to count, use add()")
         return Span(self.add, lambda _: self.add(-1))
 
     def __repr__(self) -> str:
@@ -149,7 +150,7 @@ class Int(IntCell, Variable):
 
 @fast_methods
 class Float(FloatCell, Variable):
-    """Sum up with `add`; or with `gauge=True` keep a number that rises and falls, such as a temperature.
+    """A float: a sum that `add` increases, or with `gauge=True` a level, such as a temperature.
 
     It is a 64-bit floating point number, so sums are rounded. Threads, forks and workers are handled as for Int.
 
@@ -167,10 +168,10 @@ class Float(FloatCell, Variable):
 
 
 class String(Cell, Variable):
-    """Show a text, such as a version or a state, and replace it with `set`. Thread-safe.
+    """A text, such as a version or a state, which `set` replaces. Thread-safe.
 
-    On the page a text of more than 64 KiB of UTF-8 is cut and ends in `…(cut)`, and U+FFFD replaces what is not valid
-    Unicode (a lone surrogate). `value` is always the text as it was set.
+    On the page a text of more than 64 KiB of UTF-8 is cut and ends in `…(cut)`, and each lone surrogate is replaced by
+    U+FFFD. `value` is always the text as it was set.
 
     Raises:
         TypeError: `value` is not a str.
@@ -181,7 +182,7 @@ class String(Cell, Variable):
     kind = "string"
 
     truncated: bool
-    """Whether the text is cut on the page, where `pyvars.errors` then names it."""
+    """Whether the page shows the text cut; `pyvars.errors` then names the variable."""
 
     def __init__(self, value: str = "") -> None:
         self.set(value)
@@ -204,7 +205,7 @@ class String(Cell, Variable):
             raise TypeError(f"a String takes a str, got {value!r}")
         text = str.__str__(value)
         shown, truncated = printable(text)
-        with lock:  # they change together, so that the page shows the text that was set last
+        with lock:  # all three change together, so that the page shows the text that was set last
             self._text = text
             self._value = shown
             self.truncated = truncated
@@ -214,7 +215,7 @@ class String(Cell, Variable):
 
 
 def printable(text: str, limit: int = MAX_STRING_BYTES) -> tuple[str, bool]:
-    """Returns `text` as valid Unicode, and whether it is cut: after `limit` bytes of UTF-8, with `…(cut)` behind it."""
+    """Returns `text` as valid Unicode, cut after `limit` bytes of UTF-8 and marked `…(cut)`; and whether it is cut."""
     if len(text) * 4 <= limit and text.isascii():
         return text, False
     data = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()

@@ -12,9 +12,10 @@ class HealthApp(SiteApp):
 
         app = Starlette(routes=[Mount("/status", HealthApp())])
 
-    `access` decides which requests may see them; the default is `pyvars.access.default()`: requests of programs on this
-    machine, and with PYVARS_TOKEN if that is set. `/health` answers a refused request, too, but without the names of
-    the checks that fail. All figures are of the process and machine that answer, not of the group. Thread-safe.
+    `access` decides which requests may see them; the default, `pyvars.access.default()`, allows programs on this
+    machine, and requests that send PYVARS_TOKEN if that is set. `/health` also answers a refused request, but without
+    the names of the checks that fail. All figures are of the process and machine that answer, not of the group.
+    Thread-safe.
     """
 
     def __init__(self, *, access: Access | None = None) -> None:

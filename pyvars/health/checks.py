@@ -1,7 +1,8 @@
 """Health checks: functions of the program that tell whether it works. Each call runs in a thread of pyvars.
 
-Checks run side by side, since each has a timeout of its own, and the response waits for the slowest; never two calls of
-one check at once. The functions of a page instead run one after the other under one deadline (collect/functions.py).
+Checks run at the same time, since each has a timeout of its own, and the response waits for the slowest. Two calls of
+one check never overlap. The functions of a page, in contrast, share a few threads and one deadline
+(collect/functions.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ F = TypeVar("F", bound=Callable[[], object])
 MAX_NAME_BYTES = 255
 MAX_TIMEOUT_SECONDS: float = 60.0
 REUSE_SECONDS = 1.0
-"""The minimum time between two runs of the checks for refused requests."""
+"""The minimum time between two runs of the checks that refused requests cause."""
 LOG_SECONDS = 60.0
 """The minimum time between two log records of one check."""
 
@@ -52,14 +53,14 @@ class Call:
     def _run(self) -> None:
         try:
             value = self._check.function.snapshot()
-        except BaseException as error:  # even SystemExit and KeyboardInterrupt of a check end nothing
+        except BaseException as error:  # even if a check raises SystemExit or KeyboardInterrupt, nothing ends
             self._end(type_name(error), error)
         else:
             self._end("returned False" if value is False else "", None)
 
     def _end(self, reason: str, exception: BaseException | None) -> None:
         self._reason, self.ended = reason, monotonic()
-        if reason:  # logged here: to keep the exception would keep all objects in its frames
+        if reason:  # logged here, since keeping the exception would keep all objects of its frames alive
             self._check.log(reason, exception)
         self._done.set()
 
@@ -182,16 +183,16 @@ def check(name: str, *, timeout: float = 1.0, exist_ok: bool = False) -> Callabl
         def db() -> None:
             pool.execute("select 1")
 
-    The check passes if the function returns within `timeout` seconds, and not False; it fails if it raises. All checks
-    run side by side, each in a thread of pyvars, never two calls of one at once: a request that comes while a call runs
-    waits for that call, and a function that hangs is not called again before it returns. The decorator returns the
-    function unchanged. With `exist_ok=True` a name that is taken is no error: the check that has it stays. Thread-safe;
-    forked children have the same checks.
+    The check passes if the function returns within `timeout` seconds anything but False; it fails if it raises. All
+    checks run at the same time, each in a thread of pyvars. Two calls of one check never overlap: a request that comes
+    while a call runs waits for that call, and a function that hangs is not called again before it returns. The
+    decorator returns the function unchanged. With `exist_ok=True`, if the name is taken, the check that has it stays,
+    and this is no error. Thread-safe; forked children have the same checks.
 
     Raises:
-        TypeError: `name` is no str, `timeout` no number, or `exist_ok` no bool; the function takes arguments, or is a
-            coroutine or generator function.
-        ValueError: `name` is empty, unprintable or over 255 bytes; `timeout` is not over 0 and up to 60 seconds.
+        TypeError: `name` is not a str, `timeout` not a number, or `exist_ok` not a bool; the function takes arguments,
+            or is a coroutine or generator function.
+        ValueError: `name` is empty, unprintable or over 255 bytes; `timeout` is not over 0 and at most 60 seconds.
         DuplicateNameError: there is a check of that name.
     """
     if not isinstance(name, str):
@@ -203,7 +204,7 @@ def check(name: str, *, timeout: float = 1.0, exist_ok: bool = False) -> Callabl
     if not isinstance(exist_ok, bool):
         raise TypeError(f"exist_ok is True or False, got {exist_ok!r}")
     if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
-        raise ValueError(f"timeout is over 0 and up to {MAX_TIMEOUT_SECONDS:.0f} seconds, got {timeout!r}")
+        raise ValueError(f"timeout is over 0 and at most {MAX_TIMEOUT_SECONDS:.0f} seconds, got {timeout!r}")
 
     def decorate(function: F) -> F:
         if not callable(function):

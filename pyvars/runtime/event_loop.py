@@ -1,11 +1,11 @@
 """`asyncio`: the event loops of the program. Sources: probes, callbacks scheduled on a loop; asyncio.all_tasks.
 
-A loop is known once an ASGI integration has run on it, or once it was found running (loops.py), which is looked for at
-most once a second. The lag of a probe is the time until the loop runs it. The thread that answers peers calls `tick`,
-which sends a probe to each known loop that runs, once a second as long as there is one; so does each page, at most
-every 100 ms.
+A loop is known once an ASGI integration has run on it, or once it was found running (loops.py); pyvars looks for loops
+at most once a second. The lag of a probe is the time until the loop runs it. The thread that answers peers calls `tick`
+once a second while a loop runs, and each page does the same at most every 100 ms: this sends a probe to each known loop
+that runs.
 
-What is known here is told without the loops, so any thread may ask for it. Each state is replaced as a whole, so there
+Reading what is known here never waits for a loop, so any thread may do it. Each state is replaced as a whole, so there
 is no lock that a signal handler could find held. This module does not import asyncio before the program does.
 """
 
@@ -53,12 +53,12 @@ TICK_SECONDS = 1.0
 """How often a probe is sent."""
 
 BLOCKED_FROM: IntCell = IntCell()
-"""When this process is blocked, unless a loop runs, or a request ends, before: in nanoseconds of `monotonic`, a clock
-that all processes of a machine share; 0 if nothing is waited for. Peers read it in the segment."""
+"""The time from which this process counts as blocked, unless its loop runs a probe, or a request ends, before: in ns of
+`monotonic`, a clock that all processes of a machine share; 0 if nothing is waited for. Peers read it in the segment."""
 
 
 class Probe:
-    """The probe of one loop; one at a time is on its way."""
+    """The probe of one loop; only one is on its way at a time."""
 
     def __init__(self, loop: "AbstractEventLoop") -> None:
         self.loop: ReferenceType[AbstractEventLoop] = ref(loop)
@@ -76,7 +76,7 @@ class Probe:
         return LAGS.saw(max(lag, monotonic() - sent)) if sent else lag
 
     def send(self, loop: "AbstractEventLoop") -> None:
-        """Send a probe unless one is on its way. What a loop has not run before it was stopped counts for nothing."""
+        """Send a probe unless one is on its way. A probe that a stopped loop has not run is forgotten."""
         sent, lag = self._state
         if not _runs(loop):
             self._state = (0.0, 0.0)
@@ -88,7 +88,7 @@ class Probe:
             note_blocked()
             try:
                 loop.call_soon_threadsafe(partial(self._arrived, sent))
-            except Exception:  # it was closed a moment ago, or is of any library
+            except Exception:  # it was closed a moment ago, or belongs to another library
                 self._state = 0.0, lag
 
     def _arrived(self, sent: float) -> None:
@@ -109,7 +109,7 @@ def on_first_loop(wake: Callable[[], None]) -> None:
 
 
 def register_loop() -> None:
-    """Make known the asyncio loop that runs in this thread, if there is one. Cheap enough for each request."""
+    """Register the asyncio loop that runs in this thread, if there is one. Cheap enough for each request."""
     try:
         loop = running_loop()
     except RuntimeError:  # no loop, or that of another library, such as trio
@@ -193,12 +193,12 @@ def _running() -> list[Probe]:
 
 
 def loop_lag() -> float | None:
-    """The lag of the latest loop that runs, in seconds; None if no loop is known to run."""
+    """The longest lag of the loops that run, in seconds; None if no loop is known to run."""
     return max((probe.lag for probe in _running()), default=None)
 
 
 def _blocked_from() -> int:
-    """When this process is blocked, as in BLOCKED_FROM."""
+    """The value for BLOCKED_FROM."""
     running = _running()
     if running:
         waits = [sent + BLOCKED_SECONDS for probe in running if (sent := probe.sent)]
@@ -209,14 +209,14 @@ def _blocked_from() -> int:
 
 
 def note_blocked() -> None:
-    """Bring BLOCKED_FROM up to date. The thread that answers peers does so with each answer and each `tick`, and a loop
-    when it runs its probe; where no thread runs nobody would take back that a request lasts.
+    """Update BLOCKED_FROM. The thread that answers peers calls this with each answer and each `tick`, and a loop when
+    it runs its probe. (Without threads nobody could reset it after a long request has ended.)
     """
     BLOCKED_FROM.set(_blocked_from())
 
 
 def is_blocked() -> bool:
-    """Whether this process is blocked: its loop has not run for over a second; or without one, a request takes 30."""
+    """Whether this process is blocked: its loop has not run for a second, or without one a request takes 30 s."""
     return is_past(_blocked_from())
 
 
@@ -273,8 +273,8 @@ class EventLoop:
     def figures(self) -> dict[str, object]:
         """Returns the figures of all loops that are known and open:
 
-        `loops`, how many there are; `tasks` that are not done; `lag_seconds`, the lag of the latest loop; and
-        `lag_max_seconds`, the longest lag of any loop so far, also of those that are closed.
+        `loops`, how many there are; `tasks` that are not done; `lag_seconds`, the longest lag of the loops now; and
+        `lag_max_seconds`, the longest lag of any loop so far, also of closed ones.
         """
         return _LOOPS.get()
 

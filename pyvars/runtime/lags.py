@@ -1,4 +1,4 @@
-"""The lags of the event loops of this process, of all that there were: the longest one, and a Histogram."""
+"""The lags of all event loops that this process has had: the longest one, and a Histogram."""
 
 import pyvars
 from pyvars.core import resources
@@ -52,7 +52,7 @@ class Lags:
         try:
             pyvars.default_registry.publish(NAME, self._histogram, help="Lag of the event loops", unit="seconds")
         except DuplicateNameError:
-            warn("the lags of event loops are not shown: the program publishes a variable of its own as %r", NAME)
+            warn("the Histogram of the lags is not published: the program has a variable of its own named %r", NAME)
 
 
 LAGS: Lags = Lags()

@@ -1,8 +1,8 @@
 """Finds the asyncio event loops that run in this process, by reading what the interpreter and asyncio know of them.
 
-A loop that is written in Python runs in a frame of its `run_forever`, which has it as `self`; a loop of any kind that
-asyncio.run runs, in a frame of asyncio.Runner. A loop in C that the program runs itself (uvloop) has no such frame: it
-is found by its tasks.
+A loop written in Python is `self` in the frame of its `run_forever`. Any loop that asyncio.run runs is found in the
+frame of asyncio.Runner. A loop written in C that the program runs itself (uvloop) has no such frame: it is found
+through its tasks.
 """
 
 import gc
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ("running_loops",)
 
 MAX_DEPTH = 500
-"""How many frames of a thread are looked at. A loop that runs something deeper is found later."""
+"""How many frames of a thread are searched. A loop below deeper frames is found later."""
 MAX_TASKS = 64
 """How many tasks are looked at, so that the cost does not grow with them."""
 _ENTRIES = ("run_forever", "run_until_complete", "run")

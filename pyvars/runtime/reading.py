@@ -24,10 +24,10 @@ class Reading(Generic[T]):
     """A figure that is read anew at most every 100 ms, and never so often that it takes over 1 % of a CPU.
 
     So a flood of requests causes at most ten readings a second, and a figure that takes 36 ms, such as that of a large
-    heap, is read every 3.6 s. The cost of a figure that was slow is measured in CPU time of the reading thread, so that
-    a busy machine does not make it look costly. One thread reads; other threads meanwhile get the previous figure, or
-    wait if there is none. What reading it raises takes the place of the figure for the same time. Thread-safe; a forked
-    child reads anew.
+    heap, is read every 3.6 s. Once a reading was slow, the next one is measured in CPU time of its thread, so that a
+    busy machine does not make it look costly. One thread reads; other threads meanwhile get the previous figure, or
+    wait if there is none. If reading raises, the exception is kept for as long as a figure would be. Thread-safe; a
+    forked child reads anew.
     """
 
     def __init__(self, read: Callable[[], T]) -> None:
@@ -55,7 +55,7 @@ class Reading(Generic[T]):
 
     def renew(self) -> T:
         """Read the figure now. Returns it, or raises what reading it raises, as `get` does from now on."""
-        clock = thread_time if self._costly else perf_counter  # perf_counter is 20 times as fast, measures no less
+        clock = thread_time if self._costly else perf_counter  # perf_counter is 20 times as fast, and never shows less
         started = clock()
         try:
             self._latest = [self._read()]

@@ -13,7 +13,7 @@ __all__ = ("Threads",)
 
 MAX_NAMES = 100
 
-# Of the class that has them: gevent puts a subclass in place of Thread.
+# Taken from the class itself: gevent replaces Thread by a subclass.
 _NAME: Callable[[threading.Thread], object] = cast("property", threading.Thread.name).__get__
 _DAEMON: Callable[[threading.Thread], bool] = cast("property", threading.Thread.daemon).__get__
 

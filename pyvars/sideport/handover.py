@@ -1,4 +1,4 @@
-"""How the parent process of a reloader makes way for its child, which runs the program anew after each change.
+"""How the parent process of a reloader hands its address over to its child, which runs the program again.
 
 Both call `serve()` with the same address, and the parent is first. The child finds the address in use and asks its
 parent for it, at a socket whose name contains the pid of the parent, in the abstract namespace: it is no file. The
@@ -26,7 +26,7 @@ _GIVEN = b"given\n"
 
 
 def offered(host: str, port: int) -> socket.socket | None:
-    """A socket at which children of this process ask for the address; None if there is none to be had."""
+    """A socket at which children of this process ask for the address; None if it cannot be made."""
     if not program():
         return None
     with suppress(OSError), ExitStack() as unless_done:
@@ -51,7 +51,7 @@ def ask_parent(host: str, port: int) -> bool:
 
 
 def program() -> bytes:
-    """What program this process runs, with its arguments, in one line; empty if that cannot be told."""
+    """The program that this process runs, with its arguments, in one line; empty if it is unknown."""
     name = sys.argv[0] if sys.argv else ""
     if name in ("", "-"):
         return b""

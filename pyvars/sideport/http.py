@@ -21,7 +21,7 @@ from pyvars.site.http import dated, text
 __all__ = ("STOP_SECONDS", "HTTPServer")
 
 START_SECONDS = 10.0
-"""How long the server may take until it accepts."""
+"""How long the server may take until it accepts connections."""
 STOP_SECONDS = 3.0
 """How long it may take to end: uvicorn gives open requests one second, and the loop may find its files closed."""
 
@@ -32,8 +32,8 @@ class HTTPServer:
     def __init__(self, app: ASGIApp, on_failure: Callable[[BaseException], None], give: Callable[[int], None]) -> None:
         """Both functions are called in the thread.
 
-        `on_failure` if that ends with an exception after the server has started, and `give` when a child with this pid
-        is to have the address: it calls `make_way`.
+        `on_failure` is called if the thread ends with an exception after the server has started. `give` is called with
+        the pid of a child that is to get the address, and must call `make_way`.
         """
         self._config = _Config(app)
         # Import now what uvicorn imports when it runs: here an error reaches the caller. And a program that Ctrl-C ends
@@ -66,7 +66,7 @@ class HTTPServer:
                 loop.close()
                 raise
             if not running.settled.wait(START_SECONDS):
-                raise TimeoutError(f"the side port does not accept after {START_SECONDS:g} seconds")
+                raise TimeoutError(f"the side port does not accept connections after {START_SECONDS:g} seconds")
             if self._error is not None:
                 raise self._error
         except BaseException:

@@ -1,4 +1,4 @@
-"""The gate: path, access, method, view, in this order, for every request of every integration.
+"""The gate checks path, access and method, in this order, and finds the view, for every request of an integration.
 
 `Site.admit` asks the access rule (`pyvars.access`) whether a request may see the variables; nothing else decides it.
 """
@@ -28,7 +28,7 @@ _SEND_A_CREDENTIAL = "send a token or password that the access rule takes, as Be
 
 
 class View(ABC):
-    """Answers GET and HEAD of one path. `rest` is what follows the path and a slash, percent-decoded; mostly empty."""
+    """Answers GET and HEAD for one path. `rest` is what follows the path and a slash, percent-decoded; often empty."""
 
     description: ClassVar[str]
     """One line for the index."""
@@ -36,11 +36,11 @@ class View(ABC):
     """Whether nothing but a slash may follow the path."""
 
     def begin(self, request: Request, rest: str) -> Round | None:
-        """Begin the functions that `respond` shows, if there are any and the request can wait for them by itself."""
+        """Start the functions that `respond` shows, if there are any. The caller then waits for them."""
         return None
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Whether `respond` may block once the functions that `begin` began are waited for: then it needs a thread."""
+        """Whether `respond` may block even after the functions that `begin` started: then it needs a thread."""
         return False
 
     @abstractmethod
@@ -49,7 +49,7 @@ class View(ABC):
 
 
 class Admitted(NamedTuple):
-    """A request that may see the variables, with a method that has an answer, and the view that answers it."""
+    """A request that may see the variables and has an allowed method, and the view that answers it."""
 
     view: View
     request: Request
@@ -74,8 +74,8 @@ class Admitted(NamedTuple):
         try:
             response = self.view.respond(self.request, self.rest)
         except Exception as error:
-            warn("pyvars could not answer %s", type(self.view).__name__, exc_info=error)
-            response = text(500, "internal error; the log says more")
+            warn("pyvars could not answer a request for %s", type(self.view).__name__, exc_info=error)
+            response = text(500, "internal error; see the log")
         return _answering(self.request, response)
 
 
@@ -111,7 +111,7 @@ class Site:
         return admitted.respond() if isinstance(admitted, Admitted) else admitted
 
     def admit(self, request: Request) -> Admitted | Response:
-        """The gate. It looks at path, peer, version and headers alone; neither at the query nor at the registry.
+        """The gate. It uses only path, client, version and headers, neither the query nor the registry.
 
         NOT_FOUND for a path without a view, and for a request that the access rule refuses. A refused request is
         admitted to the open view of its path if there is one; else the response is 401 if the rule takes a credential.

@@ -36,7 +36,7 @@ def in_a_slot(request: Request, render: Callable[[], Response]) -> Response:
     try:
         slot = _free(slots, request.deadline)
     except Empty:
-        return text(503, "busy with other pages", more_headers=(("Retry-After", "1"),))
+        return text(503, "busy: other pages are being rendered", more_headers=(("Retry-After", "1"),))
     try:
         return render()
     finally:

@@ -16,7 +16,7 @@ __all__ = ("NAME", "HTTPVariable", "http_variable", "recorder_of")
 NAME = "http"
 """The name under which the variable is published."""
 _LIFETIMES = tuple(2.0**power for power in range(20))
-"""Upper bounds for how long a stream or WebSocket lives: 1 second to 6 days, each twice the one before."""
+"""Upper bounds for how long streams and WebSockets last: 1 second to 6 days, each twice the one before."""
 
 
 class HTTPVariable(Map):
@@ -24,8 +24,8 @@ class HTTPVariable(Map):
 
     Its keys are the counts `requests`, `errors` and `bytes_out`; the gauge `in_flight`; the Maps `by_method`,
     `by_status` and `by_route`; the Histograms `seconds` and `first_byte_seconds`; `seconds_by_route`, a Map of
-    Histograms; and `streams` and `websockets`, each with the gauge `open` and the Histogram `seconds` of how long those
-    lived that have ended, and `websockets` with the counts `messages_in` and `messages_out`.
+    Histograms; and `streams` and `websockets`, each with the gauge `open` and the Histogram `seconds` of how long the
+    ended ones lasted. `websockets` also has the counts `messages_in` and `messages_out`.
     """
 
     __slots__ = ("recorder",)
@@ -69,7 +69,7 @@ def http_variable(registry: Registry, options: Traffic) -> HTTPVariable:
 
     Raises:
         DuplicateNameError: something else is published as `http`.
-        ConfigurationError: it has other bounds than those of the options.
+        ConfigurationError: the existing HTTPVariable has other bounds than those of the options.
     """
     bounds = None if options.bounds is None else tuple(options.bounds)
     present: Var | None
@@ -86,17 +86,17 @@ def http_variable(registry: Registry, options: Traffic) -> HTTPVariable:
     if present.recorder.bounds != bounds:
         raise ConfigurationError(
             f"another middleware counts in the same {NAME!r} with the bounds {present.recorder.bounds}, this one has"
-            f" {bounds}: give all middlewares of one registry the same Traffic(bounds=...), or a registry of its own"
+            f" {bounds}: give both the same Traffic(bounds=...), or give this one a registry of its own"
         )
     return present
 
 
 def recorder_of(registry: Registry, options: Traffic, *, required: bool) -> RequestRecorder | None:
-    """Returns the recorder of `http_variable`. If it is not required and the name is taken, it logs so: None.
+    """Returns the recorder of `http_variable`; None, with a line in the log, if the name is taken and not `required`.
 
     Raises:
-        DuplicateNameError: it is required, and something else is published as `http`.
-        ConfigurationError: that of the registry has other bounds than those of the options.
+        DuplicateNameError: it is `required`, and something else is published as `http`.
+        ConfigurationError: the variable of the registry has other bounds than those of the options.
     """
     try:
         return http_variable(registry, options).recorder
@@ -110,4 +110,4 @@ def recorder_of(registry: Registry, options: Traffic, *, required: bool) -> Requ
 
 
 _told: WeakSet[Registry] = WeakSet()
-"""The registries of which this was logged."""
+"""The registries for which this was logged."""

@@ -1,4 +1,4 @@
-"""Traffic: what is left out of the counting, and the buckets of its Histograms."""
+"""Traffic: which requests are not counted, and the buckets of the Histograms."""
 
 import re
 from collections.abc import Iterable
@@ -18,20 +18,20 @@ _PATTERN = re.compile(r"[\^$*?()\[\]|\\]|\.\+")  # of regular expressions, of gl
 class Traffic:
     """How requests are counted: `VarsMiddleware(app, count=Traffic(exclude=("/healthz", "/static/")))`.
 
-    `exclude` names what is not counted, each one of:
+    `exclude` names the requests that are not counted. Each name is one of:
 
     - a literal prefix, which ends in `/`: `/static/` leaves out `/static/` and every path below it;
     - a path, or the template of a route as `by_route` shows it: `/healthz`, `/items/{id}`, `/items/<int:id>/`.
 
-    `/` is the root page alone. Paths are as the application sees them: without the prefix at which a server or a mount
-    has it (root_path, SCRIPT_NAME). What is left out by its path is never in flight; what is left out by its template
-    alone is in flight until its route is known. There are no regular expressions and no wildcards.
+    `/` is the root page alone. Paths are as the application sees them, without the prefix of a server or a mount
+    (root_path, SCRIPT_NAME). A request that is left out by its path is never in `in_flight`; one that is left out by
+    its template is in `in_flight` until its route is known. There are no regular expressions and no wildcards.
 
     `bounds` are the upper bounds of the buckets of `seconds`, `seconds_by_route` and `first_byte_seconds`: see
-    `Histogram`. All middlewares of one registry have the same.
+    `Histogram`. All middlewares of one registry must have the same bounds.
 
     Raises:
-        ConfigurationError: `exclude` is no collection of such texts, or `bounds` are no bounds of a Histogram.
+        ConfigurationError: `exclude` is not a collection of such names, or a Histogram does not take `bounds`.
     """
 
     exclude: Iterable[str] = ()
@@ -47,7 +47,7 @@ class Traffic:
 
 
 class Exclusions:
-    """What a middleware leaves out, made ready for each request."""
+    """The requests that a middleware does not count, in a form that is fast to look up."""
 
     __slots__ = ("prefixes", "whole")
 
@@ -78,7 +78,7 @@ def traffic(count: object) -> Traffic | None:
 
 
 def exclusions(options: Traffic) -> Exclusions | None:
-    """Returns what the options leave out; None if that is nothing."""
+    """Returns what the options leave out; None if they leave out nothing."""
     found = Exclusions(options.exclude)
     return found if found.prefixes or found.whole else None
 

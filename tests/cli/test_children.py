@@ -140,7 +140,7 @@ if __name__ == "__main__":
 """
     said = printed(tmp_path, script)
     assert said.startswith("ran\n0\n")
-    assert "a process of the program does not share its variables" in said
+    assert "a process started by multiprocessing does not share its variables" in said
 
 
 def test_what_is_not_counted(tmp_path: Path) -> None:

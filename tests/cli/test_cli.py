@@ -207,7 +207,7 @@ def test_the_program_is_not_started_without_its_side_port(tmp_path: Path) -> Non
     assert error.startswith(f"pyvars: no side port on 127.0.0.1:{port}: ")
     assert "in use" in error
     assert "--port 0 takes a free port, --optional runs" in error
-    for arguments, word in ((["--port", "70000"], "0 to 65535"), (["--host", "0.0.0.0"], "others can reach")):
+    for arguments, word in ((["--port", "70000"], "0 to 65535"), (["--host", "0.0.0.0"], "other machines can reach")):
         status, printed, error = outcome([sys.executable, "-m", "pyvars", *arguments, "script.py"], tmp_path)
         assert (status, printed, error.count("\n")) == (1, "", 1)
         assert word in error
@@ -250,8 +250,8 @@ def test_port_and_host_of_the_environment(tmp_path: Path) -> None:
         ({"PYVARS_PORT": "-1"}, 2, "got '-1' (PYVARS_PORT)"),
         ({"PYVARS_PORT": "9" * 5000}, 2, "' (PYVARS_PORT)"),
         ({"PYVARS_PORT": "70000"}, 1, "127.0.0.1:70000 (PYVARS_PORT): a port is a number from 0 to 65535"),
-        ({"PYVARS_HOST": "0.0.0.0"}, 1, "0.0.0.0:6060 (PYVARS_HOST): others can reach"),
-        ({"PYVARS_HOST": "0.0.0.0", "PYVARS_PORT": "0"}, 1, "0.0.0.0:0 (PYVARS_HOST) (PYVARS_PORT): others"),
+        ({"PYVARS_HOST": "0.0.0.0"}, 1, "0.0.0.0:6060 (PYVARS_HOST): other machines can reach"),
+        ({"PYVARS_HOST": "0.0.0.0", "PYVARS_PORT": "0"}, 1, "0.0.0.0:0 (PYVARS_HOST) (PYVARS_PORT): other machines"),
     ],
 )
 def test_a_wrong_variable_of_the_environment_is_named(
@@ -477,7 +477,7 @@ def test_get_sends_the_first_token_of_a_file(
         assert capsys.readouterr().out == "orders  3\n"
         assert main(["get", server.url]) == 1
         assert capsys.readouterr().err == (
-            f"pyvars: {server.url}: unauthorized; give a token by --token-file FILE or PYVARS_TOKEN\n"
+            f"pyvars: {server.url}: unauthorized; give a token with --token-file FILE or PYVARS_TOKEN\n"
         )
         path.write_text("# none\n")
         assert main(["get", "--token-file", str(path), server.url]) == 1
@@ -519,7 +519,7 @@ def test_get_prints_what_is_named_and_what_is_below_it(server: Server, capsys: p
         (
             "{url}/nothing",
             [],
-            "not found; if the page is there, it wants a token, by --token-file FILE or PYVARS_TOKEN",
+            "not found; if the page is there, it needs a token: give it with --token-file FILE or PYVARS_TOKEN",
         ),
         ("{url}/debug/", [], "the response is no page of variables (no JSON object)"),
         ("{url}/debug/vars/orders", [], "the response is no page of variables (no JSON object)"),

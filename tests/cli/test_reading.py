@@ -91,14 +91,14 @@ def test_the_token_of_the_environment(
 ) -> None:
     registry.publish("orders", Int(3))
     with pyvars.serve(0, registry=registry, access=token(TOKEN) | basic("ops", "password-of-ops")) as server:
-        hint = "give a token by --token-file FILE or PYVARS_TOKEN"
+        hint = "give a token with --token-file FILE or PYVARS_TOKEN"
         assert run("get", server.url) == (1, "", f"pyvars: {server.url}: unauthorized; {hint}\n")
         assert run("workers", server.url) == (1, "", f"pyvars: {server.url}: unauthorized; {hint}\n")
         monkeypatch.setenv("PYVARS_TOKEN", f"{TOKEN}\n")
         assert run("get", server.url) == (0, "orders  3\n", "")
         assert run("workers", server.url)[0] == 0
         monkeypatch.setenv("PYVARS_TOKEN", "another-token-of-16")
-        sent = "what was sent is the token in PYVARS_TOKEN"
+        sent = "pyvars sent the token in PYVARS_TOKEN"
         assert run("get", server.url) == (1, "", f"pyvars: {server.url}: unauthorized; {sent}\n")
         (tmp_path / "tokens").write_bytes(b"\xef\xbb\xbf" + TOKEN.encode())  # as editors of Windows write it
         assert run("get", "--token-file", str(tmp_path / "tokens"), server.url) == (0, "orders  3\n", "")
@@ -122,11 +122,9 @@ def test_a_page_that_is_refused_as_if_it_were_not_there(registry: Registry, run:
     with pyvars.serve(0, registry=registry, access=lambda request: False) as server:
         error = run("get", server.url)[2]
         assert error.endswith(
-            "not found; if the page is there, it wants a token, by --token-file FILE or PYVARS_TOKEN\n"
+            "not found; if the page is there, it needs a token: give it with --token-file FILE or PYVARS_TOKEN\n"
         )
-        assert run("get", f"a:b@127.0.0.1:{server.port}")[2].endswith(
-            "what was sent is the user and password of the URL\n"
-        )
+        assert run("get", f"a:b@127.0.0.1:{server.port}")[2].endswith("pyvars sent the user and password of the URL\n")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +133,10 @@ def test_a_page_that_is_refused_as_if_it_were_not_there(registry: Registry, run:
         ((b"the database is down\n", 500, "text/plain"), "the database is down"),
         ((b"\x1b[31m\n", 500, "text/plain", "Broken"), "Broken"),
         ((b"<p>", 500, "text/html", "\x1b[31m"), '"\\u001b[31m"'),
-        ((b"404 page not found", 404, "text/plain"), "404 page not found; if the page is there, it wants a token, by"),
+        (
+            (b"404 page not found", 404, "text/plain"),
+            "404 page not found; if the page is there, it needs a token: give it with",
+        ),
         ((b"[" * 100_000,), "the response is no page of variables (no JSON object)"),
         ((b'{"a":' * 100_000,), "the response is no page of variables (no JSON object)"),
         ((b"[1]",), "the response is no page of variables (no JSON object)"),

@@ -144,7 +144,7 @@ def test_one_from_another_place_wins_with_a_warning(module: Callable[[str, str],
         with pytest.raises(PyvarsWarning):
             module(file, source)
     assert (shown("twice.depth"), shown("twice.pool")) == (1, 1)  # who makes warnings errors has published nothing
-    with pytest.warns(PyvarsWarning, match="the later one wins") as caught:
+    with pytest.warns(PyvarsWarning, match="the later one replaces the first") as caught:
         second = module(file, source).handed
     assert first is second
     assert (shown("twice.depth"), shown("twice.pool")) == (2, 2)
@@ -393,7 +393,7 @@ def test_a_coroutine_function_in_the_place_of_another(registry: Registry) -> Non
 
             registry.publish("depth", one, every=3600)
             await reads(1)
-            with pytest.warns(PyvarsWarning, match="the later one wins"):
+            with pytest.warns(PyvarsWarning, match="the later one replaces the first"):
                 registry.publish("depth", two, every=3600, exist_ok=True)
             await reads(2)
 

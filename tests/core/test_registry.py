@@ -196,7 +196,7 @@ def test_a_name_is_taken_once(registry: Registry) -> None:
     assert isinstance(caught.value, ValueError)
     assert registry.publish("orders", Int(), exist_ok=True) is orders
     for other in (Float(), String(), Int(gauge=True), lambda: 1):
-        with pytest.raises(DuplicateNameError, match="same kind only"):
+        with pytest.raises(DuplicateNameError, match="only a variable of the same kind"):
             registry.publish("orders", other, exist_ok=True)
     with pytest.raises(DuplicateNameError):
         registry.publish("orders", orders)
@@ -220,7 +220,7 @@ def test_exist_ok_knows_kinds(registry: Registry) -> None:
         kept = second if name == "own" else present
         assert registry.publish(name, second, exist_ok=True) is kept  # type: ignore[call-overload]
 
-    with pytest.warns(PyvarsWarning, match="the later one wins"):
+    with pytest.warns(PyvarsWarning, match="the later one replaces the first"):
 
         @registry.publish("func", exist_ok=True)
         def function() -> int:

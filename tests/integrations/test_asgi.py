@@ -328,7 +328,7 @@ logging.disable()
 sent = asyncio.run(run(DebugApp(BrokenRegistry()), http_scope("/vars/orders")))
 print(sent[0]["status"], sent[1]["body"])
 """
-    assert output(code) == "500 b'internal error; the log says more\\n'\n"
+    assert output(code) == "500 b'internal error; see the log\\n'\n"
 
 
 def test_what_raises_after_its_answer_has_begun_goes_on() -> None:

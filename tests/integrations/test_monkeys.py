@@ -165,7 +165,7 @@ shown.append(text.getvalue())
 """,
     )
     assert shown[0] == 401
-    assert "the server, eventlet, says HTTP/1.0 of every request" in shown[1]
+    assert "the server, eventlet, reports HTTP/1.0 for every request" in shown[1]
     assert "token(...)" in shown[1]
 
 

@@ -236,7 +236,7 @@ def test_a_host_that_is_no_name_is_refused(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "", "example.com", "192.168.1.7", "::ffff:0.0.0.0"])
 def test_an_address_that_others_can_reach_is_refused(host: str) -> None:
-    with pytest.raises(ConfigurationError, match="others can reach"):
+    with pytest.raises(ConfigurationError, match="other machines can reach"):
         pyvars.serve(0, host)
 
 

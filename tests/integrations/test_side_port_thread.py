@@ -100,7 +100,7 @@ go_on.set()  # the first thread finds its listener closed, and ends
 until(lambda: sum(thread.name == "pyvars-server" for thread in threading.enumerate()) == 1)
 print(status(server), lines)
 """
-    assert output(code, **ALONE) == "the side port does not accept after 0.1 seconds\n200 []\n"
+    assert output(code, **ALONE) == "the side port does not accept connections after 0.1 seconds\n200 []\n"
 
 
 def test_one_that_stands_by_and_cannot_serve_says_so() -> None:

@@ -142,7 +142,7 @@ import pyvars
 try: pyvars.serve({port})
 except OSError as error: print(error.errno, error.__notes__)
 """
-        assert output(code) == "98 ['another program may hold it; 0 takes a free one']\n"
+        assert output(code) == "98 ['another program may have the port; port 0 takes a free one']\n"
         stranger.communicate()
 
 

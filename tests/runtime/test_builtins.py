@@ -259,7 +259,7 @@ def test_a_built_in_gives_way_to_a_variable_of_the_program(name: str, registry: 
     install(registry)
     page()
     with pytest.warns(
-        pyvars.PyvarsWarning, match=f"'{name}' was a variable of pyvars itself, which gives way"
+        pyvars.PyvarsWarning, match=f"'{name}' was a variable of pyvars itself, which this one replaces"
     ) as caught:
         registry.publish(name, pyvars.Int(3))
     assert [warning.filename for warning in caught] == [__file__]
@@ -277,7 +277,7 @@ def test_a_built_in_gives_way_to_a_variable_of_the_program(name: str, registry: 
 @pytest.mark.parametrize("name", GIVING_WAY)
 def test_it_gives_way_to_a_function_and_to_what_may_exist_already(name: str, registry: Registry, page: Read) -> None:
     install(registry)
-    with pytest.warns(pyvars.PyvarsWarning, match="gives way"):
+    with pytest.warns(pyvars.PyvarsWarning, match="which this one replaces"):
         registry.publish(name, lambda: 4, exist_ok=True)
     assert page()[name] == 4
     registry.delete(name)

@@ -85,7 +85,7 @@ _UWSGI = (
 _REWRITTEN = "203.0.113.7"
 _OF_URL = ("absolute", "fragment")
 """What parsers tell that give the path of a parsed URL."""
-_NO_PEER = "the server does not report the peer's address, as some do not over a unix socket"
+_NO_PEER = "the server does not report the client's address, as some servers do not over a unix socket"
 _NO_UNIX_PEER = {"unix_peer": "client None, server None", "local_unix": _NO_PEER}
 _HIDES = "waitress, removes the headers that tell whether a proxy forwarded it"
 _WAITRESS = {

@@ -143,7 +143,7 @@ def test_what_the_program_publishes_as_http_later_takes_its_place(registry: Regi
     """A Starlette application is wrapped long before the module that counts is imported, or long after."""
     app = VarsMiddleware(Starlette(routes=[Route("/", hello)]), registry=registry)
     ask(app)
-    with pytest.warns(PyvarsWarning, match="'http' was a variable of pyvars itself, which gives way"):
+    with pytest.warns(PyvarsWarning, match="'http' was a variable of pyvars itself, which this one replaces"):
         mine = registry.publish("http", Int(3))
     ask(app)
     assert registry["http"] is mine

@@ -81,7 +81,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "shared"
 
 
-REFUSED = "which is no file of pyvars; name a directory in PYVARS_SHARE that is empty, or does not exist yet"
+REFUSED = "which is no file of pyvars; set PYVARS_SHARE to a directory that is empty, or does not exist yet"
 
 
 @pytest.mark.parametrize("kind", [*FOREIGN, *IN_PLACE_OF_THE_RETIRED])

@@ -212,7 +212,7 @@ print(json.dumps([name[:2] for name in sorted(os.listdir(os.environ["PYVARS_SHAR
 
 @pytest.mark.parametrize(
     ("times", "shared", "reason", "files"),
-    [(3, True, "", ["s-", "w-"]), (1000, False, "the directory for sharing does not stay", [])],
+    [(3, True, "", ["s-", "w-"]), (1000, False, "another process keeps removing the group directory", [])],
 )
 def test_a_newborn_that_is_swept_away(times: int, shared: bool, reason: str, files: list[str], tmp_path: Path) -> None:
     """It is born again, unless that goes on for ever; what was counted before stays."""
@@ -299,7 +299,10 @@ print(json.dumps(told))
 
 @pytest.mark.parametrize(
     ("flag", "reason"),
-    [("", "/proc hides the parent process <pid>, so it"), ("--multiprocessing-fork", "[Errno 13] Permission denied")],
+    [
+        ("", "/proc hides the parent process <pid>, so pyvars"),
+        ("--multiprocessing-fork", "[Errno 13] Permission denied"),
+    ],
 )
 def test_a_parent_that_nobody_may_look_at(flag: str, reason: str) -> None:
     """As under a policy of the system. The program runs on, and the page says why it is alone."""

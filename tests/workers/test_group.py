@@ -121,7 +121,7 @@ def test_a_parent_that_proc_hides_is_reported(proc: Proc) -> None:
         ("", "the parent"),
         # As if the server had a title: the last byte of the command line is overwritten in the child, as setproctitle
         # overwrites the whole. Whether the parent has one, too, cannot be told.
-        ("write_title()", "this process has a title, and its parent <pid> is of another user, so it cannot be told"),
+        ("write_title()", "this process has changed its title (setproctitle), and its parent <pid> runs as another"),
     ],
 )
 def test_a_parent_of_another_user(title: str, found: str) -> None:

@@ -525,7 +525,7 @@ def test_a_strange_directory_is_not_used(kind: str, tmp_path: Path) -> None:
     if kind == "of_another_user" and os.geteuid() != 0:
         pytest.skip("only root gives a directory to another user")
     path = tmp_path / "shared"
-    reason = "must be a directory that belongs to user"
+    reason = "must be a directory of user"
     if kind in FOREIGN:
         FOREIGN[kind](path)
     elif kind == "missing":

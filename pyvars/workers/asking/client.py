@@ -1,4 +1,4 @@
-"""Asks peers over their sockets, all at once under one deadline. A peer has one question at a time to answer."""
+"""Asks peers over their sockets, all at the same time with one deadline; never two questions at once to one peer."""
 
 import os
 import selectors
@@ -18,9 +18,9 @@ __all__ = ("FIGURES_TIMEOUT_SECONDS", "ASK_FIGURES", "WorkerClient")
 FIGURES_TIMEOUT_SECONDS = 0.05
 """How long a page waits for peers to write their runtime figures."""
 ASK_FIGURES: Question = {"ask": "figures"}
-"""Asks a peer to write its runtime figures to its segment; the answer only says that it has."""
+"""Asks a peer to write its runtime figures to its segment; the answer is its load."""
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
-"""A peer that announces a longer answer gives none."""
+"""An answer that is announced to be longer is ignored."""
 
 
 class _Call:
@@ -35,15 +35,15 @@ class _Call:
         self.data = bytearray()
 
     def receive(self) -> bool:
-        """Receive what has arrived, without waiting; returns whether the answer is complete, or cannot become so."""
+        """Receive what has arrived, without waiting. Returns whether the answer is complete or has failed."""
         try:
             part = self.connection.socket.recv(1 << 18)
         except BlockingIOError:
             return False
-        except OSError:  # of the peer, or the program has closed the connection
+        except OSError:  # the peer or the program has closed the connection
             part = b""
         self.data += part
-        # Not only at the end of the stream: a child that the peer forked meanwhile may hold the connection open.
+        # Do not wait for the end of the stream: a child that the peer forked meanwhile may keep the connection open.
         return not part or len(self.data) >= self._wanted
 
     @property
@@ -56,7 +56,7 @@ class _Call:
 
     @property
     def answer(self) -> bytes | None:
-        """The whole answer; None if it is incomplete, or is not what its head says."""
+        """The whole answer; None if it is incomplete, or does not match its head."""
         return bytes(self.data[HEAD.size :]) if len(self.data) == self._wanted else None
 
     @property
@@ -82,8 +82,8 @@ class WorkerClient:
     ) -> dict[str, bytes]:
         """Ask the peers, given by the names of their segments; returns the answers received by the deadline, by name.
 
-        A peer that has not answered an earlier question yet (because it is stopped, for example) is neither asked nor
-        waited for; with `patient` it is asked once it has answered that. The deadline is of time.monotonic.
+        A peer that still owes an earlier answer (because it is stopped, for example) is neither asked nor waited for;
+        with `patient` it is asked after it has given that answer. The deadline is of time.monotonic.
         """
         text = to_json(question) + b"\n"
         calls: dict[int, tuple[str, _Call, bool]] = {}
@@ -95,7 +95,7 @@ class WorkerClient:
                 ready.register(call.number, selectors.EVENT_READ)
 
         names = set(peers)
-        if not patient:  # else only some may be asked
+        if not patient:  # a patient question may go to a few peers only
             for name in [name for name in list(self._pending) if name not in names]:  # it has died
                 self._drop(name)
         for name in names:
@@ -123,14 +123,14 @@ class WorkerClient:
         return answers
 
     def asked(self, name: str) -> float:
-        """When the peer got the question that it has not answered yet, by `monotonic`; 0 if it owes no answer."""
+        """When the peer was asked the question that it has not answered yet, by `monotonic`; 0 if it owes no answer."""
         call = self._pending.get(name)
         return call.asked if call is not None else 0.0
 
     def _is_silent(self, directory: str, name: str) -> bool:
         """Whether the peer still owes an answer, or was late with its last one.
 
-        A late peer is asked for its runtime figures without waiting; it counts as silent until it answers that in time.
+        A late peer is asked for its runtime figures, without waiting; it is silent until it answers that in time.
         """
         call = self._pending.get(name)
         if call is None:

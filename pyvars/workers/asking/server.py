@@ -1,6 +1,6 @@
-"""The server of each worker: a socket at which peers ask for what needs the worker's own code, and a thread for it.
+"""The server of each worker: a socket and a thread that answer peers, for what only the code of this worker can tell.
 
-The thread also calls a check of the membership now and then, for a worker that is never asked for a page.
+The thread also calls a check of the membership every few seconds, in case the worker is never asked for a page.
 """
 
 import os
@@ -22,19 +22,19 @@ __all__ = ("WorkerServer",)
 JOIN_SECONDS = 1.0
 """How long to wait for the end of the thread, when it is stopped."""
 _RESTORE_SECONDS = 1.0
-"""How long after the program has closed the files of the thread they are made anew."""
+"""How long after the program has closed the files of the thread new ones are made."""
 MAX_AT_ONCE = 16
 """How many questions are answered at once in threads; further ones are refused."""
 _CHECK_SECONDS = 3.0
-"""How often the check is called, unless it says that it is to be called sooner."""
+"""How often the check is called, unless it asks to be called sooner."""
 _AFTER_FORK_SECONDS = 0.01
-"""How long after a fork the check is called, in both processes; then after longer and longer times."""
+"""How long after a fork both processes call the check; the time then grows with each call."""
 
 
 class WorkerServer:
     """A thread that answers peers on a unix socket in the group directory, and calls `check` every few seconds.
 
-    `check` returns after how many seconds it is to be called again at the latest, or None if it does not matter.
+    `check` returns the seconds after which it must be called again at the latest, or None for no such limit.
 
     The thread is stopped before a fork and started again in the parent after it, so that a fork finds only the threads
     of the program.
@@ -71,7 +71,8 @@ class WorkerServer:
     def start(self, path: str | None) -> None:
         """Listen at `path` and start the thread, which without a path only calls `check`.
 
-        If the socket cannot be made, it does so too. Does nothing if threads cannot run, nor on Windows.
+        If the socket cannot be made, the thread only calls `check`, too. Does nothing on Windows, or if threads cannot
+        run.
         """
         if not (threads_run() and hasattr(socket, "AF_UNIX")):
             return
@@ -146,7 +147,7 @@ class WorkerServer:
             resources.join(thread, JOIN_SECONDS)
 
     def _resume(self) -> None:
-        """Start the thread, if it does not run yet and no fork is in progress, which starts it when it is done."""
+        """Start the thread, unless it runs already, or a fork is in progress, which starts it afterwards."""
         with self._lock:
             if not self._started or self._forks or self._thread is not None:
                 return
@@ -167,8 +168,8 @@ class WorkerServer:
         try:
             with suppress(OSError):  # closed before it began
                 self._serve(listener, stop)
-            # The program has closed the files. It may be about to open others, in an order that gives them the numbers
-            # that it wants: so not at once.
+            # The program has closed the files. It may be about to open others, and rely on the descriptors that these
+            # get: so wait before new files are made.
             while not stop.said.wait(_RESTORE_SECONDS):
                 self._check()
         finally:
@@ -190,7 +191,7 @@ class WorkerServer:
             if listener is not None and listener.number in events:
                 try:
                     self._serve_one(OwnSocket(listener.socket.accept()[0]))
-                except OSError:  # a bad question; or no file descriptor is left: without a pause a busy loop
+                except OSError:  # a bad question, or no file descriptor is left: the pause avoids a busy loop
                     stop.said.wait(0.1)
             if monotonic() >= check_at:
                 soon = self._check()
@@ -198,7 +199,7 @@ class WorkerServer:
                 check_at = monotonic() + (self._delay if soon is None else min(soon, self._delay))
 
     def _serve_one(self, connection: OwnSocket) -> None:
-        """Answer a question for figures here, any other (it may run functions of the program) in a thread of its own.
+        """Answer a question for figures here, and any other, which may run functions of the program, in a new thread.
 
         If MAX_AT_ONCE such threads run already, the connection is closed without an answer.
         """
@@ -233,7 +234,7 @@ class WorkerServer:
 
 
 class _Stop:
-    """Tells the thread to end, and wakes it: by the end of a pipe while it waits for peers."""
+    """Tells the thread to end, and wakes it through a pipe while it waits for peers."""
 
     def __init__(self) -> None:
         self.said = threading.Event()
@@ -250,7 +251,7 @@ class _Stop:
         self._write.close()
 
     def wake(self) -> None:
-        """Wake the thread. It is ignored if the program has closed the pipe, or if it is full."""
+        """Wake the thread. Does nothing if the pipe is full, or if the program has closed it."""
         with suppress(OSError):
             os.write(self._write.number, b"\0")
 

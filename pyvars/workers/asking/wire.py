@@ -1,4 +1,4 @@
-"""How a question and its answer go over a unix socket between two workers."""
+"""The protocol: how two workers send a question and its answer over a unix socket."""
 
 import os
 import selectors
@@ -18,8 +18,8 @@ Question: TypeAlias = "dict[str, object]"
 """A question: `ask` is its kind (`figures`, `values` or `page`); which other keys it has depends on the kind."""
 
 HEAD = struct.Struct("=Qd")
-"""The head of an answer: its length in bytes, so that an incomplete one is detected, and the time.monotonic at which it
-was sent, a clock that all processes of a machine share."""
+"""The head of an answer: its length in bytes, which shows when it is incomplete, and the time.monotonic at which it was
+sent, a clock that all processes of a machine share."""
 
 MAX_QUESTION_BYTES = 64 * 1024
 ANSWER_TIMEOUT_SECONDS = 1.0
@@ -30,7 +30,7 @@ _MAX_PATH = 100  # a socket's path has at most 107 bytes, man 7 unix
 
 
 def selector() -> selectors.BaseSelector:
-    """A selector that takes no file descriptor of its own, as long as no eventlet has put its own in the place."""
+    """A selector that needs no file descriptor of its own (unless eventlet has replaced it)."""
     kind: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.DefaultSelector)
     return kind()
 
@@ -61,7 +61,7 @@ def listening(path: str) -> OwnSocket:
 def send(connection: OwnSocket, text: bytes) -> None:
     """Send the whole answer. Raises OSError if the peer does not take it in time."""
     rest, until = memoryview(text), monotonic() + ANSWER_TIMEOUT_SECONDS
-    while rest:  # not with sendall, which uses the number of the socket all the time without a look at it
+    while rest:  # not with sendall, which would not notice that the program closed the socket
         connection.socket.settimeout(max(0.001, until - monotonic()))
         rest = rest[connection.socket.send(rest) :]
 

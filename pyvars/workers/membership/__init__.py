@@ -2,7 +2,7 @@
 
 member     joins the group; joins anew after a fork or a change of user; cleans up at exit
 peers      the numbers and figures of the peers, for a page
-load       what a worker has to do, which it tells with its answers
+load       how busy a worker is, which is part of its answers
 states     whether each worker runs, is blocked, is stopped, or does not answer
 rows       the table of the workers
 census     how many workers the group has and had

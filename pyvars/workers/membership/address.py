@@ -28,8 +28,8 @@ def claim(host: str, port: int) -> bool:
     if group is None or port == 0:
         return True
     path = _path(group.directory, host, port)
-    if path in _held and _held[path].is_intact:  # else the program has closed it, and with it what served the address
-        raise OSError(errno.EADDRINUSE, f"this process serves port {port} already")
+    if path in _held and _held[path].is_intact:  # else the program has closed it and its socket
+        raise OSError(errno.EADDRINUSE, f"this process already serves port {port}")
     try:
         file = OwnFile.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     except OSError:
@@ -44,7 +44,7 @@ def claim(host: str, port: int) -> bool:
 
 
 def release(host: str, port: int) -> None:
-    """Give up the claim, so that another worker can serve the address. No error if there is none."""
+    """Give up the claim, so that another worker can serve the address. Does nothing if there is no claim."""
     for path in [path for path in _held if os.path.basename(path) == _name(host, port)]:
         _held.pop(path).close()
 

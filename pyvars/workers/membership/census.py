@@ -19,24 +19,24 @@ class Census(NamedTuple):
     """The workers of the group."""
 
     live: int
-    """Without this one."""
+    """Live workers, without this one."""
     dead: int
     blocked: int
-    """With this one, as of those that are stopped and those that are silent."""
+    """Live workers that are blocked, including this one; likewise stopped and silent."""
     stopped: int
     silent: int
     missing: dict[str, str]
-    """By the name of a file, why numbers are missing."""
+    """Why numbers are missing, by the names of the files that lack them."""
 
 
-_heard: list[tuple[float, object, Census]] = []  # the latest, with its time and the last reading before it; or empty
+_heard: list[tuple[float, object, Census]] = []  # at most one: time, last reading before it, census
 
 
 def hear(group: object) -> None:
-    """Take over what the peer that asks for a page has counted.
+    """Take over the census of the peer that asks for a page.
 
-    If each worker of a large group read the segments of all others for its page in `?worker=all`, most pages would be
-    late.
+    For `?worker=all` each worker renders its page. If each worker of a large group read all segments for that, most
+    pages would be late.
     """
     match group:
         case [int(live), int(dead), int(blocked), int(stopped), int(silent)]:
@@ -48,7 +48,7 @@ def hear(group: object) -> None:
 
 
 def census() -> Census:
-    """The census of the last reading, or of a peer that counted after it, if it is under 100 ms old; else a new one."""
+    """The last census, of this process or taken over from a peer, if it is under 100 ms old; else a new one."""
     for when, before, heard in _heard:
         if before is MEMBER._latest and monotonic() - when < REUSE_SECONDS:
             return heard
@@ -69,8 +69,8 @@ class Workers:
 
         live: live workers of the group, this one included. retired: workers that have ended, whose counts are kept.
         blocked, stopped, silent: the live ones in these states (see membership.states).
-        shared: whether all numbers of all workers are in the sums of the group. threads: whether threads of pyvars run
-        in this process, so that it answers its peers, and deadlines hold. reason: why either is not so; else empty.
+        shared: whether the sums contain all numbers of all workers. threads: whether threads of pyvars run in this
+        process, which answer its peers and keep deadlines. reason: why one of the two is false; else empty.
         """
         known = census(), MEMBER.reason, MEMBER.error, MEMBER.shared, why_no_threads()
         if self._cached[0] != known:

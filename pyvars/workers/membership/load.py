@@ -1,4 +1,4 @@
-"""The load of a worker, which it tells its peers whenever they ask for its runtime figures."""
+"""The load of a worker, which is its answer when a peer asks for its runtime figures."""
 
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ def own_load() -> dict[str, float | None]:
 
 
 def load_of(answer: bytes | None) -> dict[str, float | None]:
-    """The load that a peer answered with; each figure is None without an answer, or if it is no number."""
+    """The load in the answer of a peer. A figure is None if there is no answer, or if it is no number."""
     try:
         found = from_json(answer or b"")
     except ValueError:

@@ -34,9 +34,9 @@ __all__ = ("MEMBER", "Member")
 
 _ATTEMPTS = 10
 RETRY_SECONDS = 1.0
-"""How long after a failed attempt to join the next one is made at the earliest."""
+"""The minimum time between a failed attempt to join and the next one."""
 FORKED_SECONDS = 60.0
-"""How long after its last fork a process looks whether its children have died: all of them may end at once."""
+"""For this long after its last fork a process looks for dead workers: all its children may end at once."""
 LOCK_SECONDS = 0.02
 """How long a page waits for another thread that joins the group."""
 FORK_GRACE_SECONDS = 5.0
@@ -50,7 +50,7 @@ class Member:
         self.requests: IntCell = IntCell()
         """Requests that the integrations of this process received."""
         self.reason: str = ""
-        """Why joining the group failed, or who may be missing in it; empty if neither."""
+        """Why joining the group failed, or which workers may be missing in it; else empty."""
         self.group: GroupReader | None = None
         """Reads the group; None if this process is in none."""
         self.own: OwnSegment | None = None
@@ -70,7 +70,7 @@ class Member:
         self._hooked = False
         self._refreshed = 0.0
         self.answers: dict[str, bytes] = {}
-        """By the names of their segments, the peers that answered when they were last asked for runtime figures."""
+        """The answers of the peers when they were last asked for runtime figures, by the names of their segments."""
         self._latest: tuple[float, GroupReading] | None = None
         self._tried_at = self._looked_at = self._forked_at = -60.0
 
@@ -81,7 +81,7 @@ class Member:
 
     @property
     def error(self) -> str:
-        """Why some numbers of this process are private although it is in a group; empty if none is."""
+        """Why some numbers of this process are private although it is in a group; empty if none are."""
         return self._records.error if self._records is not None else ""
 
     @property
@@ -100,7 +100,7 @@ class Member:
         return None
 
     def share(self, registry: Registry, *, default: bool) -> None:
-        """Share the numbers of the registry with the group, and join the group if that has not been done.
+        """Share the numbers of the registry with the group, and join the group first if necessary.
 
         `default` tells whether its registry key is `default`. Calling it again is no error.
         """
@@ -143,9 +143,9 @@ class Member:
         on_first_loop(self.server.wake)
 
     def _try_join(self) -> None:
-        """Join the group, that of before if there was one. If that fails, set `reason` and count in private memory."""
+        """Join the group, or join the former group again. If that fails, set `reason` and count in private memory."""
         self._tried_at = monotonic()
-        self.reason = "the directory for sharing does not stay"
+        self.reason = "another process keeps removing the group directory"
         for _ in range(_ATTEMPTS):
             try:
                 self._join_group(find_group_directory(self._group_name))
@@ -172,7 +172,7 @@ class Member:
                 records.add_registry(key, registry)
         records.keep(self.requests, H_REQUESTS)
         records.keep(BLOCKED_FROM, H_BLOCKED)
-        if self._group_name is None or not threads_run():  # else they are asked for: they cost more than all the rest
+        if self._group_name is None or not threads_run():  # else peers ask for them later: they are costly
             own.write_figures()
         segment.publish()
         self.group, self._group_name = GroupReader(directory, own.layout), os.path.basename(directory)
@@ -186,19 +186,19 @@ class Member:
             self._records.close()
         self._segment = self._records = self.own = self.group = self._latest = None
         if segment is not None:
-            segment.clear()  # wherever the file is now: another one will have its numbers, and they count once
+            segment.clear()  # another segment will have its numbers, which must count only once
             segment.discard()
 
     def _fold_dead(self) -> None:
-        """Fold the segments of dead workers if there are many, so that also without a reader they are not ever more."""
+        """Fold the segments of dead workers if there are many: they would pile up in a group without readers."""
         if (group := self.group) is not None and (own := self.own) is not None:
             fold(group.directory, own.layout, MAX_DEAD)
 
     def read_group(self, deadline: float | None = None, *, renew: bool = False) -> GroupReading | None:
         """Read the segments of the group; None if this process is in none.
 
-        The numbers of peers are always up to date there. Their runtime figures are not: a peer writes them when it is
-        asked to, which is at most every 100 ms, and is waited for at most 50 ms: then its earlier ones are read. With
+        The numbers of peers in their segments are always up to date. A peer writes its runtime figures only when it is
+        asked: at most every 100 ms, and this waits at most 50 ms for it; then the earlier figures are read. With
         `renew` each call asks, and waits until the deadline. Without a deadline no peer is asked.
         """
         self._catch_up()
@@ -228,9 +228,9 @@ class Member:
             self.answers = self.client.ask(group.directory, group.peer_names(), ASK_FIGURES, until, patient=renew)
 
     def ask(self, question: Question, deadline: float, pids: Collection[int], patient: bool) -> dict[int, bytes]:
-        """Ask the live workers with these pids; the answers by pid, empty for one that did not answer by the deadline.
+        """Ask the live workers with these pids. Returns the answers by pid, empty if a worker did not answer in time.
 
-        This process is asked too, if its server runs; a worker that was silent before only if `patient`.
+        If its server runs, this process asks itself, too. A worker that was silent before is asked only if `patient`.
         """
         group, reading = self.group, self.latest()
         if group is None or reading is None:
@@ -251,7 +251,7 @@ class Member:
         return self.answer(registry, question) if registry is not None and self.answer is not None else b"null"
 
     def _check(self) -> float | None:
-        """What the thread of the server does every few seconds; every second, as it says, if there is an event loop."""
+        """Called by the thread of the server every few seconds; if there is an event loop, it asks for every second."""
         self._catch_up()
         self.server.restore()
         if monotonic() - self._forked_at < FORKED_SECONDS:
@@ -263,7 +263,7 @@ class Member:
         if self._segment is not None and self._pid != os.getpid():
             resources.after_fork_in_child()
         resources.make_again()
-        # Without waiting for long: the thread of the server is here too, and who has the lock may wait for its end.
+        # Wait only shortly: the server's thread calls this, too, and the holder of the lock may wait for that thread.
         if self._is_astray() and self._lock.acquire(timeout=LOCK_SECONDS):
             try:
                 if self._is_astray():
@@ -276,17 +276,17 @@ class Member:
             self._records.settle()
 
     def _is_astray(self) -> bool:
-        """Whether this process is not where its peers look for it, and should try to be now. Mostly one system call."""
+        """Whether its peers cannot find this process, and it should join again now. Usually costs one system call."""
         segment = self._segment
         if segment is None:
             return bool(self._registries) and monotonic() - self._tried_at > RETRY_SECONDS
         return self.group is not None and (self._uid != os.geteuid() or not segment.is_published())
 
     def _join_again(self) -> None:
-        """Join the group of before with a new segment, which has all numbers of this process.
+        """Join the former group again, with a new segment that has all numbers of this process.
 
-        After a change of user it is in the directory of the new user. If the directory was removed, the first worker
-        that notices makes it again; the numbers of workers that had died are lost then.
+        After a change of user, the segment is in the directory of the new user. If the directory was removed, the first
+        worker that notices makes it again; the numbers of dead workers are then lost.
         """
         if self._segment is not None:
             self.server.stop()

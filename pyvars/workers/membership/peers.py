@@ -18,7 +18,7 @@ from pyvars.workers.numbers.sums import Addends, Sums, number, total
 __all__ = ("MARGIN_SECONDS", "Distribution", "Peers", "NestedSums", "seconds_until", "summed")
 
 MARGIN_SECONDS = 0.02
-"""What a request has left once its peers were waited for."""
+"""The time that is left to a request after it has waited for peers."""
 _MAX_PIDS = 100
 
 NestedSums: TypeAlias = "dict[str, Any]"
@@ -47,9 +47,9 @@ class Peers:
 
     @property
     def incomplete(self) -> str:
-        """The pids of the workers whose numbers are not, or not all, in the sums of the group; empty if there are none.
+        """The pids of the workers with numbers that are missing in the sums of the group; empty if there are none.
 
-        Numbers of this process that only this process can read are among them, although `sums` contains them.
+        This includes this process if only it can read some of its numbers, although its own `sums` contains them.
         """
         own = {os.getpid()} if self._member.error else set[int]()
         return ", ".join(map(str, sorted(self._reading.incomplete_pids | own)[:_MAX_PIDS]))
@@ -122,8 +122,8 @@ class Peers:
     def values(self, names: Sequence[str], deadline: float) -> dict[str, dict[int, tuple[object, float] | None]]:
         """The values of functions in live peers, by name and pid, each with its age in seconds, 0 if it is of now.
 
-        None for a peer that did not answer by the deadline (of time.monotonic), or whose function gave no value. A peer
-        that does not publish the name is left out.
+        A value is None if the peer did not answer by the deadline (of time.monotonic), or if its function gave none. A
+        peer that does not publish the name is left out.
         """
         question: Question = {
             "ask": "values",
@@ -179,7 +179,7 @@ def _nested(sums: Sums, registry_key: str, histograms: Container[Path]) -> Neste
 
 
 def summed(own: object, others: object) -> object:
-    """The sum of a number of this process and those of its peers; `own` as it is if one of the two is no number."""
+    """The sum of a number of this process and those of its peers; just `own` if one of the two is no number."""
     if isinstance(own, int | float) and isinstance(others, int | tuple):
         return number(own, cast("Addends", others))
     return own

@@ -1,4 +1,4 @@
-"""The rows of /debug/workers: of each live worker what the kernel, its segment and its answer tell."""
+"""The rows of /debug/workers: for each live worker, figures from the kernel, from its segment and from its answer."""
 
 import os
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ def own_row() -> dict[str, Any]:
 
 
 def peer_row(peer: SegmentReading) -> dict[str, Any]:
-    """The row of a live peer, which has just been asked. What only its answer tells is None without one."""
+    """The row of a live peer, which has just been asked. Figures of its answer are None if it did not answer."""
     answer = MEMBER.answers.get(peer.name)
     return _row(peer.pid, state_of(peer, patience=0), load_of(answer), peer.requests, answer is not None)
 

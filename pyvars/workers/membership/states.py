@@ -1,7 +1,7 @@
-"""What the workers do: whether each runs, is blocked, is stopped, or does not answer.
+"""The state of each worker: it runs, is blocked, is stopped, or does not answer.
 
-That a worker is blocked stands in its segment, where it costs nothing to read. That it is stopped is looked up in /proc
-if it did not answer when it was last asked for its runtime figures. So none of this makes a page slower.
+A worker notes in its segment when it is blocked, which costs nothing to read. /proc is read to see whether it is
+stopped, but only if it did not answer when it was last asked for its runtime figures. So states slow down no page.
 """
 
 from typing import Final, Literal, TypeAlias
@@ -19,11 +19,11 @@ State: TypeAlias = Literal["ok", "blocked", "stopped", "silent"]
 or by a debugger. `silent`: it does not answer."""
 
 SILENT_SECONDS: Final = 1.0
-"""A worker that owes an answer for so long is silent on a page: one that is busy may be late."""
+"""A worker is silent on a page if it owes an answer for so long; a busy worker may answer a little late."""
 
 
 def state_of(peer: SegmentReading, patience: float = SILENT_SECONDS) -> State:
-    """The state of a live peer. It is silent if it owes an answer for so many seconds."""
+    """The state of a live peer, which is silent if it owes an answer for `patience` seconds."""
     if peer.name not in MEMBER.answers:
         if is_stopped(peer.pid):
             return "stopped"

@@ -32,8 +32,8 @@ class UnsharedError(Exception):
 def find_group_directory(group: str | None) -> str:
     """The path of this process's group directory, which is made if it is missing.
 
-    `group` is the name of the group if that is known already; else it is found in /proc, and groups that have ended are
-    swept.
+    `group` is the name of the group if that is known already. Else the name is found in /proc, and the directories of
+    groups that have ended are removed.
 
     Raises UnsharedError: the system has no record locks; PYVARS_SHARE is off, or names a directory with files of other
     programs; the directory cannot be made or read, or is not private; or /proc does not tell which processes belong
@@ -77,7 +77,7 @@ def _memory() -> str:
 
 def _group(base: str) -> str:
     ancestors = find()
-    # An ancestor may be a worker of a group whose owner has ended: a program that became a daemon, say.
+    # An ancestor may be a worker of a group whose owner has ended, for example when a program became a daemon.
     for process in ancestors:
         for group in _groups(base):
             if any(file.startswith("w-") and owner_of(file) == process for file in _files(group)):
@@ -97,8 +97,8 @@ def private_directory(path: str) -> str:
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
         raise UnsharedError(
-            f"{path} must be a directory that belongs to user {os.geteuid()} with mode 0700; remove it, or name another"
-            " one in PYVARS_SHARE"
+            f"{path} must be a directory of user {os.geteuid()} with mode 0700; remove it, or set PYVARS_SHARE to"
+            " another directory"
         )
     return path
 
@@ -107,7 +107,7 @@ def _without_foreign_files(path: str) -> str:
     foreign = first_foreign(path)
     if foreign is not None:
         raise UnsharedError(
-            f"{path} holds {foreign!r}, which is no file of pyvars; name a directory in PYVARS_SHARE that is empty, or"
+            f"{path} holds {foreign!r}, which is no file of pyvars; set PYVARS_SHARE to a directory that is empty, or"
             " does not exist yet"
         )
     return path
@@ -132,8 +132,8 @@ def has_ended(group: str, without: int = 0) -> bool:
 def remove_group(group: str) -> None:
     """Remove the group directory if it has no live worker except this process.
 
-    Files that are not of pyvars stay, and then the directory does, too. A worker that is joining locks its segment
-    before it publishes it, so a published segment of a live worker is always locked, and is left alone.
+    Files that are not of pyvars stay, and then the directory stays, too. A worker that is joining locks its segment
+    before it publishes it, so a published segment of a live worker is always locked, and stays.
     """
     names = [name for name in _files(group) if is_ours(group, name)]
     if not all(name in own or is_left(group, name) for name in names):
@@ -148,7 +148,7 @@ def remove_group(group: str) -> None:
 def _groups(base: str) -> list[str]:
     """The paths of the group directories in `base` that are of this user and of this pid namespace.
 
-    `base` may hold entries of other users too. An entry that another process removes meanwhile is left out.
+    `base` may also hold entries of other users. An entry that another process removes meanwhile is left out.
     """
     try:
         with os.scandir(base) as entries:

@@ -45,12 +45,12 @@ WITHOUT_ROOM = re.compile(r"w-([0-9]{1,10})-([0-9]{1,18})-[0-9a-f]{8}")
 _OF_ADDRESS = re.compile(r"p-[0-9]+-[A-Za-z0-9_.~%-]*")
 
 _MAX_LOOKED_AT = 10_000
-"""How many entries of a directory are looked at: a directory of other files may have millions."""
+"""How many entries of a directory are checked: a directory of other files may have millions."""
 
 own: set[str] = set()
-"""The names of the segments of this process: mostly one, and while it joins a group again two. They are never opened a
-second time, since closing them would drop their locks. A forked child empties this: the segments of its parent are
-those of a peer."""
+"""The names of the segments of this process: usually one, and two while it joins a group again. They are never opened a
+second time, since closing them would drop their locks. A forked child empties this set: the segments of its parent are
+now segments of a peer."""
 
 
 def socket_of(segment: str) -> str:
@@ -72,8 +72,8 @@ def owner_of(name: str) -> Process | None:
 def is_ours(directory: str, name: str) -> bool:
     """Whether the entry has the name, the type, the owner and the content of a file of pyvars.
 
-    A segment is empty before it is published, and as long as there is no room for it (its name then has to be exactly
-    as pyvars makes them); the lock file of an address always is.
+    A segment is empty before it is published, and while there is no room for it; an empty file must have a name exactly
+    as pyvars makes them. The lock file of an address is always empty.
     """
     try:
         found = os.lstat(os.path.join(directory, name))
@@ -96,17 +96,17 @@ def is_ours(directory: str, name: str) -> bool:
 
 
 def _begins_with_magic(path: str) -> bool:
-    with suppress(OSError):  # also if another program has put something else in its place meanwhile
+    with suppress(OSError):  # another program may have replaced it meanwhile
         with OwnFile.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK) as file:
             return os.pread(file.number, len(MAGIC), 0) == MAGIC
     return False
 
 
 def has_lost_lock(directory: str, name: str) -> bool:
-    """Whether the worker of a segment that nobody has locked lives: its program has closed the file, say.
+    """Whether the worker of an unlocked segment lives: its program may have closed the file, which drops the lock.
 
-    It then runs and has the segment in its memory. (The same process with another program, which it became by exec, has
-    not.) A segment without room, which has a magic at most, is in no memory.
+    Such a worker runs and has mapped the segment; a process that has called exec has not. Nobody maps a segment without
+    room, which holds the magic at most, so for it a running process is enough.
     """
     owner = owner_of(name)
     if owner is None or name in own:
@@ -118,7 +118,7 @@ def has_lost_lock(directory: str, name: str) -> bool:
 
 
 def is_left(directory: str, name: str) -> bool:
-    """Whether the entry is a file of pyvars that belongs to no live process. Sockets are taken for left over."""
+    """Whether the entry is a file of pyvars that belongs to no live process. Sockets always count as such."""
     if name in own or not is_ours(directory, name):
         return False
     return name.startswith("s-") or not _is_in_use(directory, name)
@@ -136,9 +136,9 @@ def remove(directory: str, name: str) -> None:
 
 
 def first_foreign(directory: str) -> str | None:
-    """An entry of the directory that is no file of pyvars; None if there is none, or if a live worker is in it.
+    """An entry of the directory that is no file of pyvars; None without one, or if a live worker uses the directory.
 
-    So what another program puts into a directory in use does not part the workers that come later from those there.
+    So a file that another program puts into a directory in use does not keep later workers out of the group.
     """
     foreign = None
     with os.scandir(directory) as entries:

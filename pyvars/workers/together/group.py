@@ -1,4 +1,4 @@
-"""Which processes are one group: those that one process, the owner, forked without exec or through multiprocessing.
+"""Finds the group: one process, the owner, and those that it forked without exec, or started through multiprocessing.
 
 This is found in files of /proc. A process that was forked without exec has the same auxiliary vector as its parent, and
 that vector holds random addresses (man 3 getauxval): this tells a server that forks its workers from a supervisor that
@@ -68,7 +68,7 @@ def start_of(pid: int, proc: str = PROC) -> int:
 def is_running(process: Process) -> bool:
     """Whether this process exists; False if its pid is now that of another.
 
-    If the start of either is unknown (0), since there is no /proc or it hides the process, any with that pid counts.
+    If either start is unknown (0), since there is no /proc or it hides the process, any process with that pid counts.
     """
     start = start_of(process.pid)
     return start == process.start if start and process.start else exists(process.pid)
@@ -77,7 +77,7 @@ def is_running(process: Process) -> bool:
 def holds_in_memory(process: Process, name: str) -> bool:
     """Whether this process runs, is no zombie, and has mapped a file of this name (of any name, if that is empty).
 
-    If its memory may not be looked at, the answer is that it has.
+    If this process may not read the other one's maps, the answer is yes.
     """
     try:
         return is_running(process) and name.encode() in _read(process.pid, "maps", PROC) and not _is_zombie(process)
@@ -107,13 +107,13 @@ def owner_in(name: str) -> Process | None:
 
 
 def doubt(name: str | None) -> str:
-    """Why there may be workers that are not in the group of this name; empty if there are none."""
+    """Why workers may be missing from the group of this name; empty if none can be missing."""
     owner = owner_in(name or "")
     if owner is None or owner.start:
         return ""
     return (
-        "/proc does not tell which processes belong together, so those that no process with pyvars forked are missing;"
-        " set PYVARS_SHARE to a directory of the service"
+        "/proc does not tell which processes belong together, so workers that were not forked by a process with pyvars"
+        " are missing; set PYVARS_SHARE to a directory for this service"
     )
 
 
@@ -157,7 +157,7 @@ def _same_program(pid: int, proc: str) -> bool:
 
 def _is_multiprocessing(pid: int, proc: str) -> bool:
     """Whether the process was started by multiprocessing as spawn or forkserver, or forked by the forkserver."""
-    # For this process sys.orig_argv is sure: setproctitle may have changed its command line in /proc.
+    # For this process use sys.orig_argv: setproctitle may have changed its command line in /proc.
     try:
         arguments = _original_command() if pid == os.getpid() else _read(pid, "cmdline", proc).split(b"\0")
     except OSError:
@@ -182,8 +182,8 @@ def _same_command(pid: int, parent: int, proc: str) -> bool:
     if mine != theirs and titled and (parent != 1 or _read(1, "comm", proc) == _read(pid, "comm", proc)):
         # This process changed its title (setproctitle, say), and the parent may have changed its own.
         raise UnknownOwnerError(
-            f"this process has a title, and its parent {parent} is of another user, so it cannot be told whether they"
-            " belong together; set PYVARS_SHARE to a directory of the service"
+            f"this process has changed its title (setproctitle), and its parent {parent} runs as another user, so"
+            " pyvars cannot tell whether they belong together; set PYVARS_SHARE to a directory for this service"
         )
     return mine == theirs
 
@@ -196,8 +196,8 @@ def _check_hidden(pid: int, parent: int, proc: str) -> bool:
     """False, for a parent that cannot be read; raises if that is because /proc hides the processes of other users."""
     if parent != 1 and _stat(pid, proc):
         raise UnknownOwnerError(
-            f"/proc hides the parent process {parent}, so it cannot be told whether they belong together; set"
-            " PYVARS_SHARE to a directory of the service"
+            f"/proc hides the parent process {parent}, so pyvars cannot tell whether they belong together; set"
+            " PYVARS_SHARE to a directory for this service"
         )
     return False
 

@@ -19,8 +19,8 @@ AVAILABLE: bool = find_spec("fcntl") is not None
 def lock(file: OwnFile) -> None:
     """Take the exclusive record lock of the open file, without waiting. Does nothing if this process holds it.
 
-    It is held until this process ends, or closes any file descriptor of that file; a forked child does not have it.
-    Raises OSError if another process holds it, or just looks whether one does.
+    The lock is held until this process ends, or closes any file descriptor of that file; a forked child does not have
+    it. Raises OSError if another process holds it, or is just testing for it.
     """
     import fcntl
 
@@ -30,7 +30,7 @@ def lock(file: OwnFile) -> None:
 def is_locked_by_another(file: OwnFile) -> bool:
     """Whether another process holds the exclusive lock of the open file.
 
-    If none does, this process has a shared lock of the file until it closes it. Never call this for a file that this
+    If no process does, this process gets a shared lock, until it closes the file. Never call this for a file that this
     process has locked.
     """
     import fcntl
@@ -60,7 +60,7 @@ def is_locked(path: str) -> bool:
 
 @contextmanager
 def exclusive(directory: str) -> Generator[None]:
-    """Hold the flock of the directory in this block: one thread of one process at a time can.
+    """Hold the flock of the directory in this block; only one thread of one process can hold it.
 
     Does not wait: raises OSError if another one holds it.
     """
