@@ -17,7 +17,7 @@ run: .venv/installed ## start the demo service on 127.0.0.1:8000, or on PORT=...
 	@$(BIN)/python -m examples.shop $(PORT)
 
 how-long:
-	@echo "about 3,100 tests on $(CPUS) CPUs: $$((($(CPUS) + 4) / $(CPUS))) to $$((($(CPUS) + 15) / $(CPUS))) minutes"
+	@echo "about 4,900 tests on $(CPUS) CPUs: $$((($(CPUS) + 8) / $(CPUS))) to $$((($(CPUS) + 24) / $(CPUS))) minutes"
 
 test: how-long .venv/installed-test ## run the whole test suite on all CPUs; it says which tests it skips, and why
 	$(BIN)/python -m pytest $(IN_PARALLEL)

@@ -24,7 +24,8 @@ cmdline, python                the value of the worker that answers
 whether it answered; and, null if it did not answer: the lag of its event loop, its requests in flight, the age of the
 oldest one, HeapAlloc. The states: `ok`; `blocked`: its event loop has not run for over a second, or it has no loop and
 a request takes over 30 s; `stopped`: by SIGSTOP or a debugger; `silent`: it does not answer. `?worker=<pid>` shows the
-own page of one worker, `?worker=all` the own pages of all workers, by pid.
+own page of one worker, `?worker=all` the own pages of all workers, by pid. `requests` are those that VarsMiddleware,
+DebugApp and the side port received, with those for the page; `http` counts the requests of the service.
 
 `value`, `set`, `delete` and `clear` act on the numbers of this process alone. A name is on the page while a live worker
 publishes it. A forked child begins at 0. Sums have 64 bits: a larger one is shown as the largest number. Memory that
