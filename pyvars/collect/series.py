@@ -49,7 +49,7 @@ def read(
     """
     held = registry._children()
     of_others = {*filter(is_free, peers.names)}.difference(held) if peers is not None else set[str]()
-    about_others = of_peers(registry, of_others, deadline) if of_others else {}
+    about_others: Mapping[Path, About] = of_peers(registry, of_others, deadline) if of_others else {}
     reading = _Reading(Families(prefix), peers, about_others)
     names = {*held, *of_others}
     for name in sorted(names):
