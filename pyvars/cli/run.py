@@ -12,8 +12,10 @@ import pyvars
 from pyvars.access import default, token_file
 from pyvars.cli.children import share_with_children
 from pyvars.cli.counting import count_http
+from pyvars.cli.reloaders import CHILD_OF_RELOADER
 from pyvars.cli.usage import Parser, failed
 from pyvars.errors import ConfigurationError
+from pyvars.workers.membership.census import ADVICE
 
 __all__ = ("main",)
 
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         failed(f"no side port on {place}: {error}; the program runs without one")
     else:
         share_with_children(http=options.http)
+        ADVICE.append(CHILD_OF_RELOADER.get)
         if options.http:
             count_http()
         if server.port != int(port):

@@ -243,3 +243,29 @@ with socket.socket(socket.AF_UNIX) as taken:
     with pyvars.serve(port) as server: print(server.serving)
 """
     assert output(code) == "b''\nb''\nb''\nTrue\nTrue\n"
+
+
+@pytest.mark.parametrize("name", ["app.run(debug=True)", "manage.py runserver", "hupper"])
+def test_below_the_command_line_the_page_says_what_to_do(name: str, tmp_path: Path) -> None:
+    source, command = PROGRAMS[name]
+    unchanged = source.replace('server = pyvars.serve(int(os.environ["SIDE"]))', "")
+    side, port = free_port(), free_port()
+    (tmp_path / "program.py").write_text(unchanged)
+    (tmp_path / "run.py").write_text("import program; program.main()")
+    arguments = [part.format(port=port) for part in command]
+    with subprocess.Popen(
+        [sys.executable, "-m", "pyvars", "--port", str(side), *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PORT": str(port), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            program = Program(process, tmp_path / "program.py", side)
+            (tmp_path / "log").write_text("")
+            page = program.until(lambda page: page["pyvars.workers"]["reason"])
+            assert "call pyvars.serve() in the program" in page["pyvars.workers"]["reason"]
+            assert page["pyvars.workers"]["shared"]
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)

@@ -1,6 +1,7 @@
 """`pyvars.workers`: how many workers the group has and had, and in which states they are."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import NamedTuple
 
 from pyvars.core.clock import monotonic
@@ -12,7 +13,7 @@ from pyvars.workers.membership.member import MEMBER
 from pyvars.workers.membership.states import state_of
 from pyvars.workers.numbers.group_reading import NO_PEERS
 
-__all__ = ("Census", "Workers", "census", "hear")
+__all__ = ("ADVICE", "Census", "Workers", "census", "hear")
 
 
 class Census(NamedTuple):
@@ -28,6 +29,9 @@ class Census(NamedTuple):
     missing: dict[str, str]
     """Why numbers are missing, by the names of the files that lack them."""
 
+
+ADVICE: list[Callable[[], str]] = []
+"""Say what to do about workers that cannot be on the page, or return nothing; their texts are in `reason`."""
 
 _heard: list[tuple[float, object, Census]] = []  # at most one: time, last reading before it, census
 
@@ -72,18 +76,22 @@ class Workers:
         shared: whether the sums contain all numbers of all workers. threads: whether threads of pyvars run in this
         process, which answer its peers and keep deadlines. reason: why one of the two is false; else empty.
         """
-        known = census(), MEMBER.reason, MEMBER.error, MEMBER.shared, why_no_threads()
+        advice = [text for give in ADVICE if (text := give())]
+        known = census(), MEMBER.reason, MEMBER.error, MEMBER.shared, why_no_threads(), tuple(advice)
         if self._cached[0] != known:
             self._cached = known, _figures(*known)
         return self._cached[1]
 
 
-def _figures(group: Census, reason: str, error: str, shared: bool, no_threads: str) -> dict[str, object]:
+def _figures(
+    group: Census, reason: str, error: str, shared: bool, no_threads: str, advice: tuple[str, ...]
+) -> dict[str, object]:
     reasons = [reason] if reason else []
     if error:
         reasons.append(f"some numbers are private to this process: {error}")
     reasons += sorted(f"{name}: {why}" for name, why in group.missing.items())[:4]
     about = [f"{no_threads}: functions have no deadline, every= does nothing"] if no_threads else []
+    about += advice
     return {
         "live": 1 + group.live,
         "retired": group.dead,
