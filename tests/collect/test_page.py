@@ -238,7 +238,8 @@ def test_what_json_cannot_hold_is_null_alone(registry: Registry, page: Read, val
     registry.publish("odd", lambda: value)
     registry.publish("fine", Int(1))
     registry.publish("fine_too", lambda: "yes")
-    shown = page()
+    while (shown := page())["pyvars.errors"]["odd"]["type"] in ("timeout", "busy"):  # the machine took the time
+        assert shown["odd"] is None
     error = shown.pop("pyvars.errors")
     assert shown == {"fine": 1, "fine_too": "yes", "odd": None}
     assert list(error) == ["odd"]

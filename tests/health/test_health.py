@@ -290,9 +290,9 @@ def generator() -> Iterator[int]:
         (lambda: check("é" * 128), ValueError, "255 bytes"),
         (lambda: check("x", timeout="1"), TypeError, "number of seconds"),  # type: ignore[arg-type]
         (lambda: check("x", timeout=True), TypeError, "number of seconds"),
-        (lambda: check("x", timeout=0), ValueError, "up to 60"),
-        (lambda: check("x", timeout=61), ValueError, "up to 60"),
-        (lambda: check("x", timeout=float("nan")), ValueError, "up to 60"),
+        (lambda: check("x", timeout=0), ValueError, "at most 60"),
+        (lambda: check("x", timeout=61), ValueError, "at most 60"),
+        (lambda: check("x", timeout=float("nan")), ValueError, "at most 60"),
     ],
 )
 def test_mistakes_raise_at_once(decorate: Callable[[], object], error: type[Exception], text: str) -> None:

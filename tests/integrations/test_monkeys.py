@@ -166,7 +166,7 @@ shown.append(text.getvalue())
     )
     assert shown[0] == 401
     assert "the server, eventlet, reports HTTP/1.0 for every request" in shown[1]
-    assert "token(...)" in shown[1]
+    assert "token" in shown[1]
 
 
 def test_eventlet_with_many_files() -> None:

@@ -167,7 +167,7 @@ SERVERS = (
         raw_path="none",
         untold=("encoded", "slashes"),
         unix_peer="unix",
-        local="the server, eventlet, says HTTP/1.0 of every request, which proxies speak",
+        local="the server, eventlet, reports HTTP/1.0 for every request",
         local_unix=_NO_PEER,
     ),
     _wsgi(

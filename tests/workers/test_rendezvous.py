@@ -253,6 +253,9 @@ def test_workers_that_drop_root(preload: tuple[str, ...], tmp_path: Path) -> Non
         assert page(port)["pyvars.workers"] == {
             "live": 4,
             "retired": 0,
+            "blocked": 0,
+            "stopped": 0,
+            "silent": 0,
             "shared": True,
             "reason": "",
             "threads": True,
