@@ -28,7 +28,7 @@ coverage: how-long .venv/installed-test ## run the whole test suite and judge wh
 	$(BIN)/python -m tests.combine
 	$(BIN)/python -m coverage report
 
-stress: .venv/installed-test ## kill and stop workers for minutes, close their files, kill readers; check every page
+stress: .venv/installed-test ## kill, stop and reload workers for minutes, close their files, fill their disk; check every page
 	PYVARS_STRESS_SECONDS=300 $(BIN)/python -m pytest tests/workers/test_kill.py
 
 # The C of the cells, in a copy of the tree and built with checks: by ASan of each access to memory (with malloc in place of

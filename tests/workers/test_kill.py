@@ -1,9 +1,11 @@
 """The kill test: workers and readers are killed at random moments, and readers in the middle of a fold.
 
-Workers are also stopped for a while, and close all their files: what they then open must stay as it is.
+Workers are also stopped for a while, and close all their files: what they then open must stay as it is. Others end as
+they should and are replaced, as in a reload. On a small disk that is now and then full, fresh workers count privately.
 
 Every page must lie between what was done before it and what was started before its end. Each process writes down what
-it starts and what it has done in memory that outlives it, in a row of its own: a table that all of them map.
+it starts and what it has done in memory that outlives it, in a row of its own: a table that all of them map. Without
+room a page may lack what the workers that it names have done; once there is room again it must show all of that.
 
 `make stress` runs it for minutes.
 """
@@ -17,13 +19,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
 from tests.programs import ROOT, UNMEASURED
+from tests.tools import tool
+from tests.workers.test_segments import can_mount
 
 SECONDS = float(os.environ.get("PYVARS_STRESS_SECONDS") or 4)
 HANG_SECONDS = 60
@@ -48,7 +52,8 @@ from pyvars.access.request import Request, deadline
 directory, role, *arguments = sys.argv[1:]
 ROW, SLOTS, WORKERS = 16, 8, 4
 STARTED, DONE, LIFE, BORN, READY, DOOMED, CRASHED, PAGES, ORDERS, STATES, HALVES, RETIRED, NUM_GC = range(13)
-CERTAIN, POSSIBLE = range(SLOTS * ROW, SLOTS * ROW + 2)
+PID, BEFORE, PARTIAL = range(13, ROW)
+CERTAIN, POSSIBLE, FULL = range(SLOTS * ROW, SLOTS * ROW + 3)
 MARKS = ORDERS, STATES, HALVES, RETIRED, NUM_GC  # what must never fall: the most that the process in this row has seen
 KEYS = ("paid", "open", "lost", "sent")
 table = memoryview(mmap.mmap(os.open(f"{directory}/table", os.O_RDWR), 0)).cast("q")
@@ -120,11 +125,13 @@ def check_taken():
 
 def worker():
     global taken
-    taken = {}
+    taken, leaving = {}, []
+    signal.signal(signal.SIGHUP, lambda *_: leaving.append(True))
+    table[at + BEFORE], table[at + PID] = table[at + DONE], os.getpid()
     level.set(7)
     table[at + READY] = life
     rounds, closes_at = 0, random.randrange(200)
-    while os.getppid() == parent:
+    while os.getppid() == parent and not leaving:
         rounds += 1
         if rounds % 200 == closes_at:
             check_taken()
@@ -139,6 +146,7 @@ def worker():
                 name = f"name {number % 7}"
                 pyvars.delete(name) if name in pyvars.default_registry else pyvars.publish(name, pyvars.Int(number))
         time.sleep(0.0005)
+    check_taken()
 
 def alive():
     # The slots of workers that count, and are not about to be killed, each with the number of its process.
@@ -150,26 +158,37 @@ def figures(shown):
     return *counts, shown["pyvars.workers"]["retired"], shown["memstats"]["NumGC"]
 
 def check():
-    done, dead, before = sum(column(DONE)), table[CERTAIN], alive()
+    full, done, dead, before = table[FULL], column(DONE), table[CERTAIN], alive()
     marks = [max(column(word)) for word in MARKS]
     shown = page()
     started, dying, after = sum(column(STARTED)), table[POSSIBLE] + sum(column(CRASHED)), alive()
+    full |= table[FULL]
     counted = figures(shown)
+    status, errors = shown["pyvars.workers"], shown.get("pyvars.errors", {})
+    missing = errors.get("pyvars.workers", {"workers": ""})["workers"].split(", ")
+    named = [slot for slot, pid in enumerate(column(PID)) if str(pid) in missing]
+    private = [max(0, done[slot] - table[slot * ROW + BEFORE]) for slot in named]
+    done = sum(done) - sum(private)
     least, most = (done, done, done, dead, 0), (started, started, started, dying, 2**32)
-    status, workers = shown["pyvars.workers"], len(before & after)
+    workers = len(before & after)
+    shared = sum(slot not in named for slot, life in before & after)
     if not all(low <= number <= high for low, number, high in zip(least, counted, most)):
         yield "bounds", least, counted, most
+    if errors:  # the collections of this process are private, too
+        marks.pop()
     if not all(mark <= number for mark, number in zip(marks, counted)):
         yield "a count fell", marks, counted
-    if shown["level"] % 7 or not 7 * workers <= shown["level"] <= 7 * WORKERS:
-        yield "gauge", workers, shown["level"]
-    if not workers < status["live"] <= SLOTS + 1 or not status["shared"] or status["reason"]:
+    if shown["level"] % 7 or not 7 * shared <= shown["level"] <= 7 * WORKERS:
+        yield "gauge", shared, shown["level"]
+    if not workers < status["live"] <= SLOTS + 1 or status["shared"] is bool(status["reason"]):
         yield "workers", workers, status
-    if shown["memstats"]["Sys"] <= 0 or not shown["cmdline"] or "pyvars.errors" in shown:
+    if shown["memstats"]["Sys"] <= 0 or not shown["cmdline"] or {*errors} - {"pyvars.workers"}:
         yield "page", shown
-    for word, number in zip(MARKS, counted):
+    if status["shared"] is bool(errors) or errors and not full:
+        yield "incomplete", full, status, errors
+    for word, mark, number in zip(MARKS, marks, counted):
         table[at + word] = max(int(number), table[at + word])
-    table[at + PAGES] += 1
+    table[at + (PARTIAL if errors else PAGES)] += 1
 
 def reader(death=None):
     global moment
@@ -207,6 +226,9 @@ for line in sys.stdin:
         try:
             parent = os.getppid()
             ROLES[role](*arguments[2:])
+            sys.exit()
+        except SystemExit:
+            raise
         except BaseException as error:
             print(error, file=sys.stderr, flush=True)
         os._exit(1)
@@ -215,7 +237,8 @@ for line in sys.stdin:
 assert f"ROW, SLOTS, WORKERS = 16, {SLOTS}, {WORKERS}" in PROGRAM
 ROW = 16
 STARTED, DONE, LIFE, BORN, READY, DOOMED, CRASHED, PAGES = range(8)
-CERTAIN, POSSIBLE = range(SLOTS * ROW, SLOTS * ROW + 2)
+PARTIAL = ROW - 1
+CERTAIN, POSSIBLE, FULL = range(SLOTS * ROW, SLOTS * ROW + 3)
 
 
 class Family(Protocol):
@@ -259,10 +282,9 @@ class Programs:
 class Forks:
     """All are forked by one program that has an integration; they are found to belong together."""
 
-    def __init__(self, directory: Path, errors: Any) -> None:
-        self._master = program(
-            directory, "master", stderr=errors, stdin=subprocess.PIPE, stdout=subprocess.PIPE, PYVARS_SHARE=""
-        )
+    def __init__(self, directory: Path, errors: Any, *below: str) -> None:
+        pipes = {"stderr": errors, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._master = program(directory, "master", below=below, PYVARS_SHARE="", **pipes)
         assert self._ask() == "\n"
 
     def _ask(self, *words: object) -> str:
@@ -293,8 +315,28 @@ class Forks:
         self._master.stdout.close()
 
 
-def program(directory: Path, *arguments: object, PYVARS_SHARE: str, **pipes: Any) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(directory), *map(str, arguments)]
+class SmallDisk(Forks):
+    """They find one another on a disk of their own, which can be full."""
+
+    def __init__(self, directory: Path, errors: Any) -> None:
+        mount = 'mount -t tmpfs -o size=4m none /dev/shm && exec "$0" "$@"'
+        super().__init__(directory, errors, tool("unshare"), "-m", "sh", "-c", mount)
+        self._file = Path(f"/proc/{self._master.pid}/root/dev/shm/full")
+
+    def fill(self) -> None:
+        """Take the room that there is, also what was given back since the last time."""
+        with suppress(OSError), self._file.open("ab", buffering=0) as file:
+            while True:
+                file.write(bytes(mmap.PAGESIZE))
+
+    def empty(self) -> None:
+        self._file.unlink()
+
+
+def program(
+    directory: Path, *arguments: object, PYVARS_SHARE: str, below: tuple[str, ...] = (), **pipes: Any
+) -> subprocess.Popen[bytes]:
+    command = [*below, sys.executable, "-W", "error", "-c", PROGRAM, str(directory), *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **UNMEASURED, "PYVARS_SHARE": PYVARS_SHARE}, **pipes)
 
 
@@ -315,6 +357,8 @@ class Chaos:
         self._dice = dice
         self._processes: dict[int, Any] = {}
         self.kills = 0
+        self.reloads = 0
+        self.fills = 0
         self.crashes = dict.fromkeys(MOMENTS, 0)
         self._moments: dict[int, str] = {}
         self._crashed = [0] * SLOTS
@@ -338,13 +382,19 @@ class Chaos:
     def is_ready(self, slot: int) -> bool:
         return self._table[slot * ROW + READY] == self._table[slot * ROW + LIFE]
 
-    def kill(self, slot: int) -> None:
-        """Kill the process of the slot, and write down whether it had a segment for the others to see."""
+    def kill(self, slot: int, by: int = signal.SIGKILL) -> None:
+        """Kill the process of the slot, and write down whether it had a segment for the others to see.
+
+        By SIGHUP a worker ends as it should.
+        """
         self._table[slot * ROW + DOOMED] = self._table[slot * ROW + LIFE]
         self._table[POSSIBLE] += 1
-        self._family.kill(self._processes[slot])
+        self._family.signal(self._processes[slot], by)
         assert self._family.is_dead(self._processes.pop(slot), wait=True)
-        self.kills += 1
+        if by == signal.SIGHUP:
+            self.reloads += 1
+        else:
+            self.kills += 1
         crashed = self._took_its_life(slot)
         if self.is_ready(slot):
             self._table[CERTAIN] += 1
@@ -362,6 +412,38 @@ class Chaos:
         self._family.signal(process, signal.SIGSTOP)
         time.sleep(self._dice.random() / 10)
         self._family.signal(process, signal.SIGCONT)
+
+    def replace(self, slot: int) -> None:
+        is_reload = slot < WORKERS and self.is_ready(slot) and self._dice.random() < 0.3
+        self.kill(slot, signal.SIGHUP if is_reload else signal.SIGKILL)
+        self.start(slot)
+
+    def fill_for_a_while(self, disk: SmallDisk) -> None:
+        """Start workers while there is no room; they go on living until a page has all that they counted."""
+        self._table[FULL] = 1
+        roomy = self._dice.sample(range(WORKERS), WORKERS)
+        pages = sum(self.column(PARTIAL)) + 5
+        for _ in self._until(lambda: sum(self.column(PARTIAL)) >= pages):
+            disk.fill()
+            slot = roomy.pop() if roomy else self._dice.randrange(WORKERS, WORKERS + READERS)
+            if self.is_ready(slot):
+                self.replace(slot)
+        disk.empty()
+        for _ in self._until(lambda: all(map(self.is_ready, range(WORKERS)))):
+            pass
+        pages = sum(self.column(PAGES)) + READERS + 1  # of which one began after that
+        for _ in self._until(lambda: sum(self.column(PAGES)) >= pages):
+            pass
+        self._table[FULL] = 0
+        self.fills += 1
+
+    def _until(self, condition: Callable[[], bool]) -> Iterator[None]:
+        until = time.monotonic() + HANG_SECONDS
+        while not condition():
+            assert time.monotonic() < until, (self.fills, self.column(PARTIAL), self.column(PAGES))
+            yield
+            time.sleep(self._dice.random() / 20)
+            self.renew()
 
     def renew(self) -> None:
         """Start anew those who killed themselves; nobody else ends."""
@@ -382,10 +464,11 @@ class Chaos:
             self.renew()
             if self._dice.random() < 0.1:
                 self.stop_for_a_while()
+            if isinstance(self._family, SmallDisk) and self._dice.random() < 0.05:
+                self.fill_for_a_while(self._family)
             slot = self._dice.choice([*range(WORKERS), *range(WORKERS), *range(WORKERS + READERS)])
             if self.is_ready(slot) or self._dice.random() < 0.02:  # few are killed before they have a segment
-                self.kill(slot)
-                self.start(slot)
+                self.replace(slot)
         for slot in list(self._processes):
             self.kill(slot)
 
@@ -396,9 +479,11 @@ class Chaos:
                 self._family.is_dead(process, wait=True)
 
 
-@pytest.mark.parametrize("kind", [Programs, Forks])
+@pytest.mark.parametrize("kind", [Programs, Forks, SmallDisk])
 @pytest.mark.timeout(2 * SECONDS + 110)
 def test_no_count_is_lost_and_none_comes_twice(kind: type[Programs] | type[Forks], tmp_path: Path) -> None:
+    if kind is SmallDisk and not can_mount():
+        pytest.skip("a disk cannot be mounted here")
     seed = random.randrange(2**32)
     print("seed", seed)
     with mapped(tmp_path / "table") as table, (tmp_path / "stderr").open("wb") as stderr:
@@ -407,9 +492,16 @@ def test_no_count_is_lost_and_none_comes_twice(kind: type[Programs] | type[Forks
         try:
             chaos.run(
                 SECONDS,
-                lambda: chaos.kills >= 10 and min(chaos.crashes.values()) >= 1 and sum(chaos.column(PAGES)) >= 50,
+                lambda: (
+                    chaos.kills >= 10
+                    and chaos.reloads >= 1
+                    and chaos.fills >= (kind is SmallDisk)
+                    and min(chaos.crashes.values()) >= 1
+                    and sum(chaos.column(PAGES)) >= 50
+                ),
             )
-            print(chaos.kills, chaos.crashes, sum(chaos.column(PAGES)), "pages")
+            print(chaos.kills, "kills", chaos.reloads, "reloads", chaos.fills, "times full", chaos.crashes)
+            print(sum(chaos.column(PAGES)), "pages", sum(chaos.column(PARTIAL)), "more without private numbers")
             told = tmp_path / "told"
             for number in range(LAST_READERS):
                 slot = SLOTS - 1
@@ -428,7 +520,7 @@ def test_no_count_is_lost_and_none_comes_twice(kind: type[Programs] | type[Forks
         done, started = sum(chaos.column(DONE)), sum(chaos.column(STARTED))
         print("done", done, "started", started, "shown", pages[0])
         orders, states, halves = pages[0][:3]
-        others = 2 if kind is Forks else 1  # the reader, and who forks
+        others = 1 if kind is Programs else 2  # the reader, and who forks
         for page, (*counts, retired, _, level, live, reason, files) in enumerate(pages):
             assert counts == [orders, states, halves]
             before = page // LAST_PAGES
