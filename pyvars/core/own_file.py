@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import socket
     from typing import Self
 
-__all__ = ("OwnFile", "OwnSocket", "pipe")
+__all__ = ("OwnFile", "OwnSocket", "pipe", "read")
 
 _FIRST_NUMBER = 3
 """Lower numbers are standard input, output and error, to which the program may write, whatever file has them."""
@@ -101,6 +101,23 @@ def pipe() -> tuple[OwnFile, OwnFile]:
     """The two ends of a new pipe, the one to read from first. Raises OSError."""
     read, write = os.pipe()
     return OwnFile(read), OwnFile(write)
+
+
+def read(path: str) -> bytes:
+    """The content of the file, read again if the program closes it meanwhile. Raises OSError.
+
+    A file object of Python would read and close its number whatever file has it by then.
+    """
+    while True:
+        parts: list[bytes] = []
+        try:
+            with OwnFile.open(path, os.O_RDONLY) as file:
+                while not parts or parts[-1]:
+                    parts.append(os.read(file.number, 65536))
+            return b"".join(parts)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
 
 
 def _identity(number: int) -> tuple[int, int]:

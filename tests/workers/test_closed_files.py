@@ -133,6 +133,28 @@ print(json.dumps([summary(page()), harm()]))
     assert lines == [[3, 1, 0, True, 3000], [], [[3, 1, 0], []]]
 
 
+def test_a_program_that_closes_all_files_while_one_of_proc_is_read(share: Path) -> None:
+    """At each place that reads one, as another thread may do at any moment."""
+    lines = said(
+        """
+places, found = set(), []
+def read(frame, event, what):
+    if event == "c_return" and what.__name__ == "read" and "/pyvars/" in frame.f_code.co_filename:
+        place = frame.f_code.co_name, frame.f_back.f_code.co_name, frame.f_back.f_back.f_code.co_name
+        if place not in places:
+            places.add(place)
+            if taken: found.extend(harm())
+            close()
+sys.setprofile(read)
+shown = summary(page())
+sys.setprofile(None)
+print(json.dumps([len(places) > 0, shown, found + harm()]))
+""",
+        share,
+    )
+    assert lines == [[True, [3, 1, 0], []]]
+
+
 @pytest.mark.parametrize("which", ["all", "0", "1", "2", "3"])
 def test_a_worker_whose_files_are_closed_while_a_sibling_reads(which: str, share: Path) -> None:
     """It is live all the time, with all its numbers; what peers ask it is answered again; and its death is noticed.

@@ -10,6 +10,7 @@ import re
 import sys
 from typing import NamedTuple
 
+from pyvars.core.own_file import read
 from pyvars.runtime.proc import exists, start_ticks, stat_of
 
 __all__ = (
@@ -203,5 +204,4 @@ def _check_hidden(pid: int, parent: int, proc: str) -> bool:
 
 
 def _read(pid: int, file: str, proc: str) -> bytes:
-    with open(f"{proc}/{pid}/{file}", "rb") as opened:
-        return opened.read()
+    return read(f"{proc}/{pid}/{file}")
