@@ -60,9 +60,7 @@ class ValueReader:
             try:
                 if var._inline:
                     return encode(var._merged({key: peers.sums[index] for key, index in keys.items()}))
-            except AttributeError:  # a subclass did not call super().__init__()
-                pass
-            except BoundsError as error:
+            except (BoundsError, AttributeError) as error:  # a subclass did not call super().__init__()
                 self.failed(name, error)
                 return None
         return self._read(name, var, (), peers.numbers(name))

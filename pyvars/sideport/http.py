@@ -71,9 +71,8 @@ class HTTPServer:
                 raise self._error
         except BaseException:
             self.stop()
-            listener.close()
-            if offer is not None:
-                offer.close()
+            for each in filter(None, (listener, offer)):
+                each.close()
             raise
 
     def stop(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.programs import ROOT
+from tests.programs import ROOT, output
 from tests.services import free_port, service
 
 PLAIN = """
@@ -173,3 +173,20 @@ time.sleep(0.2)  # the log has a thread
     assert said.startswith("True\nTrue\nmissing\n")
     assert "requests are not counted by granian._internal: " in said
     assert "the requests of the program are not counted: " in said
+
+
+def test_what_uvicorn_loads_is_counted_but_not_what_the_side_port_serves() -> None:
+    code = """
+from pyvars.cli.counting import count_http
+count_http()
+import pyvars, uvicorn
+from pyvars.asgi import CountRequests
+
+async def app(scope, receive, send): ...
+
+config = uvicorn.Config(app, log_config=None)
+config.load()
+with pyvars.serve(0):
+    print(type(config.loaded_app) is CountRequests)
+"""
+    assert output(code) == "True\n"

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from pyvars.cli.reloaders import child_of_reloader
 from tests.programs import ROOT, output
 from tests.services import free_port
 
@@ -269,3 +270,44 @@ def test_below_the_command_line_the_page_says_what_to_do(name: str, tmp_path: Pa
             assert page["pyvars.workers"]["shared"]
         finally:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_child_of_a_reloader_is_found_while_it_lives(tmp_path: Path) -> None:
+    assert child_of_reloader() == ""
+    wait = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with subprocess.Popen(wait, stdin=subprocess.PIPE, env={**os.environ, "RUN_MAIN": "true"}) as process:
+        end = time.monotonic() + 30
+        while f"in process {process.pid}," not in child_of_reloader():  # it may not have begun to run
+            assert time.monotonic() < end
+    assert child_of_reloader() == ""
+    assert child_of_reloader(str(tmp_path / "nowhere")) == ""
+
+
+def test_only_the_parent_gives_the_address_away() -> None:
+    """Another process may listen at the name by which children find their parent."""
+    code = """
+import os, socket
+from pyvars.sideport import handover
+
+port = 12345
+bound, told = os.pipe()
+go_on, end = os.pipe()
+stranger = os.fork()
+if stranger == 0:
+    os.close(end)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(handover._name(os.getppid(), "127.0.0.1", port))
+        listener.listen()
+        os.write(told, b".")
+        os.read(go_on, 1)
+    os._exit(0)
+os.read(bound, 1)
+child = os.fork()
+if child == 0:
+    print(handover.ask_parent("127.0.0.1", port), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+os.close(end)
+os.waitpid(stranger, 0)
+"""
+    assert output(code) == "False\n"

@@ -246,7 +246,9 @@ asked = threading.Event()
 async def application(scope, receive, send):
     asked.set()
     try: await asyncio.Event().wait()
-    finally: print("cancelled")
+    finally:
+        print("cancelled")
+        await asyncio.sleep(60)
 server = HTTPServer(application, print, print)
 listener = socket.create_server(("127.0.0.1", 0))
 server.start(listener, None)

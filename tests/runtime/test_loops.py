@@ -363,3 +363,24 @@ async def main():
 trio.run(main)
 """
     assert output(PRELUDE + code) == "0 None ok\n"
+
+
+def test_a_loop_of_another_kind_is_found_by_its_tasks() -> None:
+    """uvloop is one: it is no frame of Python that runs it."""
+    code = """
+import asyncio
+from pyvars.runtime.loops import running_loops
+
+class Foreign(asyncio.AbstractEventLoop):
+    def get_debug(self): return False
+    def call_soon(self, *arguments, **named): pass
+    def call_exception_handler(self, context): pass
+
+async def nothing(): pass
+
+loop, coroutine = Foreign(), nothing()
+task = asyncio.Task(coroutine, loop=loop)
+print(running_loops() == [loop])
+coroutine.close()
+"""
+    assert output(code) == "True\n"

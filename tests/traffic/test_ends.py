@@ -1,7 +1,7 @@
 """Requests that end without an answer behind real servers: only who is known to have left is 499."""
 
 import socket
-from contextlib import suppress
+from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException
 
 import pytest
@@ -26,8 +26,7 @@ COUNTED = {"eventlet": "/counted"}  # what one process counts: eventlet takes se
 
 def ask(port: int, path: str) -> int:
     """The status; 0 without an answer."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=20)
-    with suppress(HTTPException, OSError):
+    with closing(HTTPConnection("127.0.0.1", port, timeout=20)) as connection, suppress(HTTPException, OSError):
         connection.request("GET", path)
         return connection.getresponse().status
     return 0

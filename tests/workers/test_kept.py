@@ -69,3 +69,38 @@ def test_counts_in_maps_in_maps_stay() -> None:
     assert series[0] == series[1]
     assert len(series[2]) == 3
     assert series[2] == series[3]
+
+
+def test_a_worker_that_dies_before_it_answers() -> None:
+    code = """
+import json, os, signal, time, urllib.request
+import pyvars
+
+orders = pyvars.publish("orders", pyvars.Int())
+server = pyvars.serve(0)
+
+def page(path="/debug/vars"):
+    with urllib.request.urlopen(server.url + path) as answer:
+        return json.loads(answer.read())
+
+def when(live):
+    until = time.monotonic() + 30
+    while (found := page())["pyvars.workers"]["live"] != live:
+        assert time.monotonic() < until
+    return found
+
+pid = os.fork()
+if pid == 0:
+    orders.add(5)
+    time.sleep(60)
+    os._exit(0)
+when(2)
+os.kill(pid, signal.SIGSTOP)
+os.waitpid(pid, os.WUNTRACED)
+print([row["answered"] for row in page("/debug/workers")["workers"] if row["pid"] == pid])
+os.kill(pid, signal.SIGKILL)
+os.waitpid(pid, 0)
+time.sleep(0.2)  # until it is asked for figures again
+print(when(1)["orders"])
+"""
+    assert output(code) == "[False]\n5\n"
