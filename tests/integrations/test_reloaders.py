@@ -246,7 +246,7 @@ with socket.socket(socket.AF_UNIX) as taken:
     assert output(code) == "b''\nb''\nb''\nTrue\nTrue\n"
 
 
-@pytest.mark.parametrize("name", ["app.run(debug=True)", "manage.py runserver", "hupper"])
+@pytest.mark.parametrize("name", ["manage.py runserver", "hupper"])
 def test_below_the_command_line_the_page_says_what_to_do(name: str, tmp_path: Path) -> None:
     source, command = PROGRAMS[name]
     unchanged = source.replace('server = pyvars.serve(int(os.environ["SIDE"]))', "")

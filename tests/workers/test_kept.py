@@ -89,18 +89,25 @@ def when(live):
         assert time.monotonic() < until
     return found
 
-pid = os.fork()
-if pid == 0:
-    orders.add(5)
-    time.sleep(60)
-    os._exit(0)
-when(2)
+def worker():
+    pid = os.fork()
+    if pid == 0:
+        orders.add(5)
+        time.sleep(60)
+        os._exit(0)
+    return pid
+
+other, pid = worker(), worker()
+when(3)
 os.kill(pid, signal.SIGSTOP)
 os.waitpid(pid, os.WUNTRACED)
 print([row["answered"] for row in page("/debug/workers")["workers"] if row["pid"] == pid])
 os.kill(pid, signal.SIGKILL)
 os.waitpid(pid, 0)
 time.sleep(0.2)  # until it is asked for figures again
-print(when(1)["orders"])
+when(2)
+time.sleep(0.2)
+print(when(2)["orders"])
+os.kill(other, signal.SIGKILL)
 """
-    assert output(code) == "[False]\n5\n"
+    assert output(code) == "[False]\n10\n"
