@@ -96,8 +96,7 @@ class WorkerClient:
 
         names = set(peers)
         if not patient:  # a patient question may go to a few peers only
-            for name in [name for name in list(self._pending) if name not in names]:  # it has died
-                self._drop(name)
+            self._drop(*[name for name in list(self._pending) if name not in names])  # they have died
         for name in names:
             earlier = self._pending.pop(name, None) if patient else None
             if earlier is not None:
@@ -143,9 +142,10 @@ class WorkerClient:
             self._pending[name] = again
         return again is not None
 
-    def _drop(self, name: str) -> None:
-        with suppress(KeyError):  # another thread has dropped it
-            self._pending.pop(name).connection.close()
+    def _drop(self, *names: str) -> None:
+        for name in names:
+            with suppress(KeyError):  # another thread has dropped it
+                self._pending.pop(name).connection.close()
 
 
 def _call(path: str, text: bytes) -> _Call | None:
