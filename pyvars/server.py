@@ -130,9 +130,10 @@ class Server:
     def _stand_by(self, pause: Event) -> None:
         while not pause.wait(STAND_BY_SECONDS):
             try:
-                if not claim(self._requested_host, self.port):
-                    continue
+                claimed = claim(self._requested_host, self.port)
             except OSError:  # another Server of this process has the address
+                claimed = False
+            if not claimed:
                 continue
             try:
                 listener = _bound(self._requested_host, self.port)

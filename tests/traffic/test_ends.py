@@ -28,7 +28,8 @@ def ask(port: int, path: str) -> int:
     """The status; 0 without an answer."""
     with closing(HTTPConnection("127.0.0.1", port, timeout=20)) as connection, suppress(HTTPException, OSError):
         connection.request("GET", path)
-        return connection.getresponse().status
+        with connection.getresponse() as answer:
+            return answer.status
     return 0
 
 

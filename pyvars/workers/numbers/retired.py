@@ -96,10 +96,9 @@ def _fold(directory: str, own: Callable[[], SegmentLayout], beyond: int) -> bool
         remove(directory, socket_of(name))
     # What a process left that was killed while it joined, folded, or removed a dead worker's files. Only one process
     # folds at a time: another retired file that is not published, which has pid 0, was left.
-    for name in _unfinished(left):
-        owner = owner_of(name)
-        if owner is not None and not is_running(owner):
-            remove(directory, name)
+    owners = {name: owner for name in _unfinished(left) if (owner := owner_of(name)) is not None}
+    for name in [name for name, owner in owners.items() if not is_running(owner)]:
+        remove(directory, name)
     return bool(gone)
 
 
