@@ -22,10 +22,19 @@ def test_a_fork_that_runs_no_hooks(tmp_path: Path) -> None:
     """As a library in C forks. The child is found out with its first page."""
     lines = said(
         f"""
-import ctypes
+import ctypes, threading
+warnings.simplefilter("ignore", ResourceWarning)  # of the files of /proc
 {INTEGRATION}
 n.add(5)
 page()
+def switches():
+    tasks = [thread.native_id for thread in threading.enumerate()]
+    return [open(f"/proc/self/task/{{task}}/status").read().split("ctxt_switches:")[1:] for task in tasks[1:]]
+# Python hangs in the child if another thread waits for the GIL at the fork: it gives up the GIL to that for ever.
+before = None
+while (now := switches()) != before:
+    before = now
+    time.sleep(0.1)
 if (pid := ctypes.PyDLL(None).fork()) == 0:
     first = page()
     n.add(2)
