@@ -154,7 +154,8 @@ def main():
     time.sleep(60)
 if __name__ == "__main__":
     import watchfiles
-    watchfiles.run_process(".", target=main, debounce=100)
+    # Not the log, which stands beside it: a child that is interrupted writes there, and the next would be, too.
+    watchfiles.run_process(".", target=main, debounce=100, watch_filter=watchfiles.PythonFilter())
 """
     with started(tmp_path, source, "program.py") as program:
         parent = program.process.pid
