@@ -21,7 +21,7 @@ COMMANDS = {
 }
 
 PAGE = "/debug/vars/http"
-COUNTED = {"eventlet": "/counted"}  # what one process counts: eventlet takes select.poll away, which the page needs
+COUNTED = {"eventlet": "/counted"}  # what one process counts: the default rule refuses every request under eventlet
 
 
 def ask(port: int, path: str) -> int:
