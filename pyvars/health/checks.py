@@ -14,7 +14,8 @@ from pyvars.core import resources
 from pyvars.core.clock import monotonic
 from pyvars.core.functions import Func, is_delayed
 from pyvars.core.log import warn
-from pyvars.errors import DuplicateNameError
+from pyvars.core.sharing import moved
+from pyvars.errors import DuplicateNameError, warn_caller
 
 __all__ = ("CHECKS", "MAX_TIMEOUT_SECONDS", "Checks", "check", "delete")
 
@@ -123,16 +124,22 @@ class Checks:
         return bool(self._checks)
 
     def add(self, new: Check, *, exist_ok: bool) -> None:
-        """Add a check. With `exist_ok`, a check that has its name already stays instead, and this is no error."""
+        """Add a check. With `exist_ok` it replaces the check that has its name already."""
         with self._lock:
-            if new.name not in self._checks:
+            present = self._checks.get(new.name)
+            if present is None:
                 self._checks = {**self._checks, new.name: new}
                 return
         if not exist_ok:
             raise DuplicateNameError(
-                f"there is a check {new.name!r} already; take another name, delete it first, or keep the first with"
+                f"there is a check {new.name!r} already; take another name, delete it first, or replace it with"
                 " exist_ok=True (a module that is run and also imported adds its checks twice)"
             )
+        text = moved(new.name, present.function, new.function)
+        if text:
+            warn_caller(text)  # before it is replaced: where warnings are errors, nothing is
+        with self._lock:
+            self._checks = {**self._checks, new.name: new}
 
     def delete(self, name: str) -> None:
         """Remove a check. An unknown name is ignored."""
@@ -186,14 +193,17 @@ def check(name: str, *, timeout: float = 1.0, exist_ok: bool = False) -> Callabl
     The check passes if the function returns within `timeout` seconds anything but False; it fails if it raises. All
     checks run at the same time, each in a thread of pyvars. Two calls of one check never overlap: a request that comes
     while a call runs waits for that call, and a function that hangs is not called again before it returns. The
-    decorator returns the function unchanged. With `exist_ok=True`, if the name is taken, the check that has it stays,
-    and this is no error. Thread-safe; forked children have the same checks.
+    decorator returns the function unchanged. With `exist_ok=True` the name may be taken, as when a module runs twice:
+    the later check replaces the first. Thread-safe; forked children have the same checks.
 
     Raises:
         TypeError: `name` is not a str, `timeout` not a number, or `exist_ok` not a bool; the function takes arguments,
             or is a coroutine or generator function.
         ValueError: `name` is empty, unprintable or over 255 bytes; `timeout` is not over 0 and at most 60 seconds.
         DuplicateNameError: there is a check of that name.
+
+    Warns:
+        PyvarsWarning: with `exist_ok=True` it replaces a check that is defined in another place.
     """
     if not isinstance(name, str):
         raise TypeError(f'write @check("name") with the name, which is a str; got {name!r}')

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import pyvars
-from pyvars import DuplicateNameError, Registry
+from pyvars import DuplicateNameError, PyvarsWarning, Registry
 from pyvars.access import token
 from pyvars.health import HealthApp, cgroup, check, checks, delete, hardware
 from pyvars.health.checks import CHECKS
@@ -305,7 +305,22 @@ def test_a_name_is_taken_once(server: Server) -> None:
     check("db", timeout=60)(lambda: None)
     with pytest.raises(DuplicateNameError, match="exist_ok=True"):
         check("db")(lambda: False)
-    check("db", exist_ok=True)(lambda: False)  # the first one stays
+    assert health(server) == (200, "OK\n")
+
+
+def test_the_later_check_of_a_module_that_runs_twice_counts(server: Server) -> None:
+    for answer in (True, False):
+        check("db", timeout=60, exist_ok=True)(lambda answer=answer: answer)
+    assert health(server)[0] == 503
+
+
+def test_a_check_from_another_place_replaces_one_with_a_warning(server: Server) -> None:
+    check("db", timeout=60)(lambda: False)
+    with pytest.warns(PyvarsWarning, match="'db' was .* and is now .*"):
+        check("db", timeout=60, exist_ok=True)(time.monotonic)
+    assert health(server) == (200, "OK\n")
+    with pytest.raises(PyvarsWarning):
+        check("db", exist_ok=True)(lambda: False)
     assert health(server) == (200, "OK\n")
 
 
