@@ -34,6 +34,7 @@ from pyvars.workers.numbers.segment import (
     RECORD,
 )
 from pyvars.workers.together.group import start_of
+from tests.workers import group_of
 from tests.workers.test_segments import READER, Program, file, is_alone, measured, real_files, with_word
 
 ROOT_WORD, ORDERS_WORD, HALVES_WORD = 32, 40, 41
@@ -242,16 +243,7 @@ def test_numbers_beyond_their_kind(reader: Program, place: Path) -> None:
     for _ in range(2):  # the dead are kept
         page = reader.page()
         assert (page["orders"], page["halves"], page["level"]) == (2**63 - 1, None, 7)
-    assert page["pyvars.workers"] == {
-        "live": 1,
-        "retired": 2,
-        "blocked": 0,
-        "stopped": 0,
-        "silent": 0,
-        "shared": True,
-        "reason": "",
-        "threads": True,
-    }
+    assert page["pyvars.workers"] == group_of(1, retired=2)
 
 
 def test_what_a_sum_of_the_dead_was_rounded_by_is_kept(reader: Program, place: Path) -> None:
@@ -287,16 +279,7 @@ def test_figures_that_are_damaged_after_they_were_read(reader: Program, place: P
     for _ in range(2):
         page = reader.page()
         assert page["orders"] == 1005
-        assert page["pyvars.workers"] == {
-            "live": 1,
-            "retired": 1,
-            "blocked": 0,
-            "stopped": 0,
-            "silent": 0,
-            "shared": True,
-            "reason": "",
-            "threads": True,
-        }
+        assert page["pyvars.workers"] == group_of(1, retired=1)
     assert (place / "w-1-1-a").exists()
 
 

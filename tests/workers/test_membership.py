@@ -13,6 +13,7 @@ import pytest
 
 from tests.programs import ROOT, UNMEASURED, output, run
 from tests.tools import tool
+from tests.workers import group_of
 
 # A program that can render its page at any moment, with nothing left to import.
 PAGE = """
@@ -77,16 +78,7 @@ for pipe, order in pipes:
     os.wait()
 """
     )
-    status = {
-        "live": 3,
-        "retired": 0,
-        "blocked": 0,
-        "stopped": 0,
-        "silent": 0,
-        "shared": True,
-        "reason": "",
-        "threads": True,
-    }
+    status = group_of(3)
     assert lines[:3] == [[33, status, 11]] * 3
     assert lines[3] == [1000, 1000]  # they are gone from the place that only root reads
 
@@ -347,14 +339,5 @@ while not MEMBER.group.is_alone():  # which is sure once nothing has changed for
 time.sleep(0.2)  # longer than what a page has read is used again
 print(json.dumps(pyvars.get("pyvars.workers").snapshot()))
 """
-    expected = {
-        "live": 1,
-        "retired": 0,
-        "blocked": 0,
-        "stopped": 0,
-        "silent": 0,
-        "shared": True,
-        "reason": "",
-        "threads": True,
-    }
+    expected = group_of(1)
     assert said(code, PYVARS_SHARE=str(tmp_path)) == [expected]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.workers import group_of
 from tests.workers.test_membership import INTEGRATION, said
 from tests.workers.test_segments import PEER, READER, Program, is_alone, measured, program
 
@@ -190,16 +191,7 @@ for pid in children: os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)
 """
     )
     assert page[:2] == [sum(counts), sum(counts)]
-    assert page[2] == {
-        "live": 3,
-        "retired": 0,
-        "blocked": 0,
-        "stopped": 0,
-        "silent": 0,
-        "shared": True,
-        "reason": "",
-        "threads": True,
-    }
+    assert page[2] == group_of(3)
 
 
 def test_many_pages_notice_it_at_once() -> None:

@@ -46,6 +46,7 @@ from pyvars.workers.numbers.segment import (
 )
 from tests.programs import ROOT, UNMEASURED, output, run
 from tests.tools import tool
+from tests.workers import group_of
 
 CASES = 20
 """Of each kind of damage, each as the file of a process that lives, and of one that is dead."""
@@ -732,16 +733,7 @@ def test_a_full_disk_at_the_start(limit: str, tmp_path: Path) -> None:
     assert later == [
         3,
         1,
-        {
-            "live": 1,
-            "retired": 0,
-            "blocked": 0,
-            "stopped": 0,
-            "silent": 0,
-            "shared": True,
-            "reason": "",
-            "threads": True,
-        },
+        group_of(1),
         False,
         [CHUNK],
     ]
