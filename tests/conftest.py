@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -25,6 +25,7 @@ from pyvars.site.http import Response
 pytest.register_assert_rewrite("tests.programs", "tests.services", "tests.integrations.every", "tests.servers.running")
 
 Read = Callable[..., Any]
+T = TypeVar("T")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so every program that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -141,6 +142,15 @@ def local_request(path: str = "/debug/vars", *, query: str = "", method: str = "
         "deadline": time.monotonic() + 30,
     }
     return Request(**{**fields, **changes})
+
+
+def until(read: Callable[[], T], true: Callable[[T], object], seconds: float = 60) -> T:
+    """What is read, once it is as it must come to be: a busy machine may be late with it."""
+    end = time.monotonic() + seconds
+    while not true(found := read()):
+        assert time.monotonic() < end, found
+        time.sleep(0.005)
+    return found
 
 
 def strict(text: bytes) -> Any:

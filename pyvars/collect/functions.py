@@ -2,9 +2,10 @@
 
 A page calls each function that does not run already (`pyvars.collect.calls`), and waits for all of them until its
 deadline. It waits up to LATEST_SECONDS for a function that has no value to show and was not started on a busy machine.
-It waits only 50 ms for a running function that has a value of the last 10 s (MAX_AGE_SECONDS). A function that has not
-returned is shown with that value, marked `stale`; without one it is null, with the error `timeout` if it runs, `busy`
-if it was not started, or `skipped` if no thread is free. If a function raises, only its own value is null.
+It waits only a quarter of its time, 50 ms, for a running function that has a value of the last 10 s (MAX_AGE_SECONDS).
+A function that has not returned is shown with that value, marked `stale`; without one it is null, with the error
+`timeout` if it runs, `busy` if it was not started, or `skipped` if no thread is free. If a function raises, only its
+own value is null.
 """
 
 import threading
@@ -78,6 +79,11 @@ class Times(NamedTuple):
         """The times of a question of a peer, which never waits longer than the deadline."""
         return cls(monotonic(), deadline, deadline)
 
+    @property
+    def handover(self) -> float:
+        """How long the page waits for a running function that has a value to show: a quarter of its time."""
+        return max(HANDOVER_SECONDS, (self.deadline - self.arrived) / 4)
+
 
 class Job:
     """One function on one page. After the run it has a value or an error, or both if the value is stale."""
@@ -128,10 +134,9 @@ class Round:
         times, since = self._times, call.running_since
         shows = call.ended_since(moment - MAX_AGE_SECONDS)
         if since:
-            handover = since + HANDOVER_SECONDS
             if shows or since < times.arrived:
-                return min(handover, times.deadline)
-            return max(min(since + DEADLINE_SECONDS, times.deadline), min(handover, times.latest))
+                return min(since + times.handover, times.deadline)
+            return max(times.deadline, min(since + HANDOVER_SECONDS, times.latest))
         if not call.waiting or self._threads.is_full():
             return 0.0
         return times.deadline if shows else times.latest

@@ -46,7 +46,7 @@ SERVERS: dict[str, tuple[str, ...]] = {
 
 
 def get(port: int, path: str) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path)
         return connection.getresponse().read()
@@ -55,7 +55,7 @@ def get(port: int, path: str) -> bytes:
 
 
 def until(port: int, true: Callable[[Any], bool]) -> Any:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not true(page := json.loads(get(port, "/debug/vars"))):
         assert time.monotonic() < end, page["pyvars.workers"]
         time.sleep(0.05)
@@ -166,8 +166,9 @@ print(gunicorn.util.import_app("names:app") is app)
 print(gunicorn.util.import_app("names:rsgi") is names.rsgi)
 try: import hypercorn.utils
 except ImportError: print("missing")
-import time
-time.sleep(0.2)  # the log has a thread
+import threading
+for thread in threading.enumerate():
+    if thread.name == "pyvars-log": thread.join(30)
 """
     said = printed(tmp_path, script, "--http")
     assert said.startswith("True\nTrue\nmissing\n")

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Callable
 from threading import Event
 from typing import Any
 
@@ -13,16 +12,10 @@ import pytest
 
 import pyvars
 from pyvars import Func, Int, Map, Registry
+from pyvars.access.request import deadline
 from pyvars.collect.combined import PeerValues
-from tests.conftest import Read
+from tests.conftest import Read, until
 from tests.programs import output
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, "it did not come to be true"
-        time.sleep(0.005)
 
 
 def words(shown: Any) -> dict[str, str]:
@@ -37,6 +30,7 @@ def test_a_page_shows_the_latest_value_and_calls_nothing(registry: Registry, pag
         return next(numbers)
 
     registry.publish("depth", depth, every=3600)
+    until(page, lambda shown: shown["depth"] == 1)
     assert [page()["depth"] for _ in range(20)] == [1] * 20
     assert ran == {"pyvars-background"}
 
@@ -46,14 +40,13 @@ def test_it_is_called_again_and_again_with_nobody_looking(registry: Registry, pa
     registry.publish("depth", called.add, every=0.1)
     registry.publish("fails", lambda: 1 / 0, every=0.1)
     page()
-    wait_until(lambda: called.value > 5)
-    assert words(page()) == {"fails": "ZeroDivisionError"}
+    until(page, lambda shown: called.value > 5 and words(shown) == {"fails": "ZeroDivisionError"})
     registry.delete("depth")
     registry.delete("fails")
     assert page() == {}
     before = called.value
     registry.publish("other", lambda: 1, every=0.1)
-    wait_until(lambda: page()["other"] == 1)
+    until(page, lambda shown: shown["other"] == 1)
     assert called.value <= before + 1  # the one that ran
 
 
@@ -74,11 +67,10 @@ print(thread.is_alive())
 def test_a_value_of_over_three_periods_says_its_age(registry: Registry, page: Read) -> None:
     hangs, release = list[int](), Event()
     registry.publish("depth", lambda: 7 if not hangs else release.wait(60), every=0.1)
-    assert page()["depth"] == 7
+    until(page, lambda shown: shown["depth"] == 7)
     hangs.append(1)
-    wait_until(lambda: "pyvars.errors" in page())
     try:
-        shown = page()
+        shown = until(page, lambda shown: "pyvars.errors" in shown)
         assert shown["depth"] == 7
         assert words(shown) == {"depth": "stale"}
         assert shown["pyvars.errors"]["depth"]["age_seconds"] > 0.3
@@ -104,9 +96,8 @@ def test_a_function_that_hangs_does_not_stop_the_others_for_ever(registry: Regis
     registry.publish("hangs", lambda: release.wait(60), every=0.1)
     registry.publish("fine", lambda: next(numbers), every=0.1)
     try:
-        wait_until(lambda: bool(page()["fine"]), seconds=60)
-        latest = page()["fine"]
-        wait_until(lambda: page()["fine"] > latest)
+        latest = until(lambda: page(deadline=deadline()), lambda shown: shown["fine"])["fine"]
+        until(page, lambda shown: shown["fine"] > latest)
     finally:
         release.set()
 
@@ -127,8 +118,8 @@ def test_a_coroutine_function_runs_on_the_loop_of_the_program() -> None:
     async def main() -> None:
         with pyvars.serve(0) as server:
             async with httpx.AsyncClient() as client:
-                until = time.monotonic() + 30
-                while time.monotonic() < until:
+                end = time.monotonic() + 30
+                while time.monotonic() < end:
                     shown = (await client.get(f"{server.url}/debug/vars?name=coroutine")).json()
                     if shown["coroutine_depth"] == 5 and words(shown) == {"coroutine_fails": "LookupError"}:
                         assert ran == [asyncio.get_running_loop()]
@@ -179,7 +170,10 @@ pyvars.publish("depth", depth, every=3600)
 site = debug(None, None, prefix="/debug")
 print(called.wait(30), flush=True)
 def right():
-    return json.loads(site.respond(local_request("/debug/vars/depth")).body) == os.getpid()
+    body = b"null"
+    while body.strip() == b"null":
+        body = site.respond(local_request("/debug/vars/depth")).body
+    return json.loads(body) == os.getpid()
 print(right(), flush=True)
 if (pid := os.fork()) == 0:
     print(right(), flush=True)
@@ -247,7 +241,10 @@ def no_thread(self):
 start, threading.Thread.start = threading.Thread.start, no_thread
 site = debug(None, None, prefix="/debug")
 threading.Thread.start = start
-print(json.loads(site.respond(local_request("/debug/vars/depth")).body))
+body = b"null"
+while body.strip() == b"null":
+    body = site.respond(local_request("/debug/vars/depth")).body
+print(json.loads(body))
 """
     assert output(code).split() == ["7"]
 
@@ -268,15 +265,16 @@ pyvars.publish("depth", depth, every=3600)
 site = debug(None, None, prefix="/debug")
 entered.wait(60)
 def value():
-    return json.loads(site.respond(local_request("/debug/vars/depth")).body)
+    body = b"null"
+    while body.strip() == b"null":
+        body = site.respond(local_request("/debug/vars/depth")).body
+    return json.loads(body)
 if (pid := os.fork()) == 0:
     release.set()
     print(value() == os.getpid(), flush=True)
     os._exit(0)
 os.waitpid(pid, 0)
 release.set()
-while value() is None:
-    pass
 print(value() == os.getpid())
 """
     assert output(code).split() == ["True", "True"]

@@ -10,19 +10,18 @@ from typing import Any
 
 import pytest
 
-from pyvars import Int, Map, Registry, String
+from pyvars import Int, Map, Registry
 from pyvars.access.request import deadline
-from pyvars.site.http import Response
-from tests.conftest import Read, logged, strict
+from tests.conftest import Read, logged, until
 from tests.programs import UNMEASURED, output
 
-DEADLINE = 0.2
-SLACK = 1.0  # what a loaded machine may add; the claim is that a page is not held for the ten seconds of a function
+HANGS = 60.0
+"""How long a function that hangs would hold up the page that waits for it: far longer than a loaded machine may."""
 
 
 @pytest.fixture
-def page(page: Read) -> Read:
-    """A page under the deadline that it has in production."""
+def hurried(page: Read) -> Read:
+    """A page under the deadline that it has in production, for functions that hang; others are late if need be."""
     return lambda *args, **kwargs: page(*args, **{"deadline": deadline(), **kwargs})
 
 
@@ -58,38 +57,52 @@ def test_functions_run_in_one_thread_of_ours_which_stays(registry: Registry, pag
     assert ran[-1].is_alive()
 
 
-def test_a_page_without_functions_runs_in_the_thread_that_asks(registry: Registry, page: Read) -> None:
-    registry.publish("a", Int())
-    registry.publish("m", Map()).set("s", String("x"))
-    before = threading.active_count()
-    page()
-    assert threading.active_count() == before
+def test_a_page_without_functions_runs_in_the_thread_that_asks() -> None:
+    code = """
+import json, threading, pyvars
+from pyvars.site.default import debug
+from tests.conftest import local_request
+registry = pyvars.Registry()
+registry.publish("a", pyvars.Int())
+registry.publish("m", pyvars.Map()).set("s", pyvars.String("x"))
+site = debug(registry, None, prefix="/debug")
+before = threading.enumerate()
+site.respond(local_request())
+print(threading.enumerate() == before)
+"""
+    assert output(code, PYVARS_SHARE="off") == "True\n"
 
 
-def test_a_function_that_hangs_is_left_and_not_started_again(registry: Registry, page: Read, release: Event) -> None:
+def test_a_function_that_hangs_is_left_and_not_started_again(registry: Registry, hurried: Read, release: Event) -> None:
     calls: list[int] = []
 
     def hang() -> int:
         calls.append(1)
-        release.wait(10)
+        release.wait(HANGS)
         return len(calls)
 
     registry.publish("hang", hang)
     registry.publish("later", lambda: "fine")
     registry.publish("number", Int(1))
-    shown, seconds = timed(page)
-    assert words(shown) == {"hang": "timeout"}
+    shown, seconds = timed(hurried)
+    assert seconds < HANGS / 2
+    shown = until(hurried, lambda shown: words(shown) == {"hang": "timeout"})
     assert (shown["hang"], shown["later"], shown["number"]) == (None, "fine", 1)
-    assert seconds < DEADLINE + SLACK
     for _ in range(3):
-        assert words(page())["hang"] == "timeout"
+        assert words(hurried())["hang"] == "timeout"
     assert len(calls) == 1
     release.set()
-    wait_until(lambda: page()["hang"] == 2)
-    assert words(page()) == {}
+    until(hurried, lambda shown: (shown["hang"] or 0) >= 2 and words(shown) == {})
 
 
-def test_while_true_is_contained(registry: Registry, page: Read) -> None:
+def test_a_page_waits_as_long_as_it_is_given(registry: Registry, page: Read, release: Event) -> None:
+    """For a function that runs, with a former value or without one."""
+    numbers = itertools.count(1)
+    registry.publish("slow", lambda: release.wait(0.5) or next(numbers))
+    assert [page() for _ in range(2)] == [{"slow": 1}, {"slow": 2}]
+
+
+def test_while_true_is_contained(registry: Registry, page: Read, hurried: Read) -> None:
     stop: list[int] = []
 
     def spin() -> int:
@@ -100,76 +113,71 @@ def test_while_true_is_contained(registry: Registry, page: Read) -> None:
     registry.publish("spin", spin)
     registry.publish("number", Int(1))
     try:
-        shown, seconds = timed(page)
+        shown = until(hurried, lambda shown: words(shown) == {"spin": "timeout"})
         assert shown["number"] == 1
-        assert words(shown) == {"spin": "timeout"}
-        assert seconds < DEADLINE + SLACK
     finally:
         stop.append(1)
-        wait_until(lambda: page()["spin"] == 1)
+        until(page, lambda shown: shown["spin"] == 1)
 
 
-def test_a_slow_function_is_not_a_broken_one(registry: Registry, page: Read, release: Event) -> None:
+def test_a_slow_function_is_not_a_broken_one(registry: Registry, page: Read, hurried: Read, release: Event) -> None:
     """Its last value is shown, with its age, until the next one is there."""
     numbers = itertools.count(1)
     hangs: list[int] = []
 
     def slow() -> int:
         if hangs:
-            release.wait(30)
+            release.wait(HANGS)
         return next(numbers)
 
     registry.publish("slow", slow)
     assert page()["slow"] == 1
     hangs.append(1)
     for _ in range(3):
-        shown = page()
+        shown = hurried()
         assert shown["slow"] == 1
         error = shown["pyvars.errors"]["slow"]
         assert error["type"] == "stale"
         assert 0 < error["age_seconds"] < 10
         assert set(error) == {"type", "time", "age_seconds"}
-    assert page("/debug/vars/slow") == 1
+    assert hurried("/debug/vars/slow") == 1
     hangs.clear()
     release.set()
-    wait_until(lambda: page()["slow"] > 2)
-    assert words(page()) == {}
+    until(page, lambda shown: shown["slow"] > 2 and words(shown) == {})
 
 
-def test_a_value_of_ten_seconds_ago_is_no_value(registry: Registry, page: Read, release: Event) -> None:
+def test_a_value_of_ten_seconds_ago_is_no_value(registry: Registry, page: Read, hurried: Read, release: Event) -> None:
     hangs: list[int] = []
-    registry.publish("slow", lambda: bool(hangs) and release.wait(30))
+    registry.publish("slow", lambda: bool(hangs) and release.wait(HANGS))
     assert page()["slow"] is False
     hangs.append(1)
-    assert words(page()) == {"slow": "stale"}
-    wait_until(lambda: words(page()) == {"slow": "timeout"}, seconds=60)
-    assert page()["slow"] is None
+    assert words(hurried()) == {"slow": "stale"}
+    until(hurried, lambda shown: words(shown) == {"slow": "timeout"})
+    assert hurried()["slow"] is None
 
 
-def test_a_function_that_raises_late_shows_why(registry: Registry, page: Read, release: Event) -> None:
+def test_a_function_that_raises_late_shows_why(registry: Registry, page: Read, hurried: Read, release: Event) -> None:
     hangs: list[int] = []
 
     def failing() -> None:
         if hangs:
-            release.wait(30)
+            release.wait(HANGS)
         raise LookupError
 
     registry.publish("failing", failing)
     assert words(page()) == {"failing": "LookupError"}
     hangs.append(1)
-    assert words(page()) == {"failing": "LookupError"}
+    assert words(hurried()) == {"failing": "LookupError"}
 
 
 def test_functions_that_hang_leave_threads_for_those_that_do_not(
-    registry: Registry, page: Read, release: Event
+    registry: Registry, hurried: Read, release: Event
 ) -> None:
     for number in range(3):
-        registry.publish(f"a{number}", lambda: release.wait(30))
+        registry.publish(f"a{number}", lambda: release.wait(HANGS))
     registry.publish("fine", lambda: "fine")
     for _ in range(5):
-        shown = page()
-        assert shown["fine"] == "fine"
-        assert set(words(shown).values()) == {"timeout"}
+        until(hurried, lambda shown: shown["fine"] == "fine" and words(shown) == {f"a{n}": "timeout" for n in range(3)})
     assert len(threads()) <= 8
 
 
@@ -205,13 +213,15 @@ print(page()["fine"])
     assert output(code).splitlines() == ["['skipped', 'timeout'] skipped", "True", "fine"]
 
 
-def test_many_functions_together_keep_to_the_one_deadline(registry: Registry, page: Read) -> None:
+def test_many_functions_together_keep_to_the_one_deadline(registry: Registry, hurried: Read, release: Event) -> None:
+    registry.publish("quick", lambda: 1)
     for number in range(20):
-        registry.publish(f"f{number:02}", lambda: time.sleep(0.03))
-    shown, seconds = timed(page)
-    assert seconds < 1 + SLACK
-    assert "f00" not in words(shown)
-    assert set(words(shown).values()) <= {"busy", "timeout"}
+        registry.publish(f"slow{number:02}", lambda: release.wait(HANGS))
+    shown, seconds = timed(hurried)
+    assert seconds < HANGS / 2
+    assert set(words(shown).values()) <= {"busy", "skipped", "timeout"}
+    assert words(shown).keys() >= {f"slow{number:02}" for number in range(20)}
+    until(hurried, lambda shown: shown["quick"] == 1)
 
 
 def test_a_request_whose_time_is_up_starts_nothing(registry: Registry, page: Read) -> None:
@@ -232,8 +242,7 @@ def test_however_many_fail_there_is_a_page(registry: Registry, page: Read) -> No
     shown = page(deadline=time.monotonic() - 1)
     assert shown["number"] == 1
     assert len(shown["pyvars.errors"]) == 5_000
-    late = page("/debug/vars/pyvars.errors", deadline=time.monotonic() + 60)
-    assert len(late) < 5  # on a busy machine one may have to wait for its CPU longer than a function may take
+    assert page("/debug/vars/pyvars.errors", deadline=time.monotonic() + 60) == {}
 
 
 def test_two_pages_at_once_never_run_one_function_twice_at_once(registry: Registry, page: Read) -> None:
@@ -249,8 +258,7 @@ def test_two_pages_at_once_never_run_one_function_twice_at_once(registry: Regist
 
     registry.publish("f", function)
     pages: list[Any] = []
-    # With time enough: on a busy machine six threads may wait for a place to render longer than a request does.
-    work = lambda: pages.extend(page(deadline=time.monotonic() + 30) for _ in range(5))  # noqa: E731
+    work = lambda: pages.extend(page() for _ in range(5))  # noqa: E731
     threads = [Thread(target=work) for _ in range(6)]
     for thread in threads:
         thread.start()
@@ -266,14 +274,14 @@ def test_a_page_does_not_wait_for_what_another_page_waits_for(registry: Registry
 
     def slow() -> str:
         entered.set()
-        release.wait(10)
+        release.wait(HANGS)
         return "fine"
 
     registry.publish("slow", slow)
     registry.publish("number", Int(1))
-    first = Thread(target=lambda: page(deadline=deadline() + 10))
+    first = Thread(target=page)
     first.start()
-    entered.wait(10)
+    assert entered.wait(HANGS)
     shown = page(deadline=time.monotonic() + 0.001)
     assert shown["number"] == 1
     assert words(shown) == {"slow": "timeout"}
@@ -293,7 +301,7 @@ def test_an_object_with_a_snapshot_runs_as_a_function_does(registry: Registry, p
     assert page() == {"nested": {"pool": "pyvars-functions"}, "pool": "pyvars-functions"}
 
 
-def test_a_function_that_waits_for_a_lock_its_program_holds(registry: Registry, page: Read) -> None:
+def test_a_function_that_waits_for_a_lock_its_program_holds(registry: Registry, hurried: Read) -> None:
     lock = Lock()
 
     def locked() -> str:
@@ -302,8 +310,8 @@ def test_a_function_that_waits_for_a_lock_its_program_holds(registry: Registry, 
 
     registry.publish("locked", locked)
     with lock:
-        assert page()["locked"] is None
-    wait_until(lambda: page()["locked"] == "fine")
+        assert hurried()["locked"] is None
+    until(hurried, lambda shown: shown["locked"] == "fine")
 
 
 def test_a_function_may_publish_delete_and_count(registry: Registry, page: Read) -> None:
@@ -324,21 +332,17 @@ def test_a_function_may_publish_delete_and_count(registry: Registry, page: Read)
     assert shown["calls"] >= 1
 
 
-def test_a_function_may_ask_for_the_page_itself(registry: Registry, respond: Callable[..., Response]) -> None:
+def test_a_function_may_ask_for_the_page_itself(registry: Registry, page: Read, hurried: Read) -> None:
     inner: list[Any] = []
 
     @registry.publish("mirror")
     def mirror() -> int:
-        inner.append(strict(respond().body))
+        inner.append(hurried())
         return 1
 
     registry.publish("number", Int(3))
-    shown, seconds = timed(lambda: strict(respond().body))
-    assert shown["number"] == 3
-    assert seconds < DEADLINE + SLACK
-    wait_until(lambda: bool(inner))
-    assert inner[0]["number"] == 3
-    assert inner[0]["mirror"] is None
+    assert page() == {"mirror": 1, "number": 3}
+    assert (inner[0]["number"], inner[0]["mirror"], words(inner[0])) == (3, None, {"mirror": "timeout"})
 
 
 def test_a_fork_has_no_threads_of_functions_and_runs_them_in_its_own() -> None:
@@ -384,7 +388,7 @@ with pyvars.serve(0):
     assert output(code, **UNMEASURED) == "b'7\\n'\n"
 
 
-def test_a_dict_that_eight_threads_change_while_it_is_shown(registry: Registry, page: Read) -> None:
+def test_a_dict_that_eight_threads_change_while_it_is_shown(registry: Registry, page: Read, hurried: Read) -> None:
     shared: dict[str, int] = {}
     done = Event()
 
@@ -400,21 +404,17 @@ def test_a_dict_that_eight_threads_change_while_it_is_shown(registry: Registry, 
     for thread in threads:
         thread.start()
     try:
-        pages = [page() for _ in range(20)]
+        pages = [hurried() for _ in range(20)]
+        assert isinstance(page()["shared"], dict)
     finally:
         done.set()
         for thread in threads:
             thread.join()
-    assert {error["type"] for shown in pages for error in shown.get("pyvars.errors", {}).values()} <= {
-        "timeout",
-        "busy",
-        "stale",
-    }
-    assert any(shown["shared"] is not None for shown in pages)
+    assert {word for shown in pages for word in words(shown).values()} <= {"timeout", "busy", "stale"}
 
 
 def test_one_function_under_several_names_never_runs_twice_at_once(
-    registry: Registry, page: Read, release: Event
+    registry: Registry, hurried: Read, release: Event
 ) -> None:
     running = Lock()
     overlaps: list[int] = []
@@ -422,20 +422,20 @@ def test_one_function_under_several_names_never_runs_twice_at_once(
     def hang() -> None:
         if not running.acquire(blocking=False):
             overlaps.append(1)
-        release.wait(10)
+        release.wait(HANGS)
 
     same = registry.publish("a", hang)
     registry.publish("b", same)
     registry.publish("c", hang)
     for _ in range(2):
-        assert {error["type"] for error in page()["pyvars.errors"].values()} == {"timeout"}
+        until(hurried, lambda shown: words(shown) == dict.fromkeys("abc", "timeout"))
     assert overlaps == []
 
 
 def test_a_log_handler_that_hangs_or_raises_costs_no_page(registry: Registry, page: Read, release: Event) -> None:
     class Bad(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            release.wait(10)
+            release.wait(HANGS)
             raise OSError
 
     handler = Bad()
@@ -445,7 +445,7 @@ def test_a_log_handler_that_hangs_or_raises_costs_no_page(registry: Registry, pa
             registry.publish(f"handled_{name}", lambda: 1 / 0)
             shown, seconds = timed(page)
             assert shown["pyvars.errors"][f"handled_{name}"]["type"] == "ZeroDivisionError"
-            assert seconds < 5
+            assert seconds < HANGS / 2
     finally:
         release.set()
         logging.getLogger("pyvars").removeHandler(handler)
@@ -502,7 +502,7 @@ def test_a_thousand_broken_keys_are_one_line_of_the_log(
     for number in range(1200):
         states.set(f"k{number}", lambda: 1 / 0)
     for _ in range(3):
-        assert len(page(deadline=deadline() + 10)["pyvars.errors"]) == 1200
+        assert len(page()["pyvars.errors"]) == 1200
     assert len([record for record in logged(caplog) if "broken_states" in record.getMessage()]) == 1
 
 
@@ -510,16 +510,8 @@ def test_new_names_are_logged_for_ever(registry: Registry, page: Read, caplog: p
     """However many names came before, and none of them is kept for ever."""
     for number in range(1100):
         registry.publish(f"n{number}", lambda: 1 / 0)
-    page(deadline=deadline() + 10)
+    page()
     assert len(logged(caplog)) >= 1100
     registry.publish("last", lambda: 1 / 0)
-    page(deadline=deadline() + 10, query="name=last")
+    page(query="name=last")
     assert "last" in logged(caplog)[-1].getMessage()
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait for what must come to be true, and fail if it does not."""
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, "it did not come to be true"
-        time.sleep(0.005)

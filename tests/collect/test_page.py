@@ -21,11 +21,12 @@ import pytest
 
 import pyvars
 from pyvars import Float, Int, Map, Registry, String
+from pyvars.access.request import deadline
 from pyvars.runtime import install
 from pyvars.site.default import debug
 from pyvars.site.gate import Admitted
 from pyvars.site.http import Response
-from tests.conftest import Read, local_request, logged, strict
+from tests.conftest import Read, local_request, logged, strict, until
 from tests.programs import DATA, run
 
 
@@ -238,8 +239,7 @@ def test_what_json_cannot_hold_is_null_alone(registry: Registry, page: Read, val
     registry.publish("odd", lambda: value)
     registry.publish("fine", Int(1))
     registry.publish("fine_too", lambda: "yes")
-    while (shown := page())["pyvars.errors"]["odd"]["type"] in ("timeout", "busy"):  # the machine took the time
-        assert shown["odd"] is None
+    shown = page()
     error = shown.pop("pyvars.errors")
     assert shown == {"fine": 1, "fine_too": "yes", "odd": None}
     assert list(error) == ["odd"]
@@ -382,14 +382,12 @@ import pyvars
 from pyvars.runtime import install
 from pyvars.site.gate import Admitted
 from pyvars.site.default import debug
-from pyvars.access.request import Request, deadline
+from tests.conftest import local_request
 registry = pyvars.Registry()
 install(registry, only=["cmdline"])
 site = debug(registry, None, prefix="/debug")
 def show():
-    headers = (("host", "localhost"),)
-    body = site.respond(Request("GET", "/debug/vars", "", None, "", headers, "127.0.0.1", "1.1", deadline())).body
-    print(body.decode())
+    print(site.respond(local_request()).body.decode())
 show()
 for number in (0, 1, -1, 9, 10, 99, -100, 2**31, -2**31, 10**18, 2**63 - 1, -2**63):
     registry.publish(f"int {number} <&>", pyvars.Int(number))
@@ -403,8 +401,7 @@ show()
 registry.delete("cmdline")
 show()
 registry.publish("broken", lambda: 1 / 0)
-print(show.__name__, len(site.respond(Request("GET", "/debug/vars", "", None, "name=b", (("host", "localhost"),),
-      "127.0.0.1", "1.1", deadline())).body))
+print(show.__name__, len(site.respond(local_request(query="name=b")).body))
 """
     printed = (run(code, "-W", "ignore", PYVARS_NATIVE=kind).stdout for kind in ("1", "0"))
     native, python = (re.sub(r'"time":"[^"]*"', "", each) for each in printed)  # of the String that is cut
@@ -461,7 +458,7 @@ def test_a_subclass_that_hangs_or_exits_is_a_function(registry: Registry, page: 
 
     class Hangs(Int):
         def snapshot(self) -> int:
-            release.wait(10)
+            release.wait(60)
             return 1
 
     class Exits(Map):
@@ -475,13 +472,14 @@ def test_a_subclass_that_hangs_or_exits_is_a_function(registry: Registry, page: 
     registry.publish("exits", Exits())
     registry.publish("named", Named()).add("a")
     started = time.monotonic()
-    shown = page()
+    page(deadline=deadline())
+    assert time.monotonic() - started < 30
+    both = {"hangs": "timeout", "exits": "SystemExit"}
+    shown = until(
+        lambda: page(deadline=deadline()),
+        lambda shown: {name: error["type"] for name, error in shown["pyvars.errors"].items()} == both,
+    )
     release.set()
-    assert time.monotonic() - started < 5
-    assert {name: error["type"] for name, error in shown["pyvars.errors"].items()} == {
-        "hangs": "timeout",
-        "exits": "SystemExit",
-    }
     assert shown["named"] == {"a": 1}
 
 

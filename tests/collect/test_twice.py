@@ -21,8 +21,7 @@ import pyvars
 from pyvars import DuplicateNameError, Func, Histogram, Int, Map, Metadata, PyvarsWarning, Registry, String
 from pyvars.runtime import install
 from pyvars.site.default import debug
-from tests.collect.test_background import wait_until
-from tests.conftest import Read, local_request, strict
+from tests.conftest import Read, local_request, strict, until
 from tests.programs import ROOT
 
 MAIN = """
@@ -359,7 +358,7 @@ async def nothing() -> int:
 def test_functions_of_the_background(registry: Registry, page: Read) -> None:
     """Whatever the later one is called by, it is called soon, and no page shows a value of the former one."""
     handed = registry.publish("depth", function(1), every=3600)
-    wait_until(lambda: page()["depth"] == 1)
+    until(page, lambda shown: shown["depth"] == 1)
     registry.publish("depth", function(2), every=3600, exist_ok=True)
     while (value := page()["depth"]) != 2:
         assert value is None

@@ -13,7 +13,7 @@ import pyvars
 from pyvars import Registry
 from pyvars.runtime import install
 from pyvars.server import Server
-from tests.conftest import strict
+from tests.conftest import strict, until
 from tests.integrations.every import ALL, MOUNTED, SIDE_PORT, Answer, integration
 from tests.integrations.test_side_port import get
 from tests.programs import DATA
@@ -42,13 +42,15 @@ def server(registry: Registry) -> Any:
 
 
 def of(memstats: object, registry: Registry, server: Server) -> dict[str, Any]:
-    """The document of these memstats."""
+    """The document of these memstats, or of what they are when they are asked for."""
     registry.delete("memstats")
-    registry.publish("memstats", lambda: memstats)
-    until = time.monotonic() + 30
-    while (answer := get(server, "/api/stats")).status == 503:  # a busy machine did not let the function run
-        assert time.monotonic() < until
-    return checked(answer.body)
+    registry.publish("memstats", memstats if callable(memstats) else lambda: memstats)
+    return shown_by(server)
+
+
+def shown_by(server: Server) -> dict[str, Any]:
+    """The document, once a busy machine lets the function run."""
+    return checked(until(lambda: get(server, "/api/stats"), lambda answer: answer.status != 503).body)
 
 
 @pytest.mark.parametrize("name", MOUNTED)
@@ -118,7 +120,7 @@ def test_recent_collections_are_the_same_for_every_reader(registry: Registry, se
     pauses = [3_000_000, 6_000_000, 1_000_000, 1_000_000, 3_500_000, 0]
     registry.publish("memstats", lambda: {"PauseEnd": ends, "PauseNs": pauses, "NumGC": 4})
     for _ in range(3):
-        shown = checked(get(server, "/api/stats").body)
+        shown = shown_by(server)
         assert [float(pause) for pause in shown["gc_pause"]] == [3.5, 3.0, 6.0]  # ms, the newest first
         assert float(shown["gc_per_second"]) == pytest.approx(3 / 60)
         assert float(shown["gc_pause_per_second"]) == pytest.approx(12.5 / 60)  # defect 3: in Go it is 12.5
@@ -127,13 +129,16 @@ def test_recent_collections_are_the_same_for_every_reader(registry: Registry, se
 
 def test_rates_are_per_second_of_what_the_ring_spans(registry: Registry, server: Server) -> None:
     """When 256 collections, all that memstats remembers, took less than a minute."""
-    now = time.time_ns()
-    ends = [now - number * SECOND // 10 for number in range(1, 257)]
-    shown = of({"PauseEnd": ends, "PauseNs": [1_000_000] * 256}, registry, server)
+
+    def ring() -> dict[str, list[int]]:
+        now = time.time_ns()
+        return {"PauseEnd": [now - number * SECOND // 10 for number in range(1, 257)], "PauseNs": [1_000_000] * 256}
+
+    shown = of(ring, registry, server)
     assert len(shown["gc_pause"]) == 256
     assert float(shown["gc_per_second"]) == pytest.approx(10, rel=0.2)
     assert float(shown["gc_pause_per_second"]) == pytest.approx(10, rel=0.2)
-    shown = of({"PauseEnd": [now] * 300, "PauseNs": [1] * 300}, registry, server)
+    shown = of({"PauseEnd": [time.time_ns()] * 300, "PauseNs": [1] * 300}, registry, server)
     assert len(shown["gc_pause"]) == 256
 
 

@@ -5,7 +5,6 @@ import json
 import re
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Callable
 from math import inf, isnan, nan
@@ -28,13 +27,14 @@ from starlette.routing import Route
 import pyvars
 from pyvars import Float, Histogram, Int, Map, Registry, String
 from pyvars.access import token
+from pyvars.access.request import deadline
 from pyvars.asgi import VarsMiddleware
 from pyvars.core.buckets import BOUNDS
 from pyvars.formats.conventions import CONVENTIONS, conventional
 from pyvars.prometheus import PyvarsCollector
 from pyvars.runtime import BUILTINS, Builtin, install
 from pyvars.site.default import debug
-from tests.conftest import local_request, log_text, strict
+from tests.conftest import local_request, log_text, strict, until
 from tests.integrations.every import ALL, MOUNTED, SIDE_PORT, integration
 from tests.programs import ROOT, output
 from tests.services import free_port, service
@@ -81,9 +81,9 @@ Read = Callable[..., Page]
 def metrics_of(registry: Registry) -> Read:
     site = debug(registry, None, prefix="/debug")
 
-    def read(accept: str = TEXT, query: str = "") -> Page:
+    def read(accept: str = TEXT, query: str = "", **changes: Any) -> Page:
         headers = (("host", "localhost"), *((("accept", accept),) if accept else ()))
-        response = site.respond(local_request("/debug/metrics", query=query, headers=headers))
+        response = site.respond(local_request("/debug/metrics", query=query, headers=headers, **changes))
         assert response.status == 200
         return Page(response.body, strictly=accept == OPENMETRICS)
 
@@ -97,9 +97,9 @@ def metrics(registry: Registry) -> Read:
 
 
 @pytest.fixture(params=[TEXT, OPENMETRICS], ids=["text", "openmetrics"])
-def both(request: pytest.FixtureRequest, metrics: Read) -> Callable[[], Page]:
+def both(request: pytest.FixtureRequest, metrics: Read) -> Callable[..., Page]:
     """The page in either format."""
-    return lambda: metrics(request.param)
+    return lambda **changes: metrics(request.param, **changes)
 
 
 @pytest.mark.parametrize("name", MOUNTED)
@@ -380,8 +380,14 @@ def test_functions(registry: Registry, both: Callable[[], Page], caplog: pytest.
     registry.publish("nan", lambda: nan)
     registry.publish("bad", lambda: 1 / 0)
     release = threading.Event()
-    registry.publish("late", lambda: release.wait(30))
-    page = both()
+    registry.publish("late", lambda: release.wait(60))
+    late = {"bad": "ZeroDivisionError", "late": "timeout"}
+
+    def left_out(page: Page) -> dict[str, str]:
+        about = [dict(labels) for name, labels in page.samples if name == "pyvars_left_out"]
+        return {each["variable"]: each["reason"] for each in about}
+
+    page = until(lambda: both(deadline=deadline()), lambda page: left_out(page) == late)
     release.set()
     assert page["depth_jobs"] == 3
     assert page["on"] == 1
@@ -653,9 +659,15 @@ def test_the_default_registry_within_that_of_prometheus_client() -> None:
 def test_numbers_are_of_all_workers(deployment: Deployment) -> None:
     for accept in (TEXT, OPENMETRICS):
         for worker in range(WORKERS):
-            until = time.monotonic() + 20
-            while "pyvars_left_out" in (page := scrape(deployment, worker, accept)):
-                assert time.monotonic() < until  # on a busy machine a function may be late
+            # On a busy machine a function may be late, and the figures of a peer.
+            page = until(
+                lambda worker=worker, accept=accept: scrape(deployment, worker, accept),
+                lambda page: (
+                    "pyvars_left_out" not in page
+                    and page["process_resident_memory_bytes"] > 3 * 10_000_000
+                    and page["pyvars_threads"] >= 2 * WORKERS
+                ),
+            )
             assert page["orders_total"] == 36
             assert page["revenue_total"] == 0.6
             assert page["open_orders"] == 3
@@ -668,8 +680,6 @@ def test_numbers_are_of_all_workers(deployment: Deployment) -> None:
             assert (page["in_use"], page["first"], page["longest", "key", "seconds"]) == (6, 1, 1.5)
             assert page["pid"] == deployment.pids[worker]
             assert (page["pyvars_workers_live"], page["pyvars_workers_retired_total"]) == (3, 0)
-            assert page["process_resident_memory_bytes"] > 3 * 10_000_000
-            assert page["pyvars_threads"] >= 2 * WORKERS
 
 
 def test_what_only_a_peer_has() -> None:
@@ -723,7 +733,7 @@ def scrape(deployment: Deployment, worker: int, accept: str) -> Page:
 
 def fetched(url: str, accept: str) -> Page:
     request = urllib.request.Request(url, headers={"Accept": accept, "Connection": "close"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return Page(answer.read(), strictly=accept == OPENMETRICS)
 
 
@@ -745,26 +755,25 @@ def test_four_workers_behind_one_port() -> None:
         "tests.formats.metrics_app:app",
     )
     with service(*command, ready=port):
-        until = time.monotonic() + 30
-        while fetched(f"{url}/debug/metrics", TEXT).samples.get(("cores", ()), 0) < 4:
-            assert time.monotonic() < until, "the workers do not come up"
-            time.sleep(0.1)
+        until(lambda: fetched(f"{url}/debug/metrics", TEXT).samples.get(("cores", ()), 0), lambda cores: cores == 4)
         pids = set()
         for number in range(WORK):
-            with urllib.request.urlopen(f"{url}/work?n={number % 16 + 1}", timeout=10) as answer:
+            with urllib.request.urlopen(f"{url}/work?n={number % 16 + 1}", timeout=60) as answer:
                 pids.add(int(answer.read()))
-        listed = json.loads(urllib.request.urlopen(f"{url}/debug/workers", timeout=10).read())["workers"]
+        listed = json.loads(urllib.request.urlopen(f"{url}/debug/workers", timeout=60).read())["workers"]
         workers = [each["pid"] for each in listed]
         assert len(workers) == 4
         assert pids <= set(workers)
-        whole = 0
+        for accept in (TEXT, OPENMETRICS):  # on a busy machine a function may be late
+            until(
+                lambda accept=accept: fetched(f"{url}/debug/metrics", accept),
+                lambda page: "pyvars_left_out" not in page and page["cores"] == 4,
+            )
         for poll in range(24):
             accept = (TEXT, OPENMETRICS)[poll % 2]
             page = fetched(f"{url}/debug/metrics", accept)
             assert page["requests_total", "method", "GET"] == WORK
-            if "pyvars_left_out" not in page:  # on a busy machine a function may be late
-                assert page["cores"] == 4
-                whole += 1
+            assert "pyvars_left_out" in page or page["cores"] == 4
             assert page["seconds_count"] == page["seconds_bucket", "le", "2.0"] == WORK
             assert page["seconds_bucket", "le", "1.0"] == WORK / 2
             assert page["seconds_bucket", "le", "0.125"] == WORK / 16
@@ -780,4 +789,3 @@ def test_four_workers_behind_one_port() -> None:
                 assert (page[f"registry_{pid}_queries_total"], page[f"registry_{pid}_open"]) == (2, 3)
                 assert page[f"registry_{pid}_by_table_total", "key", "t"] == 1
                 assert page[f"registry_{pid}_seconds_count"] == 1
-        assert whole > 0

@@ -30,7 +30,7 @@ RATE = 40.0
 WINDOW = 8
 
 
-def eventually(what: str, check: Callable[[], Any], seconds: float = 30) -> Any:
+def eventually(what: str, check: Callable[[], Any], seconds: float = 60) -> Any:
     """What `check` finds, once that is true; a refused connection is not yet."""
     until = time.monotonic() + seconds
     found: Any = None
@@ -46,7 +46,7 @@ def eventually(what: str, check: Callable[[], Any], seconds: float = 30) -> Any:
 
 
 def read(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return json.loads(answer.read())
 
 
@@ -156,9 +156,10 @@ def test_the_targets_are_up(monitoring: Monitoring) -> None:
     eventually("the labels", lambda: len(monitoring.query("hostile_total")) == len(HOSTILE))
     shown = {labels["text"] for labels, _ in monitoring.query("hostile_total")}
     assert shown == {key.replace("\udc80", "\ufffd") for key in HOSTILE}
-    assert monitoring.value("large") == 2**53
-    targets = read(f"http://127.0.0.1:{monitoring.ports['prometheus']}/api/v1/targets")["data"]["activeTargets"]
-    assert [each["lastError"] for each in targets] == ["", ""]
+    eventually("a large number", lambda: monitoring.value("large") == 2**53)
+    url = f"http://127.0.0.1:{monitoring.ports['prometheus']}/api/v1/targets"
+    # A scrape has a second; on a busy machine one may be late.
+    eventually("no errors", lambda: [each["lastError"] for each in read(url)["data"]["activeTargets"]] == ["", ""])
     metadata = read(f"http://127.0.0.1:{monitoring.ports['prometheus']}/api/v1/metadata")["data"]
     assert metadata["checkout_seconds"][0]["type"] == "histogram"
     assert metadata["checkout_seconds"][0]["unit"] == "seconds"  # it was OpenMetrics
@@ -169,16 +170,19 @@ def test_the_rate_is_that_of_the_load(monitoring: Monitoring) -> None:
     # rate() extrapolates to the ends of the window, but not to before a series began.
     older = f"count_over_time(orders_total[{3 * WINDOW}s])"
     eventually("more than a window of scrapes", lambda: (monitoring.value(older) or 0) > WINDOW + 2)
-    assert monitoring.value(f"rate(orders_total[{WINDOW}s])") == pytest.approx(RATE, rel=0.1)
-    assert monitoring.value(f"rate(checkout_seconds_count[{WINDOW}s])") == pytest.approx(RATE, rel=0.1)
+
+    def becomes(expression: str, expected: object) -> None:
+        """In a window in which a busy machine let no scrape wait."""
+        eventually(f"{expression} of {expected}", lambda: monitoring.value(expression) == expected)
+
+    becomes(f"rate(orders_total[{WINDOW}s])", pytest.approx(RATE, rel=0.1))
+    becomes(f"rate(checkout_seconds_count[{WINDOW}s])", pytest.approx(RATE, rel=0.1))
     mean = f"rate(checkout_seconds_sum[{WINDOW}s]) / rate(checkout_seconds_count[{WINDOW}s])"
-    assert monitoring.value(mean) == pytest.approx(0.3 * 0.9 + 3 * 0.1, rel=0.1)
-    median = monitoring.value(f"histogram_quantile(0.5, rate(checkout_seconds_bucket[{WINDOW}s]))")
-    assert median is not None
-    assert 0.25 < median <= 0.5  # the bucket that holds 0.3
-    slowest = monitoring.value(f"histogram_quantile(0.99, rate(checkout_seconds_bucket[{WINDOW}s]))")
-    assert slowest is not None
-    assert 2 < slowest <= 4
+    becomes(mean, pytest.approx(0.3 * 0.9 + 3 * 0.1, rel=0.1))
+    median = f"histogram_quantile(0.5, rate(checkout_seconds_bucket[{WINDOW}s]))"
+    eventually("the bucket that holds 0.3", lambda: 0.25 < (monitoring.value(median) or 0) <= 0.5)
+    slowest = f"histogram_quantile(0.99, rate(checkout_seconds_bucket[{WINDOW}s]))"
+    eventually("the bucket that holds 3", lambda: 2 < (monitoring.value(slowest) or 0) <= 4)
     assert monitoring.value(f"resets(orders_total[{WINDOW}s])") == 0
 
 
@@ -189,15 +193,19 @@ def test_an_alert_reaches_the_alertmanager(monitoring: Monitoring) -> None:
     def alerts() -> dict[str, Any]:
         return {each["labels"]["alertname"]: each for each in read(url)}
 
-    eventually("the alerts", lambda: {"HttpErrorRatio", "VariablesLeftOut"} <= set(alerts()))
-    found = alerts()
+    def firing() -> dict[str, Any]:
+        """The alerts, without the one of a scrape that was late."""
+        found = alerts()
+        return found if {"HttpErrorRatio", "VariablesLeftOut"} <= found.keys() and "TargetDown" not in found else {}
+
+    found = eventually("the alerts", firing)
     assert found["HttpErrorRatio"]["labels"]["job"] == "shop"
     summary = found["HttpErrorRatio"]["annotations"]["summary"]
     assert re.fullmatch(r"shop: 2\d(\.\d+)?% of the requests fail", summary)
     assert found["VariablesLeftOut"]["labels"]["variable"] == "broken"
     assert found["VariablesLeftOut"]["annotations"]["summary"].endswith("broken is missing: ZeroDivisionError")
-    assert "TargetDown" not in found
-    assert monitoring.value("job:http_errors:ratio_rate5m") == pytest.approx(0.25, rel=0.2)
+    ratio = pytest.approx(0.25, rel=0.2)
+    eventually("the ratio", lambda: monitoring.value("job:http_errors:ratio_rate5m") == ratio)
 
 
 def test_the_dashboard_shows_something(monitoring: Monitoring) -> None:
@@ -205,9 +213,9 @@ def test_the_dashboard_shows_something(monitoring: Monitoring) -> None:
     eventually("rates", lambda: monitoring.value("job:http_requests:rate5m"))
     for expression in expressions():
         for name in set(re.findall(r"\b(?:http|process|python|pyvars)_\w+", expression)):
-            assert monitoring.query(name), name
+            eventually(name, lambda name=name: monitoring.query(name))
         if "> 0" not in expression.replace("> 0)", ""):
-            assert monitoring.query(expression), expression
+            eventually(expression, lambda expression=expression: monitoring.query(expression))
 
 
 def test_a_worker_that_is_killed_resets_no_counter(monitoring: Monitoring) -> None:
@@ -227,8 +235,7 @@ def test_a_worker_that_is_killed_resets_no_counter(monitoring: Monitoring) -> No
 
 
 def test_a_restart_is_a_reset(monitoring: Monitoring) -> None:
-    before = monitoring.value("orders_total")
-    assert before
+    before = eventually("orders", lambda: monitoring.value("orders_total"))
     assert monitoring.target is not None
     monitoring.target.kill()
     monitoring.target.wait(20)
@@ -237,10 +244,9 @@ def test_a_restart_is_a_reset(monitoring: Monitoring) -> None:
     assert not monitoring.query("orders_total")  # a series ends with its target
     monitoring.start_target()
     eventually("the reset", lambda: monitoring.value("resets(orders_total[1m])") == 1)
-    after = monitoring.value("orders_total")
-    assert after is not None
-    assert after < before
-    assert monitoring.value("changes(process_start_time_seconds{job='shop'}[1m])") == 1
+    assert eventually("orders again", lambda: monitoring.value("orders_total")) < before
+    started = "changes(process_start_time_seconds{job='shop'}[1m])"
+    eventually("another start", lambda: monitoring.value(started) == 1)
     increase = eventually("more orders", lambda: monitoring.value("increase(orders_total[1m])"))
     assert increase >= 0
 

@@ -11,6 +11,7 @@ import trio
 
 from pyvars import Int, Registry, get
 from pyvars.asgi import DebugApp, VarsMiddleware, contained
+from tests.conftest import until
 from tests.programs import output
 
 Scope = dict[str, Any]
@@ -185,12 +186,13 @@ def test_functions_run_off_the_loop(registry: Registry, start: Callable[[Any], A
 
     class Waits:
         def snapshot(self) -> bool:
-            return reached.wait(5)
+            return reached.wait(60)
 
     registry.publish("waits", Waits())
 
     async def main() -> list[Any]:
         sent: list[Any] = []
+        reached.clear()
 
         async def receive() -> Any:
             raise AssertionError
@@ -214,8 +216,11 @@ def test_functions_run_off_the_loop(registry: Registry, start: Callable[[Any], A
     async def coroutine() -> list[Any]:
         return await main()
 
-    sent = start(coroutine() if start is asyncio.run else coroutine)
-    assert sent[1]["body"] == b'{\n  "waits": true\n}\n'
+    # On a busy machine the function may be late.
+    until(
+        lambda: start(coroutine() if start is asyncio.run else coroutine)[1]["body"],
+        lambda body: body == b'{\n  "waits": true\n}\n',
+    )
 
 
 def test_a_function_given_as_access_is_asked_once(registry: Registry) -> None:
@@ -272,13 +277,14 @@ def test_the_loop_that_serves_is_known_to_asyncio() -> None:
         first = figures.snapshot()
         assert isinstance(first, dict)
         assert first["loops"] >= 1
-        second, until = first, time.monotonic() + 10
-        while second["tasks"] < 4 and time.monotonic() < until:  # figures may be 100 ms old, and more if all is slow
+        second, end = first, time.monotonic() + 60
+        # Figures may be 100 ms old, and more if all is slow, and so is the loop for a moment.
+        while not (second["tasks"] >= 4 and second["lag_seconds"] < 0.15):
+            assert time.monotonic() < end, second
             await asyncio.sleep(0.15)
             second = figures.snapshot()
             assert isinstance(second, dict)
-        assert second["tasks"] >= 4
-        assert 0 <= second["lag_seconds"] < 0.15
+        assert second["lag_seconds"] >= 0
         assert second["lag_max_seconds"] >= second["lag_seconds"]
         for task in others:
             task.cancel()
@@ -293,7 +299,7 @@ def test_the_lag_of_a_stuck_loop_grows_while_it_is_stuck() -> None:
         await run(VarsMiddleware(never), http_scope())
         await asyncio.sleep(0.15)  # what that page sent through the loop has arrived
         started.set()
-        stop.wait(10)  # the loop is stuck
+        stop.wait(60)  # the loop is stuck
         await asyncio.sleep(0)
 
     def lag() -> float:
@@ -305,13 +311,11 @@ def test_the_lag_of_a_stuck_loop_grows_while_it_is_stuck() -> None:
 
     thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
-    started.wait(10)
-    lag()  # sends what will not arrive
+    assert started.wait(60)
     try:
-        before = threading.Event()
-        before.wait(0.3)
-        assert lag() >= 0.3
-        assert lag() > 0.3
+        lag()  # sends what will not arrive
+        latest = until(lag, lambda seconds: seconds >= 0.3)
+        until(lag, lambda seconds: seconds > latest)
     finally:
         stop.set()
         thread.join()

@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,9 @@ import pyvars
 from pyvars import ConfigurationError, Int, Registry, String
 from pyvars.access import anyone
 from pyvars.server import Server
+from tests.conftest import until
 from tests.programs import output, run
+from tests.services import free_port
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ class Answer(NamedTuple):
 
 def get(server: Server, path: str = "/debug/vars", method: str = "GET", **headers: str) -> Answer:
     """The answer as http.client reads it, which adds no header but Host and decodes nothing."""
-    with closing(http.client.HTTPConnection(server.host, server.port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection(server.host, server.port, timeout=60)) as connection:
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in headers.items():
             connection.putheader(name.replace("_", "-"), value)
@@ -82,10 +83,8 @@ def test_the_answer_is_dated_when_it_is_given(server: Server, path: str) -> None
         return parsedate_to_datetime(get(server, path).headers["date"])
 
     first = dated()
-    assert abs(first - datetime.now(UTC)) < timedelta(seconds=10)
-    until = time.monotonic() + 10
-    while dated() == first:
-        assert time.monotonic() < until
+    assert abs(first - datetime.now(UTC)) < timedelta(seconds=60)
+    until(dated, lambda date: date != first)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads how often the threads woke under /proc")
@@ -267,15 +266,14 @@ def test_closing_leaves_nothing_behind(registry: Registry) -> None:
     server = pyvars.serve(0, registry=registry)
     port = server.port
     assert {thread.name for thread in set(threading.enumerate()) - before} == {"pyvars-server"}
-    keep_alive = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    keep_alive = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     keep_alive.request("GET", "/debug/vars")
     keep_alive.getresponse().read()
     server.close()
     server.close()
     keep_alive.close()
-    until = time.monotonic() + 10
-    while not set(threading.enumerate()) <= before:  # a thread of anyio ends a moment after its event loop
-        assert time.monotonic() < until
+    # A thread of anyio ends a moment after its event loop.
+    until(lambda: set(threading.enumerate()), lambda threads: threads <= before)
     with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
         pass
     with pyvars.serve(port, registry=registry) as again:
@@ -314,7 +312,7 @@ def test_signals_logging_and_the_loop_of_the_program_are_left_alone(registry: Re
 
 def test_functions_of_the_program_run_for_it(server: Server, registry: Registry) -> None:
     registry.publish("names", lambda: threading.current_thread().name)
-    assert json.loads(get(server).body)["names"] == "pyvars-functions"
+    until(lambda: json.loads(get(server).body)["names"], lambda name: name == "pyvars-functions")
 
 
 def test_it_ends_with_the_program() -> None:
@@ -356,8 +354,7 @@ def test_a_failure_to_start_gives_the_address_back(registry: Registry, monkeypat
     def no_thread(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     monkeypatch.setattr(threading.Thread, "start", no_thread)
     with pytest.raises(RuntimeError, match="can't start"):
         pyvars.serve(port, registry=registry)

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from decimal import Decimal
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -288,13 +289,13 @@ def test_a_costly_reading_is_taken_less_often() -> None:
 
 def test_a_reading_that_is_under_way_does_not_hold_others() -> None:
     began, go_on = threading.Event(), threading.Event()
-    values = iter([1, 2])
+    values = chain([1], repeat(2))
 
     def slow() -> int:
         value = next(values)
         if value == 2:
             began.set()
-            go_on.wait(10)
+            go_on.wait(60)
         return value
 
     figure = reading.Reading(slow)
@@ -302,7 +303,7 @@ def test_a_reading_that_is_under_way_does_not_hold_others() -> None:
     figure.expire()
     thread = threading.Thread(target=figure.get)
     thread.start()
-    began.wait(10)
+    assert began.wait(60)
     assert figure.get() == 1
     go_on.set()
     thread.join()

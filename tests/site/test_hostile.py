@@ -20,7 +20,7 @@ import pytest
 import pyvars
 from pyvars import Int, Registry, asgi, wsgi
 from pyvars.access import local, token
-from tests.conftest import log_text
+from tests.conftest import log_text, until
 from tests.services import free_port, service
 
 # One process makes what all tests here share.
@@ -120,7 +120,7 @@ def careless_wsgi(registry: Registry, access: Any) -> Send:
 def over_socket(address: Any, family: int = socket.AF_INET) -> Send:
     def send(request: bytes) -> Answer:
         with socket.socket(family) as connection:
-            connection.settimeout(10)
+            connection.settimeout(60)
             connection.connect(address)
             connection.sendall(request)
             answer = b""
@@ -381,7 +381,7 @@ def test_other_methods(connect: Callable[..., Send], method: str) -> None:
 
 def test_an_endless_body_is_not_read(registry: Registry) -> None:
     with pyvars.serve(0, registry=registry) as server, socket.create_connection((server.host, server.port)) as sock:
-        sock.settimeout(10)
+        sock.settimeout(60)
         sock.sendall(
             b"POST /debug/vars HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
         )
@@ -523,7 +523,7 @@ def test_two_hundred_scrapes_at_once(registry: Registry) -> None:
     for answer in answers:
         assert answer.status == 200 or b"retry-after: 1" in answer.head
     assert most[0] == 1  # never two calls of one function at once
-    assert seconds < 20
+    assert seconds < 60
 
 
 def test_a_slow_reader_holds_no_place(registry: Registry) -> None:
@@ -537,12 +537,11 @@ def test_a_slow_reader_holds_no_place(registry: Registry) -> None:
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             reader.sendall(get())
             readers.append(reader)
-        send, until = over_socket((server.host, server.port)), time.monotonic() + 60
+        send = over_socket((server.host, server.port))
         try:
-            while send(get("/debug/vars/counter_000007")).status != 200:  # their pages are being rendered
-                assert time.monotonic() < until
-            for _ in range(5):
-                assert send(get("/debug/vars/counter_000007")).body == b"7\n"
+            for _ in range(5):  # their pages may be being rendered
+                answer = until(lambda: send(get("/debug/vars/counter_000007")), lambda answer: answer.status != 503)
+                assert (answer.status, answer.body) == (200, b"7\n")
         finally:
             for reader in readers:
                 reader.close()

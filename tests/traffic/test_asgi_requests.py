@@ -252,5 +252,6 @@ def test_a_request_leaves_nothing_behind(registry: Registry) -> None:
         await many(100)
         return -await many(100) + await many(1000)
 
-    assert asyncio.run(main()) < 100
-    assert routes(registry) == {"/": 1201}
+    # What is left behind is there each time; another thread may allocate something in one of them.
+    assert min(asyncio.run(main()) for _ in range(3)) < 100
+    assert routes(registry) == {"/": 1 + 3 * 1200}

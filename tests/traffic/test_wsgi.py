@@ -2,7 +2,6 @@
 
 import io
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from pyvars import DuplicateNameError, Int, Registry
 from pyvars.wsgi import CountRequests, VarsMiddleware
 from tests.conftest import log_text
 from tests.integrations.every import OWN
-from tests.traffic.test_asgi import routes, shown
+from tests.traffic.test_asgi import Clock, routes, shown
 
 pytestmark = pytest.mark.usefixtures("both_kinds")
 
@@ -568,13 +567,15 @@ def test_a_file_of_flask(registry: Registry) -> None:
     assert (http["by_route"], http["bytes_out"]) == ({"/file": 2}, 2 * size)
 
 
-def test_seconds(registry: Registry) -> None:
+def test_seconds(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+
     def app(environ: Any, start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [])
         for _ in range(3):
-            time.sleep(0.02)
+            clock.now += 0.25
             yield b"x"
 
     Server(CountRequests(app, registry=registry)).ask()
     http: Any = registry["http"].snapshot()
-    assert 0.06 <= http["seconds"]["sum"] < 1
+    assert http["seconds"]["sum"] == 0.75
