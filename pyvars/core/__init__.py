@@ -1,12 +1,14 @@
-"""The variables, and the registry of their names. Uses the standard library only, and does no I/O.
+"""The variables, the registry of their names, and what the rest of pyvars is built on. Needs only the standard library.
 
 _cells.c, cells, counts, buckets        the numbers of an Int or Float, of a Map, and of a Histogram in memory
-exact                                   numbers of programs made exact, or errors about them
+exact                                   converts numbers of the program to what an Int or Float holds, or raises
 variables, functions, map, histogram    the variables that can be published
-registry                                publishes variables under names
-spans                                   times or tracks a block of code, or the calls of a function
-clock                                   the clock of deadlines
+registry, names, sharing                publishes variables under names; checks names; publishes a name twice
+spans                                   calls a function before and after a block of code or a call
+clock                                   the clocks of deadlines and ages
 log                                     writes warnings to the log of the program, from a thread
-resources                               locks, threads, files, sockets and shared memory, around a fork
+threads                                 whether pyvars can run threads in this process
+resources, soon                         what a forked child must not use, and the hooks that run around a fork
+own_file                                files and sockets that notice when the program has closed them
 version                                 the version of pyvars
 """

@@ -1,16 +1,19 @@
-/* The cells of cells.py in C, only for speed: cells.py documents what each function does, and does the same in Python.
+/* The classes of cells.py, counts.py and buckets.py in C, only for speed. Those modules do the same in Python, and
+document what each function does.
 
 A number is 8 bytes, in the cell itself or in a word of memory that is shared with peers. The cell holds a pointer to
-its number. A number is changed only by C11 atomics, in a compare-and-swap loop, so counting is exact without the GIL
-and cannot be interrupted halfway: no lock is held, no Python code runs and nothing is allocated between reading a
-number and writing the next one. Readers in other processes see either the old number or the new one.
+its number. A number is changed only by C11 atomics, in a compare-and-swap loop, so counting is exact without the GIL,
+too. No lock is held, no Python code runs and nothing is allocated between reading a number and writing the next one, so
+nothing can interrupt that. Readers in other processes see either the old number or the new one.
 
-The GIL guards only which memory the pointer names (bind, unbind, restart), and the keys of a Map. Without the GIL
-(Py_GIL_DISABLED) a cell is pinned while its number is read or changed, and what moves it, Maps and Buckets take their
-critical sections. The macro PYVARS_PIN turns pinning on with the GIL, too, so that it can be tested there.
+The GIL guards only the pointer of a cell (bind, unbind and restart change it) and the keys of a Map. Without the GIL
+(Py_GIL_DISABLED) a cell is pinned while its number is read or changed; and functions that change a pointer, or the
+cells of a Map or of Buckets, enter the critical section of the object. The macro PYVARS_PIN turns on pinning with the
+GIL, too, for tests.
 
-No call from Python, of whatever objects, may corrupt memory. What is borrowed is not used after anything that may run
-code (a key's hash or comparison, a conversion, an allocation, which may collect garbage, a reference given up). */
+No call from Python, with whatever arguments, may corrupt memory. So no borrowed reference is used after an operation
+that may run code of the program: hashing or comparing a key, converting a number, an allocation (which may collect
+garbage), and giving up a reference. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -35,7 +38,7 @@ typedef struct {
     PyObject_HEAD
     word_t *_Atomic word; /* points to the number: `own`, or a word of `words`; NULL while the number moves */
     word_t own;
-    PyObject *words; /* the memoryview that `word` points into, held by a buffer taken from it; or NULL */
+    PyObject *words; /* the memoryview that `word` points into, see `hold`; NULL if the number is in `own` */
 #ifdef PYVARS_PIN
     _Atomic int users;
 #endif
@@ -44,8 +47,8 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *cells; /* str -> Int or Float; the dict is never replaced, as code that a lookup runs may be in here, too */
-    Py_ssize_t limit; /* how many keys it holds; `__other__` does not count */
+    PyObject *cells; /* str -> Int or Float; always the same dict, since a lookup may run code that calls us */
+    Py_ssize_t limit; /* the maximum number of keys, without `__other__` */
 } Counts;
 
 /* Reading and changing the number of a cell */
@@ -112,7 +115,7 @@ bits_of(double value)
     return bits;
 }
 
-/* The functions that add return 0, or -1 with an exception set. */
+/* `too_large` and the functions that add return 0, or -1 with an exception set. */
 
 static inline int
 too_large(Cell *cell)
@@ -150,8 +153,8 @@ add_real(Cell *cell, double delta)
     return 0;
 }
 
-/* The tp_new of each base class here. Subclasses inherit it together with the memory layout, so one comparison tells
-   the kind of an object; a subclass check would walk over the bases of its class. */
+/* The tp_new of each base class. Subclasses inherit it together with the memory layout, so one comparison tells the
+   kind of an object. A subclass check would have to search the bases of its class. */
 static struct {
     newfunc integer, real, counts, buckets;
 } makers;
@@ -164,7 +167,7 @@ static struct {
 static inline PyObject *
 find_cell(Counts *counts, PyObject *key) /* a new reference, or NULL; a missing key sets no exception */
 {
-#ifdef Py_GIL_DISABLED /* another thread may have the dict by gc.get_referents(), and remove the cell */
+#ifdef Py_GIL_DISABLED /* another thread may get the dict from gc.get_referents(), and remove the cell */
     PyObject *cell;
     PyDict_GetItemRef(counts->cells, key, &cell);
     return cell;
@@ -184,8 +187,8 @@ typedef struct {
     PyObject *sum;               /* a Float */
     PyObject **octaves[OCTAVES]; /* PARTS Ints each, or NULL; bucket n is [n / PARTS][n % PARTS] */
     PyObject *last[2];           /* Ints of the last two buckets: up to 2**44, and over it */
-    double *bounds;              /* own upper bounds, of buckets 0 to number - 1; NULL if it has none */
-    Py_ssize_t number;
+    double *bounds;              /* upper bounds that were given, of buckets 0 to number - 1; NULL if there are none */
+    Py_ssize_t number;           /* of these bounds */
 } Buckets;
 
 static inline PyObject **
@@ -200,7 +203,7 @@ place_of(Buckets *buckets, Py_ssize_t n) /* the address of the pointer to the ce
 static inline Py_ssize_t
 bucket_of(double value)
 {
-    /* 2 ** (part / 8 - 1): the bounds as fractions of frexp */
+    /* 2 ** (part / 8 - 1): the bounds within a power of 2, as fractions that frexp() returns */
     static const double within[PARTS] = {0.5,
                                          0.5452538663326288,
                                          0.5946035575013605,
@@ -209,11 +212,11 @@ bucket_of(double value)
                                          0.7711054127039704,
                                          0.8408964152537145,
                                          0.9170040432046712};
-    if (value <= ldexp(1.0, LOWEST)) /* 0 and the subnormal numbers are among these */
+    if (value <= ldexp(1.0, LOWEST)) /* also 0 and subnormal numbers, which the bit operations below cannot handle */
         return 0;
     if (value > ldexp(1.0, LOWEST + OCTAVES))
         return OCTAVES * PARTS + 1;
-    /* frexp() by hand: it lies in another library, whose code is not in the caches of the CPU. */
+    /* frexp() by hand: that function is in another library, whose code is usually not in the caches of the CPU. */
     int64_t bits = bits_of(value);
     int exponent = (int)(bits >> 52) - 1022, part = 0;
     double fraction = real_of((bits & 0xFFFFFFFFFFFFF) | 0x3FE0000000000000);
@@ -268,9 +271,9 @@ observe_in(Buckets *buckets, Py_ssize_t n, double number) /* returns 0, or -1 wi
 }
 
 #ifdef PYVARS_PIN
-/* Starts to move the number of a cell: no thread counts until `move` ends, and a second thread that moves the
-   number waits for that. The waits are bounded, because a forked child lacks the threads that were counting in or
-   moving the cell at the fork; otherwise the waits take nanoseconds. */
+/* Begins to move the number of a cell, and returns where it is. Until `move` ends, threads that count in this cell
+   wait, and so does a second thread that moves it. The waits here have a limit, because a forked child does not have
+   the threads that were counting in the cell, or moving it, at the fork. Otherwise they take nanoseconds. */
 static word_t *
 lift(Cell *cell)
 {
@@ -287,8 +290,8 @@ lift(Cell *cell)
 #define lift(cell) pin(cell)
 #endif
 
-/* A memoryview that is held cannot be released, and so holds its memory. A buffer of a memoryview is a copy of its own,
-   which saves each cell the 80 bytes of one. */
+/* `hold` takes a buffer of the memoryview, so that nobody can release the memoryview, and with it the memory. The cell
+   does not keep the Py_buffer, which has 80 bytes: `let_go` makes it again from that of the memoryview. */
 
 static PyObject *
 hold(PyObject *words) /* a new reference, or NULL with an exception set */
@@ -298,7 +301,7 @@ hold(PyObject *words) /* a new reference, or NULL with an exception set */
 }
 
 static void
-let_go(PyObject *words) /* may be NULL; may run code */
+let_go(PyObject *words) /* may be NULL; may run code of the program */
 {
     if (words != NULL) {
         Py_buffer view = *PyMemoryView_GET_BUFFER(words);
@@ -308,7 +311,7 @@ let_go(PyObject *words) /* may be NULL; may run code */
 }
 
 static PyObject *
-move(Cell *cell, word_t *word, PyObject *words, int restart) /* steals `words`, which is held; returns None */
+move(Cell *cell, word_t *word, PyObject *words, int restart) /* steals `words`, a result of `hold`; returns None */
 {
     PyObject *before;
     Py_BEGIN_CRITICAL_SECTION(cell);
@@ -323,7 +326,7 @@ move(Cell *cell, word_t *word, PyObject *words, int restart) /* steals `words`, 
 }
 
 static PyObject *
-none(int failed) /* the result of a method that returns None */
+none(int failed) /* None, or NULL if an exception is set */
 {
     return failed ? NULL : Py_NewRef(Py_None);
 }
@@ -427,7 +430,7 @@ cell_bind(Cell *cell, PyObject *const *arguments, Py_ssize_t number, const char 
 {
     if (number != 2 || !PyMemoryView_Check(arguments[0]) || !PyLong_Check(arguments[1]))
         return PyErr_Format(PyExc_TypeError, "_bind() takes a memoryview and an index");
-    Py_ssize_t index = PyNumber_AsSsize_t(arguments[1], NULL); /* cut to what an index can be */
+    Py_ssize_t index = PyNumber_AsSsize_t(arguments[1], NULL); /* NULL: a larger int becomes PY_SSIZE_T_MAX, no error */
     PyObject *words = hold(arguments[0]);
     if (words == NULL)
         return NULL;
@@ -490,17 +493,18 @@ static PyMemberDef cell_members[] = {
     {"_unbind", CALL(cell_unbind), METH_NOARGS, \
      PyDoc_STR("Keep the number in private memory again. The value is unchanged.")}, \
     {"_restart", CALL(cell_restart), METH_NOARGS, \
-     PyDoc_STR("Keep the number in private memory again, starting from zero.")}, \
+     PyDoc_STR("Keep the number in private memory again, and set it to 0.")}, \
     {NULL}
 #define CELL_GETTERS(value) \
-    {"value", (getter)(value), NULL, PyDoc_STR("The current number. Read-only: `add` to it or `set` it."), NULL}, \
+    {"value", (getter)(value), NULL, \
+     PyDoc_STR("The current number in this process. Read-only: `add` and `set` change it."), NULL}, \
     {"_value", (getter)(value), NULL, NULL, NULL}, \
     {"_words", (getter)cell_words, NULL, NULL, NULL}, \
     {"_index", (getter)cell_index, NULL, NULL, NULL}, \
     {NULL}
 
-/* Takes a new reference to the argument `value`, or NULL, and sets `gauge`. By PyArg_ParseTupleAndKeywords the value would
-   be borrowed while names are compared, which may run any code. */
+/* Sets `*value` to a new reference to the argument `value`, or to NULL, and sets `gauge`. PyArg_ParseTupleAndKeywords
+   would return a borrowed reference, and then compare names, which may run code of the program. */
 static int
 cell_init(Cell *cell, PyObject *arguments, PyObject *named, PyObject **value)
 {
@@ -592,8 +596,8 @@ integer_bind(Cell *cell, PyObject *const *arguments, Py_ssize_t number)
 
 static PyMethodDef integer_methods[] = {
     {"add", CALL(integer_add), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("add($self, /, delta=1)\n--\n\nAdd `delta`, which may be negative. Exact from any thread, signal \n"
-               "handler, gc callback or finalizer.\n\nRaises:\n"
+     PyDoc_STR("add($self, /, delta=1)\n--\n\nAdd `delta`, which may be negative. No count is lost, also in threads,\n"
+               "signal handlers and finalizers.\n\nRaises:\n"
                "    TypeError: `delta` is not an integer. The value is unchanged.\n"
                "    OverflowError: the sum does not fit into 64 bits. The value is unchanged.")},
     {"set", CALL(integer_set), METH_O,
@@ -674,8 +678,8 @@ real_bind(Cell *cell, PyObject *const *arguments, Py_ssize_t number)
 
 static PyMethodDef real_methods[] = {
     {"add", CALL(real_add), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("add($self, /, delta=1.0)\n--\n\nAdd `delta`, which may be negative. Safe from any thread, signal \n"
-               "handler, gc callback or finalizer.\n\nRaises:\n"
+     PyDoc_STR("add($self, /, delta=1.0)\n--\n\nAdd `delta`, which may be negative. No addition is lost, also in\n"
+               "threads, signal handlers and finalizers.\n\nRaises:\n"
                "    TypeError: `delta` is not a number. The value is unchanged.\n"
                "    OverflowError: `delta` is an integer too large for a float. The value is unchanged.")},
     {"set", CALL(real_set), METH_O,
@@ -701,7 +705,7 @@ static PyType_Spec real_spec = {
 
 /* Numbers by key */
 
-/* The fast path of `add`: adds to a number that exists already, and sets `*done`. Otherwise `*done` stays 0. */
+/* The fast path of `add`: if there is a number that `delta` can be added to, adds it and sets `*done`. */
 static PyObject *
 counts_try(Counts *counts, PyObject *key, PyObject *delta, int *done)
 {
@@ -747,7 +751,7 @@ counts_add(Counts *counts, PyObject *const *arguments, Py_ssize_t number, PyObje
 }
 
 static int
-is_full(Counts *counts) /* whether no key can be added but `__other__`; -1 with an exception set */
+is_full(Counts *counts) /* whether there is room for no key but `__other__`; -1 with an exception set */
 {
     Py_ssize_t number = PyDict_GET_SIZE(counts->cells);
     if (number < counts->limit)
@@ -758,12 +762,13 @@ is_full(Counts *counts) /* whether no key can be added but `__other__`; -1 with 
     return has_other < 0 ? -1 : number - has_other >= counts->limit;
 }
 
-/* Adds the number of `new` to the one under the key, and returns None; or puts `new` there, and returns the key and the
-   cell that was there before, or None: see counts.py. */
+/* Adds the number of the cell `new` to the number under the key, and returns None; or puts `new` itself there, and
+   returns the key and the cell that it replaces, or None: see counts.py. */
 static PyObject *
 counts_place(Counts *counts, PyObject *key, PyObject *new)
 {
-    /* First: an allocation may collect garbage. Filled: gc.get_objects() has it at once. */
+    /* The pair is made first, because an allocation may collect garbage, and so run code that changes the Map. It is
+       filled with None, because gc.get_objects() shows it to the program at once. */
     PyObject *result = NULL, *before = NULL, *pair = PyTuple_Pack(2, Py_None, Py_None);
     if (pair == NULL)
         return NULL;
@@ -808,7 +813,7 @@ counts__place(Counts *counts, PyObject *arguments)
         return NULL;
     if (!IS_INTEGER(new) && !IS_REAL(new))
         return PyErr_Format(PyExc_TypeError, "_place() takes an Int or a Float, got %R", new);
-    if ((key = PyUnicode_FromObject(key)) == NULL) /* a plain str, which is hashed and compared without code */
+    if ((key = PyUnicode_FromObject(key)) == NULL) /* a plain str: hashing it runs no code of the program */
         return NULL;
     Py_BEGIN_CRITICAL_SECTION(counts);
     result = counts_place(counts, key, new);
@@ -836,7 +841,7 @@ counts__put(Counts *counts, PyObject *arguments)
     else if (!failed && before != NULL)
         failed = PyDict_DelItem(counts->cells, key);
     Py_END_CRITICAL_SECTION();
-    Py_XDECREF(before); /* outside the critical section: destroying it may run code */
+    Py_XDECREF(before); /* outside the critical section: destroying it may run code of the program */
     Py_DECREF(key);
     return none(failed);
 }
@@ -862,7 +867,7 @@ counts__clear(Counts *counts, PyObject *arguments)
 static PyObject *
 counts_new(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *Py_UNUSED(named))
 {
-    PyObject *cells = PyDict_New(); /* first: once it is there, gc.get_objects() has a Counts */
+    PyObject *cells = PyDict_New(); /* made first: gc.get_objects() shows the Counts to the program at once */
     Counts *counts = cells == NULL ? NULL : (Counts *)type->tp_alloc(type, 0);
     if (counts == NULL)
         Py_XDECREF(cells);
@@ -995,7 +1000,7 @@ buckets_known(Buckets *buckets, PyObject *Py_UNUSED(none))
 }
 
 static void
-buckets_empty(Buckets *buckets) /* destroying a cell may run code, so the places stay */
+buckets_empty(Buckets *buckets) /* frees no octaves: destroying a cell may run code that uses them */
 {
     for (Py_ssize_t n = 0; n < OCTAVES * PARTS + 2; n++) {
         PyObject **place, *cell = NULL;
@@ -1074,7 +1079,7 @@ buckets_dealloc(Buckets *buckets)
 }
 
 static int
-buckets_traverse(Buckets *buckets, visitproc visit, void *arg) /* cells form no cycles */
+buckets_traverse(Buckets *buckets, visitproc visit, void *arg) /* does not visit the cells: they form no cycles */
 {
     Py_VISIT(Py_TYPE(buckets));
     return 0;
@@ -1156,8 +1161,8 @@ item_of(PyObject *list, Py_ssize_t i) /* a new reference, or NULL */
 }
 
 /* Builds a page: each head, followed by its value. `ends` are 32-bit offsets: where each head ends in `heads`. Integers
-   are written here, in 10 ns each, and bytes are copied, being JSON already. All other values are written by `encode`,
-   which may run any code. */
+   are written here, which takes 10 ns each; bytes are copied, because they are JSON already. `encode` writes all other
+   values, and may run any code. */
 static PyObject *
 join(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
@@ -1166,7 +1171,7 @@ join(PyObject *Py_UNUSED(self), PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "y*y*O!O", &heads, &ends, &PyList_Type, &values, &encode))
         return NULL;
     Py_ssize_t number = ends.len / 4, used = 0, begin = 0;
-    Py_ssize_t size = heads.len + 24 * (number + 1); /* enough for heads and integers; other values enlarge it */
+    Py_ssize_t size = heads.len + 24 * (number + 1); /* enough for heads and integers; other values add their length */
     if (number == 0 || number != PyList_GET_SIZE(values) || end_of(&ends, number - 1) != heads.len) {
         PyErr_SetString(PyExc_ValueError, "join() takes heads, their ends, and as many values");
         goto done;
@@ -1174,7 +1179,7 @@ join(PyObject *Py_UNUSED(self), PyObject *arguments)
     if ((text = PyBytes_FromStringAndSize(NULL, size)) == NULL)
         goto done;
     for (Py_ssize_t i = 0; i < number; i++) {
-        Py_ssize_t end = end_of(&ends, i); /* read once: the ends may be memory that others change at any time */
+        Py_ssize_t end = end_of(&ends, i); /* read once: another thread may change the memory of `ends` at any time */
         PyObject *value = end < begin || end > heads.len ? NULL : item_of(values, i);
         if (value == NULL) {
             PyErr_SetString(PyExc_ValueError, "join(): the values or the ends changed");
@@ -1216,10 +1221,10 @@ done:
     return text;
 }
 
-/* CPython calls a C method at full speed only if the class of the object itself defines it, not a base class: `add`
-   takes 24 instead of 32 ns. So the classes that programs count with get the methods themselves. A class of cells is
-   also made anew, without garbage collection of its instances, which a class statement would add at 16 bytes each:
-   cells form no cycles. */
+/* CPython calls a C method at full speed only if the class of the object defines it, and not a base class: `add` then
+   takes 24 ns instead of 32 ns. So the classes that programs count with get methods of their own. A class of cells is
+   also made again without support for garbage collection, which a class statement adds and which costs 16 bytes for
+   each instance. Cells form no cycles, so they need none. */
 static PyObject *
 fast_methods(PyObject *Py_UNUSED(self), PyObject *class)
 {
@@ -1254,7 +1259,7 @@ fast_methods(PyObject *Py_UNUSED(self), PyObject *class)
     if (same != NULL)
         members = PyObject_CallFunction((PyObject *)&PyDict_Type, "N", PyObject_GetAttrString(class, "__dict__"));
     for (Py_ssize_t position = 0; members != NULL && PyDict_Next(members, &position, &key, &value);) {
-        Py_INCREF(key); /* setting it may run code, and gc.get_objects() has the dict */
+        Py_INCREF(key); /* setting the attribute may run code, which may change the dict (gc.get_objects() shows it) */
         Py_INCREF(value);
         if (PyObject_SetAttr(same, key, value) < 0)
             Py_CLEAR(members);
@@ -1310,7 +1315,7 @@ static PyModuleDef_Slot module_slots[] = {
 };
 
 static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "pyvars.core._cells", PyDoc_STR("The cells of cells.py in C."), 0,
+    PyModuleDef_HEAD_INIT, "pyvars.core._cells", PyDoc_STR("The cells, counts and buckets of pyvars in C."), 0,
     module_methods,        module_slots,    NULL,
     NULL,                  NULL,
 };

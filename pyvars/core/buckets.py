@@ -1,13 +1,14 @@
 """The numbers of a Histogram: a cell for each bucket in which values were observed, and a cell for their sum.
 
-The bounds of the buckets are the powers of the eighth root of 2 from 2**-20 (a microsecond, in seconds) to 2**44.
-Bucket n holds the values over bound n - 1 and up to bound n, bucket 0 those up to 2**-20, and the last bucket those
-over 2**44. So there are at most 514 buckets, a quantile is off by at most 4.5 %, and the buckets of workers can be
-summed. The idea is that of DDSketch (https://arxiv.org/abs/1908.10693) and of OpenTelemetry's exponential histograms.
+By default the bounds of the buckets are the powers of the eighth root of 2 from 2**-20 (a microsecond, in seconds) to
+2**44. Bucket n holds the values over bound n - 1 and up to bound n, bucket 0 those up to 2**-20, and the last bucket
+those over 2**44. So there are at most 514 buckets, a quantile differs by less than 5 % from the exact one, and the
+buckets of several workers can be added. DDSketch (https://arxiv.org/abs/1908.10693) and OpenTelemetry's exponential
+histograms do the same.
 
-A Histogram may have bounds of its own instead. The keys of its cells are those of intervals, such as `0.3:1.2`, and all
-of them are there from the start. So the keys of workers with different bounds, taken together, never cover the numbers
-exactly once, and nobody takes the sum of their counts for a distribution.
+A Histogram may have bounds of its own instead. The key of each of its buckets is then the interval that the bucket
+covers, such as `0.3:1.2`, and all buckets exist from the start. If workers have different bounds, their intervals
+overlap or leave gaps: `tally_of` notices that, and raises instead of adding counts that do not belong together.
 """
 
 from bisect import bisect_left
@@ -39,40 +40,41 @@ __all__ = (
 _LOWEST, _HIGHEST = -20, 44
 _PARTS = 8
 
-_WITHIN = tuple(2.0 ** (part / _PARTS - 1) for part in range(_PARTS))  # bounds as fractions of frexp
+_WITHIN = tuple(2.0 ** (part / _PARTS - 1) for part in range(_PARTS))  # the bounds within a power of 2, as by frexp
 
 BOUNDS: tuple[float, ...] = tuple(
     ldexp(_WITHIN[n % _PARTS], n // _PARTS + 1 + _LOWEST) for n in range((_HIGHEST - _LOWEST) * _PARTS + 1)
 )
-"""The upper bounds of the buckets, in order. The last bucket, of values over the last bound, has none."""
+"""The default upper bounds of the buckets, ascending. One more bucket, for larger values, has no upper bound."""
 SUM: str = "sum"
-"""The key of the sum; the key of a bucket is its number, or with own bounds its interval."""
+"""The key of the sum. The key of a bucket is its number, or if the Histogram has bounds of its own, its interval."""
 Bounds: TypeAlias = tuple[float, ...]
-"""The own upper bounds of the buckets of a Histogram. One more bucket, of values over the last bound, has none."""
+"""Upper bounds that were given to a Histogram, ascending. One more bucket, for larger values, has no upper bound."""
 
 _MAX_BOUNDS = 50
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 class BoundsError(ValueError):
-    """Workers have Histograms with different bounds under one name, so that their counts have no sum."""
+    """Workers have Histograms with different bounds under one name, so their counts cannot be added."""
 
 
 class Tally(NamedTuple):
     """The counts of a Histogram."""
 
     bounds: Bounds | None
-    """Its own bounds; None if they are BOUNDS."""
+    """The bounds that were given to it; None if it has the default bounds (BOUNDS)."""
     counts: Sequence[tuple[int, int]]
-    """The number and the count of each bucket that holds values, in order."""
+    """The number and the count of each bucket that holds values, ascending."""
 
 
 def checked_bounds(bounds: Iterable[float]) -> Bounds:
     """Returns the bounds as floats.
 
     Raises:
-        TypeError: they are no collection of numbers.
-        ValueError: they are none or over 50, or not all are finite, over 0, and larger than the one before.
+        TypeError: `bounds` is not a collection of numbers.
+        ValueError: there is no bound, or there are over 50; or a bound is not finite, not over 0, or not larger than
+            the bound before it.
     """
     if isinstance(bounds, str | bytes) or not isinstance(bounds, Iterable):
         raise TypeError(f"bounds are a collection of numbers, such as (0.1, 0.3, 1.2), got {bounds!r}")
@@ -115,10 +117,10 @@ def bucket_of(value: float, bounds: Bounds | None = None) -> int:
 
 
 def tally_of(numbers: Mapping[str, float]) -> Tally:
-    """Returns the counts in the numbers of a Histogram by key. Keys that are no bucket are ignored.
+    """Returns the counts, given the numbers of a Histogram by key. Keys that are not of a bucket are ignored.
 
     Raises:
-        BoundsError: they are those of Histograms with different bounds.
+        BoundsError: the numbers are of Histograms with different bounds.
     """
     counts = {int(key): count for key, count in numbers.items() if key.isdecimal() and key.isascii()}
     bounds, places = _own_buckets(tuple(key for key in numbers if ":" in key))
@@ -132,7 +134,7 @@ def tally_of(numbers: Mapping[str, float]) -> Tally:
 
 @lru_cache(maxsize=256)
 def _own_buckets(keys: tuple[str, ...]) -> tuple[Bounds | None, dict[str, int]]:
-    """Returns the bounds that the keys are made of, None if they are none, and the number of the bucket of each key."""
+    """Returns the bounds that the keys contain, None if there is no key; and the number of the bucket of each key."""
     intervals: dict[tuple[float, float], str] = {}
     for key in keys:
         lower, _, upper = key.partition(":")
@@ -150,7 +152,7 @@ def _own_buckets(keys: tuple[str, ...]) -> tuple[Bounds | None, dict[str, int]]:
 def summary(tally: Tally, total: float) -> dict[str, object]:
     """Returns what the page shows of a Histogram, given its counts and its sum.
 
-    Without any value the minimum, the maximum and the quantiles are None.
+    If no value was observed, the minimum, the maximum and the quantiles are None.
     """
     bounds, counts = tally
     if not counts:
@@ -169,22 +171,22 @@ def summary(tally: Tally, total: float) -> dict[str, object]:
 
 
 def summary_of(numbers: Mapping[str, float]) -> dict[str, object]:
-    """Returns the same from the numbers of a Histogram by key.
+    """Returns what the page shows of a Histogram, given its numbers by key.
 
     Raises:
-        BoundsError: they are those of Histograms with different bounds.
+        BoundsError: the numbers are of Histograms with different bounds.
     """
     return summary(tally_of(numbers), float(numbers.get(SUM, 0.0)))
 
 
 def _shown(bounds: Bounds | None, n: int) -> float:
-    """Returns the value shown for a bucket: of own bounds the upper one, and for the last bucket its lower bound."""
+    """Returns the value shown for bucket `n`: with `bounds`, its upper bound, or the lower bound of the last bucket."""
     return _middle(n) if bounds is None else bounds[min(n, len(bounds) - 1)]
 
 
 @cache
 def _middle(n: int) -> float:
-    """Returns the value shown for a bucket: the geometric mean of its bounds, rounded to 3 digits.
+    """Returns the value shown for bucket `n` of the default bounds: their geometric mean, rounded to 3 digits.
 
     The first bucket is shown as 0, the last one as its lower bound.
     """
@@ -235,7 +237,7 @@ class Buckets:
         return self._cells.setdefault(n, cell)
 
     def _known(self) -> dict[int, IntCell]:
-        """Returns the cells of the buckets by number. A bucket has a cell once a value was observed in it."""
+        """Returns the cells of the buckets by number. A bucket without a cell has counted nothing."""
         return self._cells.copy()
 
 

@@ -1,18 +1,19 @@
 """Cells: each holds one number, in private memory of this process or, if bound, in memory shared with its peers.
 
-There are two implementations, which behave the same. The cells in C (_cells.c) are five times as fast, and this module
-exports them if the C extension was built. The cells in Python are defined here; PYVARS_NATIVE=0 in the environment
-selects them.
+There are two implementations, which behave the same. The cells in C (_cells.c) are over ten times as fast, and this
+module exports them if the C extension was built. The cells in Python are defined here; PYVARS_NATIVE=0 in the
+environment selects them.
 
-A bound cell in Python writes each new value through to its word of shared memory. The value in the cell stays the
-authoritative one, and nothing else writes the word. A store of 8 aligned bytes through a memoryview is one machine
+A bound cell in Python keeps its number in the cell, and writes each new number to its word of shared memory, too. It
+never reads the word, and nothing else writes there. A store of 8 aligned bytes through a memoryview is one machine
 store, so a reader in another process sees either the old number or the new one.
 
 The cells in Python follow one rule: nothing is called while the lock is held. CPython runs signal handlers, hands the
 GIL to another thread and (before 3.12) collects garbage only at calls, backward jumps and allocations of containers,
 never between the plain loads, additions, comparisons and stores used here. So no code of the program can run in the
-middle of an update, and a signal handler, a gc callback or a finalizer may itself count without deadlock. The exception
-is a trace or profile function (sys.settrace, sys.setprofile) that counts while it traces this file.
+middle of an update, and a signal handler, a gc callback or a finalizer may count without deadlock. The exception is a
+trace or profile function (sys.settrace, sys.setprofile) that counts while it traces this file: the count that it
+interrupts can be lost.
 """
 
 import os
@@ -40,13 +41,13 @@ Words: TypeAlias = "memoryview[Any]"
 """Shared memory as an array of 64-bit numbers: integers for an IntCell, floats for a FloatCell."""
 
 
-# One lock for all cells of the process. It is held for five bytecodes and, under the GIL, never while another thread
-# runs, so there is no contention; a lock for each cell would cost 88 bytes a variable (threading.Lock and its
+# One lock serves all cells of the process. Under the GIL no other thread runs while a thread holds it (see the rule
+# above), so there is no contention. A lock for each cell would cost 88 bytes a variable (threading.Lock and its
 # semaphore).
 #
-# It is an RLock, because `with` ends with a call that gets three Nones as arguments, and CPython 3.11 may collect
-# garbage when it makes the tuple for them: a gc callback that counts then finds the lock held by its own thread. The
-# update is complete by then, so the callback may go on.
+# It is an RLock, because a `with` block ends with a call of `__exit__` with three Nones, and CPython 3.11 may collect
+# garbage when it makes the tuple of these arguments. A gc callback that counts then finds the lock held by its own
+# thread. The update is complete by then, so the callback may go on.
 lock: Any = RLock()
 """Guards the cells and Maps in Python, the text of each String, and publishing in a Registry."""
 
@@ -64,7 +65,7 @@ def refuse_value(cell: object, value: object) -> Never:
 
 
 class Cell:
-    """Holds one value that is plain JSON data at all times, so that the page reads it without a check."""
+    """Holds one value, which is plain JSON data at all times, so that the page encodes it without a check."""
 
     __slots__ = ()
 
@@ -107,7 +108,7 @@ class PythonCell(NumberCell):
 
         Raises:
             TypeError: `words` is not a memoryview, or `index` is not an int.
-            ValueError: `words` is not one row of words of the cell's type that can be written, or has no such index.
+            ValueError: `words` is not a writable contiguous array of words of the cell's type, or has no such index.
         """
         if not isinstance(words, memoryview) or not isinstance(index, int):
             raise TypeError("_bind() takes a memoryview and an index")
@@ -125,9 +126,9 @@ class PythonCell(NumberCell):
         self._words = None
 
     def _restart(self) -> None:
-        """Keep the number in private memory again, starting from zero.
+        """Keep the number in private memory again, and set it to 0.
 
-        A forked child does this with numbers that its parent goes on to show.
+        A forked child does this with the numbers that its parent still shows.
         """
         zero = 0 if self._code == "q" else 0.0
         with lock:
@@ -149,7 +150,7 @@ class IntCell(PythonCell):
 
     @property
     def value(self) -> int:
-        """The current number. Read-only: `add` to it or `set` it."""
+        """The current number in this process. Read-only: `add` and `set` change it."""
         number: int = self._value
         return number
 
@@ -157,7 +158,7 @@ class IntCell(PythonCell):
         value = value.setter(refuse_value)
 
     def add(self, delta: SupportsIndex = 1) -> None:
-        """Add `delta`, which may be negative. Exact from any thread, signal handler, gc callback or finalizer.
+        """Add `delta`, which may be negative. No count is lost, also in threads, signal handlers and finalizers.
 
         Raises:
             TypeError: `delta` is not an integer. The value is unchanged.
@@ -204,7 +205,7 @@ class FloatCell(PythonCell):
 
     @property
     def value(self) -> float:
-        """The current number. Read-only: `add` to it or `set` it."""
+        """The current number in this process. Read-only: `add` and `set` change it."""
         number: float = self._value
         return number
 
@@ -212,7 +213,7 @@ class FloatCell(PythonCell):
         value = value.setter(refuse_value)
 
     def add(self, delta: SupportsFloat | SupportsIndex = 1.0) -> None:
-        """Add `delta`, which may be negative. Safe from any thread, signal handler, gc callback or finalizer.
+        """Add `delta`, which may be negative. No addition is lost, also in threads, signal handlers and finalizers.
 
         Raises:
             TypeError: `delta` is not a number. The value is unchanged.
@@ -246,8 +247,8 @@ C = TypeVar("C", bound=type)
 def fast_methods(kind: C) -> C:
     """Decorate a class that programs count with, so that CPython calls its C methods at full speed.
 
-    Without the C extension the class stays as it is; but its methods, which it has from a base class, call themselves
-    by its name in the texts of errors.
+    Without the C extension the class is returned as it is. Only the methods that it inherits are renamed, so that the
+    texts of errors show the name of the class: `Int.add()`, not `IntCell.add()`.
     """
     for method in vars(kind.__bases__[0]).values():
         if isinstance(method, FunctionType):
@@ -267,7 +268,7 @@ if not TYPE_CHECKING and os.environ.get("PYVARS_NATIVE") != "0":
         def fast_methods(kind: C) -> C:
             """Decorate a class that programs count with, so that CPython calls its C methods at full speed."""
             fast = _cells.fast_methods(kind)
-            fast.__name__ = kind.__name__  # else CPython puts the module before it in the texts of errors
+            fast.__name__ = kind.__name__  # without the module, which the texts of errors would show
             return fast
 
         def _set(cell: object, name: str, value: object) -> None:
@@ -282,7 +283,7 @@ if not TYPE_CHECKING and os.environ.get("PYVARS_NATIVE") != "0":
             __slots__ = ()
 
             _code = "q"
-            __setattr__ = _set  # the cells themselves are written in C: this is for code of the program
+            __setattr__ = _set  # only the program gets here: the cells themselves are changed in C
 
         @fast_methods
         class FloatCell(_cells.FloatCell, NumberCell):

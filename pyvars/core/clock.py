@@ -1,4 +1,4 @@
-"""Clocks that nobody can set, taken at import, so that a program cannot replace them later."""
+"""The clocks of pyvars. All but `wall` are taken at import, so that the program cannot replace them later."""
 
 import time
 from functools import partial
@@ -9,8 +9,8 @@ _BOOTTIME = hasattr(time, "CLOCK_BOOTTIME")  # of Linux
 
 
 class _Real:
-    # Tools that stop the time in tests (freezegun) replace functions of `time` in the modules that import them, but not
-    # attributes of a class.
+    # Tools that stop the time in tests (freezegun) replace the functions of `time` that they find in the globals of
+    # modules, but not those that are attributes of a class.
     monotonic = staticmethod(time.monotonic)
     wall = staticmethod(time.time)
     since_boot = staticmethod(partial(time.clock_gettime, time.CLOCK_BOOTTIME) if _BOOTTIME else time.monotonic)
@@ -25,17 +25,17 @@ def monotonic() -> float:
 
 
 def since_boot() -> float:
-    """The seconds since the machine started, with the time it slept: CLOCK_BOOTTIME, or else time.monotonic."""
+    """The seconds since the machine started, including suspend: CLOCK_BOOTTIME, or time.monotonic without it."""
     return _Real.since_boot()
 
 
 def since_boot_ns() -> int:
-    """The same in nanoseconds."""
+    """The time of `since_boot`, in nanoseconds."""
     return _Real.since_boot_ns()
 
 
 def wall() -> float:
-    """The seconds since the epoch, only to be shown: somebody may set this clock, or replace `time.time`."""
+    """The seconds since 1970, only to be shown: a user may set this clock, and the program may replace `time.time`."""
     try:
         return float(time.time())
     except Exception:

@@ -1,4 +1,4 @@
-"""The part of a Map that counts: numbers by key. Like the cells it is implemented in Python, and in C (_cells.c)."""
+"""Counts: numbers by key, the base class of a Map. It is implemented in Python here, and in C in _cells.c."""
 
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
@@ -8,11 +8,11 @@ from pyvars.core.exact import INT64_MAX, INT64_MIN
 __all__ = ("OTHER", "Counts")
 
 OTHER = "__other__"
-"""The key that counts for all keys that get no number of their own."""
+"""The key under which a Map counts for all keys for which it has no room, and for keys that readers refuse."""
 
 
 class Counts:
-    """Numbers by key: the part of a Map that counts. It holds up to `free` keys, and `"__other__"`."""
+    """Numbers by key: the part of a Map that counts. It holds up to `free` keys, and also `"__other__"`."""
 
     __slots__ = ("_cells", "_free")
 
@@ -36,7 +36,7 @@ class Counts:
             TypeError: `key` is not a str, `delta` is not a number, or the variable under `key` has no method `add`.
             OverflowError: the sum of integers does not fit into 64 bits. The value is unchanged.
         """
-        if type(key) is str and type(delta) is int:  # exact types: their hash, == and + run no code of the program
+        if type(key) is str and type(delta) is int:  # not subclasses, whose hash, == and + may run code of the program
             with lock:
                 cells = self._cells
                 if key in cells:
@@ -50,11 +50,11 @@ class Counts:
         self._add(key, delta)
 
     def _place(self, key: str, new: NumberCell) -> tuple[str, NumberCell | None] | None:
-        """Add the number of `new` to the one under `key`, or put the cell `new` there.
+        """Add the number of the cell `new` to the number under `key`, or put `new` itself under `key`.
 
-        `new` is put there if the key is missing, and if an integer becomes a float. Then the key and the cell that was
-        there before, or None, are returned. Otherwise None is returned. The key becomes `"__other__"` if it is missing
-        and there is no room for it.
+        If `key` is missing and there is no room for it, `"__other__"` stands for it. If the key is missing, or an
+        integer becomes a float, `new` is put there, and the key and the cell that it replaces (or None) are returned.
+        Otherwise the number is added, and None is returned.
 
         Raises:
             TypeError: `key` is not a str, or `new` is no cell.
@@ -62,7 +62,7 @@ class Counts:
         """
         if not isinstance(new, NumberCell):
             raise TypeError(f"_place() takes an Int or a Float, got {new!r}")
-        key = str.__str__(key)  # a plain str, which is hashed and compared without code
+        key = str.__str__(key)  # a plain str: hashing and comparing it runs no code of the program
         number = new._value
         with lock:
             cells = self._cells
@@ -110,7 +110,7 @@ class Counts:
                 self._cells[key] = new
                 if key != OTHER:
                     self._free -= 1
-        del old  # outside the lock: destroying it may run code
+        del old  # outside the lock: destroying it may run code of the program
 
     def _clear(self, free: int) -> "dict[str, Any]":
         """Remove all keys, and hold up to `free` keys from now on. Returns the cells that were there, by key."""

@@ -1,4 +1,4 @@
-"""Converts numbers of the program to what an Int or Float holds, or raises."""
+"""Converts numbers that the program passes to the plain int or float that an Int or Float holds, or raises."""
 
 from operator import index
 from typing import SupportsFloat, SupportsIndex
@@ -11,6 +11,7 @@ INT64_MAX = 2**63 - 1
 """The largest value of an Int."""
 
 BITS = "64 bits with a sign; the value is unchanged"
+"""How the texts of OverflowError end."""
 
 
 def exact_int(value: SupportsIndex) -> int:
@@ -34,11 +35,11 @@ def exact_float(value: SupportsFloat | SupportsIndex) -> float:
     """Returns `value` as a plain float, so that adding it runs no code of a subclass.
 
     Raises:
-        TypeError: `value` is not a number. A str is refused, although float() would parse it.
+        TypeError: `value` is not a number. A str raises, too, although float() would parse it.
         OverflowError: `value` is an integer too large for a float.
     """
     if not hasattr(value, "__float__") and not hasattr(value, "__index__"):
-        raise TypeError(f"this takes a number, such as 1.5, got {value!r}")  # a Float, Map or Histogram
+        raise TypeError(f"this takes a number, such as 1.5, got {value!r}")  # `this`: a Float, a Map or a Histogram
     return float.__pos__(float(value))
 
 

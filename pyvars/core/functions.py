@@ -1,4 +1,4 @@
-"""Func: a function as a variable; and `variable`, which makes a variable of what a program publishes."""
+"""Func, a function as a variable; and `variable`, which turns what a program publishes into a variable."""
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
@@ -10,11 +10,12 @@ from pyvars.core.variables import Var, Variable
 __all__ = ("PERIODIC", "Combine", "Func", "called", "is_coroutine_function", "is_delayed", "variable")
 
 Combine: TypeAlias = Literal["sum", "max", "min"]
-"""How the values of a function in several workers become one: their sum, maximum or minimum."""
+"""How the page combines the values of a function in several workers: it shows their sum, maximum or minimum."""
 
 MIN_EVERY = 0.1
+"""The smallest `every`, in seconds."""
 MAX_EVERY = 86400
-"""The bounds of `every`, in seconds."""
+"""The largest `every`, in seconds: a day."""
 
 _COMBINE: dict[str, Callable[[Iterable[Any]], object]] = {"sum": sum, "max": max, "min": min}
 
@@ -24,17 +25,17 @@ class Func(Variable):
 
         publish("queue_depth", jobs.qsize)    # publish makes the Func
 
-    The function runs in a thread of pyvars; two calls of it never overlap. All functions of a page have one deadline. A
-    function that misses it is shown with its last value, if that is at most 10 s old, else as null. If a function
-    raises or returns a value that has no JSON form, only its own variable is null. `help("pyvars.formats.forms")` says
-    what a function may return, and how the page shows that.
+    The function runs in a thread of pyvars; two calls of it never overlap. All functions of a page share one deadline.
+    For a function that misses it the page shows the value of its last call, if that is at most 10 s old, else null. If
+    a function raises, or returns a value that has no JSON form, only its own variable is null.
+    `help("pyvars.formats.forms")` says what a function may return, and how the page shows that.
 
     With `combine` the page shows the sum, maximum or minimum over all workers; without it, the value of the worker that
     answers.
 
-    With `every` pages do not call the function. Once the process has an integration, a thread of pyvars calls it every
-    `every` seconds, and pages show the latest value. It may then be a coroutine function, which runs on the event loop
-    of the program.
+    With `every` pages do not call the function: a thread of pyvars calls it every `every` seconds, and pages show the
+    latest value. The thread starts when an integration is made, and after a fork with the next page that shows such a
+    function. The function may then be a coroutine function, which runs on an event loop of the program.
 
     Raises:
         TypeError: `function` is not callable, requires arguments, is a generator function, or is a coroutine function
@@ -47,7 +48,7 @@ class Func(Variable):
     kind = "func"
 
     combine: Combine | None
-    """How the values of several workers become one. None: the value of the worker that answers is shown."""
+    """How the page combines the values of several workers. None: it shows the value of the worker that answers."""
     every: float | None
     """The seconds between two calls in the background. None: each page calls the function."""
 
@@ -80,9 +81,9 @@ class Func(Variable):
         return False
 
     def _combined(self, values: Sequence[object]) -> object:
-        """Returns the sum, maximum or minimum of the values that are numbers; of dicts, of the numbers under each key.
+        """Returns the sum, maximum or minimum of the values that are numbers; for dicts, that of each key.
 
-        If the first value is neither, it is returned, as it is without `combine`.
+        If the first value is neither a number nor a dict, or without `combine`, it returns the first value.
         """
         return values[0] if self.combine is None else _combined(_COMBINE[self.combine], values)
 
@@ -91,8 +92,8 @@ class Func(Variable):
         return called(self._function)
 
     def _become(self, later: "Func") -> None:
-        """Call the function of a later Func from now on, as that one would."""
-        self.every = later.every or self.every  # set first: a coroutine function must never be here without it
+        """Take over the function, `combine` and `every` of a later Func."""
+        self.every = later.every or self.every  # first: at no moment may there be a coroutine function without `every`
         self._function = later._function
         self.combine, self.every = later.combine, later.every
         if self.every is None:
@@ -105,11 +106,11 @@ class Func(Variable):
 
 
 PERIODIC: "WeakSet[Func]" = WeakSet()
-"""The Funcs with `every`. A Func that is deleted from its registry vanishes from here, too."""
+"""The Funcs with `every`. The set keeps none alive, so a Func that is deleted from its registry leaves the set, too."""
 
 
 def is_coroutine_function(function: object) -> bool:
-    """Whether calling the function makes a coroutine."""
+    """Whether a call of the function makes a coroutine."""
     return bool(_code_flags(function) & _COROUTINE)
 
 
@@ -127,7 +128,7 @@ def called(function: Callable[[], object]) -> object:
     """Call `function`. Returns its result, and raises what it raises.
 
     Raises:
-        TypeError: the function returned a coroutine.
+        TypeError: the function returned a coroutine, which is closed and never runs.
     """
     value = function()
     if isinstance(value, Coroutine):
@@ -139,11 +140,12 @@ def called(function: Callable[[], object]) -> object:
 def variable(thing: object, call: str, combine: Combine | None = None, every: float | None = None) -> Var:
     """Returns `thing` as a variable: itself if it has a method `snapshot()`, a Func if it is a function.
 
-    `call` is the call that error texts show, up to `thing`, such as `publish("orders", `.
+    Error texts show `call`: the beginning of the call with which the program passed `thing`, such as
+    `publish("orders", `.
 
     Raises:
-        TypeError: `thing` is neither, or a coroutine or generator function, or `combine` is given and `thing` is not a
-            function. The text says what to write instead.
+        TypeError: `thing` is neither, or it is a coroutine or generator function; or `combine` or `every` is given,
+            and `thing` is not a function. The text says what to write instead.
         ValueError: `combine` is none of "sum", "max", "min" and None, or `every` is not from 0.1 to 86400.
     """
     plain = isinstance(thing, type) or not callable(thing) or _has_snapshot(thing)
@@ -178,7 +180,7 @@ _DELAYED = _COROUTINE | _GENERATORS
 
 
 def is_delayed(function: object) -> bool:
-    """Whether calling it only makes a coroutine or generator, and so runs nothing of it yet."""
+    """Whether a call of the function makes a coroutine or a generator, and so does not run its code yet."""
     return _code_flags(function) & _DELAYED != 0
 
 

@@ -20,20 +20,20 @@ class Histogram(Buckets, Composite):
         checkout.observe(0.25)
         with checkout.time(): ...
 
-    The page shows `count`, `sum`, `min`, `max`, `p50`, `p90` and `p99` over all workers. `count` and `sum` are exact;
-    the others have an error of at most 4.5 % for values from 10**-6 to 10**13, and are null before the first value.
-    Values are counted in at most 514 buckets, each made when it is first needed, so memory does not grow with the
-    number of values. Counts never fall, and cover the whole life of the process. For rates, and for quantiles over a
-    period of time, scrape `/metrics`, which has the buckets.
+    The page shows `count`, `sum`, `min`, `max`, `p50`, `p90` and `p99` over all workers. `count` is exact, `sum` is a
+    sum of floats. The others are null before the first value, and differ by less than 5 % from the exact ones if all
+    values are from 10**-6 to 10**13. Values are counted in at most 514 buckets, and a bucket takes memory once it has
+    counted a value: memory does not grow with the number of values. All figures cover the time since the program
+    started. For rates, and for quantiles over a period of time, scrape `/metrics`, which has the buckets.
 
     With `bounds`, such as `Histogram(bounds=(0.1, 0.3, 1.2))`, there is one bucket up to each bound, and one for larger
     values, and `/metrics` has exactly these. A value that equals a bound is in the bucket of that bound. The page then
     shows bounds only: p90 is the lowest bound that nine of ten values do not exceed; `min` and `max` are the bounds
-    around all values. Values over the last bound are shown as the last bound. All workers, the dead ones too, must have
-    the same bounds; otherwise the variable is null, and `pyvars.errors` has a BoundsError.
+    around all values. Values over the last bound are shown as the last bound. All workers, including those that have
+    ended, must have the same bounds; otherwise the variable is null, and `pyvars.errors` has a BoundsError.
 
-    Thread-safe; exact also in signal handlers, gc callbacks and finalizers. A forked child starts at 0, or from the
-    values at the fork, as with an Int.
+    Thread-safe; exact also in signal handlers, gc callbacks and finalizers. In a forked child it starts as an Int does:
+    at 0 if the process shares its numbers, else from the values at the fork.
 
     Raises:
         TypeError: `bounds` is not a collection of numbers.
@@ -45,7 +45,7 @@ class Histogram(Buckets, Composite):
     kind = "histogram"
 
     bounds: Bounds | None
-    """The upper bounds of its buckets, if they were given."""
+    """The upper bounds of its buckets that were given, ascending; None if there were none."""
 
     def __init__(self, *, bounds: Iterable[float] | None = None) -> None:
         self.bounds = None if bounds is None else checked_bounds(bounds)
@@ -59,8 +59,8 @@ class Histogram(Buckets, Composite):
     def time(self) -> Span:
         """Observe the seconds that a `with` block takes, or, as a decorator, each call of the function.
 
-        A call of a coroutine function lasts until the coroutine ends, a call of a generator until the generator does. A
-        block or call that raises is observed, too. The clock is time.perf_counter.
+        A call of a coroutine function lasts until the coroutine ends, and a call of a generator function until the
+        generator ends. A block or call that raises is observed, too. The clock is time.perf_counter.
         """
         return Span.timing(self.observe)
 
@@ -75,10 +75,10 @@ class Histogram(Buckets, Composite):
         return self._total.value
 
     def buckets(self) -> list[tuple[float, int]]:
-        """Returns the upper bound and the count of each bucket that holds values of this process, in order.
+        """Returns the upper bound and the count of each bucket that has counted values of this process, ascending.
 
-        The bounds are those that were given, or powers of 2**(1/8); the last bound is inf. A bucket counts the values
-        that are larger than the bound before its own, and at most its own.
+        The bounds are those that were given, or powers of 2**(1/8). The bucket for values over the last bound has the
+        bound inf. A bucket counts the values up to its bound that are larger than the bound of the bucket before it.
         """
         bounds = (*(BOUNDS if self.bounds is None else self.bounds), inf)
         return [(bounds[n], number) for n, number in self._counted()]

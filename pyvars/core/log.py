@@ -1,4 +1,4 @@
-"""Writes to the log of the program from a thread of pyvars: a log handler that hangs or raises delays no page."""
+"""Writes warnings to the log of the program, from a thread of pyvars: so a log handler that hangs delays no page."""
 
 import logging
 from collections import deque
@@ -11,7 +11,7 @@ from pyvars.core.clock import monotonic
 __all__ = ("MinuteLog", "warn")
 
 MAX_WAITING = 10_000
-"""The maximum number of records that wait for the thread; older ones are dropped."""
+"""The maximum number of warnings that wait for the thread; if there are more, the oldest ones are dropped."""
 
 MAX_TEXTS = 100
 """How many texts a MinuteLog remembers."""
@@ -25,7 +25,7 @@ class _Writer:
 
     def reset(self) -> None:
         self._waiting: deque[tuple[tuple[Any, ...], BaseException | None]] = deque(maxlen=MAX_WAITING)
-        self._lock = Lock()  # for start and end of the thread; not held while code of the program runs
+        self._lock = Lock()  # held while the thread starts or ends; not while code of the program runs
         self._running = False
 
     def write(self, about: tuple[Any, ...], exc_info: BaseException | None) -> None:
@@ -48,7 +48,7 @@ class _Writer:
                 about, exc_info = self._waiting.popleft()
             try:
                 _logger.warning(*about, exc_info=exc_info)
-            except BaseException:  # raised by a log handler or filter of the program, and there is no other log
+            except BaseException:  # raised by a log handler or filter of the program: nothing can report it
                 continue
 
 
@@ -57,21 +57,25 @@ resources.hold(__name__, "thread pyvars-log", in_child=_writer.reset)
 
 
 def warn(*about: object, exc_info: BaseException | None = None) -> None:
-    """Call `logging.getLogger("pyvars").warning(*about, exc_info=...)` soon, in a thread. Neither blocks nor raises."""
+    """Call `logging.getLogger("pyvars").warning(*about, exc_info=...)` soon, in a thread of pyvars.
+
+    Neither blocks nor raises, so it may be called from anywhere. Warnings that wait when the process forks are written
+    by the parent only.
+    """
     _writer.write(about, exc_info)
 
 
 class MinuteLog:
-    """Warnings that requests cause: each text at most once a minute. Thread-safe."""
+    """Logs warnings that requests cause, each at most once a minute. Thread-safe."""
 
     def __init__(self) -> None:
         self._logged_at: dict[str, float] = {}
 
     def warn(self, message: str, about: str) -> None:
-        """Warn with `message`, which has one `%s` for `about`, unless `about` was in a warning of the last 60 s."""
+        """Log `message`, which has one `%s` for `about`, unless `about` was logged in the last 60 s."""
         now = monotonic()
         if now - self._logged_at.get(about, -60.0) >= 60.0:
-            if len(self._logged_at) >= MAX_TEXTS:  # texts of a rule of the program may differ with each request
+            if len(self._logged_at) >= MAX_TEXTS:  # an access rule of the program may give each request its own text
                 self._logged_at.clear()
             self._logged_at[about] = now
             warn(message, about)

@@ -1,4 +1,4 @@
-"""Map: variables by key. Counting under a new key makes a number there; any variable can be set under a key."""
+"""Map: variables by key. `add` makes a number under a key that is new; `set` puts any variable under a key."""
 
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import SupportsFloat, SupportsIndex, cast
@@ -13,6 +13,7 @@ from pyvars.errors import UnknownNameError
 __all__ = ("OTHER", "Map")
 
 MAX_KEY_BYTES = 255
+"""The maximum length of a key, in bytes of UTF-8."""
 MAX_KEYS = 1_000_000_000
 """The largest `max_keys`."""
 
@@ -24,20 +25,22 @@ class Map(Counts, Composite, Mapping[str, object]):
         orders = publish("orders_by_state", Map(label="state"))
         orders.add("paid")
 
-    A Map is a read-only Mapping of plain values, changed by `add`, `set`, `delete` and `clear`. It counts under at most
-    `max_keys` keys. Further keys, and keys that readers refuse (empty, or over 255 bytes of UTF-8), are counted under
-    `"__other__"`: keys often come from outside, and counting must neither fail nor take memory without limit.
-    Thread-safe; exact also in signal handlers, gc callbacks and finalizers. Iteration runs over a sorted copy of the
-    keys. Two Maps are equal only if they are the same object.
+    A Map is a read-only Mapping from keys to plain values; `add`, `set`, `delete` and `clear` change it. It counts
+    under at most `max_keys` keys. Further keys, and keys that readers refuse (empty, or over 255 bytes of UTF-8), are
+    counted under `"__other__"`: keys often come from outside, and counting must neither fail nor take memory without
+    limit. Thread-safe; counts are exact also in signal handlers, gc callbacks and finalizers. In a forked child its
+    numbers start as those of an Int do. Iteration runs over a sorted copy of the keys. Two Maps are equal only if they
+    are the same object.
 
-    `label` is the name of the label that the keys become in Prometheus: the Map above becomes the series
-    `orders_by_state_total{state="paid"}`. Without `label` the label is named `key`; but if the Map holds Maps,
-    Histograms or registries, the keys become parts of the names of series, such as `http_requests_total`.
+    In Prometheus each key becomes the value of a label, and `label` is the name of that label: the Map above becomes
+    the series `orders_by_state_total{state="paid"}`. Without `label` the name is `key`. But if the Map holds Maps,
+    Histograms or registries, its keys become parts of the names of series, such as `http_requests_total`.
 
     Raises:
         TypeError: `label` is not a str, or `max_keys` not an int.
-        ValueError: `max_keys` is not from 1 to 1,000,000,000; or `label` is not a letter or underscore followed by
-            letters, digits and underscores; or readers reserve it: `le`, `quantile`, and labels that begin with `__`.
+        ValueError: `max_keys` is not from 1 to 1,000,000,000; or `label` is not an ASCII letter or underscore followed
+            by letters, digits and underscores; or Prometheus reserves it: `le`, `quantile`, and all that begin with
+            `__`.
     """
 
     __slots__ = ("_on_change", "_vars", "label", "max_keys")
@@ -45,10 +48,10 @@ class Map(Counts, Composite, Mapping[str, object]):
     kind = "map"
 
     max_keys: int
-    """How many keys are counted one by one; all further keys are counted under `"__other__"`."""
+    """The maximum number of keys with a number of their own; all further keys are counted under `"__other__"`."""
 
     label: str
-    """The name of the label whose values the keys are; empty if none was given."""
+    """The name of the label in Prometheus whose values are the keys; empty if none was given."""
 
     def __init__(self, *, max_keys: int = 1000, label: str = "") -> None:
         if not isinstance(max_keys, int) or isinstance(max_keys, bool):
@@ -70,7 +73,7 @@ class Map(Counts, Composite, Mapping[str, object]):
             return self._add_to_variable(key, number)
         if not _fits(key):
             key = OTHER
-        # The cell is made before `_place` changes the Map: an allocation may collect garbage, which runs finalizers.
+        # The cell is made before `_place` takes the lock: an allocation may collect garbage, which runs finalizers.
         put = self._place(key, Int(number) if isinstance(number, int) else Float(number))
         if put is not None:
             key, before = put
@@ -123,7 +126,7 @@ class Map(Counts, Composite, Mapping[str, object]):
         self._changed(None, {**cells, **held})
 
     def var(self, key: str) -> Var:
-        """Returns the variable under `key`, not a copy. Adding a float to an Int replaces that Int by a Float.
+        """Returns the variable under `key` itself. If a float is added to an Int in the Map, a Float replaces that Int.
 
         Raises:
             UnknownNameError: nothing was counted or set under `key`.
@@ -147,9 +150,10 @@ class Map(Counts, Composite, Mapping[str, object]):
         return self._vars.get(key) or self._cells.get(key)
 
     def _merged(self, members: Mapping[str, object]) -> dict[str, object]:
-        """Returns the members of all workers with at most `max_keys` numbers.
+        """Returns `members`, which all workers together have, with at most `max_keys` numbers.
 
-        Further ones, in the order of their keys, are summed under `"__other__"`.
+        The numbers under the first `max_keys` keys, in sorted order, stay; the sum of the others is added to
+        `"__other__"`.
         """
         numbers = [key for key in sorted(members) if key != OTHER and isinstance(members[key], int | float)]
         rest, surplus = members.get(OTHER, 0), numbers[self.max_keys :]
@@ -161,7 +165,7 @@ class Map(Counts, Composite, Mapping[str, object]):
         return {**within, OTHER: min(max(rest, INT64_MIN), INT64_MAX) if isinstance(rest, int) else rest}
 
     def snapshot(self) -> dict[str, object]:
-        """Returns the plain values by key, sorted. Raises what a function under a key raises."""
+        """Returns the plain values of this process by key, sorted. Raises what a function under a key raises."""
         return {key: _plain(var) for key, var in sorted(self._children().items())}
 
     def __getitem__(self, key: str) -> object:

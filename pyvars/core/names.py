@@ -1,6 +1,6 @@
-"""Names: which are refused, and which of the others known readers of the page cannot handle.
+"""The names of variables: which ones pyvars refuses, and which other ones some known readers of the page cannot handle.
 
-The source code of the readers tells this; `help("pyvars.formats")` has the table.
+`help("pyvars.formats")` has the table of the readers; the source is their source code.
 """
 
 from collections.abc import Iterator
@@ -11,9 +11,10 @@ from pyvars.core.variables import Var
 __all__ = ("MAX_PARTS", "OF_GO", "checked_name", "is_builtin", "misread", "prefixes")
 
 MAX_NAME_BYTES = 255
+"""The maximum length of a name, in bytes of UTF-8."""
 
 MAX_PARTS = 18
-"""How many parts a dotted name may have: Elasticsearch takes 20 levels, and Metricbeat adds two above a name."""
+"""The maximum number of parts of a dotted name: Elasticsearch takes 20 levels, and Metricbeat adds two above a name."""
 
 _OF_INFLUXDB = frozenset(("build", "crypto", "system"))
 
@@ -34,11 +35,11 @@ def misread(name: str) -> Iterator[str]:
 
 
 OF_GO: tuple[str, ...] = ("cmdline", "memstats")
-"""Reserved names, under which a function may be published once the built-in is deleted."""
+"""Reserved names. A function may be published under one of them once the built-in variable is deleted."""
 
 
 def is_builtin(var: object) -> bool:
-    """Whether it is a variable of pyvars itself, which may have a reserved name, and which the program may replace."""
+    """Whether `var` is a variable of pyvars itself: it may have a reserved name, and the program may replace it."""
     return getattr(type(var), "builtin", False) is True
 
 
@@ -52,7 +53,7 @@ def checked_name(name: str, var: Var) -> str:
     """Returns the name as a plain str.
 
     Raises:
-        ValueError: no variable may have this name.
+        ValueError: the name is empty, too long or reserved, so `var` may not have it.
     """
     name = str.__str__(name)
     if not name:

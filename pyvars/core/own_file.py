@@ -1,9 +1,9 @@
 """Files, sockets and ends of pipes of pyvars, which notice when the program has closed them.
 
-A program may close any file descriptor (a daemon closes all), and what it opens next gets the same number. So pyvars
-also remembers device and inode of each of its files, and uses the number only while it still refers to that file.
-Between this check and the system call that follows there are microseconds in which another thread may still close the
-file and open another one.
+A program may close any file descriptor (a daemon closes all of them), and the next file that it opens gets the same
+number. So pyvars also remembers the device and inode of each of its files, and uses the number only while it refers to
+that file. One gap remains: between this check and the system call that follows, a few microseconds, another thread may
+close the file and open another one.
 """
 
 import errno
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ("OwnFile", "OwnSocket", "pipe", "read")
 
 _FIRST_NUMBER = 3
-"""Lower numbers are standard input, output and error, to which the program may write, whatever file has them."""
+"""Lower numbers are standard input, output and error: the program may write to them, even if they are now files of
+pyvars."""
 
 
 class OwnFile:
@@ -32,12 +33,12 @@ class OwnFile:
 
     @classmethod
     def open(cls, path: str, flags: int, mode: int = 0o600) -> "Self":
-        """Open the file; it is not inherited by programs that this one starts. Raises OSError."""
+        """Open the file, with O_CLOEXEC: programs that this one starts do not inherit it. Raises OSError."""
         return cls(os.open(path, flags | os.O_CLOEXEC, mode))
 
     @property
     def is_intact(self) -> bool:
-        """Whether its number is still the number of this file."""
+        """Whether its number still refers to this file."""
         try:
             return self._number >= 0 and _identity(self._number) == self._identity
         except OSError:
@@ -45,7 +46,7 @@ class OwnFile:
 
     @property
     def number(self) -> int:
-        """Its number, for a system call right now. Raises OSError (EBADF) if the number is no longer of this file."""
+        """Its number, for a system call right now. Raises OSError (EBADF) if it no longer refers to this file."""
         if not self.is_intact:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return self._number
@@ -58,7 +59,7 @@ class OwnFile:
             return False
 
     def is_same(self, other: "OwnFile") -> bool:
-        """Whether both are one file, opened twice."""
+        """Whether both refer to the same file."""
         return self._identity == other._identity
 
     def close(self) -> None:
@@ -75,38 +76,38 @@ class OwnFile:
 
 
 class OwnSocket(OwnFile):
-    """A socket of pyvars."""
+    """An open socket of pyvars. It takes over the file descriptor of the socket object that it is made of."""
 
     __slots__ = ("_socket",)
 
     def __init__(self, socket: "socket.socket") -> None:
         super().__init__(socket.detach())
-        # With its family, which a socket of eventlet does not look up.
+        # The family is passed on, because a socket of eventlet does not find it out from the descriptor.
         self._socket = type(socket)(socket.family, socket.type, socket.proto, self._number)
 
     @property
     def socket(self) -> "socket.socket":
-        """The socket, for a call right now. Raises OSError (EBADF) if its number is no longer of this socket."""
+        """The socket, for a call right now. Raises OSError (EBADF) if its number no longer refers to this socket."""
         if not self.is_intact:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return self._socket
 
     def close(self) -> None:
         """Close it, unless its number is that of another file. May be called again."""
-        self._socket.detach()  # or the socket would close its number when it is collected
+        self._socket.detach()  # else the socket object closes its number when it is collected
         super().close()
 
 
 def pipe() -> tuple[OwnFile, OwnFile]:
-    """The two ends of a new pipe, the one to read from first. Raises OSError."""
+    """Make a pipe. Returns its read end and its write end. Raises OSError."""
     read, write = os.pipe()
     return OwnFile(read), OwnFile(write)
 
 
 def read(path: str) -> bytes:
-    """The content of the file, read again if the program closes it meanwhile. Raises OSError.
+    """The content of the file. If the program closes the file meanwhile, it is read again. Raises OSError.
 
-    A file object of Python would read and close its number whatever file has it by then.
+    A file object of Python would go on with its number, even if that refers to another file by then.
     """
     while True:
         parts: list[bytes] = []

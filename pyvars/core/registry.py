@@ -1,4 +1,4 @@
-"""Registry: variables by the names under which they are published."""
+"""Registry: variables by name."""
 
 from collections.abc import Callable, Coroutine, ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, NamedTuple, Never, TypeVar, cast, overload
@@ -16,16 +16,16 @@ V = TypeVar("V", bound=Var)
 F = TypeVar("F", bound=Callable[[], object])
 
 MISSING: Any = object()
-"""The default of the argument `var` of `publish`, which without a variable is a decorator."""
+"""The default of the argument `var` of `publish`: no variable was passed, so `publish` returns a decorator."""
 
 
 class Metadata(NamedTuple):
     """The description of a variable, given when it is published."""
 
     help: str = ""
-    """One line on what the variable counts; empty if none was given."""
+    """One line on what the variable counts; empty if none was given. Prometheus shows it."""
     unit: str = ""
-    """The unit, such as bytes, seconds or eur; empty if none was given."""
+    """The unit, such as bytes, seconds or eur; empty if none was given. Prometheus has it in the name of the series."""
 
 
 class Registry(Composite, Mapping[str, Var]):
@@ -35,24 +35,25 @@ class Registry(Composite, Mapping[str, Var]):
         queries = database.publish("queries", Int())
         publish("db", database)
 
-    A Registry is a read-only Mapping from names to variables, changed by `publish` and `delete`. Iteration runs over a
-    copy of the names, sorted by code point, as Go sorts them. Thread-safe; may be used from the function of a variable,
-    a signal handler, a gc callback or a finalizer. Two registries are equal only if they are the same object.
+    A Registry is a read-only Mapping from names to variables; `publish` and `delete` change it. Iteration runs over a
+    copy of the names, sorted by code point, as Go sorts them. Thread-safe; the function of a variable, a signal
+    handler, a gc callback or a finalizer may use it, too. A forked child has a copy of it. Two registries are equal
+    only if they are the same object.
     """
 
     kind = "registry"
 
     def __init__(self) -> None:
         super().__init__()
-        # Changed by single dict operations, or under the lock of the cells and by the rule in cells.py, so a signal
-        # handler or a finalizer never waits for a lock here.
+        # These change by single dict operations, or under the lock of the cells, within which no code of the program
+        # can run (see cells.py). So a signal handler or a finalizer never waits here for a lock of its own thread.
         self._vars: dict[str, Var] = {}
         self._metadata: dict[str, Metadata] = {}
         self._prefixes: dict[str, int] = {}  # how many names begin with "a." or "a.b.", as "a.b.c" does
         self._version = object()
 
     _version: object
-    """An object that each publish and delete replaces. Readers cache what they derived while it is the same."""
+    """An object that each publish and delete replaces by a new one. Readers keep what they computed while it stays."""
 
     @overload
     def publish(self, name: str, var: V, *, help: str = "", unit: str = "", exist_ok: bool = False) -> V: ...
@@ -104,31 +105,35 @@ class Registry(Composite, Mapping[str, Var]):
     ) -> object:
         """Publish a variable, a function or any object with `snapshot()` under `name`. Returns the variable.
 
-        Without `var` it is a decorator for a function without arguments, and returns that function unchanged. `help` is
-        one line on what the variable counts, `unit` its unit; formats that have a place for them show them. `combine`
-        ("sum", "max", "min") says how the page combines the values of a function in several workers; without it the
-        page shows the value of the worker that answers. `every` is the seconds between two calls of a function in the
-        background: then no page calls it, and it may be a coroutine function (see Func).
+        Without `var` it returns a decorator for a function without arguments; the decorator returns that function
+        unchanged. `help` is one line on what the variable counts, and `unit` its unit; Prometheus shows both. `combine`
+        ("sum", "max" or "min") tells the page how to combine the values of a function in several workers; without it
+        the page shows the value of the worker that answers. `every` is the number of seconds between two calls of a
+        function in the background, from 0.1 to 86400: then no page calls it, and it may be a coroutine function (see
+        Func).
 
         With `exist_ok=True` the name may already be taken by a variable of the same kind, as when a module runs twice.
-        An existing number, String, Map, Histogram or Registry stays, with its help and unit, and is returned; the new
-        one is dropped. A new function, or other object with `snapshot()`, replaces the existing one, with its `combine`
-        and `every`, and with its `help` and `unit` if they are given. An existing Func stays the same object, and calls
-        the new function.
+        If that is a number, String, Map, Histogram or Registry, it stays, with its help and unit, and is returned; the
+        new one is dropped. If it is a function, or another object with `snapshot()`, the new one replaces it, with the
+        new `combine` and `every`; `help` and `unit` change only if they are given. A Func stays the same object then,
+        and calls the new function.
 
         Raises:
-            TypeError: `name`, `help` or `unit` is not a str, or `exist_ok` not a bool; or `var` is not a variable (the
-                text says what to write), or a coroutine function without `every`.
+            TypeError: `name`, `help` or `unit` is not a str, or `exist_ok` is not a bool; or `var` is not a variable
+                (the text says what to write); or it is a generator function, or a coroutine function without `every`;
+                or `combine` or `every` is given for something other than a function.
             ValueError: `name` is empty, over 255 bytes of UTF-8, or reserved: memstats, cmdline, pyvars and pyvars.* in
-                upper or lower case (once memstats or cmdline is deleted, a function may be published there). Or
-                `combine` is unknown, or `every` is not from 0.1 to 86400.
-            DuplicateNameError: the name is taken; with `exist_ok=True`, by a variable of another kind.
+                upper or lower case (once memstats or cmdline is deleted, a function may be published under that name).
+                Or `combine` is none of the three, or `every` is out of its range.
+            DuplicateNameError: the name is taken; with `exist_ok=True`, it is taken by a variable of another kind.
 
         Warns:
-            PyvarsWarning: the variable replaces a built-in one, such as `gc`, or `http`; or with `exist_ok=True` it
-                replaces a function or object of another file or qualified name; or a known reader refuses the name, or
-                mistakes it for another one: it is not ASCII; `http` beside `http.requests`; `a..b`, `.a`, `a.` or a
-                blank; over 18 parts; it contains `memstats`; it is `build`, `crypto` or `system`.
+            PyvarsWarning: the variable replaces a variable of pyvars itself, such as `gc` or `http`; or with
+                `exist_ok=True` it replaces a function or object that has another qualified name or is defined in
+                another file; or a known reader refuses the name, or mistakes it for another one. Such names are not
+                printable ASCII; are a prefix of another name at a dot (`http` beside `http.requests`); have an empty or
+                blank part (`a..b`, `.a`, `a.`) or over 18 parts; contain `memstats`; or are `build`, `crypto` or
+                `system`.
         """
         if not isinstance(name, str):
             hint = '; write @publish("name") with the name' if callable(name) and var is MISSING else ""
@@ -149,7 +154,7 @@ class Registry(Composite, Mapping[str, Var]):
 
     def _publish(self, name: str, var: Var, metadata: Metadata, exist_ok: bool) -> Var:
         name = checked_name(name, var)
-        self._warn(name)  # before publishing: where warnings are errors, nothing is published
+        self._warn(name)  # before anything is published: where warnings are errors, nothing is
         present = self._vars.get(name)
         if is_builtin(present) and not is_builtin(var) and name not in OF_GO:
             warn_caller(
@@ -181,16 +186,16 @@ class Registry(Composite, Mapping[str, Var]):
         return var
 
     def _later(self, name: str, present: Var, var: Var, metadata: Metadata) -> Var:
-        """Replace the function or object that is there by a later one; a Func stays, and calls the later function."""
+        """Replace the function or object that is there by a later one. A Func stays, and calls the later function."""
         text = moved(name, present, var)
         if text:
-            warn_caller(text)  # before it is replaced: where warnings are errors, nothing is
+            warn_caller(text)  # before anything is replaced: where warnings are errors, nothing is
         kept = present if type(present) is type(var) is Func else var
         with lock:
             unchanged = name in self._vars and self._vars[name] is present
             if unchanged:
                 self._vars[name] = kept
-        if not unchanged:  # deleted or replaced meanwhile, perhaps by what the warning called
+        if not unchanged:  # deleted or replaced meanwhile, perhaps by code that the warning ran
             return self._publish(name, var, metadata, True)
         if kept is var:
             self._version = object()
@@ -258,7 +263,7 @@ class Registry(Composite, Mapping[str, Var]):
         return self._vars.get(key)
 
     def snapshot(self) -> dict[str, object]:
-        """Returns the plain values by name, sorted. Raises what a function in it raises, unlike the page."""
+        """Returns the plain values of this process by name, sorted. Raises what a function in it raises."""
         return {name: var.snapshot() for name, var in self.items()}
 
     def __getitem__(self, name: str) -> Var:
@@ -299,10 +304,10 @@ class Registry(Composite, Mapping[str, Var]):
 
 
 def checked_registry(thing: object) -> Registry:
-    """Returns `thing`, which is given as `registry`.
+    """Returns `thing`, an argument `registry`.
 
     Raises:
-        TypeError: it is no Registry.
+        TypeError: it is not a Registry.
     """
     if not isinstance(thing, Registry):
         raise TypeError(f"registry is a Registry, such as pyvars.default_registry, got {thing!r}")

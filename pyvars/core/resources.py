@@ -1,21 +1,22 @@
-"""Resources: what pyvars holds that a forked child must not use as it is, and the hooks that run around a fork.
+"""Resources: what a forked child must not use as it inherits it, and the hooks that run around a fork.
 
-Resources are locks, threads, files, sockets, and memory shared with other processes. The module that makes one calls
-`hold`, and says how the resource is stopped before a fork, made again after it, and given up in the child.
+A resource is a lock, a thread, a file, a socket, or memory that is shared with other processes. The module that makes
+one calls `hold`, with the functions that stop the resource before a fork, make it again in the parent, and give it up
+in the child.
 
 One set of hooks of `os.register_at_fork` serves all resources. If a fork does not run Python's hooks,
 `after_fork_in_child` is called later, for example by a hook of uWSGI.
 
-In the child, `first_in_child` of all resources runs before any `in_child`: by then no lock is held by a thread that the
-child does not have, and no number is written to the memory of the parent. Until then garbage collection is off in the
-child, since a gc callback or a finalizer that counts would write there.
+In the child, `first_in_child` of all resources runs before any `in_child`. After that, no thread that exists only in
+the parent holds a lock, and the child no longer writes its numbers to the memory of the parent. Until then garbage
+collection is off in the child, because a gc callback or a finalizer that counts would write there.
 """
 
 import gc
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from os import getpid  # a program may put another os.getpid in its place: that is no fork
+from os import getpid  # at import: if the program replaces os.getpid later, that must not look like a fork
 from threading import Thread, get_ident, main_thread
 from time import sleep
 from typing import NamedTuple
@@ -31,7 +32,7 @@ def _nothing() -> None:
 
 
 class Resource(NamedTuple):
-    """Something that a forked child must not use as it is."""
+    """Something that a forked child must not use as it inherits it."""
 
     made_by: str
     """The module that made it."""
@@ -40,9 +41,9 @@ class Resource(NamedTuple):
     before: Callable[[], None]
     """Stops it, in the process that is about to fork."""
     in_parent: Callable[[], None]
-    """Makes it again in the process that has forked: once for several forks, soon after they have returned."""
+    """Makes it again in the parent, soon after the fork; if forks overlap, once, after the last of them."""
     first_in_child: Callable[[], None]
-    """Makes it harmless in the child, before any code of pyvars can use it."""
+    """Makes it harmless in the child, before any other code of pyvars runs there."""
     in_child: Callable[[], None]
     """Gives it up in the child, or makes a new one there."""
 
@@ -107,13 +108,14 @@ class _Collection:
 _collection = _Collection()
 _pid = getpid()
 _made_again = True
-"""False from the moment before a fork until `in_parent` of all resources has run after it."""
+"""Whether `in_parent` of all resources has run since the last fork; False from the moment before a fork."""
 _makes_again: list[Callable[[], object] | None] = []
-"""The hook that gets `make_again` called; empty before the first fork, since it must be the last hook registered."""
+"""The hook that schedules `make_again`, or None if there cannot be one. It is made at the first fork, so that it is
+registered after all other hooks; before, the list is empty."""
 
 
 def join(thread: Thread, seconds: float) -> None:
-    """Wait for the end of a thread, at most so long. Waits also until the system no longer counts it (Python 3.12)."""
+    """Wait up to `seconds` until a thread has ended and has left /proc, where Python 3.12 counts threads at a fork."""
     until = monotonic() + seconds
     thread.join(seconds)
     task = f"/proc/self/task/{thread.native_id}"
@@ -135,14 +137,14 @@ def _before() -> None:
 
 def _in_parent() -> None:
     global _made_again
-    _made_again = False  # again: another thread may have begun `make_again` just before this fork stopped things
+    _made_again = False  # as before the fork: another thread may have begun `make_again` before `_before` ran here
     _collection.resume(child=False)
     if _makes_again == [None] or get_ident() != main_thread().ident:
         make_again()
 
 
 def make_again() -> None:
-    """Run `in_parent` of all resources, if it has not run since the last fork, and none is in progress."""
+    """Run `in_parent` of all resources, unless it has run since the last fork, or a fork is in progress."""
     global _made_again
     if not _made_again and not _collection.is_paused:
         _made_again = True

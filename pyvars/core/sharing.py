@@ -16,10 +16,13 @@ __all__ = ("moved", "same_kind", "stays")
 
 
 def same_kind(present: Var, new: Var) -> bool:
-    """Whether the two may share a name. All objects of the program are one kind: a class may be made twice."""
+    """Whether `new` is of the kind of `present`, so that `exist_ok=True` accepts it.
+
+    All objects of the program are of one kind: when a module runs twice, it makes each of its classes twice.
+    """
 
     def kind(var: Var) -> tuple[object, ...]:
-        if not issubclass(type(var), Variable):  # decided by the class: an object may have anything as `kind`
+        if not issubclass(type(var), Variable):  # the class decides: an object of the program may have any `kind`
             return ("object",)
         bounds = var.bounds if isinstance(var, Histogram) else None
         return getattr(var, "kind", type(var)), getattr(var, "gauge", False), bounds, is_builtin(var)
@@ -28,7 +31,7 @@ def same_kind(present: Var, new: Var) -> bool:
 
 
 def stays(present: Var) -> bool:
-    """Whether it stays when a later one is published: it holds numbers or other variables, or is a built-in."""
+    """Whether `present` stays when a later variable is published: it is neither a Func nor an object of the program."""
     return is_builtin(present) or (issubclass(type(present), Variable) and not issubclass(type(present), Func))
 
 
@@ -40,14 +43,14 @@ class _Place(NamedTuple):
     file: str
     """The file, or the module if there is none."""
     namespace: object
-    """The globals of a function, which all cells of a notebook share although each cell is a file of its own."""
+    """The globals of a function. All cells of a notebook share them, although each cell has a file name of its own."""
 
 
 def moved(name: str, present: Var, later: Var) -> str:
-    """The warning that the two are defined in different places; empty if it is the same place.
+    """The text of a warning if the two variables are defined in different places; empty if in the same place.
 
-    The same place is the same qualified name in the same file or namespace, as when a module is run and also imported,
-    or reloaded, or when a cell of a notebook runs again.
+    The place is the same if the qualified name is the same, and the file or the namespace is: for example, if a module
+    is run and also imported, or is reloaded, or if a cell of a notebook runs again.
     """
     old, new = _place(present), _place(later)
     same_namespace = old.namespace is new.namespace is not None
@@ -64,7 +67,7 @@ def _same_file(one: str, other: str) -> bool:
 
 
 def _place(var: Var) -> _Place:
-    """Where the function or class of a variable is defined; decorators, `partial` and methods are unwrapped first."""
+    """Where the function or class of a variable is defined. Decorators, `partial` and methods are unwrapped first."""
     thing: Any = cast("Func", var)._function if issubclass(type(var), Func) else var
     method = ""
     for _ in range(_MAX_LAYERS):
@@ -88,6 +91,6 @@ def _place(var: Var) -> _Place:
     return _Place(named.__qualname__ + method, str(file), None)
 
 
-_MAX_LAYERS = 100  # a function may say that it wraps itself
+_MAX_LAYERS = 100  # `__wrapped__` of a function may be the function itself
 _BUILT_IN = (BuiltinMethodType, MethodWrapperType)
 _class: Callable[[Any], Any] = type

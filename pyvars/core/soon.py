@@ -1,8 +1,9 @@
-"""Calls a function soon after a fork has returned, although nothing else may call code of pyvars then.
+"""Calls a function in the main thread soon after a fork, without a call from the program.
 
-Some versions of Python from 3.12 on warn of a fork if the process has several threads once its fork hooks have run. So
-the hooks must not start threads. Instead the last hook, which is written in C, adds a "pending call". The main thread
-runs pending calls between two instructions of Python, and so just after `os.fork` has returned.
+CPython from 3.12 on warns of a fork if the process has several threads, and some versions count the threads after the
+fork hooks have run. So the hooks must not start threads. Instead the last hook, a function of C, adds a "pending call"
+(Py_AddPendingCall). The main thread runs pending calls between two instructions of Python, so it runs this one just
+after `os.fork` has returned.
 """
 
 from collections.abc import Callable
@@ -13,21 +14,24 @@ __all__ = ("pending",)
 
 
 class _Call:
-    """C calls the function by asking whether this is true; the answer is no, which means success."""
+    """An object whose truth value calls the function: PyObject_IsTrue is a C function of the form of a pending call.
+
+    It is false, because 0 is the result of a pending call that succeeded.
+    """
 
     def __init__(self, function: Callable[[], None]) -> None:
         self._function = function
 
     def __bool__(self) -> bool:
-        with suppress(Exception):  # an exception would be raised somewhere in the program
+        with suppress(Exception):  # it would be raised in whatever code of the program runs now
             self._function()
         return False
 
 
 def pending(function: Callable[[], None]) -> Callable[[], object] | None:
-    """A callable of C that has the main thread call the function soon, and drop its exceptions.
+    """Returns a C callable. When it is called, the main thread calls `function` soon, and drops its exceptions.
 
-    None in a Python without `ctypes.pythonapi`. Keep the callable: C keeps nothing alive.
+    None in a Python without `ctypes.pythonapi`. The caller must keep a reference to the callable: C keeps none.
     """
     try:
         import ctypes

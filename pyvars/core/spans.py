@@ -1,4 +1,4 @@
-"""Span: calls one function before and another one after a block of code, or each call of a function of any kind."""
+"""Span: calls one function before, and another one after, a block of code or each call of a decorated function."""
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from functools import partial, wraps
@@ -15,12 +15,13 @@ _GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x10
 
 
 class Span:
-    """A context manager, and a decorator that calls `begin` at the start, and `end` at the end.
+    """A context manager and decorator: calls `begin` at the start, and `end` with the result of `begin` at the end.
 
-    `end` is called with the result of `begin`. A decorated function keeps its signature. The Span of a plain function
-    covers each call; that of a coroutine function covers each coroutine from its first step (not its creation) to its
-    end; that of a generator or asynchronous generator lasts from the request for the first value until it is exhausted
-    or closed. Only one block at a time can enter a Span; any number of calls of a decorated function may overlap.
+    `end` is called also if the block or call raises. A decorated function keeps its signature. For a plain function the
+    Span covers each call; for a coroutine function, each coroutine from its first step (not from its creation) to its
+    end; for a generator or asynchronous generator function, each generator from the request for its first value until
+    it is exhausted or closed. Calls of a decorated function may overlap in any number, in threads too. As a context
+    manager a Span is for one block at a time: two blocks that overlap need two Spans.
     """
 
     __slots__ = ("_begin", "_end", "_mark")
@@ -32,7 +33,7 @@ class Span:
 
     @classmethod
     def timing(cls, observe: Callable[[float], object]) -> "Span":
-        """Returns a Span that calls `observe` with the seconds it took (time.perf_counter)."""
+        """Returns a Span that calls `observe` with the seconds that the block or call took (time.perf_counter)."""
         return cls(perf_counter, lambda started: observe(perf_counter() - started))
 
     def __enter__(self) -> None:

@@ -7,15 +7,16 @@ __all__ = ("threads_run", "why_no_threads")
 
 
 def threads_run() -> bool:
-    """Whether pyvars can run threads here."""
+    """Whether pyvars can run threads of its own in this process."""
     return not why_no_threads()
 
 
 def why_no_threads() -> str:
-    """Why pyvars can run no threads here; empty if it can: not under gevent or eventlet, nor in uWSGI without threads.
+    """Why pyvars can run no threads in this process; empty if it can.
 
-    Nor in the master of uWSGI: it forks without holding the GIL, and if a thread holds it at that moment, the new
-    worker waits for it for ever (https://github.com/unbit/uwsgi/issues/2387).
+    It cannot under gevent or eventlet, which turn threads into greenlets; in uWSGI without `enable-threads`; and in the
+    master of uWSGI. That master forks without holding the GIL: if a thread holds the GIL at that moment, the new worker
+    waits for it for ever (https://github.com/unbit/uwsgi/issues/2387).
     """
     for module, question in (("gevent.monkey", "is_module_patched"), ("eventlet.patcher", "is_monkey_patched")):
         patched = getattr(sys.modules.get(module), question, None)

@@ -1,6 +1,6 @@
-"""Int, Float and String, and the base classes of all variables. The other variables have files of their own.
+"""Int, Float and String, and the base classes of all variables. The other variables are in modules of their own.
 
-Making a variable has no side effect. A page shows it once it is published in a Registry.
+Making a variable has no side effect: no page shows it before it is published in a Registry.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,21 +18,25 @@ from pyvars.core.spans import Span
 __all__ = ("Composite", "Float", "Int", "String", "Var", "Variable", "OnChange", "is_pyvars_code", "printable")
 
 MAX_STRING_BYTES = 64 * 1024
+"""The maximum length of a text on the page, in bytes of UTF-8. A longer one is cut."""
 
 
 class Var(Protocol):
-    """Any object with a method `snapshot()`: it can be published."""
+    """The protocol of what can be published: any object with a method `snapshot()`."""
 
     def snapshot(self) -> object:
-        """Returns the current value as JSON data. May run any code; if it raises, this value alone is `null`."""
+        """Returns the current value as JSON data. If it raises, the page shows null for this variable alone.
+
+        pyvars calls it in a thread of its own, under the deadline of the page, as it calls the function of a Func.
+        """
         ...
 
 
 class Variable:
-    """The base class of the variables of pyvars. Its methods say how to read each kind, so readers need not know them.
+    """The base class of the variables of pyvars. Readers use its methods, and so need not know the kinds of variables.
 
-    An object that is not a Variable, or that overrides these methods, is read like a Func, since it is code of the
-    program.
+    An object that is not a Variable, or whose class overrides these methods, is read as a Func is, because reading it
+    runs code of the program.
     """
 
     __slots__ = ()
@@ -54,9 +58,9 @@ class Variable:
         return None
 
     def _combined(self, values: Sequence[object]) -> object:
-        """Returns one value for the values of several workers; the first one is that of the worker that answers.
+        """Returns one value, given the values of several workers. The first is that of the worker that answers.
 
-        It is not called for numbers in cells, which are summed. By default it returns the first value.
+        By default it returns that one. It is not called for numbers in cells, which are summed.
         """
         return values[0]
 
@@ -72,9 +76,9 @@ class Composite(Variable):
         __slots__ = ()
 
     _on_change: OnChange | None
-    """Called after each change with the key and the variable that was there before, or None.
+    """If set, called after each change with the key, and the variable that was under it before, or None.
 
-    When all keys are removed, it is called with None and all variables that were there, by key. It must neither raise
+    When all keys are removed, it is called with None, and all variables that were there, by key. It must neither raise
     nor block.
     """
 
@@ -86,7 +90,7 @@ class Composite(Variable):
         return (self._children() or {}).get(key)
 
     def _merged(self, members: Mapping[str, object]) -> Mapping[str, object]:
-        """Returns what the page shows. `members` are the values by key, each combined over the workers already."""
+        """Returns what the page shows. `members` are the values by key, which are already combined over the workers."""
         return members
 
     def _changed(self, key: str | None, before: Var | Mapping[str, Var] | None) -> None:
@@ -97,7 +101,7 @@ class Composite(Variable):
 
 @lru_cache(maxsize=1024)
 def is_pyvars_code(kind: type) -> bool:
-    """Whether reading a variable of this class runs only code of pyvars: a subclass of the program may not."""
+    """Whether reading a variable of this class runs only code of pyvars, and none that the program overrides."""
     if not issubclass(kind, Variable):
         return False
     owners = (
@@ -117,10 +121,10 @@ class Int(IntCell, Variable):
         orders.add()
 
     It is a signed 64-bit integer. Readers compute rates of counts, but not of gauges. When a worker ends, its counts
-    are kept and its gauges are dropped. Thread-safe; exact also in signal handlers, gc callbacks and finalizers.
+    are kept, and its gauges are dropped. Thread-safe; exact also in signal handlers, gc callbacks and finalizers.
 
-    `value`, `add` and `set` concern this process; the page shows the sum over all workers. If a process shares its
-    numbers, a forked child starts at 0, since its parent still counts what was counted before the fork. Otherwise the
+    `value`, `add` and `set` concern this process; the page shows the sum over all workers. If the process shares its
+    numbers, a forked child starts at 0: what was counted before the fork is in the number of its parent. Otherwise the
     child continues from the value at the fork.
 
     Raises:
@@ -135,10 +139,11 @@ class Int(IntCell, Variable):
     def track(self) -> Span:
         """Add 1 while a `with` block runs, or, as a decorator, while a call of the function runs; then subtract 1.
 
-        A call of a coroutine function lasts until the coroutine ends, a call of a generator until the generator does.
+        A call of a coroutine function lasts until the coroutine ends, and a call of a generator function until the
+        generator ends.
 
         Raises:
-            TypeError: the Int is not a gauge: counts do not go down.
+            TypeError: the Int is not a gauge, and a count must not fall.
         """
         if not self.gauge:
             raise TypeError("track() adds 1 and subtracts it again, so it needs Int(gauge=True); to count, use add()")
@@ -152,7 +157,8 @@ class Int(IntCell, Variable):
 class Float(FloatCell, Variable):
     """A float: a sum that `add` increases, or with `gauge=True` a level, such as a temperature.
 
-    It is a 64-bit floating point number, so sums are rounded. Threads, forks and workers are handled as for Int.
+    It is a 64-bit floating point number, so sums are rounded. For threads, forks and workers the same holds as for an
+    Int.
 
     Raises:
         TypeError: `value` is not a number.
@@ -170,8 +176,9 @@ class Float(FloatCell, Variable):
 class String(Cell, Variable):
     """A text, such as a version or a state, which `set` replaces. Thread-safe.
 
-    On the page a text of more than 64 KiB of UTF-8 is cut and ends in `…(cut)`, and each lone surrogate is replaced by
-    U+FFFD. `value` is always the text as it was set.
+    The page shows the text of the worker that answers. A text of more than 64 KiB of UTF-8 is cut there and ends in
+    `…(cut)`, and U+FFFD replaces each lone surrogate. `value` is always the text as it was set. A forked child has the
+    text of its parent at the fork.
 
     Raises:
         TypeError: `value` is not a str.
@@ -189,7 +196,7 @@ class String(Cell, Variable):
 
     @property
     def value(self) -> str:
-        """The text as it was set. Read-only: `set` it."""
+        """The text as it was set. Read-only: `set` changes it."""
         return self._text
 
     if not TYPE_CHECKING:
@@ -215,7 +222,10 @@ class String(Cell, Variable):
 
 
 def printable(text: str, limit: int = MAX_STRING_BYTES) -> tuple[str, bool]:
-    """Returns `text` as valid Unicode, cut after `limit` bytes of UTF-8 and marked `…(cut)`; and whether it is cut."""
+    """Returns `text` as the page shows it, and whether it is cut.
+
+    U+FFFD replaces lone surrogates. A text of more than `limit` bytes of UTF-8 is cut there, and `…(cut)` is appended.
+    """
     if len(text) * 4 <= limit and text.isascii():
         return text, False
     data = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()

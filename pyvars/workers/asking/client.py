@@ -1,4 +1,4 @@
-"""Asks peers over their sockets, all at the same time with one deadline; never two questions at once to one peer."""
+"""Asks peers over their sockets: all at the same time, with one deadline, and each peer one question at a time."""
 
 import os
 import selectors
@@ -18,9 +18,9 @@ __all__ = ("FIGURES_TIMEOUT_SECONDS", "ASK_FIGURES", "WorkerClient")
 FIGURES_TIMEOUT_SECONDS = 0.05
 """How long a page waits for peers to write their runtime figures."""
 ASK_FIGURES: Question = {"ask": "figures"}
-"""Asks a peer to write its runtime figures to its segment; the answer is its load."""
+"""Asks a peer to write its runtime figures to its segment; the answer is its load (`membership.load`)."""
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
-"""An answer that is announced to be longer is ignored."""
+"""The maximum length of an answer, 32 MiB. An answer whose head announces more is ignored."""
 
 
 class _Call:
@@ -35,7 +35,7 @@ class _Call:
         self.data = bytearray()
 
     def receive(self) -> bool:
-        """Receive what has arrived, without waiting. Returns whether the answer is complete or has failed."""
+        """Receive what has arrived, without waiting. Returns whether no more of the answer is to come."""
         try:
             part = self.connection.socket.recv(1 << 18)
         except BlockingIOError:
@@ -43,12 +43,12 @@ class _Call:
         except OSError:  # the peer or the program has closed the connection
             part = b""
         self.data += part
-        # Do not wait for the end of the stream: a child that the peer forked meanwhile may keep the connection open.
+        # The length tells the end of the answer: a child that the peer forked meanwhile may keep the stream open.
         return not part or len(self.data) >= self._wanted
 
     @property
     def _wanted(self) -> int:
-        """The bytes of the whole answer, with its head; 0 if it is longer than an answer may be."""
+        """The length of the whole answer with its head, in bytes; 0 if an answer must not be so long."""
         if len(self.data) < HEAD.size:
             return HEAD.size + 1
         length: int = HEAD.unpack_from(self.data)[0]
@@ -56,7 +56,7 @@ class _Call:
 
     @property
     def answer(self) -> bytes | None:
-        """The whole answer; None if it is incomplete, or does not match its head."""
+        """The whole answer without its head; None if it is incomplete or has another length than the head says."""
         return bytes(self.data[HEAD.size :]) if len(self.data) == self._wanted else None
 
     @property
@@ -66,7 +66,7 @@ class _Call:
 
 
 class WorkerClient:
-    """Asks the peers of this process. Thread-safe."""
+    """Asks the peers of this process. Thread-safe; a forked child closes the connections of its parent."""
 
     def __init__(self) -> None:
         self._pending: dict[str, _Call] = {}
@@ -80,10 +80,10 @@ class WorkerClient:
     def ask(
         self, directory: str, peers: Iterable[str], question: Question, deadline: float, *, patient: bool = False
     ) -> dict[str, bytes]:
-        """Ask the peers, given by the names of their segments; returns the answers received by the deadline, by name.
+        """Ask the peers, given by the names of their segments. Returns the answers that came in time, by name.
 
         A peer that still owes an earlier answer (because it is stopped, for example) is neither asked nor waited for;
-        with `patient` it is asked after it has given that answer. The deadline is of time.monotonic.
+        with `patient` it is asked after it has given that answer. The deadline is on the clock of time.monotonic.
         """
         text = to_json(question) + b"\n"
         calls: dict[int, tuple[str, _Call, bool]] = {}
@@ -95,8 +95,8 @@ class WorkerClient:
                 ready.register(call.number, selectors.EVENT_READ)
 
         names = set(peers)
-        if not patient:  # a patient question may go to a few peers only
-            self._drop(*[name for name in list(self._pending) if name not in names])  # they have died
+        if not patient:  # then `names` are all peers, so the others have died; a patient question may go to a few only
+            self._drop(*[name for name in list(self._pending) if name not in names])
         for name in names:
             earlier = self._pending.pop(name, None) if patient else None
             if earlier is not None:
@@ -117,19 +117,20 @@ class WorkerClient:
                 elif call.answer is not None:
                     answers[name] = call.answer
         for name, call, _ in calls.values():
-            self._drop(name)  # another thread may have asked it, too
+            self._drop(name)  # another thread may have asked this peer meanwhile
             self._pending[name] = call
         return answers
 
     def asked(self, name: str) -> float:
-        """When the peer was asked the question that it has not answered yet, by `monotonic`; 0 if it owes no answer."""
+        """The `monotonic` time at which the peer was asked what it has not answered yet; 0 if it owes no answer."""
         call = self._pending.get(name)
         return call.asked if call is not None else 0.0
 
     def _is_silent(self, directory: str, name: str) -> bool:
-        """Whether the peer still owes an answer, or was late with its last one.
+        """Whether the peer still owes an answer, or gave its last answer late.
 
-        A late peer is asked for its runtime figures, without waiting; it is silent until it answers that in time.
+        A peer that was late is asked for its runtime figures, without waiting for the answer. It counts as silent until
+        it answers that question in time.
         """
         call = self._pending.get(name)
         if call is None:

@@ -1,6 +1,6 @@
-"""The server of each worker: a socket and a thread that answer peers, for what only the code of this worker can tell.
+"""The server of each worker: a socket, and a thread that answers the questions of peers.
 
-The thread also calls a check of the membership every few seconds, in case the worker is never asked for a page.
+The thread also calls a check of the membership every few seconds, since a worker may never be asked for a page.
 """
 
 import os
@@ -20,24 +20,24 @@ from pyvars.workers.together.files import remove
 __all__ = ("WorkerServer",)
 
 JOIN_SECONDS = 1.0
-"""How long to wait for the end of the thread, when it is stopped."""
+"""The maximum time to wait for the end of the thread when it is stopped."""
 _RESTORE_SECONDS = 1.0
-"""How long after the program has closed the files of the thread new ones are made."""
+"""The time between the moment when the thread finds its files closed by the program, and new files."""
 MAX_AT_ONCE = 16
-"""How many questions are answered at once in threads; further ones are refused."""
+"""The maximum number of questions that are answered in threads at once; further ones are refused."""
 _CHECK_SECONDS = 3.0
-"""How often the check is called, unless it asks to be called sooner."""
+"""The time between two calls of the check, unless the check asks to be called sooner."""
 _AFTER_FORK_SECONDS = 0.01
-"""How long after a fork both processes call the check; the time then grows with each call."""
+"""The time from a fork to the first call of the check, in parent and child; it grows by half with each call."""
 
 
 class WorkerServer:
     """A thread that answers peers on a unix socket in the group directory, and calls `check` every few seconds.
 
-    `check` returns the seconds after which it must be called again at the latest, or None for no such limit.
+    `check` returns the maximum number of seconds until it must be called again, or None if there is no such limit.
 
-    The thread is stopped before a fork and started again in the parent after it, so that a fork finds only the threads
-    of the program.
+    The thread is stopped before a fork, and started again in the parent after it, so that at the fork only threads of
+    the program run. The methods are thread-safe.
     """
 
     def __init__(self, answer: Callable[[Question], bytes], check: Callable[[], float | None]) -> None:
@@ -58,21 +58,20 @@ class WorkerServer:
     def _reset(self) -> None:
         self._started = False
         self._forks = False
-        self._lock = threading.RLock()  # reentrant: a signal handler may make a page, which may join again
+        self._lock = threading.RLock()  # reentrant: a signal handler may make a page, which may join the group again
         self._thread: threading.Thread | None = None
         self._stop: _Stop | None = None
         self._busy = threading.BoundedSemaphore(MAX_AT_ONCE)
 
     @property
     def runs(self) -> bool:
-        """Whether the thread runs, and answers peers."""
+        """Whether the thread runs and has a socket, so that it answers peers."""
         return self._thread is not None and self._listener is not None
 
     def start(self, path: str | None) -> None:
-        """Listen at `path` and start the thread, which without a path only calls `check`.
+        """Listen at `path`, and start the thread. Does nothing on Windows, or if pyvars can run no threads.
 
-        If the socket cannot be made, the thread only calls `check`, too. Does nothing on Windows, or if threads cannot
-        run.
+        Without a path, or if the socket cannot be made, the thread only calls `check`.
         """
         if not (threads_run() and hasattr(socket, "AF_UNIX")):
             return
@@ -90,7 +89,10 @@ class WorkerServer:
                 self._stop.wake()
 
     def restore(self) -> None:
-        """If the socket was closed or removed, make it again. Another file in its place stays."""
+        """If the program has closed the files of the thread, or the socket was removed, make them again.
+
+        A file that is not of pyvars stays where the socket was.
+        """
         if self._listener is not None and not (self._listener.is_intact and os.path.lexists(self._path)):
             with suppress(OSError):
                 remove(*os.path.split(self._path))
@@ -99,7 +101,7 @@ class WorkerServer:
                 self._listener.close()
                 self._listener = listener
                 self._resume()
-        elif not self._is_intact():  # the pipe alone
+        elif not self._is_intact():  # only the pipe is closed
             self._pause()
             self._resume()
 
@@ -147,7 +149,7 @@ class WorkerServer:
             resources.join(thread, JOIN_SECONDS)
 
     def _resume(self) -> None:
-        """Start the thread, unless it runs already, or a fork is in progress, which starts it afterwards."""
+        """Start the thread, unless it runs already. If a fork is in progress, it is started after that instead."""
         with self._lock:
             if not self._started or self._forks or self._thread is not None:
                 return
@@ -168,15 +170,15 @@ class WorkerServer:
         try:
             with suppress(OSError):  # closed before it began
                 self._serve(listener, stop)
-            # The program has closed the files. It may be about to open others, and rely on the descriptors that these
-            # get: so wait before new files are made.
+            # The program has closed the files. It may be about to open others, and expect them to get certain numbers,
+            # so the thread waits before it makes new files.
             while not stop.said.wait(_RESTORE_SECONDS):
                 self._check()
         finally:
             stop.close()
 
     def _serve(self, listener: OwnSocket | None, stop: "_Stop") -> None:
-        """Serve until the thread is to end, or the program has closed its files."""
+        """Answer peers until the thread is told to end, or the program has closed its files."""
         ready = selector()
         ready.register(stop.read.number, selectors.EVENT_READ)
         if listener is not None:
@@ -191,7 +193,7 @@ class WorkerServer:
             if listener is not None and listener.number in events:
                 try:
                     self._serve_one(OwnSocket(listener.socket.accept()[0]))
-                except OSError:  # a bad question, or no file descriptor is left: the pause avoids a busy loop
+                except OSError:  # a malformed question, or no file descriptor is left: the pause avoids a busy loop
                     stop.said.wait(0.1)
             if monotonic() >= check_at:
                 soon = self._check()
@@ -199,7 +201,7 @@ class WorkerServer:
                 check_at = monotonic() + (self._delay if soon is None else min(soon, self._delay))
 
     def _serve_one(self, connection: OwnSocket) -> None:
-        """Answer a question for figures here, and any other, which may run functions of the program, in a new thread.
+        """Answer one question: one for figures in this thread, others in a new one, since they may run slow functions.
 
         If MAX_AT_ONCE such threads run already, the connection is closed without an answer.
         """
@@ -234,7 +236,7 @@ class WorkerServer:
 
 
 class _Stop:
-    """Tells the thread to end, and wakes it through a pipe while it waits for peers."""
+    """Tells the thread to end, and wakes it through a pipe if it waits for peers."""
 
     def __init__(self) -> None:
         self.said = threading.Event()

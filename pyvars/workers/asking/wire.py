@@ -15,17 +15,18 @@ from pyvars.formats.json import from_json
 __all__ = ("HEAD", "Question", "listening", "received", "selector", "send", "short_path")
 
 Question: TypeAlias = "dict[str, object]"
-"""A question: `ask` is its kind (`figures`, `values` or `page`); which other keys it has depends on the kind."""
+"""A question: `ask` is its kind (`figures`, `values`, `about` or `page`); its other keys depend on the kind."""
 
 HEAD = struct.Struct("=Qd")
-"""The head of an answer: its length in bytes, which shows when it is incomplete, and the time.monotonic at which it was
-sent, a clock that all processes of a machine share."""
+"""The head of an answer: the length of the rest in bytes, which shows whether an answer is complete; and when it was
+sent, by time.monotonic, a clock that all processes of a machine share."""
 
 MAX_QUESTION_BYTES = 64 * 1024
+"""A question that goes on after so many bytes is refused."""
 ANSWER_TIMEOUT_SECONDS = 1.0
-"""How long sending an answer may take."""
+"""The maximum time for sending an answer."""
 QUESTION_TIMEOUT_SECONDS = 0.05
-"""How long the server waits for the whole question."""
+"""The maximum time for receiving a question."""
 _MAX_PATH = 100  # a socket's path has at most 107 bytes, man 7 unix
 
 
@@ -37,7 +38,7 @@ def selector() -> selectors.BaseSelector:
 
 @contextmanager
 def short_path(path: str) -> Generator[str]:
-    """A path to the same socket, through /proc/self/fd if the given one is too long; valid in this block."""
+    """Gives a path to the same socket that is short enough for one, through /proc/self/fd; valid in this block."""
     if len(path.encode(errors="surrogateescape")) <= _MAX_PATH:
         yield path
         return
@@ -46,7 +47,7 @@ def short_path(path: str) -> Generator[str]:
 
 
 def listening(path: str) -> OwnSocket:
-    """A unix socket that listens at the path. Raises OSError."""
+    """Make a unix socket that listens at the path. Raises OSError."""
     listener = OwnSocket(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     try:
         with short_path(path) as short:
@@ -59,15 +60,15 @@ def listening(path: str) -> OwnSocket:
 
 
 def send(connection: OwnSocket, text: bytes) -> None:
-    """Send the whole answer. Raises OSError if the peer does not take it in time."""
+    """Send the whole answer. Raises OSError if the peer does not receive it within a second."""
     rest, until = memoryview(text), monotonic() + ANSWER_TIMEOUT_SECONDS
-    while rest:  # not with sendall, which would not notice that the program closed the socket
+    while rest:  # not by sendall, which would not notice that the program has closed the socket
         connection.socket.settimeout(max(0.001, until - monotonic()))
         rest = rest[connection.socket.send(rest) :]
 
 
 def received(connection: OwnSocket) -> Question:
-    """The question: one line of JSON. Raises OSError if it is no question or not complete in time."""
+    """Receive a question: one line of JSON. Raises OSError if it is malformed, or not complete within 50 ms."""
     text, until = b"", monotonic() + QUESTION_TIMEOUT_SECONDS
     while not text.endswith(b"\n"):
         if (left := until - monotonic()) <= 0:

@@ -1,6 +1,6 @@
-"""Which worker of a group serves an address: the one that holds the lock of a file named after the address.
+"""Which worker of a group serves an address: the one that holds the lock of the file for that address.
 
-The kernel drops the lock when that process ends, however it ends; a forked child does not have it.
+The kernel drops the lock when that process ends, however it ends. A forked child does not have it.
 """
 
 import errno
@@ -15,20 +15,20 @@ from pyvars.workers.together.locks import lock
 
 __all__ = ("check_address", "claim", "release")
 
-_held: dict[str, OwnFile] = {}  # by path; such a file must not be opened again, since closing it would drop the lock
+_held: dict[str, OwnFile] = {}  # by path; never open such a file twice: closing the second one would drop the lock
 
 
 def claim(host: str, port: int) -> bool:
-    """Claim the address for this process; returns False if another live worker of the group has claimed it.
+    """Claim the address for this process. Returns False if another live worker of the group has claimed it.
 
-    True if there is no group, the port is 0, or the lock file cannot be opened: then only the system decides whether
-    this process gets the address. Raises OSError (EADDRINUSE) if this process has claimed it already.
+    Returns True also if there is no group, the port is 0, or the lock file cannot be opened: then only the system
+    decides whether this process gets the address. Raises OSError (EADDRINUSE) if this process has claimed it already.
     """
     group = MEMBER.group
     if group is None or port == 0:
         return True
     path = _path(group.directory, host, port)
-    if path in _held and _held[path].is_intact:  # else the program has closed it and its socket
+    if path in _held and _held[path].is_intact:  # else the program has closed all files, also that of the side port
         raise OSError(errno.EADDRINUSE, f"this process already serves port {port}")
     try:
         file = OwnFile.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
@@ -66,7 +66,12 @@ resources.hold(__name__, "locks of addresses", in_child=_forget)
 
 
 def check_address(port: object, host: object) -> None:
-    """Check the types first, so that a mistake in them is not reported as something else."""
+    """Check the arguments `port` and `host` of `serve`.
+
+    Raises:
+        TypeError: `port` is not an int, or `host` is not a str.
+        ConfigurationError: `port` is not from 0 to 65535, or `host` is not printable ASCII.
+    """
     if isinstance(port, str) and not port.isdecimal():
         right = f"serve({host!r}, {port!r})" if isinstance(host, int) else f"serve(host={port!r})"
         raise TypeError(f"serve(port, host): the port comes first; write {right}")
@@ -76,5 +81,5 @@ def check_address(port: object, host: object) -> None:
         raise TypeError(f'a host is a str, such as "127.0.0.1", got {host!r}')
     if not 0 <= port <= 65535:
         raise ConfigurationError(f"a port is a number from 0 to 65535, got {port!r}")
-    if not (host.isascii() and host.isprintable()):  # else socket raises errors of its own, and leaves a socket open
+    if not (host.isascii() and host.isprintable()):  # the socket module would raise another error, and leak a socket
         raise ConfigurationError(f"a host is an address, or a name in ASCII, got {host!r}")

@@ -17,30 +17,33 @@ __all__ = ("ADVICE", "Census", "Workers", "census", "hear")
 
 
 class Census(NamedTuple):
-    """The workers of the group."""
+    """How many workers the group has and had."""
 
     live: int
     """Live workers, without this one."""
     dead: int
+    """Workers that have died."""
     blocked: int
-    """Live workers that are blocked, including this one; likewise stopped and silent."""
+    """Live workers that are blocked, including this one."""
     stopped: int
     silent: int
     missing: dict[str, str]
-    """Why numbers are missing, by the names of the files that lack them."""
+    """Why numbers are missing in the sums, by the name of the file that they are not read from."""
 
 
 ADVICE: list[Callable[[], str]] = []
-"""Say what to do about workers that cannot be on the page, or return nothing; their texts are in `reason`."""
+"""Functions that return what to do about workers that cannot be on the page, or an empty text. `reason` has the
+texts."""
 
-_heard: list[tuple[float, object, Census]] = []  # at most one: time, last reading before it, census
+_heard: list[tuple[float, object, Census]] = []
+"""The census that a peer sent last, if any: when it came, the last reading of the group before that, the census."""
 
 
 def hear(group: object) -> None:
-    """Take over the census of the peer that asks for a page.
+    """Use the census of the peer that asks for a page, instead of reading the group.
 
-    For `?worker=all` each worker renders its page. If each worker of a large group read all segments for that, most
-    pages would be late.
+    For `?worker=all` every worker renders its page at the same time. If each of them read all segments of a large
+    group for `pyvars.workers`, most pages would be late.
     """
     match group:
         case [int(live), int(dead), int(blocked), int(stopped), int(silent)]:
@@ -52,7 +55,10 @@ def hear(group: object) -> None:
 
 
 def census() -> Census:
-    """The last census, of this process or taken over from a peer, if it is under 100 ms old; else a new one."""
+    """The census that a peer sent, if it is under 100 ms old and newer than this process's last reading; else its own.
+
+    That is based on a reading of the group that is under 100 ms old.
+    """
     for when, before, heard in _heard:
         if before is MEMBER._latest and monotonic() - when < REUSE_SECONDS:
             return heard
@@ -63,18 +69,19 @@ def census() -> Census:
 
 
 class Workers:
-    """The built-in variable `pyvars.workers`: scalars about the workers whose numbers are summed on the page."""
+    """The built-in variable `pyvars.workers`: figures about the workers whose numbers the page sums."""
 
     def __init__(self) -> None:
         self._cached: tuple[object, dict[str, object]] = None, {}
 
     def figures(self) -> dict[str, object]:
-        """The figures:
+        """Returns the figures.
 
-        live: live workers of the group, this one included. retired: workers that have ended, whose counts are kept.
-        blocked, stopped, silent: the live ones in these states (see membership.states).
-        shared: whether the sums contain all numbers of all workers. threads: whether threads of pyvars run in this
-        process, which answer its peers and keep deadlines. reason: why one of the two is false; else empty.
+        live: the live workers of the group, with this one. retired: the workers that have died, whose counts are kept.
+        blocked, stopped, silent: the live workers in these states (see membership.states).
+        shared: whether the sums contain all numbers of all workers. threads: whether pyvars runs threads in this
+        process, which answer its peers and keep deadlines. reason: why `shared` or `threads` is false, and what to do
+        about workers that cannot be on the page; else empty.
         """
         advice = [text for give in ADVICE if (text := give())]
         known = census(), MEMBER.reason, MEMBER.error, MEMBER.shared, why_no_threads(), tuple(advice)

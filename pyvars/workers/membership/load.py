@@ -1,4 +1,4 @@
-"""The load of a worker, which is its answer when a peer asks for its runtime figures."""
+"""The load of a worker: figures that it answers when a peer asks it to write its runtime figures."""
 
 from typing import Any, cast
 
@@ -11,8 +11,10 @@ __all__ = ("load_of", "own_load")
 
 
 def own_load() -> dict[str, float | None]:
-    """The load of this process: the lag of its event loop in seconds, None without a loop; its requests in flight, and
-    the age of the oldest; HeapAlloc of memstats, None if that cannot be read now. Runs no code of the program.
+    """The load of this process. Runs no code of the program.
+
+    lag_seconds: the lag of its event loop, None without a loop. in_flight: its requests in flight. oldest_seconds: the
+    age of the oldest of them, None without one. HeapAlloc: bytes, as in memstats; None if it cannot be read now.
     """
     memstats: Any = runtime_figures().get(BUILTINS["memstats"], {})
     return {
@@ -24,7 +26,7 @@ def own_load() -> dict[str, float | None]:
 
 
 def load_of(answer: bytes | None) -> dict[str, float | None]:
-    """The load in the answer of a peer. A figure is None if there is no answer, or if it is no number."""
+    """The load in the answer of a peer. A figure is None if the peer did not answer, or sent no number for it."""
     try:
         found = from_json(answer or b"")
     except ValueError:

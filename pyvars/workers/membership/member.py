@@ -1,4 +1,4 @@
-"""This process as a worker of its group: joining, and what happens after a fork, a change of user, and at exit."""
+"""This process as a worker of its group: it joins, joins again after a fork or a change of user, and leaves at exit."""
 
 import atexit
 import os
@@ -36,27 +36,27 @@ _ATTEMPTS = 10
 RETRY_SECONDS = 1.0
 """The minimum time between a failed attempt to join and the next one."""
 FORKED_SECONDS = 60.0
-"""For this long after its last fork a process looks for dead workers: all its children may end at once."""
+"""The time after its last fork in which a process looks for dead workers, because all its children may end at once."""
 LOCK_SECONDS = 0.02
-"""How long a page waits for another thread that joins the group."""
+"""The maximum time that a page waits for another thread that joins the group."""
 FORK_GRACE_SECONDS = 5.0
-"""How long after a fork a process that exits leaves the group directory alone: the child may still be joining."""
+"""A process that exits within this time after a fork does not remove the group directory: the child may be joining."""
 
 
 class Member:
-    """The membership of this process in its group. Counting calls nothing here."""
+    """The membership of this process in its group. Thread-safe. Counting does not use it."""
 
     def __init__(self) -> None:
         self.requests: IntCell = IntCell()
-        """Requests that the integrations of this process received."""
+        """Counts the requests that the integrations of this process received."""
         self.reason: str = ""
         """Why joining the group failed, or which workers may be missing in it; else empty."""
         self.group: GroupReader | None = None
-        """Reads the group; None if this process is in none."""
+        """Reads the group; None if this process is in no group."""
         self.own: OwnSegment | None = None
         """Reads the segment of this process; None if it has none."""
         self.answer: Callable[[Registry, Question], bytes] | None = None
-        """Computes the answer to a peer that asks for a page or for values; set by `pyvars.workers.share`."""
+        """Answers the questions of peers, except those for runtime figures; set by `pyvars.workers.share`."""
         self.server: WorkerServer = WorkerServer(self._answer, self._check)
         self.client: WorkerClient = WorkerClient()
         self._registries: dict[str, ref[Registry]] = {}
@@ -70,7 +70,7 @@ class Member:
         self._hooked = False
         self._refreshed = 0.0
         self.answers: dict[str, bytes] = {}
-        """The answers of the peers when they were last asked for runtime figures, by the names of their segments."""
+        """The answers to the latest question for runtime figures, by the names of the peers' segments."""
         self._latest: tuple[float, GroupReading] | None = None
         self._tried_at = self._looked_at = self._forked_at = -60.0
 
@@ -92,7 +92,7 @@ class Member:
     def registry_key(self, registry: Registry) -> str | None:
         """The registry key: `default`, or the number of the registry in the order of sharing; None if it is not shared.
 
-        It is the same in every worker if all of them make their integrations in the same order.
+        It names the registry in the group, so all workers must share their registries in the same order.
         """
         for key, reference in self._registries.copy().items():
             if reference() is registry:
@@ -100,9 +100,9 @@ class Member:
         return None
 
     def share(self, registry: Registry, *, default: bool) -> None:
-        """Share the numbers of the registry with the group, and join the group first if necessary.
+        """Share the numbers of the registry with the group, and join the group if this process has not joined yet.
 
-        `default` tells whether its registry key is `default`. Calling it again is no error.
+        `default` tells whether it is the default registry. It may be called again for the same registry.
         """
         self._hook()
         with self._lock:
@@ -119,9 +119,9 @@ class Member:
         self._registries.pop(key, None)
 
     def join(self, registry: Registry) -> bool:
-        """Share the default registry if the group directory exists; returns False if it does not exist yet.
+        """Share the default registry if the group directory exists. Returns False if it does not exist yet.
 
-        Looks for it at most every 100 ms, since a program may publish a great many variables; False in between.
+        Looks for it at most every 100 ms, since each of many publishes may call this; returns False in between.
         """
         now = monotonic()
         if now - self._looked_at < REUSE_SECONDS or self._lock.locked():
@@ -143,13 +143,13 @@ class Member:
         on_first_loop(self.server.wake)
 
     def _try_join(self) -> None:
-        """Join the group, or join the former group again. If that fails, set `reason` and count in private memory."""
+        """Join the group, the former one if there was one. If that fails, set `reason`, and count in private memory."""
         self._tried_at = monotonic()
         self.reason = "another process keeps removing the group directory"
         for _ in range(_ATTEMPTS):
             try:
                 self._join_group(find_group_directory(self._group_name))
-            except FileNotFoundError:  # another process removed the directory or the file as left over
+            except FileNotFoundError:  # another process took the directory or the file for left over, and removed it
                 self._leave_group()
             except (OSError, UnsharedError) as error:
                 self._leave_group()
@@ -162,7 +162,7 @@ class Member:
 
     def _join_group(self, directory: str) -> None:
         pid = os.getpid()
-        # Set before the first cell is bound: the process may fork at any moment, and the child must find these.
+        # Set before the first cell is bound: the process may fork at any moment, and the child must unbind the cells.
         self._segment = segment = WorkerSegment(directory, pid, start_of(pid))
         self._records = records = Records(segment)
         self._uid, self._pid = os.geteuid(), pid
@@ -172,7 +172,7 @@ class Member:
                 records.add_registry(key, registry)
         records.keep(self.requests, H_REQUESTS)
         records.keep(BLOCKED_FROM, H_BLOCKED)
-        if self._group_name is None or not threads_run():  # else peers ask for them later: they are costly
+        if self._group_name is None or not threads_run():  # else only when a peer asks: the figures are costly to read
             own.write_figures()
         segment.publish()
         self.group, self._group_name = GroupReader(directory, own.layout), os.path.basename(directory)
@@ -180,26 +180,26 @@ class Member:
         self.server.start(os.path.join(directory, files.socket_of(segment.name)))
 
     def _leave_group(self) -> None:
-        """Remove the segment; the numbers go on in private memory from their current values."""
+        """Remove the segment. The numbers stay as they are, in private memory."""
         segment = self._segment
         if self._records is not None:
             self._records.close()
         self._segment = self._records = self.own = self.group = self._latest = None
         if segment is not None:
-            segment.clear()  # another segment will have its numbers, which must count only once
+            segment.clear()  # the next segment will have these numbers, which must count only once
             segment.discard()
 
     def _fold_dead(self) -> None:
-        """Fold the segments of dead workers if there are many: they would pile up in a group without readers."""
+        """Fold the segments of dead workers if there are over MAX_DEAD: without readers they would pile up."""
         if (group := self.group) is not None and (own := self.own) is not None:
             fold(group.directory, own.layout, MAX_DEAD)
 
     def read_group(self, deadline: float | None = None, *, renew: bool = False) -> GroupReading | None:
-        """Read the segments of the group; None if this process is in none.
+        """Read the segments of the group. Returns None if this process is in no group.
 
-        The numbers of peers in their segments are always up to date. A peer writes its runtime figures only when it is
-        asked: at most every 100 ms, and this waits at most 50 ms for it; then the earlier figures are read. With
-        `renew` each call asks, and waits until the deadline. Without a deadline no peer is asked.
+        The numbers in a segment are always up to date, but a worker writes its runtime figures there only when a peer
+        asks. With a deadline this asks all peers, at most every 100 ms, and waits up to 50 ms for them; of a late peer
+        it reads the earlier figures. With `renew` it always asks, and waits until the deadline.
         """
         self._catch_up()
         group, own = self.group, self.own
@@ -215,7 +215,7 @@ class Member:
         return reading
 
     def latest(self) -> GroupReading | None:
-        """The last reading of the group if it is under 100 ms old, else a new one; None if this process is in none."""
+        """The last reading of the group if it is under 100 ms old, else a new one; None if there is no group."""
         if self._latest is not None and monotonic() - self._latest[0] < REUSE_SECONDS:
             return self._latest[1]
         return self.group.read() if self.group is not None else None
@@ -230,7 +230,7 @@ class Member:
     def ask(self, question: Question, deadline: float, pids: Collection[int], patient: bool) -> dict[int, bytes]:
         """Ask the live workers with these pids. Returns the answers by pid, empty if a worker did not answer in time.
 
-        If its server runs, this process asks itself, too. A worker that was silent before is asked only if `patient`.
+        If its server runs, this process asks itself, too. A worker that owes an answer is asked only if `patient`.
         """
         group, reading = self.group, self.latest()
         if group is None or reading is None:
@@ -251,7 +251,7 @@ class Member:
         return self.answer(registry, question) if registry is not None and self.answer is not None else b"null"
 
     def _check(self) -> float | None:
-        """Called by the thread of the server every few seconds; if there is an event loop, it asks for every second."""
+        """The check that the thread of the server calls: every 3 s, or every second while there is an event loop."""
         self._catch_up()
         self.server.restore()
         if monotonic() - self._forked_at < FORKED_SECONDS:
@@ -263,7 +263,7 @@ class Member:
         if self._segment is not None and self._pid != os.getpid():
             resources.after_fork_in_child()
         resources.make_again()
-        # Wait only shortly: the server's thread calls this, too, and the holder of the lock may wait for that thread.
+        # Do not wait long: the server's thread calls this, too, and the holder of the lock may wait for that thread.
         if self._is_astray() and self._lock.acquire(timeout=LOCK_SECONDS):
             try:
                 if self._is_astray():
@@ -276,7 +276,7 @@ class Member:
             self._records.settle()
 
     def _is_astray(self) -> bool:
-        """Whether its peers cannot find this process, and it should join again now. Usually costs one system call."""
+        """Whether peers do not find this process, and it should join again now. Usually costs one system call."""
         segment = self._segment
         if segment is None:
             return bool(self._registries) and monotonic() - self._tried_at > RETRY_SECONDS
@@ -285,8 +285,8 @@ class Member:
     def _join_again(self) -> None:
         """Join the former group again, with a new segment that has all numbers of this process.
 
-        After a change of user, the segment is in the directory of the new user. If the directory was removed, the first
-        worker that notices makes it again; the numbers of dead workers are then lost.
+        After a change of user, the segment is in the directory of the new user. If the group directory was removed, the
+        first worker that notices makes it again; the counts of dead workers are lost then.
         """
         if self._segment is not None:
             self.server.stop()
@@ -296,7 +296,7 @@ class Member:
     def _note_fork(self) -> None:
         self._forked_at = monotonic()
 
-    def _leave_parent_memory(self) -> None:  # in a forked child, before anything else runs
+    def _leave_parent_memory(self) -> None:  # in a forked child, before any code of the program runs there
         if self._pid != os.getpid() and self._records is not None:
             self._records.detach_in_child()
         files.own.clear()
@@ -327,4 +327,4 @@ class Member:
 
 
 MEMBER: Member = Member()
-"""The membership of this process; the only instance."""
+"""The membership of this process. There is no other instance."""

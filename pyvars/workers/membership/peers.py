@@ -18,11 +18,12 @@ from pyvars.workers.numbers.sums import Addends, Sums, number, total
 __all__ = ("MARGIN_SECONDS", "Distribution", "Peers", "NestedSums", "seconds_until", "summed")
 
 MARGIN_SECONDS = 0.02
-"""The time that is left to a request after it has waited for peers."""
+"""The time before its deadline at which a request stops waiting for peers."""
 _MAX_PIDS = 100
+"""How many pids `incomplete` names at most."""
 
 NestedSums: TypeAlias = "dict[str, Any]"
-"""By name, and in a Map or registry by key: the Addends of a number, or the NestedSums of a composite."""
+"""Sums by name, and within a composite by key: the Addends of a number, or the NestedSums of a composite."""
 
 
 class Distribution(dict[str, Any]):
@@ -30,13 +31,13 @@ class Distribution(dict[str, Any]):
 
 
 class Peers:
-    """The group at the moment of one page, for the registry with this registry key."""
+    """The numbers and figures of the group for one page, as of one reading, for the registry with this registry key."""
 
     def __init__(self, member: Member, reading: GroupReading, registry_key: str, own: Source) -> None:
         self._member = member
         self._reading = reading
         self.registry_key: str = registry_key
-        """The name of the registry in the group."""
+        """The key of the registry in the group (see `Member.registry_key`)."""
         self._own = own.layout
         live = [Source(peer.layout, peer.ints, peer.floats, True) for peer in reading.live]
         dead = [peer for peer in reading.peers if not peer.alive] + ([reading.retired] if reading.retired else [])
@@ -47,16 +48,16 @@ class Peers:
 
     @property
     def incomplete(self) -> str:
-        """The pids of the workers with numbers that are missing in the sums of the group; empty if there are none.
+        """The pids of up to 100 workers whose numbers are missing in sums, as a text; empty if none are missing.
 
-        This includes this process if only it can read some of its numbers, although its own `sums` contains them.
+        This process is among them if some of its numbers are private: then only its own sums contain these.
         """
         own = {os.getpid()} if self._member.error else set[int]()
         return ", ".join(map(str, sorted(self._reading.incomplete_pids | own)[:_MAX_PIDS]))
 
     @property
     def whole(self) -> bool:
-        """Whether no worker's numbers are missing."""
+        """Whether the sums that each worker computes contain the numbers of all workers."""
         return not self._reading.missing and not self._member.error
 
     @cached_property
@@ -71,7 +72,7 @@ class Peers:
         return [each.layout for each in (*self._reading.peers, *retired)]
 
     def numbers(self, name: str) -> object:
-        """The numbers of the peers under a name, without this process: Addends or NestedSums; None if none have any."""
+        """The sums of the peers under a name, without this process: Addends or NestedSums; None if no peer has any."""
         return self._nested.get(name) if self.has(name) else None
 
     def has(self, name: str) -> bool:
@@ -100,9 +101,9 @@ class Peers:
         return {*self.plan.scalars, *self.plan.maps, *self.plan.irregular}
 
     def figures(self, target: str) -> list[object]:
-        """The figures of a built-in variable, given by its import string, of each worker; empty if this one has none.
+        """The figures of a built-in variable, given by its import string, in each worker; empty if this one has none.
 
-        First those of this process, then those of each live peer, then those kept of dead workers.
+        First come the figures of this process, then those of each live peer, then those that are kept of dead workers.
         """
         own = self._member.own.figures(target) if self._member.own is not None else None
         others = [peer.figures[target] for peer in self._reading.live if target in peer.figures]
@@ -111,7 +112,7 @@ class Peers:
 
     @cached_property
     def _figures_of_dead(self) -> dict[str, object]:
-        """The figures that are kept of dead workers, by import string."""
+        """The figures that are kept of dead workers, by the import string of the built-in variable."""
         dead = [peer.figures for peer in self._reading.peers if not peer.alive]
         retired = [self._reading.retired.figures] if self._reading.retired else []
         try:
@@ -120,10 +121,10 @@ class Peers:
             return {}
 
     def values(self, names: Sequence[str], deadline: float) -> dict[str, dict[int, tuple[object, float] | None]]:
-        """The values of functions in live peers, by name and pid, each with its age in seconds, 0 if it is of now.
+        """The values of functions in live peers by name and pid, each with its age in seconds, 0 if it is current.
 
-        A value is None if the peer did not answer by the deadline (of time.monotonic), or if its function gave none. A
-        peer that does not publish the name is left out.
+        A value is None if the peer did not answer by the deadline (on the clock of time.monotonic), or if its function
+        gave none. A peer that does not publish the name is left out.
         """
         question: Question = {
             "ask": "values",
@@ -137,7 +138,7 @@ class Peers:
             reply = _parsed(answer)
             found = cast("dict[str, object]", reply) if isinstance(reply, dict) else dict.fromkeys(names)
             for name in names:
-                value = found.get(name, [])  # value and age in a list, which is empty if the peer does not publish it
+                value = found.get(name, [])  # [value] or [value, age]; null if there is no value; [] if not published
                 if not isinstance(value, list):
                     values[name][pid] = None
                 elif value:
@@ -148,7 +149,7 @@ class Peers:
 
 
 def seconds_until(deadline: float) -> float:
-    """The seconds that a peer may take for its answer so that it arrives by the deadline, with 20 ms to spare."""
+    """The seconds that a peer may take for an answer that is to arrive 20 ms before the deadline; at least 0."""
     return max(0.0, deadline - monotonic() - MARGIN_SECONDS)
 
 
@@ -170,7 +171,7 @@ def _nested(sums: Sums, registry_key: str, histograms: Container[Path]) -> Neste
         branch: NestedSums = tree
         for depth, key in enumerate(path[1:-1], 2):
             below = branch.get(key)
-            if not isinstance(below, dict):  # another worker has a number under this key: the composite replaces it
+            if not isinstance(below, dict):  # another worker has a number here, but a composite takes precedence
                 new: NestedSums = Distribution() if path[:depth] in histograms else {}
                 below = branch[key] = new
             branch = cast("NestedSums", below)
@@ -179,7 +180,7 @@ def _nested(sums: Sums, registry_key: str, histograms: Container[Path]) -> Neste
 
 
 def summed(own: object, others: object) -> object:
-    """The sum of a number of this process and those of its peers; just `own` if one of the two is no number."""
+    """The sum of a number of this process and of those of its peers; `own` as it is if one of the two is no number."""
     if isinstance(own, int | float) and isinstance(others, int | tuple):
         return number(own, cast("Addends", others))
     return own

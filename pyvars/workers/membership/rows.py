@@ -20,11 +20,11 @@ def own_row() -> dict[str, Any]:
 
 
 def peer_row(peer: SegmentReading) -> dict[str, Any]:
-    """The row of a live peer, which has just been asked. Figures of its answer are None if it did not answer."""
+    """The row of a live peer that has just been asked. The figures of its load are None if it did not answer."""
     answer = MEMBER.answers.get(peer.name)
     return _row(peer.pid, state_of(peer, patience=0), load_of(answer), peer.requests, answer is not None)
 
 
 def _row(pid: int, state: State, load: Mapping[str, float | None], requests: int, answered: bool) -> dict[str, Any]:
-    """`requests` is the count of the worker's integrations."""
+    """`requests`: how many requests the integrations of the worker received."""
     return {"pid": pid, "state": state, **of_process(pid), **load, "requests": requests, "answered": answered}

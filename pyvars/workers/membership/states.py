@@ -1,7 +1,8 @@
 """The state of each worker: it runs, is blocked, is stopped, or does not answer.
 
-A worker notes in its segment when it is blocked, which costs nothing to read. /proc is read to see whether it is
-stopped, but only if it did not answer when it was last asked for its runtime figures. So states slow down no page.
+A worker writes to its segment from when on it counts as blocked: reading that costs nothing. Whether it is stopped is
+read from /proc, but only if it did not answer when it was last asked for its runtime figures. So states do not slow
+down pages.
 """
 
 from typing import Final, Literal, TypeAlias
@@ -15,15 +16,15 @@ from pyvars.workers.numbers.reading import SegmentReading
 __all__ = ("State", "state_of")
 
 State: TypeAlias = Literal["ok", "blocked", "stopped", "silent"]
-"""`blocked`: its loop has not run for over a second; without a loop, a request takes over 30 s. `stopped`: by SIGSTOP,
-or by a debugger. `silent`: it does not answer."""
+"""`blocked`: its event loop has not run for over a second, or it has no loop and a request takes over 30 s. `stopped`:
+by SIGSTOP or a debugger. `silent`: it does not answer. `ok`: none of these."""
 
 SILENT_SECONDS: Final = 1.0
-"""A worker is silent on a page if it owes an answer for so long; a busy worker may answer a little late."""
+"""A page shows a worker as silent if it owes an answer for so long: a busy worker may answer a little late."""
 
 
 def state_of(peer: SegmentReading, patience: float = SILENT_SECONDS) -> State:
-    """The state of a live peer, which is silent if it owes an answer for `patience` seconds."""
+    """The state of a live peer. It is silent if it owes an answer for `patience` seconds or longer."""
     if peer.name not in MEMBER.answers:
         if is_stopped(peer.pid):
             return "stopped"

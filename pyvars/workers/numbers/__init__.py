@@ -1,12 +1,13 @@
-"""The numbers of all workers of a group: each worker writes its own to a file, its segment, and reads those of others.
+"""The numbers of all workers of a group. Each worker writes its numbers to a file, its segment; peers read them there.
 
-segment          the format of the file, and writing it
-worker_segment   this process's segment, with private memory where there is no room in the file
-records          keeps the names in this process's segment in step with its registries
-own_segment      reads this process's own segment, and writes its runtime figures there
+segment          the format of a segment, and writing it
+worker_segment   the segment of this process, with private memory if there is no room for the file
+records          keeps the names in the segment of this process in step with its registries
+own_segment      reads the segment of this process, and writes its runtime figures there
+mapping          maps a part of a file into memory
 layout           which words of a segment are which numbers
-reading          reads the segment of one peer
-group_reading    reads the segments of the whole group at one moment
+reading          reads the segment of one peer, or the retired file
+group_reading    reads the segments of the whole group
 plan, sums       add the segments up
-retired          folds the segments of dead workers into one file, the retired file
+retired          folds the segments of dead workers: adds their counts to one file, the retired file
 """

@@ -1,4 +1,4 @@
-"""Reads the segments of a whole group at one moment, of live and dead peers, and the retired file. Never waits."""
+"""Reads the segments of the peers of this process, live and dead, and the retired file, as one consistent reading."""
 
 import os
 import re
@@ -14,21 +14,22 @@ from pyvars.workers.together.files import RETIRED, own, peers_in
 __all__ = ("NO_PEERS", "GroupReading", "GroupReader")
 
 _SETTLED_SECONDS = 0.1
-"""If the mtime of a directory has been the same for longer, the next change of the directory changes it: its clock
-ticks every 4 to 10 ms."""
+"""If the mtime of a directory has been seen unchanged for longer, the next change of the directory changes it: file
+times have a resolution of 4 to 10 ms."""
 _ATTEMPTS = 8
+"""How often the group is read again if segments are folded or added meanwhile."""
 
 
 class GroupReading(NamedTuple):
-    """The content of the group directory at one moment, without this process's segment."""
+    """The content of the group directory at one moment, without the segment of this process."""
 
     peers: list[SegmentReading]
     """The live peers, and the dead ones that are not folded yet."""
     retired: SegmentReading | None
     """The retired file; None if there is none."""
     missing: dict[str, str]
-    """By the name of a file, why numbers are not in this reading, or are those of a moment ago; live workers only, if
-    the file can be read."""
+    """By the name of a file: why numbers are missing in this reading, or are from an earlier one. If the file can be
+    read, but its worker has more numbers than are there, the file is listed only while the worker lives."""
 
     @property
     def live(self) -> list[SegmentReading]:
@@ -37,12 +38,12 @@ class GroupReading(NamedTuple):
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no file of a peer, nor a retired one."""
+        """Whether there is neither a segment of a peer nor a retired file."""
         return not (self.peers or self.retired or self.missing)
 
     @property
     def dead_count(self) -> int:
-        """The number of workers that have died since the group began."""
+        """How many workers of the group have died."""
         return len(self.peers) - len(self.live) + (self.retired.retired_count if self.retired else 0)
 
     @property
@@ -54,13 +55,13 @@ class GroupReading(NamedTuple):
 _PID = re.compile("w-([0-9]{1,10})-")
 
 NO_PEERS: GroupReading = GroupReading([], None, {})
-"""The reading of a process that has and had no peers."""
+"""The reading of a process that has had no peers."""
 
 
 class GroupReader:
-    """Reads the directory of a group for the process whose segment has the layout `layout()`.
+    """Reads the group directory for this process; `layout()` returns the layout of its own segment.
 
-    Thread-safe: threads that read at once only do the same work twice.
+    Thread-safe: threads that read at once do the same work twice, without harm.
     """
 
     def __init__(self, directory: str, layout: Callable[[], SegmentLayout]) -> None:
@@ -68,7 +69,7 @@ class GroupReader:
         self._layout = layout
         self._seen: dict[str, SegmentReading] = {}
         self._alone = 0
-        self._changed_at: tuple[int, float] = 0, 0.0  # the mtime that was last seen, and when it was seen first
+        self._changed_at: tuple[int, float] = 0, 0.0  # the last mtime of the directory, and when it was first seen
 
     def is_alone(self) -> bool:
         """Whether a reading found neither peers nor a retired file, and the directory has not changed since.
@@ -82,14 +83,14 @@ class GroupReader:
         return not self.is_alone() and (bool(self.peer_names()) or self._retired_now() != (0, 0))
 
     def peer_names(self) -> list[str]:
-        """The names of the segments of peers, live and dead; as they were last read if the directory cannot be read."""
+        """The names of the segments of peers, live and dead; from the last reading if the directory cannot be read."""
         return peers_in(self._names()[0])
 
     def _names(self) -> tuple[list[str], str]:
-        """The names of all files, and why the directory cannot be read, empty if it can."""
+        """The names of all files, and why the directory cannot be read; the reason is empty if it can."""
         try:
             return os.listdir(self.directory), ""
-        except OSError as error:  # no descriptor is left, for example: the last reading holds until there is one
+        except OSError as error:  # no descriptor is left, for example: use the names of the last reading meanwhile
             return list(self._seen), _text(error)
 
     def _changed(self) -> int:
@@ -99,7 +100,7 @@ class GroupReader:
             return 0
 
     def read(self) -> GroupReading:
-        """Read all segments, and fold those of dead peers.
+        """Read all segments, and fold those of dead peers. Waits up to 10 ms for a segment that is being changed.
 
         Every count is in the result exactly once, even if workers die or are folded meanwhile.
         """
@@ -113,7 +114,8 @@ class GroupReader:
             reading = self._read()
             if not all(peer.alive for peer in reading.peers) and fold(self.directory, self._layout):
                 continue
-            # A fold during the reading may have moved counts out of a file before it was read, into one that was read.
+            # A fold during the reading may have moved counts from a segment that was not read yet to the retired file
+            # when that had been read already: then read again.
             if self._retired_now() == before and changed == self._changed():
                 break
         if reading.is_empty and began - self._changed_at[1] > _SETTLED_SECONDS:

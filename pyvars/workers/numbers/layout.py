@@ -18,21 +18,22 @@ Path: TypeAlias = "tuple[str, ...]"
 """The registry key, the name of the variable, and the keys below it."""
 
 MAX_DEPTH = 100
-"""Levels of names, with the registry key; numbers at deeper ones are left out, and `left_out` is set."""
+"""The maximum number of levels of names, with the registry key. Numbers below it are left out; `left_out` says so."""
 _SPARE_RECORDS, _RECORDS = 4096, 2
-"""A word may have several records, since a variable may have several names: so many more in all, and so many for each
-word on average."""
+"""The maximum number of records is the first of these, plus the second for each word. A word may have several records,
+since a variable may have several names."""
 _SPARE_NAMES, _NAMES = 16384, 16
-"""So many names there may be in all paths together, and so many more for each word: a composite may have several names,
-and each number below it then has several paths, but a damaged file may describe 2**30 paths with 60 records."""
+"""The maximum number of names in all paths together is the first of these, plus the second for each word. A composite
+may have several names, and then each number below it has several paths; but a damaged file could describe 2**30 paths
+with 60 records."""
 
 
 class CorruptError(ValueError):
-    """The file is no segment, or is damaged."""
+    """The file is not a segment, or is damaged."""
 
 
 class Numbers(NamedTuple):
-    """The numbers of one kind (int or float): their paths, and the index of the word of each, in the same order."""
+    """The numbers of one kind (int or float): their paths, and in the same order the indexes of their words."""
 
     paths: list[Path]
     words: list[int]
@@ -44,23 +45,24 @@ class SegmentLayout(NamedTuple):
     ints: Numbers
     floats: Numbers
     counts: tuple[Numbers, Numbers]
-    """The ints and the floats that are no gauges: what is kept of a worker when it ends."""
+    """The ints and the floats that are counts, not gauges: these are kept when a worker ends."""
     maps: frozenset[Path]
-    """The paths of Maps and Histograms: counts of dead workers in them are shown while a live worker has the Map."""
+    """The paths of Maps and Histograms: counts of dead workers within one are shown while a live worker has it."""
     histograms: frozenset[Path]
     """The paths of Histograms, which are also in `maps`."""
     folded: frozenset[str]
     """In the retired file, the names of the segments that are folded into it; empty in a worker's segment."""
     left_out: bool
-    """Whether there are numbers below MAX_DEPTH levels of names."""
+    """Whether numbers below MAX_DEPTH levels of names are left out."""
     end: int
-    """The index behind the last word of a number."""
+    """The index after the last word that is a number."""
 
 
 def is_shown(path: Path, paths: Container[Path], maps: Container[Path]) -> bool:
-    """Whether a count of dead workers is on the page: live workers have its path, or a Map that it is in, at any level.
+    """Whether the page shows a count of dead workers: a live worker must have its path, or a Map above it at any level.
 
-    A Map keeps the keys that only a dead worker had, also if under one of these there is a Histogram or another Map.
+    So a Map keeps the keys that only a dead worker had, also if there is a Histogram or another Map under such a key.
+    `paths` and `maps` are those of live workers.
     """
     return path in paths or any(path[:depth] in maps for depth in range(len(path) - 1, 1, -1))
 
@@ -78,13 +80,13 @@ _MAX_PARSED = 16
 def parse(areas: Sequence[bytes], used: int, lenient: bool) -> SegmentLayout:
     """The layout that the records in the areas describe.
 
-    The workers of one program mostly have the same bytes there, and so share one layout from the cache. `lenient`
-    leaves out damaged records, which a worker was writing when it was killed or stopped, and records of words that are
-    not among the `used` ones.
+    The workers of one program mostly have the same records, and so share one layout from the cache. `used` is the
+    number of words in use. With `lenient`, damaged records are left out, since a worker may have been writing them when
+    it was killed or stopped; and so are records of words that are not in use.
 
     Raises:
-        CorruptError: the bytes are no records, or describe more paths than a program has, or a record points outside of
-            the `used` words.
+        CorruptError: the bytes are no records, or describe more paths than a program has; or without `lenient`, a
+            record is damaged, or its word is not in use.
     """
     areas = [_in_use(area) for area in areas]
     digest = blake2b()
@@ -132,7 +134,7 @@ def _in_use(area: bytes) -> bytes:
     offset = 0
     while offset + RECORD.size <= len(area):
         size = int.from_bytes(area[offset + 4 : offset + 6], sys.byteorder)
-        if size < RECORD.size:  # 0: there is no further record; else it is damaged, and is seen with its head
+        if size < RECORD.size:  # 0: no record follows; else the record is damaged, and its head is kept to show that
             return area[: offset + RECORD.size if size else offset]
         offset += size
     return area[:offset]
@@ -169,7 +171,7 @@ def _walk(
     found: dict[int, list[tuple[Path, int, bool]]],
     composites: dict[Path, int],
 ) -> bool:
-    """Find the paths of numbers and composites, each level below its composite; returns whether some are too deep."""
+    """Fill `found` and `composites` with the paths of numbers and composites. Returns whether some are too deep."""
     too_deep = False
     levels: list[tuple[Iterator[tuple[str, _Record]], tuple[int, ...], Path]] = [(_below(children, 0), (0,), ())]
     while levels:
@@ -179,7 +181,7 @@ def _walk(
             if names_left < 0:
                 raise CorruptError("its names have no end")
             if record.kind not in (COMPOSITE, MAP, HISTOGRAM):
-                if path:  # directly below word 0 there are only registries
+                if path:  # else it is damaged: directly below word 0 there are only registries
                     found[record.kind].append(((*path, key), record.word, record.gauge))
             elif record.word not in within:  # a registry may hold itself; the page shows that as an error
                 composites[(*path, key)] = record.kind

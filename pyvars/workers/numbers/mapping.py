@@ -1,8 +1,8 @@
-"""Maps a part of a file into memory, without a file descriptor of its own, and takes it out again while it is in use.
+"""Maps a part of a file into memory without keeping a file descriptor, and unmaps it while the memory is in use.
 
-An mmap object of a file keeps a descriptor of it, and closes the number of that with the memory, whatever file has the
-number by then (until Python 3.13, where `trackfd=False` keeps none). So the objects here are of anonymous memory, and
-the system puts the file into its place.
+An mmap object that Python makes of a file keeps a duplicate of its descriptor, and closes that number at the end, even
+if it refers to another file by then. (From Python 3.13 on `trackfd=False` prevents that.) So the mmap objects here are
+made of anonymous memory, and a call of the C function mmap then replaces that memory by the file.
 """
 
 import errno
@@ -16,11 +16,11 @@ from pyvars.core.own_file import OwnFile
 __all__ = ("mapped", "unmap")
 
 _FIXED = 0x10
-"""MAP_FIXED of Linux, macOS and the BSDs: the mapping takes the place of the one at its address."""
+"""MAP_FIXED of Linux, macOS and the BSDs: the new mapping replaces the one at its address."""
 
 
 def mapped(file: OwnFile, offset: int, size: int) -> mmap.mmap:
-    """Memory of this size that is the part of the file from the offset on. Raises OSError."""
+    """Map `size` bytes of the file, from the offset on, into memory. Raises OSError."""
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     try:
         _replace(memory, mmap.MAP_SHARED, file.number, offset)
@@ -30,10 +30,10 @@ def mapped(file: OwnFile, offset: int, size: int) -> mmap.mmap:
 
 
 def unmap(memory: mmap.mmap) -> None:
-    """Take the file out of the memory, which reads as zeros from now on; what is written there, nobody sees."""
+    """Replace the file by private memory of zeros, at the same address: objects that use the memory stay valid."""
     try:
         _replace(memory, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
-    except (ImportError, OSError):  # it goes with the last object that uses the memory
+    except (ImportError, OSError):  # then the file stays mapped until the last object that uses the memory is gone
         return
 
 

@@ -1,4 +1,4 @@
-"""This process's own segment, read as its peers read it."""
+"""The segment of this process, read by itself, as its peers read it."""
 
 from contextlib import suppress
 from threading import RLock
@@ -25,7 +25,7 @@ class OwnSegment:
         self._lock = RLock()  # reentrant: a signal handler may read a page while its thread is here
 
     def layout(self) -> SegmentLayout:
-        """The layout of the segment, parsed anew if its generation has changed."""
+        """The layout of the segment; it is parsed again if the generation has changed."""
         header = self._segment.header
         generation: int = header[H_GENERATION]
         if self._layout is None or self._layout[0] != generation:
@@ -34,9 +34,9 @@ class OwnSegment:
         return self._layout[1]
 
     def source(self) -> Source:
-        """The numbers of this process at this moment, with the layout that they belong to."""
+        """The current numbers of this process, with the layout that they belong to."""
         words, layout = self._segment.numbers(), self.layout()
-        for _ in range(_ATTEMPTS):  # until no record has changed, and no word has moved, while the words were copied
+        for _ in range(_ATTEMPTS):  # until no record has changed while the words were copied
             settled = self._segment.header[H_GENERATION] % 2 == 0
             before, words, layout = layout, self._segment.numbers(), self.layout()
             if layout is before and settled:
@@ -46,10 +46,10 @@ class OwnSegment:
         return Source(layout, numbers.cast("q"), numbers.cast("d"), True)
 
     def write_figures(self) -> None:
-        """Write the runtime figures to the segment if they have changed since the last call.
+        """Read the runtime figures, and write them to the segment if they have changed since the last call.
 
-        Figures that JSON cannot hold, or that are too long, are not written, and those that cannot be read now stay:
-        peers then see the figures from before.
+        Peers keep the figures from before if JSON cannot hold the new ones, or if these are too long; likewise those of
+        a built-in variable that cannot be read now.
         """
         with self._lock:
             figures = {**self._figures, **runtime_figures()}
@@ -61,6 +61,6 @@ class OwnSegment:
     def figures(self, target: str) -> object:
         """The figures of a built-in variable, given by its import string, as of the last `write_figures`; or None.
 
-        This process adds up the same figures as its peers do, so a count on one page is not less on the next one.
+        So this process adds up the figures that its peers add up, and no count falls from one page to the next.
         """
         return self._figures.get(target)

@@ -1,11 +1,11 @@
 """Reads one segment: that of a live peer, of a dead one that is not folded yet, or the retired file.
 
-Files are read with pread, never mapped: a file that is truncated while it is read is then an error, not a SIGBUS.
+Files are read with pread, never mapped: if a file is truncated while it is read, that is an error, not a SIGBUS.
 
-What a file costs is bounded by its records, of which there are at most MAX_CHUNKS chunks. One that turns out to be
-damaged is not read again while its inode, size, ctime and header are the same. That is enough although a worker writes
-through mapped memory, which does not change the ctime: whatever it writes but numbers, which cannot be damaged, it
-counts in the header.
+The cost of a file has a limit, because it has at most MAX_CHUNKS chunks. A file that was found damaged is not read
+again while its inode, size, ctime and header are the same. A worker writes through mapped memory, which does not change
+the ctime, but it counts each change of records or figures in the header. Only its numbers change without that, and a
+number cannot be damaged.
 """
 
 import errno
@@ -51,11 +51,12 @@ from pyvars.workers.together.locks import is_locked_by_another
 __all__ = ("SegmentReading", "Figures", "read")
 
 _TIMEOUT_SECONDS = 0.01
+"""How long a reading waits for a live worker to complete a change of its records."""
 _PAUSE_SECONDS = 0.0001
 _ATTEMPTS = 10
-"""How often reading is tried again after that timeout."""
+"""How often reading is tried after that time."""
 MAX_RETIRED = 2**53
-"""The highest count of dead workers that the retired file holds; more are read and written as this."""
+"""The maximum count of dead workers in the retired file; a larger one is read and written as this one."""
 
 Figures = dict[str, dict[str, Any]]
 """The runtime figures of a process, by the import string of the built-in variable."""
@@ -75,18 +76,18 @@ class SegmentReading(NamedTuple):
     requests: int
     """Requests that its integrations received."""
     blocked_from: int
-    """When the worker is blocked, as in `pyvars.runtime.event_loop.BLOCKED_FROM`."""
+    """From when on the worker counts as blocked: see `pyvars.runtime.event_loop.BLOCKED_FROM`."""
     retired_count: int
     """In the retired file, the number of workers that were folded into it; else 0."""
     generation: int
     used: int
     layout: SegmentLayout
     words: bytes
-    """The words of the layout; those of the header are 0."""
+    """The words up to the end of the layout; those of the header read as 0."""
     figures_version: int
     figures: Figures
     missing: str
-    """Why numbers of its process are not in `layout`; empty if all are."""
+    """Why some numbers of the worker are not in the segment; empty if all are."""
 
     @property
     def ints(self) -> Words:
@@ -100,17 +101,18 @@ class SegmentReading(NamedTuple):
 
 
 def read(path: str, previous: SegmentReading | None) -> SegmentReading:
-    """Read one segment. Parts that have not changed since `previous`, an earlier reading of it, are taken from there.
+    """Read one segment. Parts that have not changed since `previous`, an earlier reading of it, are taken from that.
 
-    If its records change faster than they can be read, `previous` is returned as it is.
+    Waits up to 10 ms while the worker changes records. If records then still change faster than they can be read,
+    `previous` is returned as it is.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        CorruptError: the file is no segment, is damaged, is of another version of the format, or changes faster than it
-            can be read and there is no `previous`.
+        CorruptError: the file is not a segment, is damaged, or is of another version of the format; or it changes
+            faster than it can be read, and there is no `previous`.
         OSError: the file cannot be read.
     """
-    if not stat.S_ISREG(os.lstat(path).st_mode):  # to open a device or a FIFO may do something
+    if not stat.S_ISREG(os.lstat(path).st_mode):  # opening a device or a FIFO may have side effects
         raise OSError(errno.EINVAL, "it is no regular file")
     with OwnFile.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK) as opened:
         file = opened.number
@@ -132,19 +134,20 @@ def read(path: str, previous: SegmentReading | None) -> SegmentReading:
 
 
 _damaged: dict[str, tuple[object, str]] = {}
-"""By path, what a damaged file was like when it was read, and what is wrong with it."""
+"""By path: the mark and checksum of a damaged file when it was read, and what is wrong with it."""
 _MAX_DAMAGED = 256
 
 
 def _mark(file: int) -> tuple[int, int, int, bytes]:
-    """Inode, size, ctime and header: some of it changes when the records or figures of a file do."""
+    """Inode, size, ctime and header of the file, without H_REQUESTS and H_BLOCKED. If records or figures change, so
+    does one of these."""
     found, header = os.fstat(file), os.pread(file, 8 * FIRST_WORD, 0)
     settled = header[: 8 * H_REQUESTS] + header[8 * H_PRIVATE : 8 * H_BLOCKED]
     return found.st_ino, found.st_size, found.st_ctime_ns, settled
 
 
 def _checksum(file: int) -> int:
-    """The checksum of the first records. The ctime may be the same after two changes within 10 ms."""
+    """The checksum of the first records: two changes of a file within 10 ms may leave the same ctime."""
     begin, end = record_area(0)
     return crc32(os.pread(file, end - begin, begin))
 
@@ -158,8 +161,8 @@ def _read_settled(file: OwnFile, path: str, previous: SegmentReading | None) -> 
         with suppress(_ChangedError):
             return _read(file.number, os.path.basename(path), alive, previous, lenient)
         late += lenient
-        sleep(_PAUSE_SECONDS)  # the owner may wait for this CPU, in the middle of a change
-    if previous is not None:  # records change faster than they can be read: return the numbers of a moment ago
+        sleep(_PAUSE_SECONDS)  # the worker may need this CPU to complete its change
+    if previous is not None:  # records change faster than they can be read: the numbers are from the last reading
         return previous
     raise CorruptError("it changes faster than it can be read")
 
@@ -187,7 +190,7 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
     # Each fold makes a new retired file, which may have the inode of an old one.
     if previous is not None and previous.retired_count != _retired_count(header):
         previous = None
-    # If the generation stays odd, the owner was stopped or killed in the middle of a change.
+    # If the generation stays odd, the worker was stopped or killed in the middle of a change.
     settled = generation % 2 == 0
     if not settled and not lenient and (previous is None or previous.generation != generation):
         raise _ChangedError
@@ -195,7 +198,7 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
     needed = len(previous.words) // 8 if known and previous is not None else used
     words += b"".join(_exactly(file, WORDS * 8, chunk * CHUNK) for chunk in range(1, -(-needed // WORDS)))
     areas = [] if known else [_area(file, chunk) for chunk in range(chunks)]
-    # Checked before the records are parsed, which takes far longer.
+    # Before the records are parsed, which takes far longer.
     if _word(file, H_GENERATION) != generation:
         raise _ChangedError
     private = header[H_PRIVATE]
@@ -204,7 +207,7 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
     figures = (
         previous.figures if previous is not None and previous.figures_version == version else _figures(file, version)
     )
-    if figures is None:  # the owner wrote both copies meanwhile, or this one is damaged
+    if figures is None:  # the worker has written both copies meanwhile, or this copy is damaged
         if _word(file, H_FIGURES) != version:
             raise _ChangedError
         figures = previous.figures if previous is not None else {}
@@ -220,7 +223,7 @@ def _read(file: int, name: str, alive: bool, previous: SegmentReading | None, le
         generation=generation,
         used=used,
         layout=layout,
-        # Zeros for the header: ZERO_WORD must read as 0.
+        # The header is replaced by zeros: ZERO_WORD must read as 0.
         words=bytes(FIRST_WORD * 8) + words[FIRST_WORD * 8 : layout.end * 8],
         figures_version=version,
         figures=figures,
@@ -233,7 +236,7 @@ _PRIVATE = "numbers are private to the process"
 
 
 def _without_room(worker: re.Match[str], inode: int, alive: bool) -> SegmentReading:
-    """The reading of a worker that has found no room for its first chunk: only the name of its file speaks of it."""
+    """The reading of a worker that has found no room for its first chunk: its pid and start are in the file name."""
     pid, start = map(int, worker.groups())
     why, layout, words = f"{_PRIVATE}: there is no room for its file", parse((), 0, False), bytes(FIRST_WORD * 8)
     return SegmentReading(worker.string, inode, alive, pid, start, 0, 0, 0, 0, 0, layout, words, 0, {}, why)
@@ -278,7 +281,7 @@ def _figures(file: int, version: int) -> Figures | None:
 
 
 def _area(file: int, chunk: int) -> bytes:
-    """The records of a chunk; empty if there is none, since a file may claim chunks that it never had."""
+    """The records of a chunk. If the first one is empty, no more is read: a damaged file may claim many chunks."""
     begin, end = record_area(chunk)
     head = _exactly(file, RECORD.size, begin)
     return _exactly(file, end - begin, begin) if any(head) else b""

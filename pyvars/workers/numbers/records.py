@@ -1,11 +1,11 @@
-"""Keeps the records of this process's segment in step with its registries: which names there are, and their words.
+"""Keeps the records in the segment of this process in step with its registries: the names, and the word of each.
 
 When a variable is put under a key of a composite, replaced or deleted, the composite calls its `_on_change` with the
-key and the variable that was there before. The variable that is there now is then compared with the records. One thread
-at a time changes records; a thread that comes meanwhile (or the same thread, interrupted by a signal handler or a
-finalizer) appends its change to a queue and returns, so no thread ever waits here.
+key and the variable that was under it before. The records are then changed to match the variable that is under it now.
+One thread at a time changes records. If another thread has a change meanwhile (or the same thread, interrupted by a
+signal handler or a finalizer), it appends the change to a queue and returns. So no thread ever waits here.
 
-For a number only its variable and the offset of its record are kept, in two arrays: a program may have 100,000.
+For a number only its variable and the offset of its record are kept, in two arrays: a program may have 100,000 numbers.
 """
 
 from array import array
@@ -28,7 +28,7 @@ Before: TypeAlias = "Var | Mapping[str, Var] | None"
 
 
 class _Node:
-    """The `_on_change` of a composite that is in the segment, with the composite's word there."""
+    """The `_on_change` of a composite that has a word in the segment."""
 
     __slots__ = ("composite", "records", "word")
 
@@ -41,29 +41,31 @@ class _Node:
         self.records.changed(self, key, before)
 
     def get(self) -> Composite | None:
-        """The composite; None if it was a shared registry that no longer exists, since sharing keeps none alive."""
+        """The composite; None if it was a shared registry, and no longer exists: sharing does not keep it alive."""
         return self.composite() if isinstance(self.composite, ref) else self.composite
 
 
 class Records:
-    """The records of this process's variables in its segment. `add_registry` and `changed` are thread-safe, and never
-    block."""
+    """The records of the variables of this process in its segment.
+
+    `add_registry` and `changed` are thread-safe, and never block.
+    """
 
     def __init__(self, segment: WorkerSegment) -> None:
         self._segment = segment
-        self._owners: list[NumberCell | _Node | None] = [None] * FIRST_WORD  # what each word belongs to
-        self._offsets = array("I", bytes(4 * FIRST_WORD))  # of the first record of each word; 0 if there is none
-        self._more: dict[int, list[int]] = {}  # by word, offsets of further records: a variable may have several names
+        self._owners: list[NumberCell | _Node | None] = [None] * FIRST_WORD  # by word: the variable that has it
+        self._offsets = array("I", bytes(4 * FIRST_WORD))  # by word: the offset of its first record; 0 if it has none
+        self._more: dict[int, list[int]] = {}  # by word: offsets of its further records, if it has several names
         self._waiting: deque[Callable[[], None]] = deque()
         self._busy = Lock()
         self._closed = False
 
     def add_registry(self, name: str, registry: Registry) -> None:
-        """Share a registry, for as long as it exists, under its registry key `name`."""
+        """Share a registry under its registry key `name`, for as long as the registry exists."""
         self._do(partial(self._add_registry, name, registry))
 
     def _add_registry(self, name: str, registry: Registry) -> None:
-        if (word := self._word(registry)) != 0:  # it is in another shared registry, and so has a word
+        if (word := self._word(registry)) != 0:  # it is published in another shared registry, and so has a word already
             self._link(0, name, COMPOSITE, word, gauge=False, offset=0)
             return
         node = _Node(self, registry, 0)
@@ -75,16 +77,16 @@ class Records:
 
     @property
     def error(self) -> str:
-        """Why some number of this process is private to it; empty if none is."""
+        """Why some numbers of this process are private to it; empty if none are."""
         return self._segment.error
 
     def keep(self, cell: NumberCell, word: int) -> None:
-        """Keep a number of pyvars in a word of the header."""
+        """Keep a number of pyvars itself in a word of the header."""
         self._owners[word] = cell
         cell._bind(*self._segment.word(word, _code(cell)))
 
     def settle(self) -> None:
-        """Bring private numbers to the file, as far as there is room for them now."""
+        """Move private numbers to the file, as far as there is room for them now."""
         if self._segment.error:
             self._do(partial(self._segment.settle, self._bind))
 
@@ -109,9 +111,9 @@ class Records:
                 composite._on_change = None
 
     def detach_in_child(self) -> None:
-        """In a forked child, do the same as `close`, but start every number from zero.
+        """In a forked child, do the same as `close`, but set every number to 0.
 
-        That includes numbers that another thread of the parent was about to add when it forked.
+        That includes numbers that another thread of the parent was about to add to the segment at the fork.
         """
         self._closed = True
         nodes = [held for held in self._owners if isinstance(held, _Node)]
@@ -129,14 +131,14 @@ class Records:
     def changed(self, node: _Node, key: str | None, before: Before) -> None:
         """Update the records of a composite after the variable under `key`, which was `before`, has changed.
 
-        If `key` is None, every key may have changed, and `before` holds the variables from before by key.
+        If `key` is None, every key may have changed, and `before` has the variables that were there before, by key.
         """
-        if self._closed:  # at exit a registry may outlive the globals of this module
+        if self._closed:  # at exit a registry may still change when the globals of this module are gone
             return
         self._do(partial(self._process, node, key, before))
 
     def _do(self, change: Callable[[], None]) -> None:
-        """Make a change of records now, or leave it to the thread that is making one."""
+        """Make a change of records now; or queue it, if a change is being made, for the thread that makes that one."""
         self._waiting.append(change)
         while self._waiting and not self._closed and self._busy.acquire(blocking=False):
             try:
@@ -146,7 +148,7 @@ class Records:
                 self._busy.release()
 
     def _process(self, node: _Node, key: str | None, before: Before) -> None:
-        if self._owners[node.word] is not node:  # its word was freed meanwhile
+        if self._owners[node.word] is not node:  # the composite was removed meanwhile, and its word freed
             return
         composite = node.get()
         if composite is None:
@@ -169,7 +171,7 @@ class Records:
                 self._unlink(old, old_offset)
             return
         word, offset = self._find(parent, key, now)
-        if offset:  # the record was written with an earlier change: `now` was there already
+        if offset:  # an earlier change has written this record: `now` was under the key by then
             if old_offset and old != word:
                 self._unlink(old, old_offset)
             return
@@ -184,9 +186,9 @@ class Records:
             self._forget_record(old, old_offset)
 
     def _replace(self, before: NumberCell, now: NumberCell, word: int, link: Callable[[], int]) -> None:
-        """Have a number take over the word of another one, and its record, which `link` writes.
+        """Give the word of `before` to `now`, which replaces it under its key; `link` overwrites the record.
 
-        That is where there is no room: a word of its own might be private, and the sum of the group would fall.
+        This is done if there is no room: a new word might be in private memory, and the sum of the group would fall.
         """
         with self._segment.changing():
             before._unbind()
@@ -195,7 +197,7 @@ class Records:
             link()
 
     def _find(self, parent: int, key: str, var: Var | None) -> tuple[int, int]:
-        """The word of the variable, and the offset of its record under this key; 0 for each that does not exist."""
+        """The word of the variable, and the offset of its record under this key; each is 0 if there is none."""
         word = self._word(var)
         for offset in self._all_offsets(word) if word else ():
             if self._segment.record_at(offset) == (parent, key):
@@ -217,7 +219,7 @@ class Records:
         return [self._offsets[word], *self._more.get(word, ())]
 
     def _admit(self, var: Var, kind: int) -> int:
-        """Give the variable a word, and bind it if it is a number; returns the word."""
+        """Give the variable a word, and bind it if it is a number. Returns the word."""
         word = self._segment.allocate()
         if isinstance(var, NumberCell):
             self._own(var, word)
@@ -239,7 +241,7 @@ class Records:
             what.word = word
 
     def _link(self, parent: int, key: str, kind: int, word: int, *, gauge: bool, offset: int) -> None:
-        """Write a record, over the one at `offset` if that is not 0, so that a replaced key is never missing."""
+        """Write a record. If `offset` is not 0, overwrite the one there, so that readers never miss a replaced key."""
         with self._segment.changing():
             offset = self._segment.link(parent, key, kind, word, gauge=gauge, offset=offset)
         if self._offsets[word]:
@@ -253,7 +255,7 @@ class Records:
         self._forget_record(word, offset)
 
     def _forget_record(self, word: int, offset: int) -> None:
-        """Note that the record at the offset is no longer one of this word; free the word if that was its last one."""
+        """Note that the record at the offset is no longer of this word. Free the word if that was its last record."""
         offsets = self._all_offsets(word)
         offsets.remove(offset)
         self._offsets[word] = offsets[0] if offsets else 0
@@ -264,7 +266,7 @@ class Records:
             self._free(word)
 
     def _free(self, word: int) -> None:
-        """Free the word and its records, and if it is of a composite, the records below it."""
+        """Free the word and its records; if it is the word of a composite, also the records below that."""
         held, self._owners[word] = self._owners[word], None
         for offset in self._all_offsets(word):
             if offset:
@@ -285,7 +287,7 @@ class Records:
         self._segment.free(word)
 
     def _unlink_children(self, parent: int) -> None:
-        """Remove the records below a registry that no longer exists, and so cannot list its variables."""
+        """Remove the records below a registry that no longer exists, so that it cannot list its variables."""
         for child in range(FIRST_WORD, len(self._owners)):
             for offset in self._all_offsets(child):
                 if offset and self._segment.record_at(offset)[0] == parent:
@@ -304,7 +306,7 @@ def _kind(var: Var) -> int:
     if not is_pyvars_code(type(var)):
         return 0
     if isinstance(var, NumberCell):
-        return _code(var) if hasattr(var, "_value") else 0  # a subclass may have forgotten to initialise it
+        return _code(var) if hasattr(var, "_value") else 0  # a subclass may not have called super().__init__()
     if isinstance(var, Composite) and hasattr(var, "_on_change"):
         return _COMPOSITES.get(var.kind, COMPOSITE)
     return 0

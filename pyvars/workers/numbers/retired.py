@@ -1,9 +1,12 @@
-"""The retired file: the numbers of dead workers, added up. Who reads the group folds the segments of all dead workers;
-who joins it or ends leaves at most MAX_DEAD, so that the dead do not fill the directory of a group that nobody reads.
+"""The retired file: the counts of dead workers, added up.
 
-The file has the format of a segment. It also names the folded segments that were not removed yet when it was written:
-readers ignore these, so every count is added up exactly once even if the folding worker is killed before it removes
-them. It is the only place of these numbers: if somebody removes it, they are lost.
+To fold a segment is to add its counts to the retired file, and to remove it. A process that reads the group folds the
+segments of all dead workers. A worker that joins or ends folds them if there are more than MAX_DEAD, so that they do
+not fill the directory of a group that nobody reads.
+
+The file has the format of a segment. It also names the folded segments that were not removed yet when it was written.
+Readers ignore these segments, so each count is added up exactly once, even if the worker that folds is killed before it
+removes them. No other file has these counts: if somebody removes the retired file, they are lost.
 """
 
 import os
@@ -23,20 +26,20 @@ from pyvars.workers.together.locks import exclusive
 __all__ = ("MAX_DEAD", "fold", "read_retired")
 
 MAX_DEAD = 4
-"""How many segments of dead workers may stay unless somebody reads them."""
+"""How many segments of dead workers stay while no process reads the group."""
 _MAX_LOOKED_AT = 128
-"""How many files a worker that joins or ends looks at: its start must not take longer the more workers there are."""
+"""How many files a worker that joins or ends looks at, so that this does not take longer the more workers there are."""
 _damaged: set[tuple[str, int]] = set()
-"""The path and the time of the last change of segments of dead workers that cannot be read: that is tried only once."""
+"""The path and mtime of each segment of a dead worker that is damaged, so that reading it is tried only once."""
 MAX_UNSEEN = 20_000
-"""How many numbers that no live worker shows are kept, for a worker that may show them later. There is a limit since
-names may contain a pid, so that there are ever more of them."""
+"""How many counts that no live worker shows are kept: a worker may show them later. There is a limit because names may
+contain a pid, so that there are ever more names."""
 
 
 def read_retired(directory: str, before: SegmentReading | None) -> SegmentReading | None:
-    """Read the retired file; `before` is an earlier reading of it. None if there is no such file yet.
+    """Read the retired file; `before` is an earlier reading of it. Returns None if there is no such file yet.
 
-    Raises CorruptError, OSError.
+    Raises what `read` raises, except FileNotFoundError.
     """
     try:
         return read(os.path.join(directory, RETIRED), before)
@@ -47,12 +50,12 @@ def read_retired(directory: str, before: SegmentReading | None) -> SegmentReadin
 def fold(directory: str, own: Callable[[], SegmentLayout], beyond: int = 0) -> bool:
     """Move the counts in the segments of dead workers to the retired file, and remove these segments.
 
-    `own` returns the layout of this process's segment. With `beyond` this is for a worker that joins or ends: of many
-    files it looks at some only, and does nothing if dead workers left no more of them than this.
+    `own` returns the layout of the segment of this process. `beyond` is for a worker that joins or ends: then this does
+    nothing if dead workers left no more than `beyond` files, and of many files it looks at some only.
 
-    Never waits, and raises nothing. False if nothing was moved: another process is folding, there is no room, the
-    segments are damaged, or a file of another program is in the place of the retired file. Then the segments stay, and
-    readers add them up from there.
+    Returns whether a segment was folded. None is if another process is folding, there is no room, the segments are
+    damaged, or the retired file is a file of another program: then the segments stay, and readers add them up. Raises
+    nothing, and does not wait for a lock.
     """
     try:
         if beyond and len(_of_workers(os.listdir(directory))) <= beyond:
@@ -68,7 +71,7 @@ def _of_workers(names: Sequence[str]) -> list[str]:
 
 
 def _left(directory: str, names: Sequence[str], beyond: int) -> list[str]:
-    """The names of files that dead workers left; with `beyond` of some only, others in each process."""
+    """The names of files that dead workers left; with `beyond`, among at most _MAX_LOOKED_AT, chosen by the own pid."""
     found = _of_workers(names)
     if beyond and len(found) > _MAX_LOOKED_AT:
         begin = os.getpid() % len(found)
@@ -84,7 +87,7 @@ def _fold(directory: str, own: Callable[[], SegmentLayout], beyond: int) -> bool
     retired = None
     with suppress(ValueError):  # damaged: begin with an empty one rather than never fold again
         retired = read_retired(directory, None)
-    # These are named again as long as they exist, also if they cannot be removed or read at the moment.
+    # Segments that are folded already stay named as long as they exist, also if they cannot be removed or read now.
     folded = [name for name in peers_in(names) if retired and name in retired.layout.folded]
     readings = (_read_dead(os.path.join(directory, name)) for name in peers_in(left) if name not in folded)
     dead = [reading for reading in readings if reading is not None]
@@ -94,8 +97,8 @@ def _fold(directory: str, own: Callable[[], SegmentLayout], beyond: int) -> bool
     for name in gone:
         remove(directory, name)
         remove(directory, socket_of(name))
-    # What a process left that was killed while it joined, folded, or removed a dead worker's files. Only one process
-    # folds at a time: another retired file that is not published, which has pid 0, was left.
+    # The other files are from processes that were killed while they joined, folded, or removed files of a dead worker.
+    # Only one process folds at a time, so an unpublished retired file (with pid 0) is not in use, either.
     owners = {name: owner for name in _unfinished(left) if (owner := owner_of(name)) is not None}
     for name in [name for name, owner in owners.items() if not is_running(owner)]:
         remove(directory, name)
@@ -103,7 +106,7 @@ def _fold(directory: str, own: Callable[[], SegmentLayout], beyond: int) -> bool
 
 
 def _read_dead(path: str) -> SegmentReading | None:
-    """The segment of a dead worker; None if it is missing or damaged: the others are folded anyway."""
+    """The segment of a dead worker; None if it is missing or damaged, so that the others are folded without it."""
     with suppress(OSError):
         version = path, os.stat(path).st_mtime_ns
         if version not in _damaged:
@@ -115,7 +118,7 @@ def _read_dead(path: str) -> SegmentReading | None:
 
 
 def _unfinished(names: Sequence[str]) -> list[str]:
-    """The segments that are not published, and the sockets without a segment."""
+    """The names of segments that are not published, and of sockets without a segment."""
     sockets = {socket_of(name) for name in names if name.startswith("w-")}
     found = (name for name in names if name.startswith((".w-", "s-")) and name not in sockets)
     return [name for name in found if owner_of(name) is not None]
@@ -128,7 +131,7 @@ def _write(
     folded: Sequence[str],
     own: Callable[[], SegmentLayout],
 ) -> None:
-    """Write a new retired file: the old one and the dead segments added up, with the names of those `folded`."""
+    """Write a new retired file: the old one and the `dead` segments, added up, and the names of the `folded` ones."""
     sums: Sums = {}
     for peer in (*([retired] if retired else []), *dead):
         add(sums, peer)
@@ -175,11 +178,11 @@ def _live_layouts(directory: str) -> Iterator[SegmentLayout]:
 
 
 def _drop_unseen(sums: Sums, live: Sequence[SegmentLayout]) -> None:
-    """Drop numbers that no live worker shows, until MAX_UNSEEN of them are left."""
+    """Drop counts that no live worker shows, until MAX_UNSEEN of these are left."""
     paths = {path for layout in live for numbers in layout[:2] for path in numbers.paths}
     maps = {path for layout in live for path in layout.maps}
     unseen = [path for path in sums if not is_shown(path, paths, maps)]
-    for path in unseen[: max(0, len(unseen) - MAX_UNSEEN)]:  # first those of the workers that died first
+    for path in unseen[: max(0, len(unseen) - MAX_UNSEEN)]:  # those that were folded first
         del sums[path]
 
 

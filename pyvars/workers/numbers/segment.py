@@ -1,21 +1,21 @@
-"""The file of one process: its numbers, 8 bytes each, and their names. Only its owner writes it.
+"""The segment: the file of one process with its numbers, 8 bytes each, and their names. Only that process writes it.
 
     chunk 0    words: a header of 32, then numbers | figures, twice | records
     chunk n    words: numbers                                      | records
 
-A chunk has 64 KiB and 1,024 words. Its disk space is reserved when it is added, so that a full disk is an error then
-and never a SIGBUS later. A chunk for which there is no room is private memory of its process until there is room
-(worker_segment); the header then says so, and peers read what is in the file. A file without any chunk is that of a
-worker without room. A record ties a key of a composite to a word:
+A chunk has 64 KiB and 1,024 words. Its disk space is reserved when it is added, so that a full disk is an error then,
+and never a SIGBUS later. A chunk for which there is no room is private memory of the process until there is room
+(worker_segment); the header then says so, and peers read the chunks that are in the file. A file without any chunk is
+that of a worker without room. A record names a number or composite: it connects a key of a composite with a word.
 
     crc32, size, kind (q, d, c, m, h, i), gauge, parent's word, own word, length of the key, key in UTF-8
 
 The kinds are int, float, Registry or other composite, Map, Histogram, and name of a folded segment; 0 is a free record.
-A composite has a word too, which identifies it in the records and holds 0. Word 0 is the parent of the registries that
-are shared. Records are written in place and their space is used again. Each change adds 1 to the `generation` in the
-header before and after it, so the generation is odd during the change, and a reader that sees the same even generation
-before and after has read whole records. The owner locks the file (a POSIX record lock, which the kernel drops when the
-process ends, however it ends).
+A composite also has a word: its index identifies the composite in records, and it holds 0. Word 0 is the parent of the
+registries that are shared. Records are changed in place, and the space of free ones is used again. The process adds 1
+to the `generation` in the header before and after each change, so the generation is odd during the change. A reader
+that sees the same even generation before and after it reads has read complete records. The process locks the file with
+a POSIX record lock, which the kernel drops when the process ends, however it ends.
 """
 
 import errno
@@ -38,38 +38,38 @@ from pyvars.workers.together.locks import lock
 __all__ = ("Segment",)
 
 MAGIC = int.from_bytes(files.MAGIC + b"\x01", sys.byteorder)
-"""The first word. Its last byte is the version of the format: a file of another version is not read."""
+"""The first word of the file. Its last byte is the version of the format: a file of another version is not read."""
 CHUNK = 65536
-"""Bytes of a chunk."""
+"""The size of a chunk in bytes."""
 WORDS = 1024
-"""Words of a chunk."""
+"""The number of words in a chunk."""
 FIGURES = WORDS * 8
 """Offset of the runtime figures in the first chunk."""
 FIGURES_SIZE = 12288
-"""Bytes of each of the two copies of the runtime figures, with checksum and length."""
+"""The size in bytes of each of the two copies of the runtime figures, with checksum and length."""
 FIRST_RECORD = FIGURES + 2 * FIGURES_SIZE
 """Offset of the first record in the first chunk."""
 MAX_CHUNKS = 512
-"""Chunks that a segment has at most: 524,288 numbers, 32 MiB. This bounds the cost of a file, whoever wrote it."""
+"""The maximum number of chunks: 524,288 words, 32 MiB. So the cost of a file has a limit, even if it is damaged."""
 
 # Indexes of the words of the header
 H_MAGIC, H_PID, H_START, H_GENERATION, H_USED, H_CHUNKS, H_RETIRED, H_FIGURES, H_REQUESTS, H_PRIVATE = range(10)
 H_BLOCKED = 10
-"""When the worker is blocked (`pyvars.runtime.event_loop.BLOCKED_FROM`)."""
+"""From when on the worker counts as blocked (`pyvars.runtime.event_loop.BLOCKED_FROM`)."""
 ZERO_WORD = 31
-"""A word of the header that is never written, so it is 0: read in place of a number that the segment does not have."""
+"""A word of the header that nobody writes, so it is 0. Readers use it for a number that the segment does not have."""
 FIRST_WORD = 32
 """The first word after the header."""
 
 RECORD = struct.Struct("=IHBBIIH2x")
 _ALIGN = 16
-_INDEXES = tuple(range(WORDS))  # 100,000 variables share these integers
+_INDEXES = tuple(range(WORDS))  # 100,000 cells share these int objects
 _FIGURES_HEAD = struct.Struct("=II")
 
 FREE, INT, FLOAT, COMPOSITE, MAP, HISTOGRAM, FOLDED = 0, *map(ord, "qdcmhi")
 
 Memory: TypeAlias = "mmap.mmap | bytearray"
-"""A chunk: of the file, or private to this process."""
+"""The memory of a chunk: mapped from the file, or private to this process."""
 
 
 def record_area(chunk: int) -> tuple[int, int]:
@@ -78,10 +78,10 @@ def record_area(chunk: int) -> tuple[int, int]:
 
 
 class Segment:
-    """A segment that this process writes. Not thread-safe: the caller has one thread at a time change records.
+    """A segment that this process writes. Not thread-safe: the caller must let one thread at a time change records.
 
-    It is made hidden and locked; `publish` shows it to peers. Making it raises OSError if there is no room. Cells that
-    are bound to a word write it themselves.
+    Its file has a hidden name and is locked at first; `publish` shows it to peers. The constructor raises OSError if
+    there is no room. Cells that are bound to a word write it themselves.
     """
 
     def __init__(self, directory: str, pid: int, start: int) -> None:
@@ -90,7 +90,7 @@ class Segment:
         self._hidden = f"{directory}/.{self.name}"
         self._file: OwnFile | None = None
         self.used: int = FIRST_WORD
-        """Words in use, in chunks of the file and private ones."""
+        """The number of words in use, in the chunks of the file and in private ones."""
         self._maps: list[Memory] = []
         self._ints: list[Words] = []
         self._floats: list[Words] = []
@@ -107,16 +107,17 @@ class Segment:
         header[H_MAGIC], header[H_PID], header[H_START], header[H_USED] = MAGIC, pid, start, FIRST_WORD
 
     def _open(self) -> None:
-        """Make the file, hidden and locked."""
+        """Make the file with its hidden name, and lock it."""
         self._file = OwnFile.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
         files.own.add(self.name)
         lock(self._file)
 
     def publish(self, name: str | None = None) -> None:
-        """Rename the hidden file to `name`, or to its own name, so that peers read it.
+        """Rename the hidden file to `name`, by default to the name of the segment, so that peers read it.
 
         Raises:
-            OSError: the file or its directory is missing: another process removed it as left over. Make another one.
+            OSError: the file or its directory is missing, because another process took it for left over and removed
+                it. Then make another segment.
         """
         path = f"{self.directory}/{name or self.name}"
         os.rename(self._hidden, path)
@@ -130,7 +131,7 @@ class Segment:
         return self._file is not None and self._file.is_at(path)
 
     def discard(self) -> None:
-        """Remove the file and close it: no peer reads it from now on. Unbind the cells that are bound to it before."""
+        """Remove the file and close it, so that no peer reads it any more. First unbind the cells bound to it."""
         for path in (self._hidden, f"{self.directory}/{self.name}"):
             if self._is_at(path):
                 with suppress(OSError):
@@ -138,9 +139,9 @@ class Segment:
         self.close()
 
     def close(self) -> None:
-        """Close the file, which drops its lock, and take it out of memory: for peers it is that of a dead worker now.
+        """Close the file, which drops its lock, and unmap it: peers take it for the segment of a dead worker now.
 
-        Unbind the cells that are bound to it before. The memory is freed with the last object that uses it.
+        First unbind the cells that are bound to it. The memory is freed with the last object that uses it.
         """
         for memory in self._maps:
             if isinstance(memory, mmap.mmap):
@@ -157,11 +158,11 @@ class Segment:
 
     @property
     def chunks(self) -> int:
-        """The number of chunks, those of the file and private ones."""
+        """The number of chunks, in the file and private."""
         return len(self._maps)
 
     def numbers(self) -> bytes:
-        """The words of all chunks with a used word, copied at this moment."""
+        """A copy of the words of all chunks that have a word in use."""
         return b"".join(memory[: WORDS * 8] for memory in self._maps[: -(-self.used // WORDS)])
 
     def read(self, begin: int, end: int) -> bytes:
@@ -174,14 +175,14 @@ class Segment:
         self.header[H_CHUNKS] = len(self._maps)
 
     def _mapped(self, chunk: int) -> mmap.mmap:
-        """The chunk of the file, which is as long as that then. Raises OSError if there is no room."""
+        """Make the file long enough for the chunk, and map the chunk. Raises OSError if there is no room."""
         if chunk >= MAX_CHUNKS:
             raise OSError(errno.EFBIG, f"a process shares at most {MAX_CHUNKS * WORDS} numbers")
         if self._file is None:
             self._open()
         file = cast("OwnFile", self._file)
         if not chunk:
-            os.pwrite(file.number, MAGIC.to_bytes(8, sys.byteorder), 0)  # first: this tells whose file it is
+            os.pwrite(file.number, MAGIC.to_bytes(8, sys.byteorder), 0)  # first: it shows that this is a file of pyvars
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.number, chunk * CHUNK, CHUNK)
         elif os.pwrite(file.number, bytes(CHUNK), chunk * CHUNK) != CHUNK:
@@ -197,19 +198,19 @@ class Segment:
         self._maps.append(memory)
 
     def _views(self, chunk: int, memory: Memory) -> tuple[Words, Words]:
-        """The words of the chunk in this memory, as ints and as floats; `chunk_of` knows both."""
+        """The words of a chunk that is in this memory, as ints and as floats. `chunk_of` finds the chunk of either."""
         words = memoryview(memory)[: WORDS * 8]
         ints, floats = words.cast("q"), words.cast("d")
         self._chunks[id(ints)] = self._chunks[id(floats)] = chunk
         return ints, floats
 
     def word(self, index: int, kind: int = INT) -> tuple[Words, int]:
-        """The memory that contains the word, as floats if `kind` is FLOAT, else as ints, and the word's index in it."""
+        """The words of the chunk that has the word, as floats if `kind` is FLOAT, else as ints; and its index there."""
         chunk, local = divmod(index, WORDS)
         return (self._floats if kind == FLOAT else self._ints)[chunk], _INDEXES[local]
 
     def chunk_of(self, words: Words) -> int:
-        """The number of the chunk whose memory `words` is; -1 if it is not memory of this segment."""
+        """The number of the chunk whose words these are; -1 if they are not of this segment."""
         return self._chunks.get(id(words), -1)
 
     def record_at(self, offset: int) -> tuple[int, str]:
@@ -221,11 +222,11 @@ class Segment:
 
     @property
     def header(self) -> Words:
-        """The memory of the first chunk as ints, which begins with the header."""
+        """The words of the first chunk as ints: the first 32 are the header."""
         return self._ints[0]
 
     def allocate(self) -> int:
-        """The index of a word for one more number; the word is 0. Raises OSError if there is no room."""
+        """Returns the index of a free word, which is 0 and now in use. Raises OSError if there is no room."""
         if self._free_words:
             return self._free_words.pop()
         index = self.used
@@ -239,14 +240,14 @@ class Segment:
         self.header[H_USED] = min(self.used, self.header[H_CHUNKS] * WORDS)
 
     def free(self, index: int) -> None:
-        """Set the word to 0, for use by a later `allocate`."""
+        """Set the word to 0, so that a later `allocate` may return it."""
         words, local = self.word(index)
         words[local] = 0
         self._free_words.append(index)
 
     @contextmanager
     def changing(self) -> Generator[None]:
-        """Make the generation odd in this block: no reader then takes a half-written record for whole."""
+        """Make the generation odd in this block, so that no reader takes a half-written record for a complete one."""
         self.header[H_GENERATION] += 1
         try:
             yield
@@ -254,10 +255,10 @@ class Segment:
             self.header[H_GENERATION] += 1
 
     def link(self, parent: int, key: str, kind: int, index: int, *, gauge: bool = False, offset: int = 0) -> int:
-        """Write a record and return its offset.
+        """Write a record. Returns its offset.
 
-        `offset` is that of an earlier record of the same parent and key, which is overwritten. Raises OSError if there
-        is no room.
+        If `offset` is not 0, it is that of an earlier record of the same parent and key, which is overwritten. Raises
+        OSError if there is no room.
         """
         data = key.encode(errors="surrogatepass")
         size = -(-(RECORD.size + len(data)) // _ALIGN) * _ALIGN
@@ -269,7 +270,7 @@ class Segment:
         return offset
 
     def unlink(self, offset: int) -> None:
-        """Free the record at the offset, for use by a later `link`."""
+        """Free the record at the offset, so that a later `link` may use its space."""
         chunk, local = divmod(offset, CHUNK)
         size = RECORD.unpack_from(self._maps[chunk], local)[1]
         text = RECORD.pack(0, size, FREE, 0, 0, 0, 0)[4:]
@@ -288,7 +289,7 @@ class Segment:
         return self._place_record(size)
 
     def write_figures(self, data: bytes) -> None:
-        """Write the runtime figures to the copy that peers do not read now, then switch to that copy in the header.
+        """Write the runtime figures to the copy that peers do not read now, then tell peers to read that copy.
 
         Figures that are too long (over 12 KiB with their head) are not written.
         """

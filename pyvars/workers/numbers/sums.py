@@ -1,7 +1,7 @@
 """Sums of the numbers of several segments, by path.
 
-Floats are added at the very end and all at once (math.fsum), since the last digit of a sum of floats depends on the
-order: so the page is the same whichever worker makes it.
+The last digit of a sum of floats depends on their order. So floats are collected, and added up only at the end and all
+at once (math.fsum): the page shows the same sums, whichever worker answers.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from pyvars.workers.numbers.reading import SegmentReading
 __all__ = ("Addends", "Sums", "add", "number", "remainder", "remainder_path", "total", "sum_path")
 
 Addends: TypeAlias = "int | tuple[float, ...]"
-"""The sum so far if all numbers are ints; else all the numbers, which are still to be added."""
+"""The sum so far, if all numbers are ints; else the numbers themselves, which are still to be added."""
 Sums: TypeAlias = dict[Path, Addends]
 """The addends of each path."""
 
 
 def total(peers: Sequence[SegmentReading], retired: SegmentReading | None, own: SegmentLayout) -> Sums:
-    """The sums over peers, without this process. Counts of dead workers are included if `is_shown` says so.
+    """The sums over peers, without this process. They include the counts of dead workers that `is_shown` selects.
 
     `peers` are live workers, and dead ones that are not folded yet; `retired` is the retired file; `own` is the layout
-    of this process's segment.
+    of the segment of this process.
     """
     sums: Sums = {}
     live = [peer for peer in peers if peer.alive]
@@ -47,9 +47,9 @@ def add(sums: Sums, peer: SegmentReading) -> None:
     _add(sums, peer, ints, Numbers([sum_path(path) for path in floats.paths], floats.words))
 
 
-# The retired file keeps a sum of floats, which is rounded. Without the remainder that rounding cuts off, the next sum
-# could be less in its last digit, and readers take a counter that falls for a restart. So the file keeps the remainder
-# too, under a registry key of its own: that of the sum with this suffix.
+# A sum of floats in the retired file is rounded. Without the remainder that rounding cuts off, the next sum could be
+# less in its last digit, and readers take a counter that falls for a restart. So the file has the remainder, too: at
+# the path of the sum, but with this suffix of the registry key.
 _REMAINDERS = "+"
 
 
@@ -64,7 +64,7 @@ def sum_path(path: Path) -> Path:
 
 
 def remainder(addends: Sequence[float]) -> float:
-    """The exact sum of the floats minus their sum rounded to a float; 0.0 if that is not finite."""
+    """The exact sum of the floats less their sum rounded to a float; 0.0 if that is not finite."""
     rest = number((*addends, -number(tuple(addends))))
     return rest if isfinite(rest) else 0.0
 
@@ -89,7 +89,7 @@ def _tuple(addends: Addends) -> tuple[float, ...]:
 
 
 def number(*addends: float | tuple[float, ...]) -> float:
-    """The sum of all addends: an int limited to 64 bits if all are ints, else a float that is the same in any order."""
+    """The sum of all addends: if all are ints, an int limited to 64 bits; else a float, the same in any order."""
     if all(isinstance(each, int) for each in addends):
         return min(max(sum(addends), INT64_MIN), INT64_MAX)  # type: ignore[arg-type]
     plain = [each for some in addends for each in (some if isinstance(some, tuple) else (some,))]

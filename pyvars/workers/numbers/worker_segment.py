@@ -1,4 +1,4 @@
-"""The segment of a worker, which counts on where there is no room for it: in private memory, until there is room."""
+"""The segment of a worker. If there is no room for the file, the worker counts in private memory until there is."""
 
 import errno
 import mmap
@@ -16,10 +16,10 @@ __all__ = ("WorkerSegment",)
 class WorkerSegment(Segment):
     """A segment whose chunks are private memory of this process while there is no room for them in the file.
 
-    There may be no room on the disk or below a limit, no descriptor left, or no right to write the directory. Words
-    and records have the same places as they will have in the file, so this process reads all of them, and peers those
-    that are in the file. The file, if it could be made, has the name of the segment even while it is empty: so peers
-    know of this worker.
+    There is no room if the disk is full, a limit is reached, no file descriptor is left, or the directory cannot be
+    written. Words and records of a private chunk have the same places as they will have in the file. So this process
+    reads all its numbers, and peers read those that are in the file. If the file could be made, it is published even
+    while it is empty, so that peers know of this worker.
     """
 
     error: str = ""
@@ -32,26 +32,27 @@ class WorkerSegment(Segment):
         super().__init__(directory, pid, start)
 
     def publish(self, name: str | None = None) -> None:
-        """Show the file to peers, as soon as there is one."""
+        """Show the file to peers, now or as soon as there is one."""
         self._published = True
         if self._file is not None:
             super().publish(name)
 
     def is_published(self) -> bool:
-        """Whether peers find the file, or there is none and the directory stands."""
+        """Whether peers find the file; if there is no file, whether the directory exists."""
         return super().is_published() if self._file is not None else os.path.isdir(self.directory)
 
     @property
     def is_lost(self) -> bool:
-        """Whether the program has closed the file, so that its lock is gone. Costs one system call."""
+        """Whether the file has lost its lock, because the program has closed the file. Costs one system call."""
         return self._file is not None and not (self._locked and self._file.is_intact)
 
     def restore(self) -> None:
-        """Open the file again if the program has closed it, and lock it; the memory is valid all the time.
+        """Open the file again if the program has closed it, and lock it. The mapped memory is valid all the time.
 
-        It stays lost if the path has no file or another one, or if a peer just looks at the lock: call this again then.
+        This fails if the file is no longer at its path, or if a peer is just testing the lock: then `is_lost` is still
+        true, and the caller calls this again later.
         """
-        if self._file is None or not self._restoring.acquire(blocking=False):  # two would drop each other's locks
+        if self._file is None or not self._restoring.acquire(blocking=False):  # two threads would drop their locks
             return
         try:
             if not self._file.is_intact:
@@ -100,7 +101,7 @@ class WorkerSegment(Segment):
     def settle(self, bind: Callable[[int], None]) -> None:
         """Move the private chunks to the file, as far as there is room now.
 
-        `bind` binds the cells of a chunk to its new memory, which `word` gives.
+        `bind` binds the cells of a chunk again: `word` then returns the new memory.
         """
         while (chunk := self.header[H_CHUNKS]) < self.chunks:
             try:

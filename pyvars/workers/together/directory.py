@@ -1,8 +1,8 @@
-"""The group directory, where the workers of a group meet: private to one user, and in memory if possible.
+"""The group directory, which holds the files of all workers of a group: private to one user, and in memory if possible.
 
-The directory of a user is `/dev/shm/pyvars-<uid>`, or else `pyvars-<uid>` below $XDG_RUNTIME_DIR or below the temporary
-directory. It holds one group directory for each group. The environment variable PYVARS_SHARE names the group directory
-itself, or is `off`.
+It is in the directory of the user: `/dev/shm/pyvars-<uid>`, or if /dev/shm cannot be written, `pyvars-<uid>` below
+$XDG_RUNTIME_DIR or below the temporary directory. The environment variable PYVARS_SHARE can name another group
+directory; `off` turns sharing off.
 """
 
 import os
@@ -26,18 +26,19 @@ __all__ = (
 
 
 class UnsharedError(Exception):
-    """This process cannot share its numbers; the text says why, and what to do about it."""
+    """This process cannot share its numbers. The text says why, and what to do about it."""
 
 
 def find_group_directory(group: str | None) -> str:
-    """The path of this process's group directory, which is made if it is missing.
+    """Find the group directory of this process, or make it if it is missing. Returns its path.
 
-    `group` is the name of the group if that is known already. Else the name is found in /proc, and the directories of
-    groups that have ended are removed.
+    `group` is the name of the group, if that is known already. Otherwise the name is found in /proc, and the
+    directories of groups that have ended are removed.
 
-    Raises UnsharedError: the system has no record locks; PYVARS_SHARE is off, or names a directory with files of other
-    programs; the directory cannot be made or read, or is not private; or /proc does not tell which processes belong
-    together.
+    Raises:
+        UnsharedError: the system has no record locks; PYVARS_SHARE is off, or names a directory with files of other
+            programs; the directory cannot be made or read, or is not private; or /proc does not tell which processes
+            belong together.
     """
     if not AVAILABLE:
         raise UnsharedError("this system has no record locks (fcntl)")
@@ -57,7 +58,7 @@ def find_group_directory(group: str | None) -> str:
 
 
 def group_exists() -> bool:
-    """Whether the group directory of this process exists already. False if /proc does not tell which it is."""
+    """Whether the group directory of this process exists already. False also if /proc does not tell which one it is."""
     wanted = os.environ.get("PYVARS_SHARE", "")
     if wanted or not AVAILABLE:
         return wanted != "off" and os.path.isdir(wanted)
@@ -77,7 +78,7 @@ def _memory() -> str:
 
 def _group(base: str) -> str:
     ancestors = find()
-    # An ancestor may be a worker of a group whose owner has ended, for example when a program became a daemon.
+    # An ancestor may be a worker of a group whose owner has ended: for example, the owner forked a daemon and exited.
     for process in ancestors:
         for group in _groups(base):
             if any(file.startswith("w-") and owner_of(file) == process for file in _files(group)):
@@ -86,10 +87,10 @@ def _group(base: str) -> str:
 
 
 def private_directory(path: str) -> str:
-    """Make the directory with mode 0700, or check that the existing one is private to this user; returns the path.
+    """Make the directory with mode 0700, or check that the existing one is private to this user. Returns the path.
 
     Raises:
-        UnsharedError: the path is no directory, belongs to another user, or is open to others.
+        UnsharedError: the path is not a directory, belongs to another user, or others have rights to it.
         OSError: the directory cannot be made.
     """
     with suppress(FileExistsError):
@@ -114,16 +115,16 @@ def _without_foreign_files(path: str) -> str:
 
 
 def sweep(base: str, keep: str = "") -> None:
-    """Remove each group directory in `base`, except `keep`, whose owner has ended and which has no live worker."""
+    """Remove each group directory in `base` whose owner has ended and which has no live worker; not `keep`."""
     for group in _groups(base):
         if group != keep and has_ended(group):
             remove_group(group)
 
 
 def has_ended(group: str, without: int = 0) -> bool:
-    """Whether the owner of the group has ended, or is the process with the pid `without`, which is about to end.
+    """Whether the owner of the group has ended. The process with the pid `without` counts as ended.
 
-    False if PYVARS_SHARE names the directory, so that the group has no owner.
+    False if PYVARS_SHARE names the directory, because the group has no owner then.
     """
     owner = owner_in(os.path.basename(group))
     return owner is not None and (owner.pid == without or not is_running(owner))
@@ -132,8 +133,8 @@ def has_ended(group: str, without: int = 0) -> bool:
 def remove_group(group: str) -> None:
     """Remove the group directory if it has no live worker except this process.
 
-    Files that are not of pyvars stay, and then the directory stays, too. A worker that is joining locks its segment
-    before it publishes it, so a published segment of a live worker is always locked, and stays.
+    If there are files that are not of pyvars, these stay, and so does the directory. A worker locks its segment before
+    it publishes it. So the published segment of a live worker is always locked, also while that worker joins.
     """
     names = [name for name in _files(group) if is_ours(group, name)]
     if not all(name in own or is_left(group, name) for name in names):
@@ -148,7 +149,7 @@ def remove_group(group: str) -> None:
 def _groups(base: str) -> list[str]:
     """The paths of the group directories in `base` that are of this user and of this pid namespace.
 
-    `base` may also hold entries of other users. An entry that another process removes meanwhile is left out.
+    `base` may also have entries of other users. An entry that another process removes meanwhile is left out.
     """
     try:
         with os.scandir(base) as entries:

@@ -1,7 +1,8 @@
-"""The files of a group directory, and which entries of a directory are certainly files of pyvars.
+"""The files of a group directory: their names, and which entries of a directory are certainly files of pyvars.
 
-Only these are ever opened, removed or replaced: a directory that PYVARS_SHARE names may get files of other programs at
-any time. Opening alone can do harm, since closing a file drops the record locks that this process has of it.
+pyvars opens, removes and replaces no other entries, because another program may put files into a directory that
+PYVARS_SHARE names at any time. Even opening a file can do harm: closing it drops the record locks that this process
+holds on it.
 """
 
 import os
@@ -31,26 +32,26 @@ __all__ = (
 )
 
 MAGIC = b"pyvars\0"
-"""How every segment and the retired file begin."""
+"""The first bytes of every segment and of the retired file."""
 _BEGINNING = len(MAGIC) + 1
-"""Bytes of the magic with the version of the format."""
+"""The number of bytes of the magic and of the version of the format that follows it."""
 RETIRED = "retired"
-"""The name of the retired file, which holds the numbers of dead workers."""
+"""The name of the retired file, which has the counts of dead workers."""
 
-# <prefix>-<pid>-<start>-<random>: a segment, one that is not published yet, a socket. The retired file is written as a
-# segment of pid 0 and then renamed.
+# <prefix>-<pid>-<start>-<random>. The prefixes are those of a segment, of a segment that is not published yet, and of a
+# socket. The retired file is written as a segment of pid 0, and then renamed.
 _OF_WORKER = re.compile(r"(w|\.w|s)-([0-9]+)-([0-9]+)-[0-9a-f]+")
 WITHOUT_ROOM = re.compile(r"w-([0-9]{1,10})-([0-9]{1,18})-[0-9a-f]{8}")
-"""The names of segments which may be empty, since there was no room for them: a pid, a start time and 8 digits."""
+"""The names of segments that may be empty, because there was no room for them: a pid, a start time and 8 hex digits."""
 _OF_ADDRESS = re.compile(r"p-[0-9]+-[A-Za-z0-9_.~%-]*")
 
 _MAX_LOOKED_AT = 10_000
-"""How many entries of a directory are checked: a directory of other files may have millions."""
+"""The maximum number of entries of a directory that are checked: a directory of other programs may have millions."""
 
 own: set[str] = set()
-"""The names of the segments of this process: usually one, and two while it joins a group again. They are never opened a
-second time, since closing them would drop their locks. A forked child empties this set: the segments of its parent are
-now segments of a peer."""
+"""The names of the segments of this process: usually one, and two while it joins a group again. They must not be opened
+a second time, because closing them would drop their locks. A forked child empties this set: to it, the segments of its
+parent are those of a peer."""
 
 
 def socket_of(segment: str) -> str:
@@ -59,12 +60,12 @@ def socket_of(segment: str) -> str:
 
 
 def peers_in(names: Iterable[str]) -> list[str]:
-    """Of the names in a group directory, those of segments of live and dead peers."""
+    """Returns those of the names in a group directory that are of segments of peers, live and dead."""
     return [name for name in names if name.startswith("w-") and name not in own and _OF_WORKER.fullmatch(name)]
 
 
 def owner_of(name: str) -> Process | None:
-    """The process that made the segment or the socket of this name; None if the name is not that of one."""
+    """The process that made the segment or socket of this name; None if it is not the name of one."""
     match = _OF_WORKER.fullmatch(name)
     return Process(int(match[2]), int(match[3])) if match else None
 
@@ -72,8 +73,8 @@ def owner_of(name: str) -> Process | None:
 def is_ours(directory: str, name: str) -> bool:
     """Whether the entry has the name, the type, the owner and the content of a file of pyvars.
 
-    A segment is empty before it is published, and while there is no room for it; an empty file must have a name exactly
-    as pyvars makes them. The lock file of an address is always empty.
+    A segment may be empty before it is published, and while there is no room for it: then its name alone must show that
+    it is of pyvars. The lock file of an address is always empty.
     """
     try:
         found = os.lstat(os.path.join(directory, name))
@@ -96,17 +97,17 @@ def is_ours(directory: str, name: str) -> bool:
 
 
 def _begins_with_magic(path: str) -> bool:
-    with suppress(OSError):  # another program may have replaced it meanwhile
+    with suppress(OSError):  # another program may have replaced or removed it meanwhile
         with OwnFile.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK) as file:
             return os.pread(file.number, len(MAGIC), 0) == MAGIC
     return False
 
 
 def has_lost_lock(directory: str, name: str) -> bool:
-    """Whether the worker of an unlocked segment lives: its program may have closed the file, which drops the lock.
+    """Whether the worker of a segment that is not locked is live: closing the file, as its program may do, unlocks it.
 
-    Such a worker runs and has mapped the segment; a process that has called exec has not. Nobody maps a segment without
-    room, which holds the magic at most, so for it a running process is enough.
+    Then the process with the pid and start of the file name is running and has mapped the segment. (If it has called
+    exec, it has not.) A segment without room is not mapped, so for one it is enough that the process is running.
     """
     owner = owner_of(name)
     if owner is None or name in own:
@@ -118,7 +119,7 @@ def has_lost_lock(directory: str, name: str) -> bool:
 
 
 def is_left(directory: str, name: str) -> bool:
-    """Whether the entry is a file of pyvars that belongs to no live process. Sockets always count as such."""
+    """Whether the entry is a file of pyvars that a dead process left. Sockets have no lock, and always count as left."""
     if name in own or not is_ours(directory, name):
         return False
     return name.startswith("s-") or not _is_in_use(directory, name)
@@ -136,15 +137,15 @@ def remove(directory: str, name: str) -> None:
 
 
 def first_foreign(directory: str) -> str | None:
-    """An entry of the directory that is no file of pyvars; None without one, or if a live worker uses the directory.
+    """An entry of the directory that is not a file of pyvars. None if there is none, or if a live worker is in there.
 
-    So a file that another program puts into a directory in use does not keep later workers out of the group.
+    So if another program puts a file into the directory of a running group, later workers can still join.
     """
     foreign = None
     with os.scandir(directory) as entries:
         for entry in islice(entries, _MAX_LOOKED_AT):
             if not is_ours(directory, entry.name):
-                if os.path.lexists(entry.path):  # not if a worker has removed it meanwhile
+                if os.path.lexists(entry.path):  # else a worker has removed it meanwhile
                     foreign = foreign or entry.name
             elif entry.name.startswith("w-") and _is_in_use(directory, entry.name):
                 return None

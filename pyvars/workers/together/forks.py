@@ -1,4 +1,4 @@
-"""Fork hooks under uWSGI, which does not run those of Python unless it is started with enable-threads."""
+"""The fork hooks of pyvars under uWSGI, which does not run Python's hooks unless it is started with enable-threads."""
 
 import sys
 from importlib import import_module

@@ -1,8 +1,8 @@
-"""Finds the group: one process, the owner, and those that it forked without exec, or started through multiprocessing.
+"""Finds the group: one process, the owner, and its descendants that were forked without exec or by multiprocessing.
 
-This is found in files of /proc. A process that was forked without exec has the same auxiliary vector as its parent, and
-that vector holds random addresses (man 3 getauxval): this tells a server that forks its workers from a supervisor that
-starts programs. Processes that multiprocessing starts as spawn or forkserver are known by their command line.
+The source is /proc. A process that was forked without exec has the same auxiliary vector as its parent, and that vector
+has random addresses (man 3 getauxval). So pyvars can distinguish a server, which forks its workers, from a supervisor,
+which starts programs. Processes that multiprocessing starts as spawn or forkserver have a command line that shows it.
 """
 
 import os
@@ -30,11 +30,11 @@ _MAX_CLIMB = 32
 
 
 class Process(NamedTuple):
-    """A process, identified by its pid and its start: a later process may have the same pid."""
+    """A process, identified by its pid and its start, because a later process may have the same pid."""
 
     pid: int
     start: int
-    """When it started, in clock ticks since boot: field 22 of /proc/<pid>/stat; 0 if that file is missing."""
+    """When it started, in clock ticks since boot: field 22 of /proc/<pid>/stat; 0 if that file cannot be read."""
 
 
 class UnknownOwnerError(OSError):
@@ -42,7 +42,7 @@ class UnknownOwnerError(OSError):
 
 
 def find(proc: str = PROC) -> list[Process]:
-    """This process and its ancestors, up to the owner of the group, such as the master process of a server.
+    """This process and its ancestors in the group. The last one is the owner, such as the master process of a server.
 
     `proc` is where the proc file system is mounted. Raises UnknownOwnerError if /proc does not tell whether a parent
     belongs to the group; the text says what to do.
@@ -67,18 +67,18 @@ def start_of(pid: int, proc: str = PROC) -> int:
 
 
 def is_running(process: Process) -> bool:
-    """Whether this process exists; False if its pid is now that of another.
+    """Whether this process exists. False if a later process has its pid.
 
-    If either start is unknown (0), since there is no /proc or it hides the process, any process with that pid counts.
+    If one of the two starts is unknown (0), because there is no /proc or it hides the process, the pid alone decides.
     """
     start = start_of(process.pid)
     return start == process.start if start and process.start else exists(process.pid)
 
 
 def holds_in_memory(process: Process, name: str) -> bool:
-    """Whether this process runs, is no zombie, and has mapped a file of this name (of any name, if that is empty).
+    """Whether `process` is running (not a zombie), and has mapped a file of this name, or of any name if it is empty.
 
-    If this process may not read the other one's maps, the answer is yes.
+    If pyvars may not read which files the process has mapped, it counts as having mapped the file.
     """
     try:
         return is_running(process) and name.encode() in _read(process.pid, "maps", PROC) and not _is_zombie(process)
@@ -93,22 +93,22 @@ def _is_zombie(process: Process) -> bool:
 
 
 def name_of(owner: Process, proc: str = PROC) -> str:
-    """The name of the owner's group. It contains the inode of the pid namespace: containers can share a directory."""
+    """The name of the owner's group. It has the inode of the pid namespace, since containers may share a directory."""
     return f"g-{owner.pid}-{owner.start}-{_namespace(proc)}"
 
 
 def owner_in(name: str) -> Process | None:
-    """The owner that the name of a group contains.
+    """The owner, which the name of a group contains.
 
-    None if the name is not that of a group, or is of another pid namespace, whose processes cannot be seen from here.
-    The namespace of an owner without /proc is unknown, and counts as this one.
+    None if it is not the name of a group, or if the group is of another pid namespace, whose processes are not visible
+    here. An owner without /proc does not know its namespace: it counts as one of this namespace.
     """
     match = re.fullmatch(r"g-(\d+)-(\d+)-(\d+)", name)
     return Process(int(match[1]), int(match[2])) if match and int(match[3]) in (0, _namespace()) else None
 
 
 def doubt(name: str | None) -> str:
-    """Why workers may be missing from the group of this name; empty if none can be missing."""
+    """Why workers may be missing in the group of this name; empty if none can be missing."""
     owner = owner_in(name or "")
     if owner is None or owner.start:
         return ""
@@ -157,8 +157,8 @@ def _same_program(pid: int, proc: str) -> bool:
 
 
 def _is_multiprocessing(pid: int, proc: str) -> bool:
-    """Whether the process was started by multiprocessing as spawn or forkserver, or forked by the forkserver."""
-    # For this process use sys.orig_argv: setproctitle may have changed its command line in /proc.
+    """Whether multiprocessing started the process as spawn or forkserver, or the forkserver forked it."""
+    # This process uses sys.orig_argv, because setproctitle may have changed its command line in /proc.
     try:
         arguments = _original_command() if pid == os.getpid() else _read(pid, "cmdline", proc).split(b"\0")
     except OSError:
@@ -171,7 +171,7 @@ def _is_multiprocessing(pid: int, proc: str) -> bool:
 def _same_command(pid: int, parent: int, proc: str) -> bool:
     """Whether the process has the command line of its parent.
 
-    This is the test if the parent's auxiliary vector cannot be read because the parent is of another user, such as the
+    This decides if the auxiliary vector of the parent cannot be read because the parent is of another user, such as the
     master process of a server that stays root.
     """
     mine = _read(pid, "cmdline", proc)
@@ -181,7 +181,7 @@ def _same_command(pid: int, parent: int, proc: str) -> bool:
         return _check_hidden(pid, parent, proc)
     titled = pid == os.getpid() and mine.rstrip(b"\0") != b"\0".join(_original_command())
     if mine != theirs and titled and (parent != 1 or _read(1, "comm", proc) == _read(pid, "comm", proc)):
-        # This process changed its title (setproctitle, say), and the parent may have changed its own.
+        # This process has changed its title, for example with setproctitle, and its parent may have done the same.
         raise UnknownOwnerError(
             f"this process has changed its title (setproctitle), and its parent {parent} runs as another user, so"
             " pyvars cannot tell whether they belong together; set PYVARS_SHARE to a directory for this service"
@@ -194,7 +194,7 @@ def _original_command() -> list[bytes]:
 
 
 def _check_hidden(pid: int, parent: int, proc: str) -> bool:
-    """False, for a parent that cannot be read; raises if that is because /proc hides the processes of other users."""
+    """Returns False, for a parent that cannot be read. Raises if /proc hides the processes of other users."""
     if parent != 1 and _stat(pid, proc):
         raise UnknownOwnerError(
             f"/proc hides the parent process {parent}, so pyvars cannot tell whether they belong together; set"

@@ -1,6 +1,6 @@
 """Locks of files, which the kernel drops when the process that holds them ends: POSIX record locks, and flock.
 
-No other module uses fcntl, which Windows does not have: there no process shares its numbers.
+This is the only module that uses fcntl. Windows does not have it, so there processes do not share their numbers.
 """
 
 import os
@@ -17,10 +17,10 @@ AVAILABLE: bool = find_spec("fcntl") is not None
 
 
 def lock(file: OwnFile) -> None:
-    """Take the exclusive record lock of the open file, without waiting. Does nothing if this process holds it.
+    """Take the exclusive record lock of the open file, without waiting. Does nothing if this process holds it already.
 
-    The lock is held until this process ends, or closes any file descriptor of that file; a forked child does not have
-    it. Raises OSError if another process holds it, or is just testing for it.
+    This process holds the lock until it ends, or closes any file descriptor of that file. A forked child does not hold
+    it. Raises OSError if another process holds it, or is just testing it.
     """
     import fcntl
 
@@ -30,7 +30,7 @@ def lock(file: OwnFile) -> None:
 def is_locked_by_another(file: OwnFile) -> bool:
     """Whether another process holds the exclusive lock of the open file.
 
-    If no process does, this process gets a shared lock, until it closes the file. Never call this for a file that this
+    If none does, this process holds a shared lock until it closes the file. Never call this for a file that this
     process has locked.
     """
     import fcntl
@@ -43,10 +43,10 @@ def is_locked_by_another(file: OwnFile) -> bool:
 
 
 def is_locked(path: str) -> bool:
-    """Whether another process holds the exclusive lock of the file; True if it cannot be opened, False if there is
-    none.
+    """Whether another process holds the exclusive lock of the file.
 
-    Never call this for a file that this process has locked: closing the file drops that lock.
+    True if the file cannot be opened, False if it does not exist. Never call this for a file that this process has
+    locked: closing the file drops that lock.
     """
     try:
         file = OwnFile.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -60,9 +60,9 @@ def is_locked(path: str) -> bool:
 
 @contextmanager
 def exclusive(directory: str) -> Generator[None]:
-    """Hold the flock of the directory in this block; only one thread of one process can hold it.
+    """Hold the flock of the directory in this block. Only one thread of one process can hold it.
 
-    Does not wait: raises OSError if another one holds it.
+    Raises OSError if another one holds it, without waiting.
     """
     import fcntl
 
@@ -71,5 +71,5 @@ def exclusive(directory: str) -> Generator[None]:
         try:
             yield
         finally:
-            with suppress(OSError):  # not left to close: a child forked meanwhile would keep the lock
+            with suppress(OSError):  # closing is not enough: a child that was forked meanwhile would keep the lock
                 fcntl.flock(file.number, fcntl.LOCK_UN)
