@@ -1,4 +1,4 @@
-"""expvar for Python: named variables of a program, and of the interpreter under it, as one JSON page at /debug/vars.
+"""expvar for Python: named variables of a program and of its Python interpreter, as one JSON page at /debug/vars.
 
 Count something, and give it a name:
 
@@ -18,7 +18,7 @@ Serve the page, in one of these ways:
     with pyvars.serve(port=6060): ...               # a side port beside any program
     $ python -m pyvars --port 6060 worker.py        # the same, without a change to the program
 
-Read it, with the numbers of all worker processes in it:
+Read the page, which has the numbers of all worker processes:
 
     $ curl localhost:6060/debug/vars
 
@@ -32,8 +32,9 @@ Layout of the code, from the inside out. A module imports only from its own line
     workers/                        the numbers of all worker processes together
     access/, collect/               which request may look; a registry read into values
     site/                           the views, and the gate that each Request passes before it gets a Response
-    asgi, wsgi, server, cli/        integrations, the side port, `python -m pyvars`
-    health/, prometheus             liveness and hardware; a collector for prometheus_client
+    asgi, wsgi                      integrations
+    sideport/, server, cli/         the side port; `python -m pyvars`
+    health/, prometheus, django     health checks; a collector for prometheus_client; a middleware for Django's settings
 """
 
 import sys as _sys
@@ -98,7 +99,7 @@ default_registry: Registry = _with_builtins()
 
 
 def _join(name: str | None, before: object) -> None:
-    """Called at a publish in a child of multiprocessing, which has no integration: share if its parent shares."""
+    """Called when a child of multiprocessing publishes: the child has no integration, and shares if its parent does."""
     default_registry._on_change = None  # a signal handler may publish meanwhile
     from pyvars.workers import join
 

@@ -1,7 +1,7 @@
-"""A middleware for Django's settings, to be put first: `MIDDLEWARE = ["pyvars.django.VarsMiddleware", ...]`.
+"""A middleware for Django's settings: `MIDDLEWARE = ["pyvars.django.VarsMiddleware", ...]`. Put it first in the list.
 
-It does the same as the VarsMiddleware of `pyvars.wsgi` and `pyvars.asgi`, under WSGI and ASGI handlers, and takes the
-same options from the settings:
+It does what VarsMiddleware of `pyvars.wsgi` and `pyvars.asgi` does, under WSGI and ASGI handlers. The setting PYVARS
+has the same options:
 
     PYVARS = {"access": token_file("/run/secrets/scrape"), "count": Traffic(exclude=("/healthz",))}
 """
@@ -42,8 +42,8 @@ class VarsMiddleware:
         MIDDLEWARE = ["pyvars.django.VarsMiddleware", ...]
 
     `PYVARS` in the settings may have the options of `wsgi.VarsMiddleware`: `registry`, `access`, `count` and `path`.
-    Middlewares before it in MIDDLEWARE may answer requests that it then never sees, and their time is not measured.
-    Thread-safe.
+    Middlewares that stand before it in MIDDLEWARE may answer requests themselves; these are not counted. It does not
+    measure the time of those middlewares. Thread-safe.
 
     Raises:
         ConfigurationError: `PYVARS` is not a dict of these options, or an option has a wrong value.
@@ -90,7 +90,7 @@ class VarsMiddleware:
 
     @contextmanager
     def _following(self, request: Any) -> Generator[Callable[[Any], Any], None, None]:
-        """Follow the request. The `with` target is a function that takes the response, and returns it."""
+        """Follow the request in a `with` block. Yields a function, to be called with the response, which returns it."""
 
         def noted(response: Any) -> Any:
             _template(request)
@@ -170,7 +170,7 @@ class _DjangoRequest(FollowedRequest):
             self.recorder.begin_part(self)
 
     def fail(self, error: BaseException) -> None:
-        """Record that the application raised `error`; before a response has begun, the server sends one."""
+        """Record that the application raised `error`. Without a response the status is 500, which is then sent."""
         failed = isinstance(error, Exception)
         if failed and not self.status:
             self.status = 500
@@ -194,7 +194,7 @@ class _Body:
         """Record the request: the server needs no more of it."""
         self._request.end(False)
 
-    __del__ = close  # a server whose client is gone may drop the response
+    __del__ = close  # a server may drop the response without closing it if the client has disconnected
 
 
 class _SyncBody(_Body):
@@ -264,10 +264,10 @@ def _translated(request: Any) -> Request:
 
 
 def _ours(request: Any, response: Response) -> Any:
-    """Returns the response as one of Django, and counts the request nowhere."""
+    """Returns the response as an HttpResponse, and keeps the request out of all counts."""
     discard(_carrier(request))
     answered = HttpResponse(response.body, status=response.status)
-    del answered["Content-Type"]  # that of Django
+    del answered["Content-Type"]  # Django's default
     for name, value in response.headers:
         answered[name] = f"{answered[name]}, {value}" if name in answered else value  # Django sends a name once
     return answered

@@ -1,12 +1,12 @@
-"""A collector that adds the variables of a registry to prometheus_client, for a program that has `/metrics` already.
+"""A collector that adds the variables of a registry to prometheus_client, for a program that serves its own `/metrics`.
 
     from prometheus_client import REGISTRY
     from pyvars.prometheus import PyvarsCollector
 
     REGISTRY.register(PyvarsCollector())
 
-It needs the extra `prometheus`. A program without a `/metrics` of its own can use `/metrics` of the side port instead,
-or `/debug/metrics` of DebugApp.
+This module needs the extra `prometheus`. A program without a `/metrics` of its own can use `/metrics` of the side port
+instead, or `/debug/metrics` of VarsMiddleware.
 """
 
 from pyvars.access.request import deadline
@@ -34,11 +34,11 @@ class PyvarsCollector(Collector):
         self._builtins = builtins
 
     def describe(self) -> list[Metric]:
-        """Returns no metrics: the variables change, and the registration must not call functions."""
+        """Returns no metrics: the variables may change later, and a registration must not call functions."""
         return []
 
     def collect(self) -> list[Metric]:
-        """Returns the metric families of this moment.
+        """Returns the current metric families.
 
         All functions together have 200 ms. A function that misses this deadline is left out, and named in
         `pyvars_left_out`.

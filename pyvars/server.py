@@ -1,4 +1,4 @@
-"""The side port: an HTTP server for the variables on its own address, in a thread beside the program."""
+"""The side port: an HTTP server for the variables on its own address, in a thread of the program's process."""
 
 import atexit
 import os
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 __all__ = ("Server", "serve")
 
 STAND_BY_SECONDS = 0.2
-"""How often a side port that stands by tries to take the address."""
+"""The time between two attempts of a side port that stands by to take the address."""
 
 
 class Server:
     """A side port that serves or stands by. `close()`, leaving a `with` block, or the end of the process closes it.
 
     Among the workers of a group, the first one that claims an address serves it. The others stand by, and one of them
-    takes over within a second after that worker ends. A forked child inherits no side port, and its exit does not close
-    the one of its parent.
+    takes over within a second after that worker ends. A forked child does not inherit the side port of its parent, and
+    does not close it at its exit.
     """
 
     def __init__(self, listener: socket.socket | None, host: str, *, port: int, app: ASGIApp) -> None:
@@ -103,8 +103,8 @@ class Server:
 
     def _serve(self, listener: socket.socket) -> None:
         # Accepted sockets inherit TCP_NODELAY. asyncio sets it, but not on sockets whose protocol is 0, such as those
-        # of create_server. Without it the body of a response waits for the acknowledgement of its head: 44 ms a request
-        # over a connection kept alive.
+        # of create_server. Without it the body of a response waits until the client acknowledges its head: 44 ms for
+        # each request over a connection that is kept alive.
         self._claimed = True
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._http.start(listener, offered(self._requested_host, self.port))
@@ -115,7 +115,7 @@ class Server:
             release(self._requested_host, self.port)
 
     def _report(self, error: BaseException) -> None:
-        """Called when the server ends or cannot start, and no caller can be told. Another worker may take over."""
+        """Called if the server fails while no caller waits for it. Another worker may then take over the address."""
         self._closed.set()
         self._release()
         warn("the side port at %s has ended: %s", self.url, error, exc_info=error)
@@ -198,12 +198,13 @@ def serve(
 ) -> Server:
     """Serve the variables at `http://host:port/debug/vars`, from a daemon thread with an event loop of its own.
 
-    It serves the default registry, or only `registry`; also `/metrics`, `/api/stats`, `/status/health` and
-    `/status/hardware/`. The index at `/` lists all views. `access` decides which requests may see the variables; the
+    The variables are those of the default registry, or only those of `registry`. The side port also has `/metrics`,
+    `/api/stats`, `/status/health` and `/status/hardware/`; the index at `/` lists all paths. `access` decides which
+    requests may see the variables; the
     default, `pyvars.access.default()`, allows programs on this machine, and requests that send PYVARS_TOKEN if that is
-    set. The side port is bound when this returns; with port 0 it takes a free port, which `url` shows. If another
-    worker has the address already, the side port stands by, and takes over within a second after that worker ends. It
-    does not touch the signal handlers, logging and event loop of the program.
+    set. When `serve` returns, the side port accepts connections. With port 0 it takes a free port, which `url` shows.
+    If another worker has the address already, the side port stands by, and takes over within a second after that worker
+    ends. It does not touch the signal handlers, logging and event loop of the program.
 
     Raises:
         TypeError: `port` is not an int, or `host` is not a str.
@@ -215,11 +216,10 @@ def serve(
     site = side_port(registry, access)
     if site.only_local and not is_loopback(host):
         raise ConfigurationError(
-            f"other machines can reach {host!r}, and no rule says who may see the variables. Bind 127.0.0.1; or set"
-            " PYVARS_TOKEN, or give access=token(...), token_file(...) or basic(...) of pyvars.access; or"
-            " access=networks(...)"
+            f"other machines can reach {host!r}, but no access rule allows their requests. Use the host 127.0.0.1, set"
+            " PYVARS_TOKEN, or pass access=token(...), token_file(...), basic(...) or networks(...) of pyvars.access"
         )
-    register_loop()  # if this runs on an event loop of the program, register it
+    register_loop()  # the event loop that calls this, if there is one
     app = _application(site)
     if not claim(host, port):
         return Server(None, host, port=port, app=app)
@@ -247,7 +247,7 @@ def _bound_after_parent(host: str, port: int) -> socket.socket:
 
 
 def _application(site: Site) -> ASGIApp:
-    # Without routes every request goes to the default, whatever its path: none bypasses the gate or is redirected.
+    # A Router without routes passes every request to its default, so Starlette answers and redirects none of them.
     return contained(Router(default=_endpoint(site), redirect_slashes=False))
 
 
@@ -269,7 +269,7 @@ def _endpoint(site: Site) -> ASGIApp:
 
 
 async def _in_turn(response: Response, until: float, turn: CapacityLimiter) -> Response:
-    """The response, compressed if its size allows it and its turn comes before the deadline.
+    """The response; compressed if its size is within the limits, and if its turn comes before the deadline.
 
     Large responses are compressed in a thread, one at a time, to leave the program enough CPU.
     """
@@ -277,7 +277,7 @@ async def _in_turn(response: Response, until: float, turn: CapacityLimiter) -> R
         return response
     if len(response.body) <= MAX_INLINE_BYTES:
         return compressed(response)
-    # This bounds the wait for the turn, not the compression. Without memory or a thread it is sent uncompressed.
+    # The limit is for the wait, not for the compression. If a thread or memory is lacking, send the response as it is.
     with suppress(Exception), move_on_after(max(0.02, until - monotonic())):
         response = await to_thread.run_sync(compressed, response, limiter=turn)
     return response

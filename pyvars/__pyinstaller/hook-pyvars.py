@@ -9,5 +9,5 @@ __all__ = ("hiddenimports",)
 hiddenimports = [
     module.name
     for module in walk_packages(pyvars.__path__, "pyvars.")
-    if not module.name.startswith("pyvars.__")  # __main__ would run
+    if not module.name.startswith("pyvars.__")  # not pyvars.__main__, which runs the command line
 ]

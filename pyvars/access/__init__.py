@@ -4,48 +4,50 @@
 
 local()                  allows requests of programs on this machine
 token("...", "...")      allows requests that send one of these tokens; several are for rotation
-token_file(path)         allows requests that send a token of this file, which has one on each line; pyvars reads the
-                         file again when it changes
+token_file(path)         allows requests that send a token of this file, which has one token on each line; pyvars reads
+                         the file again when it has changed
 basic("user", "...")     allows requests that send this user name and password
 networks("10.0.0.0/8")   allows requests of clients in these networks
 anyone()                 allows every request
 a function               allows the requests for which it returns True; it is called with a `Request`
-one | another            allows a request that one of the two allows
+one | another            allows the requests that at least one of the two rules allows
 
 Without `access=` the rule is `local()`, or `local() | token(PYVARS_TOKEN)` if the environment has PYVARS_TOKEN when
 the integration is made.
 
 A request that no rule allows gets 401 with WWW-Authenticate if one of the rules takes a credential. Otherwise it gets
 404; a middleware passes it on to the application, so the client gets the application's own 404. The logger `pyvars`
-logs each reason once a minute, says how to allow such requests, and shows nothing of the request. Only /status/health
-answers everybody: clients without access see whether the checks pass, and nothing more.
+logs each reason of a refusal at most once a minute, with a hint how to allow such requests, and without any data of the
+request. /status/health also answers requests that no rule allows: OK or UNAVAILABLE, without details.
 
-The most important limit of `local()` and `networks()`: they take the requests of a proxy on this machine, or in one of
-the networks, for those of a program there, if the proxy speaks HTTP/1.1 to the service, adds no header, and sends a
-loopback Host or passes on the client's. Such proxies are nginx from 1.29.7 with a bare `proxy_pass`, any nginx with
-`proxy_http_version 1.1`, HAProxy without `forwardfor`, and TCP forwarders. Behind one of them use `token()` alone, or
-do not mount the page and use a side port.
+The most important limit of `local()` and `networks()`: they cannot recognise a proxy on this machine, or in one of the
+networks, if it speaks HTTP/1.1 to the service, adds no header, and sends a loopback Host or the Host of its client.
+Then they allow the requests of all its clients. Such proxies are nginx from 1.29.7 with a bare `proxy_pass`, any nginx
+with `proxy_http_version 1.1`, HAProxy without `forwardfor`, and TCP forwarders. Behind one of them use `token()` alone,
+or serve the page on a side port only.
 
-methods          GET, HEAD and OPTIONS; others get 405. No request changes anything
+methods          GET, HEAD and OPTIONS; others get 405. No request changes the program
 path             must be spelled exactly as documented: `//debug/vars`, `/%64ebug/vars`, `/debug%2fvars` and absolute
-                 URIs are not paths of pyvars. Some servers hide how the client spelled the path, and then another
-                 spelling works, too: wsgiref and eventlet (encoded characters, leading slashes), gevent.pywsgi
-                 (encoded characters), werkzeug (leading slashes), granian (absolute URIs; its WSGI server encoded
-                 characters too), uvicorn with httptools (absolute URIs)
-credentials      are compared as SHA-256 digests in constant time, all of them; they are never logged, never on the
-                 page, and never read from a query
+                 URIs do not reach the page. Some servers do not report how the client spelled the path, so some other
+                 spellings reach it, too: under wsgiref and eventlet encoded characters and leading slashes, under
+                 gevent.pywsgi encoded characters, under werkzeug leading slashes, under granian absolute URIs (WSGI:
+                 encoded characters, too), under uvicorn with httptools absolute URIs
+credentials      each request is compared with all credentials of a rule, as SHA-256 digests, in constant time. They are
+                 never logged, never on the page, and never read from a query
 headers          of every response: `Cache-Control: no-store`, `X-Content-Type-Options: nosniff`,
                  `Content-Security-Policy: default-src 'none'; frame-ancestors 'none'`, `Referrer-Policy:
                  no-referrer`, `X-Robots-Tag: noindex`; never a CORS header
 cmdline          shows only the name of the program; `install(registry, cmdline="redacted")` shows all arguments, and
                  masks what looks like a secret
 exceptions       the page shows their type; only the log has their text
-limits           a query has at most 4 KB and 64 names, a value 1 MiB. Two pages are rendered at a time; a request
-                 that still waits after 200 ms gets 503. The side port compresses pages up to 8 MiB, one at a time
+limits           a query has at most 4096 bytes and 64 names, the value of a variable at most 1 MiB of JSON. Two pages
+                 are rendered at a time; a request that waits longer than 200 ms for its turn gets 503. The side port
+                 compresses pages of up to 8 MiB, large ones one at a time
 
-pyvars does not protect against: other programs of the same user, or code in the process; the proxies above; anybody who
-can read the connection (put TLS in front); secrets that the program publishes in names, keys and values; a function of
-the program that keeps the GIL; clients that open ever more connections to a side port that other machines can reach.
+pyvars does not protect against: other programs of the same user, or code in the process; the proxies named above;
+eavesdropping on the connection (let a proxy in front serve TLS); secrets that the program publishes in names, keys and
+values; a function of the program that holds the GIL; clients that open many connections to a side port that other
+machines can reach.
 
 Rules are called by the gate (`pyvars.site.gate`) for each request, from any thread.
 """
@@ -80,10 +82,10 @@ def local() -> Rule:
 
     A request is allowed if all of this holds. The client address is loopback, or the connection is a unix socket. The
     Host is a loopback name; otherwise a web page could read the variables through the browser of its visitor (DNS
-    rebinding). The protocol is known to be HTTP/1.1, 2 or 3, since nginx up to 1.29.6 speaks 1.0 to its backends;
-    HTTP/2 only over TLS, since without TLS a client can upgrade to it through a proxy, which then adds no header. No
-    header says that the request was forwarded. No page of another site made a browser send it (Sec-Fetch-Site, Origin);
-    a link that the user follows is allowed.
+    rebinding). The server reports HTTP/1.1, 2 or 3: HTTP/1.0 may come from a proxy, since nginx up to 1.29.6 speaks it
+    to its backends. HTTP/2 is allowed only over TLS: without TLS a client can upgrade to it through a proxy, which then
+    adds no header. No header says that a proxy forwarded the request. The headers Sec-Fetch-Site and Origin do not say
+    that a web page of another site made a browser send it; a link that the user follows is allowed.
 
     Under waitress, which removes forwarding headers, the rule refuses every request.
     """
@@ -94,7 +96,8 @@ def token(*tokens: str) -> Rule:
     """Allows requests with one of the tokens: as `Authorization: Bearer`, or as the password of Basic with any user.
 
     Raises:
-        ConfigurationError: no token is given, or one has under 16 characters, or holds spaces or unprintable ones.
+        ConfigurationError: no token is given, or a token has under 16 characters, or contains a space or an unprintable
+            character.
     """
     return Tokens(tokens)
 
@@ -106,7 +109,7 @@ def token_file(path: str | os.PathLike[str]) -> Rule:
     a comment. While the file is missing or malformed, the tokens that it held before stay valid, and the log says why.
 
     Raises:
-        ConfigurationError: the file cannot be read now, or does not hold tokens.
+        ConfigurationError: the file cannot be read, or contains no valid tokens.
     """
     return TokenFile(path)
 
@@ -123,8 +126,9 @@ def basic(user: str, password: str) -> Rule:
 def networks(*networks: str, hosts: Collection[str] = ()) -> Rule:
     """Allows requests of clients in one of the networks, such as `"10.0.0.0/8"`.
 
-    The client address is the one that the server reports, not one in a header. The Host must be an address or one of
-    `hosts`, against DNS rebinding. Forwarding headers, protocol, browsers and waitress are judged as by `local`.
+    The client address is the one that the server reports, not one in a header. The Host must be an IP address or one of
+    `hosts`, against DNS rebinding. The rules of `local` for forwarding headers, HTTP versions, browsers and waitress
+    also hold here.
 
     Raises:
         ConfigurationError: no network is given, or a network or host is malformed.
@@ -133,7 +137,7 @@ def networks(*networks: str, hosts: Collection[str] = ()) -> Rule:
 
 
 def anyone() -> Rule:
-    """Allows every request that reaches the server: then everybody can see the inside of the program."""
+    """Allows every request that reaches the server: all its clients can read the variables."""
     return Anyone()
 
 
@@ -141,7 +145,7 @@ def default() -> Rule:
     """The rule without `access=`: `local()`, or `local() | token(PYVARS_TOKEN)` if the environment has PYVARS_TOKEN.
 
     Raises:
-        ConfigurationError: PYVARS_TOKEN has under 16 characters, or holds spaces or unprintable ones.
+        ConfigurationError: PYVARS_TOKEN has under 16 characters, or contains a space or an unprintable character.
     """
     from_environment = os.environ.get("PYVARS_TOKEN")
     return local() if not from_environment else local() | token(from_environment)

@@ -1,7 +1,7 @@
 """The access rules that ask for a credential.
 
-Credentials are kept and compared as SHA-256 digests, in constant time, and each request is compared with all of them:
-so memory, logs and response times tell neither a credential, nor how much of a guess was right.
+Credentials are kept and compared as SHA-256 digests, in constant time, and each request is compared with all of them.
+So neither memory nor logs nor response times reveal a credential, or how much of a guess was right.
 """
 
 import binascii
@@ -42,8 +42,8 @@ class Tokens(Rule):
         """See `Rule.refusal`."""
         scheme, credential = _authorization(request)
         if scheme == "basic":
-            # The token is the password, with any user name: every reader of expvar that sends credentials can send
-            # Basic.
+            # The token may be sent as the password, with any user name: all readers of expvar that can send a
+            # credential can send Basic, but not all can send Bearer.
             credential = (_basic_credential(credential) or b":").partition(b":")[2]
         elif scheme != "bearer":
             return "it has no credential" if not scheme else "its credential is neither Bearer nor Basic"
@@ -63,7 +63,7 @@ class TokenFile(Rule):
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"the token file cannot be read: {error}") from None
         self._latest: tuple[object, Tokens] = (state, Tokens(_tokens_in(content)))
-        """The state of the file when it was last read, and the tokens that it last held: one tuple needs no lock."""
+        """The state of the file at the last reading, and the last valid tokens: one tuple, which needs no lock."""
 
     def refusal(self, request: Request) -> str:
         """See `Rule.refusal`."""
@@ -72,7 +72,7 @@ class TokenFile(Rule):
         return self._latest[1].refusal(request)
 
     def _read_again(self) -> None:
-        """Read the file if it has changed since it was last read. If it holds no tokens now, the former ones stay."""
+        """Read the file if it has changed since it was last read. If it is unusable now, the last tokens stay valid."""
         read, tokens = self._latest
         problem = ""
         try:
@@ -84,14 +84,14 @@ class TokenFile(Rule):
             problem = f"{self._path}: {error}"
         self._latest = (read, tokens)
         if problem:
-            self._log.warn("a token file cannot be used now, so the tokens that it held before stay valid: %s", problem)
+            self._log.warn("a token file cannot be used now, so its previous tokens stay valid: %s", problem)
 
 
 def _read(path: str) -> tuple[object, bytes]:
     """The state of the file, and its content: at most one byte more than is allowed."""
-    if not stat.S_ISREG(os.stat(path).st_mode):  # else opening it may hang, or have an effect
+    if not stat.S_ISREG(os.stat(path).st_mode):  # to open a FIFO may block, to open a device may have side effects
         raise OSError(f"{path} is not a regular file")
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # it may be a FIFO by now
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # the path may be a FIFO by now
     with open(file, "rb") as opened:
         found = os.fstat(file)  # of the open file: the path may name another one by now
         return _state(found), opened.read(MAX_TOKEN_FILE + 1) if stat.S_ISREG(found.st_mode) else b""
@@ -103,11 +103,11 @@ def _state(found: os.stat_result) -> tuple[int, ...]:
 
 def _tokens_in(content: bytes) -> list[str]:
     if len(content) > MAX_TOKEN_FILE:
-        raise ConfigurationError(f"a token file has at most {MAX_TOKEN_FILE} bytes")
+        raise ConfigurationError(f"a token file must have at most {MAX_TOKEN_FILE} bytes")
     try:
         lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]  # Windows' editors write a BOM
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"a token file is in UTF-8: {error.reason}") from None
+        raise ConfigurationError(f"a token file must be in UTF-8: {error.reason}") from None
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -118,11 +118,11 @@ class Basic(Rule):
 
     def __init__(self, user: str, password: str) -> None:
         if not isinstance(user, str) or not isinstance(password, str):
-            raise ConfigurationError("basic() takes a user name and a password, both text")
+            raise ConfigurationError("basic() takes a user name and a password, both of class str")
         if not user or ":" in user:
-            raise ConfigurationError("a user name is not empty and holds no colon")
+            raise ConfigurationError("a user name must not be empty, and must not contain a colon")
         if len(password) < MIN_PASSWORD:
-            raise ConfigurationError(f"a password has at least {MIN_PASSWORD} characters")
+            raise ConfigurationError(f"a password must have at least {MIN_PASSWORD} characters")
         self._digests = [sha256(f"{user}:{password}".encode()).digest()]
 
     def refusal(self, request: Request) -> str:
@@ -149,7 +149,7 @@ def _basic_credential(credential: bytes) -> bytes | None:
         pair = b64decode(credential, validate=True)
     except binascii.Error:
         return None
-    # b64decode() also takes more padding than there was
+    # b64decode() also accepts superfluous padding, so compare with the canonical encoding.
     return pair if b":" in pair and b64encode(pair) == credential else None
 
 
@@ -159,17 +159,17 @@ def _digests(tokens: Sequence[str]) -> list[bytes]:
     for each in tokens:
         if not isinstance(each, str) or len(each) < MIN_TOKEN:
             raise ConfigurationError(
-                f"a token is text of at least {MIN_TOKEN} characters; make one with"
+                f"a token must be a str of at least {MIN_TOKEN} characters; make one with"
                 " `python -c 'import secrets; print(secrets.token_urlsafe(32))'`"
             )
         if any(character.isspace() or not character.isprintable() for character in each):
-            raise ConfigurationError("a token holds no spaces and nothing unprintable")
+            raise ConfigurationError("a token must not contain spaces or unprintable characters")
     return [sha256(each.encode()).digest() for each in tokens]
 
 
 def _is_one_of(credential: bytes, digests: Sequence[bytes]) -> bool:
     given = sha256(credential).digest()
     found = False
-    for digest in digests:  # all of them, so that the time does not tell which one matched
+    for digest in digests:  # without a break, so that the time does not reveal which one matched
         found |= hmac.compare_digest(given, digest)
     return found

@@ -24,12 +24,12 @@ def _host_name(host: str) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this is a loopback address or the name localhost."""
+    """Whether the host is a loopback address or the name localhost."""
     return host == "localhost" or is_loopback_address(host)
 
 
 def is_loopback_address(text: str) -> bool:
-    """Whether this is an address of IPv4 or IPv6 on loopback. IPv4 mapped into IPv6 is unwrapped."""
+    """Whether the text is a loopback address of IPv4 or IPv6. An IPv4-mapped IPv6 address counts as IPv4."""
     return len(text) <= 45 and _is_loopback_address(text)  # the longest address has 45 characters
 
 
@@ -40,11 +40,11 @@ def _is_loopback_address(text: str) -> bool:
 
 
 def address_of(text: str) -> IPv4Address | IPv6Address | None:
-    """The address, unwrapped if it is IPv4 mapped into IPv6; None if the text is no address."""
+    """The address in the text, as IPv4 if it is an IPv4-mapped IPv6 address; None if the text is no address."""
     try:
         address = ip_address(text)
     except ValueError:
         return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:  # CPython 3.11 and 3.12 do not look inside
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:  # CPython 3.11 and 3.12 ignore it
         return address.ipv4_mapped
     return address

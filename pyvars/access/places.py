@@ -15,7 +15,9 @@ _VERSIONS = frozenset(("1.1", "2", "2.0", "3", "3.0"))
 """The allowed versions of HTTP. Most proxies that add no header speak 1.0, such as nginx before 1.29.7."""
 
 _HIDING = frozenset(("waitress",))
-"""Servers that by default remove forwarding headers (waitress: `clear_untrusted_proxy_headers`)."""
+"""Servers that by default remove forwarding headers, so that a forwarded request looks like a local one (waitress:
+`clear_untrusted_proxy_headers`).
+"""
 
 _OLD = frozenset(("eventlet",))
 """Servers that report HTTP/1.0 for every request."""
@@ -33,11 +35,11 @@ _FORWARDING_PREFIXES = ("x-forwarded", "x-original-", "cf-")
 """Headers that only proxies add: those above, and those that begin with one of these."""
 
 _OF_BROWSER = ("sec-fetch-", "sec-purpose")
-"""Headers that only browsers send (Fetch Metadata), which no page can set or leave out."""
+"""Headers that only browsers send (Fetch Metadata). A web page can neither set nor remove them."""
 
 _NO_PEER = (
-    "the server does not report the client's address, as some servers do not over a unix socket: let it listen on"
-    " 127.0.0.1, too, or use a side port"
+    "the server does not report the client's address, as some servers do not over a unix socket; let the server also"
+    " listen on 127.0.0.1, or use a side port"
 )
 
 _FOREIGN_PAGE = "a web page of another site made a browser send it"
@@ -56,7 +58,7 @@ class Local(Rule):
         host, refusal = _host(request)
         if refusal:
             return refusal
-        return "" if is_loopback(host) else "its Host is not a name of this machine"
+        return "" if is_loopback(host) else "its Host is neither localhost nor a loopback address"
 
 
 class Networks(Rule):
@@ -91,13 +93,15 @@ def _host_names(hosts: object) -> list[str]:
     for host in cast("Collection[object]", hosts):
         name = host_name(host) if isinstance(host, str) and ":" not in host else None
         if name is None:
-            raise ConfigurationError(f"each of hosts is a name without port, such as metrics.internal, got {host!r}")
+            raise ConfigurationError(f"hosts holds names without a port, such as metrics.internal, got {host!r}")
         found.append(name)
     return found
 
 
 def _host(request: Request) -> tuple[str, str]:
-    """The name in the Host header, and an empty text; or an empty name, and the reason to refuse the request."""
+    """The checks that `local` and `networks` share. Returns the name in the Host header, and the reason to refuse the
+    request; one of the two is empty.
+    """
     if request.server in _HIDING:
         return "", f"the server, {request.server}, removes the headers that tell whether a proxy forwarded it"
     hosts: list[str] = []
@@ -132,14 +136,14 @@ def _host(request: Request) -> tuple[str, str]:
 
 
 def _is_of_own_page(of_browser: dict[str, str]) -> bool:
-    """Whether a page of this site made the browser send it, or no page at all: its user typed in the address."""
+    """Whether a page of this site made the browser send it, or no page did, because the user typed in the address."""
     return of_browser.get("sec-fetch-site") in ("same-origin", "none")
 
 
 def _is_followed_link(of_browser: dict[str, str]) -> bool:
-    """Whether the user of the browser follows a link, which opens the page where no other page can read it."""
+    """Whether the user of the browser follows a link. The page with the link cannot read what the link opens."""
     return (
         of_browser.get("sec-fetch-mode") == "navigate"
         and of_browser.get("sec-fetch-dest") == "document"
-        and "sec-purpose" not in of_browser  # prefetch: nobody has followed it yet
+        and "sec-purpose" not in of_browser  # of a prefetch, before the user follows the link
     )

@@ -1,4 +1,4 @@
-"""Request: one HTTP request in the form that all integrations translate theirs to."""
+"""Request: an HTTP request, in the form into which each integration translates the requests of its interface."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -21,7 +21,7 @@ class Request(NamedTuple):
     query: str
     """The query as it was sent, without the question mark; at most MAX_QUERY_BYTES + 1 bytes of it."""
     headers: tuple[tuple[str, str], ...]
-    """Names in lower case, and values. A header that was sent twice is here twice, if the server passes on both."""
+    """Names in lower case, and values. A header that was sent twice is here twice, unless the server joins the two."""
     peer: str | None
     """The client address as the server reports it, not a header; empty for a unix socket; None if unknown."""
     http_version: str
@@ -35,10 +35,10 @@ class Request(NamedTuple):
 
 
 MAX_QUERY_BYTES = 4096
-"""The maximum length of a query. Longer ones are refused, so that parsing them costs nothing."""
+"""The maximum length of a query, in bytes. A longer one is refused without parsing it."""
 
 DEADLINE_SECONDS = 0.2
-"""The time from a request to its response. SignalFx's agent, the strictest reader of the page, gives up after 0.3."""
+"""The maximum time from a request to its response. SignalFx's agent, the strictest reader, gives up after 0.3 s."""
 
 
 def deadline() -> float:

@@ -1,4 +1,4 @@
-"""The base class of access rules, their combination, and the rules that are a function or allow everything."""
+"""The base class of access rules, their combination with `|`, and the rules for `anyone()` and for functions."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
@@ -21,7 +21,7 @@ class Rule(ABC):
 
     @abstractmethod
     def refusal(self, request: Request) -> str:
-        """The reason to refuse the request, empty to allow it. A fixed text: it never holds anything of the request."""
+        """Returns why the request is refused; empty if it is allowed. The text is logged, so it has no data of it."""
 
     def __or__(self, other: "Access") -> "Rule":
         return Either(self, rule(other))
@@ -63,7 +63,7 @@ class Function(Rule):
         """See `Rule.refusal`."""
         allowed: object = self._function(request)
         if isinstance(allowed, Coroutine):
-            allowed.close()  # else CPython warns that it was never awaited
+            allowed.close()  # otherwise CPython warns that it was never awaited
         return "" if allowed is True else "the function given as access did not return True"
 
 
@@ -76,10 +76,10 @@ class Anyone(Rule):
 
 
 def refusal_by(rule: Rule, request: Request) -> str:
-    """What `rule.refusal` returns: empty only if that is the empty string. A rule that raises refuses the request."""
+    """Returns what `rule.refusal` returns. If the rule raises, or returns no str, that is the reason of a refusal."""
     try:
         refusal: object = rule.refusal(request)
-    except BaseException as error:  # of a rule or function of the program
+    except BaseException as error:  # the rule or the function may be code of the program
         return f"the access rule raised {type(error).__name__}"
     return refusal if isinstance(refusal, str) else "the access rule returned no text"
 
@@ -93,12 +93,12 @@ def rule(access: Access) -> Rule:
     if isinstance(access, Rule):
         return access
     if str(getattr(access, "__module__", "")).startswith("pyvars.access"):
-        raise ConfigurationError(f"access got the function {access!r} itself; call it, as in local() or token(...)")
+        raise ConfigurationError(f"access is the function {access!r}; pass its result, as in access=local()")
     if (
         not callable(access)
         or isinstance(access, type)
         or iscoroutinefunction(access)
-        or iscoroutinefunction(getattr(access, "__call__", None))  # noqa: B004 # of an object: whether it is a coroutine
+        or iscoroutinefunction(getattr(access, "__call__", None))  # noqa: B004 # an object with __call__
     ):
         raise ConfigurationError(
             "access takes a rule, such as local() | token(...), or a plain function of the request, got"

@@ -1,11 +1,12 @@
 """The command line: `pyvars`, or `python -m pyvars`. Each command is one file, which is imported only when it runs.
 
 run       runs an unchanged program with a side port
-children  shares with the processes that the program starts
+children  shares variables with the processes that the program starts through multiprocessing
 counting  counts the requests of the program
+reloaders finds children of reloaders, which the side port does not cover
 get       prints the figures of a running program
 workers   prints the table of its worker processes
-reader    fetches the page at a URL, and prints what a command makes of it
+reader    fetches the page at a URL, and prints the lines of a command
 figures   the figures of a page with their units, as text for a terminal
 usage     the help text and the error lines
 """
@@ -21,7 +22,7 @@ COMMANDS = {"get": "pyvars.cli.get", "workers": "pyvars.cli.workers"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, `sys.argv` by default. Returns the exit status; SystemExit of the program goes through."""
+    """Run the command line, `sys.argv` by default. Returns the exit status; SystemExit of the program is not caught."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = COMMANDS.get(given[0]) if given else None
     if command is None:

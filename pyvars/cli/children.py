@@ -1,8 +1,9 @@
-"""What `python -m pyvars` does for the processes that the program starts with multiprocessing, such as workers.
+"""Shares variables with the processes that a program below `python -m pyvars` starts through multiprocessing.
 
-A child by spawn or forkserver unpickles the configuration of its parent's process object before it runs anything but
-the imports of the main module. So an object in there, which runs a function when it is unpickled, reaches every child,
-and theirs. multiprocessing has no public way to do that: an environment variable would reach other programs, too.
+A child that is spawned, or comes from a fork server, unpickles the configuration of its parent's process object. It
+does so before it runs anything but the imports of the main module. An object in this configuration, which runs a
+function when it is unpickled, therefore reaches all children, and their children. multiprocessing has no public way to
+do that, and an environment variable would reach other programs, too.
 """
 
 import multiprocessing.process
@@ -18,7 +19,7 @@ _KEY = "pyvars"
 
 
 class _Mark:
-    """Unpickled, it makes that process a worker of the group."""
+    """Makes the process in which it is unpickled a worker of the group."""
 
     def __init__(self, http: bool) -> None:
         self._http = http
@@ -28,7 +29,7 @@ class _Mark:
 
 
 def share_with_children(*, http: bool) -> None:
-    """Share the default registry with all processes that multiprocessing will start; `http`: they count requests."""
+    """Share the default registry with all processes that multiprocessing starts; with `http` they count requests."""
     config: dict[str, object] = vars(multiprocessing.process.current_process())["_config"]
     config[_KEY] = _Mark(http)
 
@@ -38,6 +39,6 @@ def _begin(http: bool) -> _Mark:
         served(None)
         if http:
             count_http()
-    except Exception as error:  # it would end the child before it has begun
+    except Exception as error:  # it would end the child before the child runs the program
         warn("a process started by multiprocessing does not share its variables", exc_info=error)
     return _Mark(http)

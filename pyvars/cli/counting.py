@@ -1,4 +1,4 @@
-"""Counts the requests of an unchanged program as `http`: wraps the application that its server loads."""
+"""Counts the requests of an unchanged program in the variable `http`: wraps the applications that its server loads."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ __all__ = ("count_http",)
 
 
 def count_http() -> None:
-    """Wrap what uvicorn, hypercorn, gunicorn and granian load from now on, whichever of them is imported."""
+    """Wrap the applications that uvicorn, hypercorn, gunicorn and granian load from now on."""
     for name, patch in _PATCHES.items():
         if name in sys.modules:
             _apply(patch, sys.modules[name])
@@ -26,12 +26,12 @@ def count_http() -> None:
 def _apply(patch: Callable[[Any], None], module: ModuleType) -> None:
     try:
         patch(module)
-    except AttributeError as error:  # another version of it
+    except AttributeError as error:  # another version of the server has no such function
         warn("requests are not counted by %s: %s", module.__name__, error)
 
 
 def _counted(app: Any) -> Any:
-    """The application with a middleware that counts its requests; as it is if it speaks neither ASGI nor WSGI."""
+    """Wraps the application in a middleware that counts its requests, unless it is neither an ASGI nor a WSGI one."""
     if not callable(app) or hasattr(app, "__rsgi__"):
         return app
     is_asgi = iscoroutinefunction(app) or iscoroutinefunction(type(app).__call__)
@@ -49,7 +49,7 @@ def _patch_uvicorn(module: Any) -> None:
     @wraps(load)
     def load_counted(config: Any) -> None:
         load(config)
-        if not type(config).__module__.startswith("pyvars."):  # that of the side port
+        if not type(config).__module__.startswith("pyvars."):  # the side port also runs uvicorn
             config.loaded_app = _counted(config.loaded_app)
 
     module.Config.load = load_counted
@@ -84,11 +84,11 @@ _PATCHES: dict[str, Callable[[Any], None]] = {
     "gunicorn.util": _patch("import_app"),
     "granian._internal": _patch("load_target"),
 }
-"""By module: what replaces its function that loads an application."""
+"""The functions that patch each module: they replace its function that loads an application."""
 
 
 class _Finder(MetaPathFinder):
-    """Finds these modules as usual, and patches them once they are imported."""
+    """Lets the other finders find the modules in _PATCHES, and patches each once it has been imported."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

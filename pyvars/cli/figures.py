@@ -1,8 +1,8 @@
 """The figures of a page, each with its unit, as text for a terminal.
 
-A page of JSON holds no units, so a unit is read from the name, as people write them: `wait_seconds`, `bytes_out`,
-`PauseTotalNs`. It holds for all that is below the name, such as the keys of a Map or the quantiles of a Histogram. The
-fields of Go's memstats are in bytes, but for those that are known to be counts or times.
+JSON has no units, so the unit of a figure is read from its name, such as `wait_seconds`, `bytes_out` or `PauseTotalNs`.
+All figures below the name have the same unit, such as the keys of a Map or the quantiles of a Histogram. The figures of
+Go's memstats are in bytes, except those in `_GO`.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias, cast
 __all__ = ("Figure", "Unit", "figures_in", "human", "plain", "printable", "unit_of")
 
 Unit: TypeAlias = Literal["", "B", "s", "ms", "ns", "id"]
-"""Bytes, a part of a second, or what is no quantity; empty for a plain number."""
+"""Bytes, seconds, milliseconds, nanoseconds, or an identifier such as a pid; empty for a number without a unit."""
 
 MAX_ITEMS = 8
 """A longer array, such as the 256 pauses of memstats, is shortened unless it is requested by its name."""
@@ -32,7 +32,7 @@ _HISTOGRAM = {"count", "sum", "min", "max", "p50", "p90", "p99"}
 _NAME = re.compile(r"[\w.-]+")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 _ANYWHERE: Final[dict[str, Unit]] = {"seconds": "s", "bytes": "B"}
-"""The unit of a name that holds a word."""
+"""The unit of a name that has one of these words anywhere."""
 _LAST: Final[dict[str, Unit]] = {
     "milliseconds": "ms",
     "ms": "ms",
@@ -41,7 +41,7 @@ _LAST: Final[dict[str, Unit]] = {
     "pid": "id",
     "port": "id",
 }
-"""The unit of a name that ends in a word."""
+"""The unit of a name whose last word is one of these."""
 
 
 class Figure(NamedTuple):
@@ -73,7 +73,7 @@ def _below(values: dict[str, object], prefix: str, unit: Unit | None) -> Iterato
 
 
 def unit_of(name: str) -> Unit | None:
-    """Returns the unit that a name tells; empty if it says that there is none; None if it says nothing."""
+    """Returns the unit in a name; "" if the name says that there is none (`hits_by_route`), None if it says nothing."""
     words = [word.lower() for word in _WORD.findall(name)] if _NAME.fullmatch(name) else []
     told = words[: words.index("by")] if "by" in words else words  # `seconds_by_route`
     if told[-1:] == ["total"]:
@@ -88,7 +88,7 @@ def unit_of(name: str) -> Unit | None:
 
 
 def plain(figure: Figure, *, whole: bool = False) -> str:
-    """Returns the value as JSON; text as it is. `whole`: an array is not shortened."""
+    """Returns the value as JSON, or a text without quotes. With `whole`, a long array is not shortened."""
     value = figure.value
     if isinstance(value, str):
         return printable(value)
@@ -99,7 +99,7 @@ def plain(figure: Figure, *, whole: bool = False) -> str:
 
 
 def human(figure: Figure, *, whole: bool = False) -> str:
-    """Returns the same, with numbers in units that read well."""
+    """Returns the value as `plain` does, but numbers with readable units, such as `23.62 MiB`."""
     value = figure.value
     if isinstance(value, list):
         items = cast("list[object]", value)
@@ -130,13 +130,13 @@ def _quantity(name: str, value: float, unit: Unit) -> str:
 
 
 def _is_time(name: str) -> bool:
-    """Whether the name is one of a time since the epoch, and not of a duration."""
+    """Whether the name is that of a time since the epoch, not of a duration."""
     words = {word.lower() for word in _WORD.findall(name.rpartition(".")[2])}
     return bool(words & {"time", "timestamp", "at", "last", "end"})
 
 
 def _scaled(value: float, step: int, units: tuple[str, ...]) -> str:
-    """Returns the number with 4 digits in the first unit in which it is less than `step`, once it is rounded."""
+    """Returns the number, rounded to 4 digits, in the first unit in which the rounded number is below `step`."""
     for unit in units[:-1]:
         if abs(float(f"{value:.4g}")) < step:
             return f"{value:.4g} {unit}"

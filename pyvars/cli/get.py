@@ -13,10 +13,10 @@ class Row(NamedTuple):
     """A line to print."""
 
     worker: str
-    """The pid of the worker, if the page is one of all workers."""
+    """The pid of the worker, if the pages of all workers were requested; else empty."""
     figure: Figure
     reason: str
-    """Why the value is null, or not the present one in whole, if that is known."""
+    """Why the value is null, old or cut: its `type` in `pyvars.errors`; empty if there is none."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _rows(page: Page) -> tuple[list[Row], list[str]]:
-    """The rows of a page, or of the pages of all workers by pid; and what is missing."""
+    """The rows of a page, or of the pages of all workers by pid; and a line for each worker without a page."""
     if not page or not all(pid.isdecimal() and isinstance(value, dict) for pid, value in page.items()):
         return list(_of_page("", page)), []
     rows: list[Row] = []

@@ -1,4 +1,4 @@
-"""Fetches a page of pyvars or of Go's expvar over HTTP, and prints what a command makes of it."""
+"""Fetches a page of pyvars or of Go's expvar over HTTP, and prints the lines that a command makes from it."""
 
 import base64
 import json
@@ -19,9 +19,9 @@ from pyvars.cli.usage import Parser, failed
 __all__ = ("Page", "Shown", "reader", "show")
 
 MAX_PAGE_BYTES = 256 * 1024 * 1024
-"""The most that is read of a response."""
+"""How much of a response is read at most."""
 MAX_REASON_BYTES = 200
-"""The most that is read of the text of an error."""
+"""How much of the body of an error response is read at most."""
 
 Page: TypeAlias = dict[str, object]
 
@@ -31,7 +31,7 @@ class Shown(NamedTuple):
 
     lines: Iterable[str]
     missing: Iterable[str]
-    """A line to standard error for each thing that is not on the page; then the exit status is 1."""
+    """A line for standard error for each requested figure that is missing. If there are any, the exit status is 1."""
 
 
 class Credential(NamedTuple):
@@ -65,7 +65,7 @@ def show(options: Namespace, view: Callable[[Page], Shown], *, path: str, query:
 
     `path` is the path of a URL that has none, and `query` is added to its query.
     """
-    place = options.url.rpartition("@")[2]  # without a password
+    place = options.url.rpartition("@")[2]  # the URL without user name and password
     credential = None
     try:
         url, credential = _parsed(options.url, path)
@@ -107,7 +107,7 @@ def _token(path: str | None) -> Credential | None:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds no token, or what it holds is none.
+        ValueError: the file holds no token, or the token is malformed.
     """
     if path is None:
         source, token = "the token in PYVARS_TOKEN", os.environ.get("PYVARS_TOKEN", "").strip()
@@ -123,7 +123,7 @@ def _token(path: str | None) -> Credential | None:
         if not token:
             raise ValueError(f"{path} holds no token")
     if not (token.isascii() and token.isprintable()) or " " in token:
-        raise ValueError(f"{source} holds spaces, or what is not printable ASCII")  # never shown
+        raise ValueError(f"{source} contains a space, or a character that is not printable ASCII")
     return Credential(f"Bearer {token}", source)
 
 
@@ -137,7 +137,7 @@ def _fetch(url: SplitResult, timeout: float, credential: Credential | None) -> P
     request = urllib.request.Request(url.geturl())
     if credential is not None:
         request.add_unredirected_header("Authorization", credential.header)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy: the program is near
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy: the page is not on the internet
     with opener.open(request, timeout=timeout) as answer:
         body = answer.read(MAX_PAGE_BYTES)
     try:
@@ -146,12 +146,12 @@ def _fetch(url: SplitResult, timeout: float, credential: Credential | None) -> P
         page = None
     if not isinstance(page, dict):
         raise ValueError("the response is no page of variables (no JSON object)")
-    name = unquote(url.path.partition("/debug/vars/")[2])  # one variable: as on the page, where its name tells units
+    name = unquote(url.path.partition("/debug/vars/")[2])  # of one variable: units are read from its name
     return {name: page} if name else cast("Page", page)
 
 
 def _reason(error: HTTPError, credential: Credential | None) -> str:
-    """Why the response is an error, in the words of its body if that is one line; and what to do about a refusal."""
+    """Why the response is an error: its body if that is one line, else its status; and a hint if access was refused."""
     with error:
         text = error.read(MAX_REASON_BYTES).decode(errors="replace").strip()
     is_line = error.headers.get_content_type() == "text/plain" and text.isprintable() and text
@@ -165,7 +165,7 @@ def _reason(error: HTTPError, credential: Credential | None) -> str:
 
 
 def _print(lines: Iterable[str]) -> None:
-    """Print the lines, also to a terminal that has not all characters, and into a pipe that is closed."""
+    """Print the lines. A terminal that lacks a character, or a pipe that was closed, is no error."""
     reconfigure: Any = getattr(sys.stdout, "reconfigure", None)  # a program may have replaced it
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")

@@ -1,7 +1,7 @@
-"""Says on the page that a reloader has the program run in a process that `python -m pyvars` does not reach.
+"""Finds children of reloaders, so that `pyvars.workers` can say that such a child is not on the page.
 
-The parent of Django's, Flask's or hupper's reloader only watches files. It starts the child that serves as a plain
-`python program.py`, so the child knows nothing of pyvars.
+The parent process of Django's, Flask's or hupper's reloader only watches files. It starts the child process, which runs
+the program, as `python program.py`, without `-m pyvars`.
 """
 
 import os
@@ -14,11 +14,11 @@ __all__ = ("CHILD_OF_RELOADER", "child_of_reloader")
 
 
 def child_of_reloader(root: str = "/proc") -> str:
-    """What to do if a child of this process is that of a reloader; empty if there is none, or /proc does not tell."""
+    """A hint for the user if a reloader started a child of this process; empty if not, or if /proc cannot be read."""
     own = str(os.getpid()).encode()
     with suppress(OSError):
         for pid in filter(str.isdecimal, os.listdir(root)):
-            with suppress(OSError):  # it has ended
+            with suppress(OSError):  # that process has ended
                 if stat_of(pid, root)[1] == own and _is_started_by_reloader(f"{root}/{pid}"):
                     return (
                         f"a reloader runs the program in process {pid}, which is not on this page: call pyvars.serve()"
@@ -34,4 +34,4 @@ def _is_started_by_reloader(process: str) -> bool:
 
 
 CHILD_OF_RELOADER: Reading[str] = Reading(child_of_reloader)
-"""The same, looked up at most every 100 ms, and for no more than 1 % of a CPU."""
+"""The result of `child_of_reloader`, at most 100 ms old, or older if looking it up would take over 1 % of a CPU."""

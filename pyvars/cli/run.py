@@ -21,7 +21,7 @@ __all__ = ("main",)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Start the side port and run the program. Returns the exit status; SystemExit of the program goes through."""
+    """Start the side port and run the program. Returns the exit status; SystemExit of the program is not caught."""
     parser = Parser(prog="pyvars", allow_abbrev=False)
     parser.add_argument("--port")
     parser.add_argument("--host")
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         access = default() if options.token_file is None else default() | token_file(options.token_file)
         server = pyvars.serve(int(port), host, access=access)
     except ConfigurationError as error:
-        return failed(f"no side port on {place}: {error}. Here PYVARS_TOKEN and --token-file FILE give a token")
+        return failed(f"no side port on {place}: {error}. On the command line, --token-file FILE sets a token")
     except OSError as error:
         if not options.optional:
             hint = "--port 0 takes a free port, --optional runs the program without a side port"
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _chosen(given: str | None, variable: str, otherwise: str) -> tuple[str, str]:
-    """Returns what an option says, else a variable of the environment; and the words for where it is from."""
+    """Returns the value of an option, else of an environment variable, else the default; and a text for its source."""
     if given is not None:
         return given, ""
     set_ = os.environ.get(variable)
@@ -67,7 +67,7 @@ def _chosen(given: str | None, variable: str, otherwise: str) -> tuple[str, str]
 
 
 def _split(given: list[str]) -> tuple[list[str], list[str], bool]:
-    """The arguments of pyvars, the program with its arguments, and whether it is a module: split as python does."""
+    """Splits the command line as python does: options of pyvars, program with arguments, whether `-m` names it."""
     position = 0
     while position < len(given):
         word = given[position]
@@ -156,6 +156,6 @@ def _code(spec: ModuleSpec) -> CodeType:
 
 
 def _set_path0(folder: str) -> None:
-    """Replace the first entry of sys.path, which is that of this command, by the one of plain python."""
+    """Set the first entry of sys.path to the one that plain python would have set."""
     if not sys.flags.safe_path:
         sys.path[0] = folder

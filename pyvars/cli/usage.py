@@ -12,8 +12,8 @@ usage: pyvars [option ...] script.py [argument ...]
        pyvars get [option ...] URL [name ...]
        pyvars workers [option ...] URL
 
-Run an unchanged Python program with its variables served beside it, at
-http://127.0.0.1:6060/debug/vars, or print those of a running program.
+Run an unchanged Python program, and serve its variables at
+http://127.0.0.1:6060/debug/vars. Or print the variables of a running program.
 `python -m pyvars` is the same command.
 
 run a program:
@@ -28,18 +28,19 @@ run a program:
                     run the program without a side port
   --http            count the requests of the program as `http`, if uvicorn,
                     hypercorn, gunicorn or granian serves it
-  --token-file FILE also allow requests that send a token of FILE, which has one
-                    on each line, as Bearer or as the password of Basic; the
-                    environment variable PYVARS_TOKEN does the same for a token
+  --token-file FILE also allow requests that send a token of FILE, as Bearer or
+                    as the password of Basic; FILE has one token on each line;
+                    the environment variable PYVARS_TOKEN allows one more token
   The program runs as under plain python: sys.argv, __main__, sys.path[0], exit
   status, tracebacks, signals and standard input are the same. If the port is
-  not available, the program is not started and the exit status is 1.
+  not available, the exit status is 1 and the program does not run, except with
+  --optional.
 
 print the figures of a page (get), or the table of the workers (workers):
   URL               port, host, host:port or URL of a page of pyvars or of
-                    Go's expvar; without a path, /debug/vars, or for workers
-                    /debug/workers; without a port, 6060; user:password@ is
-                    sent
+                    Go's expvar; the default path is /debug/vars, or for
+                    workers /debug/workers; the default port is 6060 without
+                    http://; user:password@ is sent as Basic
   name ...          variables or figures to print, such as memstats.HeapAlloc;
                     a name includes all figures below it (default: all)
   --worker PID      print the page of this worker alone; with `all` the pages
@@ -51,10 +52,10 @@ print the figures of a page (get), or the table of the workers (workers):
   --token-file FILE send the first token of FILE as Bearer (default: the token
                     in PYVARS_TOKEN)
   --timeout SECONDS give up after this time (default: 5)
-  Prints one figure on each line, sorted. The exit status is 1 if the page
-  cannot be read, or if a name or worker is missing; the rest is then printed,
-  and standard error has a line for each reason. To run a script that is called
-  `get` or `workers`, write ./get or ./workers.
+  `get` prints one figure on each line, sorted. The exit status is 1 if the page
+  cannot be read, or if a name or worker is missing; then the other figures are
+  printed, and standard error has a line for each reason. To run a script that
+  is called `get` or `workers`, write ./get or ./workers.
 
   --help            print this text
   --version         print the version

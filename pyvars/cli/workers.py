@@ -9,13 +9,13 @@ from pyvars.cli.reader import Page, Shown, reader, show
 __all__ = ("main",)
 
 ORDER = ("pid", "state", "answered", "lag", "flight", "oldest", "requests", "heap", "rss", "cpu", "threads", "start")
-"""The order of the columns: words in their keys. Columns with none of these words come last."""
+"""The order of the columns, by a word in the key of each. Columns whose key has none of these words come last."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command. Returns the exit status."""
     options = reader("workers").parse_args(arguments)
-    if options.url.endswith("/debug/vars"):  # as pyvars announces it
+    if options.url.endswith("/debug/vars"):  # the URL that `python -m pyvars --port 0` prints
         options.url = f"{options.url.removesuffix('vars')}workers"
     return show(options, _view, path="/debug/workers")
 
@@ -24,7 +24,7 @@ def _view(page: Page) -> Shown:
     found = page.get("workers")
     rows = cast("list[object]", found) if isinstance(found, list) else []
     workers = [cast("dict[str, object]", row) for row in rows if isinstance(row, dict)]
-    workers.sort(key=lambda worker: worker.get("state", "ok") == "ok")  # what is stuck comes first
+    workers.sort(key=lambda worker: worker.get("state", "ok") == "ok")  # workers that are not ok come first
     if not workers:
         raise ValueError("the response is no list of workers")
     return Shown([*_table(workers), *_summary(page)], ())
@@ -38,7 +38,7 @@ def _table(workers: list[dict[str, object]]) -> Iterator[str]:
         cells = [_cell(key, worker.get(key)) for worker in workers]
         title = printable(key.removesuffix("_seconds").removesuffix("_bytes").replace("_", " "))
         width = max(map(len, (title, *cells)))
-        right = any(type(worker.get(key)) in (int, float) for worker in workers)  # a bool is a word
+        right = any(type(worker.get(key)) in (int, float) for worker in workers)  # a bool is shown as a word
         columns.append([f"{cell:>{width}}" if right else f"{cell:{width}}" for cell in (title, *cells)])
     for line in zip(*columns, strict=True):
         yield "  ".join(line).rstrip()

@@ -15,24 +15,28 @@ What users of Go's expvar write, and what it is in pyvars:
     the import mounts the page          an integration mounts it
 
 The page is one JSON object with one variable on each line, sorted by name. It is always valid JSON. NaN and the
-infinities are null. If a variable fails, only its own value is null, and `pyvars.errors` names it with one of these
-types. The text of an exception is never on the page; only the log has it.
+infinities are null. If a variable fails, only its own value is null. The member `pyvars.errors` of the page names the
+variable, with a `type` from the list below. The text of an exception is in the log, never on the page.
 
-    a class      the function raised this exception, or (TypeError) returned a value that has no JSON form
-    stale        the function has not returned yet: the value is that of its last call, `age_seconds` ago, at most 10 s;
-                 with combine=, this is so in the `workers` named
+    ValueError   or another class of exceptions: the function raised it; or TypeError: the value that it returned has
+                 no JSON form
+    stale        the value is from an earlier call, `age_seconds` ago: the function has not returned yet, and the value
+                 is at most 10 s old; or, with every=, no call has returned for three periods. With combine=, the
+                 values of the workers in `workers` are from earlier calls
     timeout      the function did not return within 200 ms, or has not returned since an earlier page; it is not called
-                 again before it returns. With combine=, the `workers` named did not answer, and have no value of the
-                 last 10 s
-    busy         the machine was so busy that the function did not run within a second
-    skipped      no thread can run it: all threads (four or more) are in calls that have run for over a second, or none
-                 can be started
-    incomplete   for `pyvars.workers`: numbers of the `workers` named are missing in the sums, because there is no room
-                 for them, no file could be opened, or a file is damaged; `pyvars.workers` has the reason
+                 again before it returns. With combine=, the workers in `workers` did not answer, and none of their
+                 values is at most 10 s old
+    busy         the machine was so busy that the function did not run within a second; or, with every=, the first call
+                 has not returned yet
+    skipped      no thread can run the function: all threads (at least four) are in calls that have run for over a
+                 second, or no thread can be started
+    incomplete   of `pyvars.workers`: the sums on the page lack numbers of the workers in `workers`, because there is no
+                 room for them, a file cannot be opened, or a file is damaged; the reason is in `pyvars.workers`
     truncated    a text in the value is cut: a String after 64 KiB, arguments and names of threads after 1024 characters
     too_large    the value takes over 1 MiB of JSON
 
-Names that some readers of the page cannot handle. Publishing such a name is a PyvarsWarning:
+Some readers of the page cannot handle the names below. Publishing such a name causes a PyvarsWarning, except for an
+empty key, an integer above 2**63 - 1, deep nesting, and a slash:
 
     a name that is not ASCII                  prometheus-expvar-exporter         loses the whole page
     a name beside a longer one: http, http.x  Metricbeat into Elasticsearch      loses the document
@@ -48,5 +52,5 @@ Which values a function may return, and the JSON form of each: help("pyvars.form
 
 Integers on the page are exact, but readers that compute in floats (JavaScript, Elasticsearch) round those above 2**53.
 
-In the code each format is one file, which makes bytes from data and reads no registry.
+Each format is one module, which converts data to bytes and reads no registry.
 """

@@ -1,7 +1,8 @@
-"""The metric families of the built-ins: names by the conventions of Prometheus, and names of pyvars for the rest.
+"""The metric families of the built-ins.
 
-https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics; the names that begin with `python_` are
-those of prometheus_client.
+Names that begin with `process_` follow the conventions of Prometheus
+(https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics), names that begin with `python_` are
+those of prometheus_client, and all other names begin with `pyvars_`.
 """
 
 from collections.abc import Callable, Iterable
@@ -70,7 +71,7 @@ CONVENTIONS: Final[dict[str, tuple[_Named, ...]]] = {
         ),
         _Named(
             *("pyvars_context_switches", "counter", "", _switches),
-            help="Times that it waited (voluntary), or was preempted (involuntary).",
+            help="Number of times that the process waited (voluntary) or was preempted (involuntary).",
         ),
     ),
     "pyvars.runtime.gc:GC": (
@@ -106,23 +107,23 @@ CONVENTIONS: Final[dict[str, tuple[_Named, ...]]] = {
         _Named("pyvars_memory_blocks", "gauge", "", _plain("HeapObjects"), "Blocks of memory in use."),
         _Named(
             *("pyvars_memory_allocated_bytes", "counter", "bytes", _plain("TotalAlloc")),
-            help="Rises of the memory in use that were seen, a lower bound.",
+            help="Sum of the increases of the memory in use between readings, a lower bound of the memory allocated.",
         ),
     ),
     "pyvars.runtime.threads:Threads": (
         _Named("pyvars_threads", "gauge", "", _plain("count"), "Threads of Python."),
-        _Named("pyvars_native_threads", "gauge", "", _plain("native"), "All threads, those of C libraries too."),
+        _Named("pyvars_native_threads", "gauge", "", _plain("native"), "All threads, including those of C libraries."),
     ),
     "pyvars.runtime.event_loop:EventLoop": (
         _Named("pyvars_asyncio_loops", "gauge", "", _plain("loops"), "Event loops of the program."),
         _Named("pyvars_asyncio_tasks", "gauge", "", _plain("tasks"), "Tasks of these loops that are not done."),
         _Named(
             *("pyvars_asyncio_lag_seconds", "gauge", "seconds", _plain("lag_seconds")),
-            help="How late the latest of these loops is.",
+            help="Longest current lag of these loops.",
         ),
         _Named(
             *("pyvars_asyncio_lag_max_seconds", "gauge", "seconds", _plain("lag_max_seconds")),
-            help="How late one of these loops ever was.",
+            help="Longest lag of an event loop so far.",
         ),
     ),
     "pyvars.workers.membership.census:Workers": (
@@ -130,13 +131,13 @@ CONVENTIONS: Final[dict[str, tuple[_Named, ...]]] = {
         _Named("pyvars_workers_retired", "counter", "", _plain("retired"), "Worker processes that have ended."),
         _Named(
             *("pyvars_workers_blocked", "gauge", "", _plain("blocked")),
-            help="Worker processes whose event loop has not run for a second; without one, a request over 30 s.",
+            help="Worker processes whose event loop has not run for 1 s, or with no loop and a request of over 30 s.",
         ),
         _Named("pyvars_workers_stopped", "gauge", "", _plain("stopped"), "Worker processes that a signal stopped."),
         _Named("pyvars_workers_silent", "gauge", "", _plain("silent"), "Worker processes that do not answer."),
         _Named(
             *("pyvars_workers_shared", "gauge", "", _plain("shared")),
-            help="Whether the numbers of this process are in the sums of all workers.",
+            help="Whether the sums contain the numbers of all worker processes.",
         ),
     ),
 }
@@ -146,7 +147,8 @@ CONVENTIONS: Final[dict[str, tuple[_Named, ...]]] = {
 def conventional(target: str, figures: object) -> list[Family]:
     """The metric families of a built-in, given its runtime figures.
 
-    A figure that is not a number has no sample: the figures of a peer may be anything. No families without figures.
+    A figure that is not a number has no sample: figures of a peer are not checked. The list is empty if `figures` is
+    not a dict.
     """
     if not isinstance(figures, dict):
         return []

@@ -1,7 +1,7 @@
 """Metric families: the numbers of a program by name, kind and labels, as Prometheus and OpenMetrics have them.
 
-Names follow https://prometheus.io/docs/practices/naming/. Which names may stand side by side follows OpenMetrics
-(https://prometheus.io/docs/specs/om/open_metrics_spec/); the older text format allows all that OpenMetrics allows.
+Names follow https://prometheus.io/docs/practices/naming/. Two names collide if OpenMetrics forbids them on one page
+(https://prometheus.io/docs/specs/om/open_metrics_spec/); the older text format allows whatever OpenMetrics allows.
 """
 
 import re
@@ -16,7 +16,7 @@ from pyvars.formats.json import valid_text
 __all__ = ("LEFT_OUT", "Collision", "Families", "Family", "Kind", "Labels", "Numbers", "Point", "Sample")
 
 LEFT_OUT: str = "pyvars_left_out"
-"""The name of the metric family that lists the variables left out; no variable can have it."""
+"""The name of the metric family that lists the variables that are left out; no other family can have this name."""
 
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 """The type of a metric family."""
@@ -30,7 +30,7 @@ class Sample(NamedTuple):
     """One sample of a metric family: one line of the page."""
 
     suffix: str
-    """Follows the name of the family: `_total` of a counter, `_bucket`, `_sum` and `_count` of a histogram."""
+    """What follows the name of the family: `_total` for a counter, `_bucket`, `_sum` and `_count` for a histogram."""
     labels: Labels
     value: float
 
@@ -39,7 +39,7 @@ class Family(NamedTuple):
     """A metric family: the samples that share one name, kind, help text and unit."""
 
     name: str
-    """With its unit, without `_total`."""
+    """The name of the family: with the unit, without `_total`."""
     kind: Kind
     help: str
     unit: str
@@ -57,14 +57,14 @@ class Collision(NamedTuple):
     """The metric name that both would have."""
 
 
-# The suffixes of the names that a family of each kind takes, by the rules of OpenMetrics. Counters come first: where
-# one variable has several kinds, the counter gets the plain name.
+# The suffixes of the names that a family of each kind takes, by the rules of OpenMetrics. Counters come first: if one
+# variable has values of several kinds, the family of its counts gets the name without a suffix of _BESIDE.
 _SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "counter": ("", "_total", "_created"),
     "histogram": ("", "_bucket", "_count", "_sum", "_created"),
     "gauge": ("",),
 }
-# Where a Map holds counts, and beside them Histograms or gauges, the latter need a name of their own.
+# If a Map holds counts and also Histograms or gauges, a suffix makes the names of the latter different.
 _BESIDE: dict[Kind, str] = {"counter": "", "histogram": "_distribution", "gauge": "_level"}
 
 
@@ -87,9 +87,9 @@ class Families:
         self._ready: list[Family] = []
 
     def put(self, variable: str, family: Family) -> None:
-        """Add a family with a conventional name, which comes before all others.
+        """Add a family of a built-in. On the page such families come before those of variables.
 
-        It is ignored if it has no samples, or if its name is taken.
+        The family is ignored if it has no samples, or if its name is taken.
         """
         family = family._replace(name=f"{self._prefix}{family.name}")
         if family.samples and self._take(family, (variable,)) is None:
@@ -100,7 +100,7 @@ class Families:
         self._points.setdefault(path, {}).setdefault(kind, []).append(point)
 
     def named(self) -> tuple[list[Family], list[Collision]]:
-        """Returns all families, those of variables in the order in which the paths were added; and the collisions."""
+        """Returns all families, those of variables in the order in which their paths were added, and all collisions."""
         families, collisions = self._ready.copy(), list[Collision]()
         for path, kinds in self._points.items():
             for kind in _SUFFIXES:
@@ -146,7 +146,7 @@ def _samples(family: Family, point: Point) -> list[Sample]:
     return [Sample("_total" if family.kind == "counter" else "", point.labels, point.value)]
 
 
-_WRONG = re.compile("[^a-zA-Z0-9_]")  # a colon is allowed too, but kept for recording rules
+_WRONG = re.compile("[^a-zA-Z0-9_]")  # Prometheus also allows a colon, but only in the names of recording rules
 
 
 def _valid(name: str) -> str:
@@ -158,9 +158,9 @@ def _with_unit(name: str, unit: str) -> str:
     return name if not unit or name == unit or name.endswith(f"_{unit}") else f"{name}_{unit}"
 
 
-# The upper bounds of the buckets on the page, as powers of 2: 19 of them, and a twentieth bucket without a bound. They
-# do not depend on the observations: rate() and histogram_quantile() need the same `le` in each scrape and in each
-# process of a service. All are among BOUNDS, so the counts are exact.
+# The exponents of the upper bounds of the buckets on the page, which are powers of 2: 19 buckets with a bound, and a
+# twentieth without. The bounds do not depend on the observations: rate() and histogram_quantile() need the same `le` in
+# each scrape and in each process of a service. All of them are also in BOUNDS, so the counts are exact.
 _LADDERS = {
     "seconds": range(-12, 7),  # 0.24 ms to 64 s, each twice the one before
     "milliseconds": range(-2, 17),
@@ -193,7 +193,7 @@ def _of_histogram(numbers: Numbers, labels: Labels, family: Family) -> list[Samp
 
 
 def _shown_bounds(tally: Tally, family: Family) -> Iterable[tuple[float, int]]:
-    """The bounds on the page, and the number of the last bucket up to each: its own bounds, or powers of 2."""
+    """The bounds on the page (those of the Histogram, or powers of 2), each with the number of its bucket."""
     if tally.bounds is not None:
         return zip(tally.bounds, range(len(tally.bounds)), strict=True)
     return [(2.0**power, _ONE + power * _PER_OCTAVE) for power in _ladder(family)]

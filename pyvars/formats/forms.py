@@ -3,7 +3,7 @@
     what it is                                          its form
     --------------------------------------------------  ------------------------------------------------------------
     None, bool, str, int of up to 64 bits, float        itself; NaN and the infinities are null
-    subclasses of these; numpy scalars; 0-d arrays      the number or the text alone
+    subclasses of these; numpy scalars; 0-d arrays      a number or a text
     Decimal, Fraction, any numbers.Real                 a float; for any numbers.Integral an integer
     timedelta, timedelta64                              a float: the seconds
     datetime, Timestamp, datetime64                     RFC 3339; without an offset if it has no time zone
@@ -13,25 +13,27 @@
     Enum                                                the form of its value
     list, tuple, deque, range, array, any Sequence      a list
     numpy array of any layout; pandas.Index, .array     a list, nested by its dimensions
-    dict, any Mapping; pandas.Series, pandas.DataFrame  an object: by key, by label, by column
+    dict, any Mapping                                   an object by key
+    pandas.Series, pandas.DataFrame                     an object by index label; by column name
     namedtuple, os.stat_result and its like             an object by field
     dataclass, attrs, msgspec.Struct, SimpleNamespace   an object by field
     record of a structured numpy array                  an object by field
     pydantic model (1 and 2)                            an object by field: with computed fields, without those that
                                                         have `exclude`; for a root model, the form of its root
 
-The keys of an object become texts: the form of the key as a text (`2`, `1.5`, `true`, `null`, `2026-01-02`), and
-`GET,200` for the tuple `("GET", 200)`. If two keys become the same text, the second one is shown as `text~2`. A lone
-surrogate is shown as U+FFFD.
+The keys of an object are shown as text: a key that is no str as its JSON form (`2`, `1.5`, `true`, `null`,
+`2026-01-02`), and the tuple `("GET", 200)` as `GET,200`. If two keys become the same text, the second one is shown as
+`text~2`. A lone surrogate is shown as U+FFFD.
 
-Everything else has no JSON form: bytes (decode them), sets (return a sorted list, whose order is always the same),
+All other values have no JSON form: bytes (decode them), sets (return a sorted list, whose order is always the same),
 iterators and generators (reading would empty them), complex numbers, integers over 64 bits, classes and other objects,
-cycles, more than 250 levels. Then the whole variable is null. It is also null if code of the program raises while the
-value is read: `pyvars.errors` has the type of the exception, the log says why. A value over 1 MiB of JSON is null, too:
-`too_large`.
+cycles, more than 250 levels. If a value contains one of these, the whole variable is null. It is also null if code of
+the program raises while the value is read; `pyvars.errors` has the type of the exception, and the log its text. A value
+of over 1 MiB of JSON is null, with the error `too_large`.
 
-`/metrics` has the numbers that stand alone or in objects, but not those in lists, which have no key to be a label. None
-of this imports a package: a class is recognised by its name, or by the attributes that its package gives it.
+`/metrics` shows a value that is a number, and the numbers in objects, but not the numbers in lists, which have no key
+that could be a label. This module imports none of these packages: it recognises a class by its name, or by the
+attributes that its package gives it.
 """
 
 from collections import deque
@@ -50,19 +52,19 @@ __all__ = ("Form", "Items", "Members", "Ready", "form_of")
 
 
 class Items(NamedTuple):
-    """A list, of which each item is made only when its turn comes."""
+    """A list whose items are made one by one, while they are read."""
 
     items: Iterable[object]
     size: int
-    """How many there are."""
+    """The number of them."""
 
 
 class Members(NamedTuple):
-    """An object by key, of which several keys may become the same text."""
+    """An object by key. Different keys may become the same text."""
 
     members: Iterable[tuple[object, object]]
     size: int
-    """How many there are."""
+    """The number of them."""
 
 
 class Ready(NamedTuple):
@@ -72,10 +74,10 @@ class Ready(NamedTuple):
     size: int
 
 
-# Each Form takes a value, and how many bytes are left for it; an item takes at least two bytes, a member four, and
-# reading stops when these are used up. It returns plain data, one of the three above, or another value with a form.
-# The class decides what an object is, since an object can deceive `isinstance`. Containers are read in one step of C,
-# since another thread may change them meanwhile; subclasses of Python's containers are read past their own methods.
+# A Form takes a value, and the number of bytes left for its JSON. It reads at most as many items as fit into these, at
+# two bytes an item and four a member. It returns plain data, an Items, Members or Ready, or another value that has a
+# form. The class decides which form a value has, since an object can deceive `isinstance`. Containers are read in one
+# call of C, since another thread may change them; of subclasses of Python's containers no overridden method is called.
 Form: TypeAlias = Callable[[Any, int], object]
 
 
@@ -106,7 +108,7 @@ def _by_field(names: Sequence[str]) -> Form:
 
 
 def _moment(data: Any, limit: int) -> object:
-    """A datetime; in UTC if its offset has seconds, as those of long ago do: RFC 3339 has no such offsets."""
+    """A datetime; in UTC if its offset has seconds, as historical offsets may: RFC 3339 has no such offsets."""
     text = data.isoformat()
     if text == "NaT":
         return None
@@ -130,7 +132,7 @@ def _array(data: Any, limit: int) -> object:
 
 
 def _elements(data: Any, limit: int) -> object:
-    """A numpy array of other elements than numbers, or a masked one."""
+    """A numpy array whose elements are not numbers, or a masked array."""
     return Items(islice(data, len(data)), len(data)) if data.ndim else data[()]
 
 
@@ -164,7 +166,7 @@ def _pydantic(data: Any, limit: int) -> object:
 
 
 def _other(data: Any, limit: int) -> object:
-    """An object that is a Mapping, Sequence or number by its protocol, or a proxy that says so."""
+    """An object that is registered as a Mapping, Sequence or number, or a proxy of such an object."""
     if isinstance(data, Mapping):
         return _mapping(data, limit)
     if isinstance(data, Sequence) and not isinstance(data, (str, *_BYTES)):
@@ -217,7 +219,7 @@ _BY_NAME: dict[str, Form] = {
     "types.SimpleNamespace": _simple(vars),
     "uuid.UUID": _simple(str),
 }
-"""By package and class. Subclasses have the form of the first of their bases (in the mro) that is here."""
+"""The forms by package and class. A subclass has the form of the first class of its mro that is in this table."""
 
 
 @lru_cache(maxsize=1024)

@@ -1,9 +1,9 @@
 """The JSON document of golang-stats-api-handler, from `memstats` and `threads`; Mackerel, Munin and Zabbix can read it.
 
 Keys, types and order are those of its Go struct (https://github.com/fukata/golang-stats-api-handler, handler.go). In Go
-the three figures of recent collections cover the time since the previous request, so that two readers halve each
-other's figures, and `gc_pause_per_second` is not divided by seconds. Here they cover a window that ends now, whichever
-reader asks and however often.
+the three figures of recent collections cover the time since the previous request of any reader, so that with two
+readers each gets wrong figures, and `gc_pause_per_second` is not divided by seconds. Here they cover the last 60
+seconds for every reader.
 """
 
 import os
@@ -19,7 +19,7 @@ from pyvars.runtime.python import gil_enabled
 __all__ = ("WINDOW_SECONDS", "stats")
 
 WINDOW_SECONDS: int = 60
-"""The window of `gc_per_second`, `gc_pause_per_second` and `gc_pause`; Mackerel asks once a minute, too."""
+"""The window of `gc_per_second`, `gc_pause_per_second` and `gc_pause`: Mackerel requests the document once a minute."""
 
 _UINT32 = 0xFFFFFFFF
 _INT64 = 2**63 - 1
@@ -58,9 +58,9 @@ def stats(memstats: Row, threads: Row, now_ns: int) -> dict[str, object]:
     time: now_ns. go_version: interpreter and version, `cpython3.11.7`. go_os, go_arch: Go's names. cpu_num: CPUs.
     goroutine_num: `threads.count`. gomaxprocs: 1 where there is a GIL, else the CPUs. cgo_call_num: 0.
     memory_*, heap_*, gc_next, gc_last: the figures of memstats, in bytes, objects and ns. gc_num: NumGC modulo 2**32.
-    gc_pause: pauses in ms that ended in the last 60 s, the newest first, the last 256 at most. gc_per_second and
-        gc_pause_per_second: the number of these pauses, and their sum in ms, divided by 60 s; or by the time since the
-        oldest of them if memstats holds no older pause.
+    gc_pause: pauses in ms that ended in the last 60 s, the newest first, at most 256. gc_per_second and
+        gc_pause_per_second: the number of these pauses, and their sum in ms, divided by 60; if there are 256 of them,
+        divided by the seconds since the oldest ended.
     Counts are integers from 0 to 2**63 - 1, whatever `memstats` holds; a missing figure is 0.
     """
     cpus = _cpu_count() or 1
@@ -87,7 +87,7 @@ def stats(memstats: Row, threads: Row, now_ns: int) -> dict[str, object]:
 
 
 def _told(read: Callable[[], object]) -> str:
-    """What the interpreter says of itself; empty if it says nothing: the program may have put anything in its place."""
+    """A text about the interpreter; empty if reading it fails, since the program may have replaced what is read."""
     try:
         found = read()
     except Exception:

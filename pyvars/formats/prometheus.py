@@ -30,7 +30,7 @@ class _Found:
 def exposition(families: Sequence[Family], accept: str) -> tuple[bytes, str]:
     """The page in the format that the header Accept asks for, and its Content-Type.
 
-    OpenMetrics allows no negative and no NaN count: there, such a sample is left out.
+    OpenMetrics forbids counts that are negative or NaN, so that format leaves out such samples.
     """
     encode, content_type = _encoder(accept)
     found = metrics(families, strict=content_type.startswith(_OPENMETRICS))
@@ -57,7 +57,7 @@ def _has_unit(family: Family) -> bool:
 def _encoder(accept: str) -> tuple[Callable[[_Source], bytes], str]:
     try:
         encode, content_type = choose_encoder(accept)
-    except TypeError:  # a version that is no number: prometheus_client 0.26 compares text with numbers
+    except TypeError:  # the header asks for a version that is no number, which prometheus_client 0.26 compares with one
         encode, content_type = choose_encoder("")
     if not content_type.isascii() or not content_type.isprintable():  # prometheus_client repeats the requested version
         encode, content_type = choose_encoder("")
@@ -69,7 +69,7 @@ def _with_integers(page: bytes, found: Iterable[Metric]) -> bytes:
     lines = page.decode().split("\n")  # a line break in a label or a help is written as an escape
     places = [place for place, line in enumerate(lines) if line and line[0] != "#"]
     values = [sample.value for metric in found for sample in metric.samples]
-    if len(places) != len(values):  # another release writes other lines; its page is right but for large integers
+    if len(places) != len(values):  # a later release may write other lines: then large integers stay rounded
         return page
     for place, value in zip(places, values, strict=True):
         if isinstance(value, int):

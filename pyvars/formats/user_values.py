@@ -12,7 +12,7 @@ _MAX_DEPTH = 250  # orjson's own limit is 254
 
 
 def encode(data: object) -> Fragment:
-    """Data of pyvars as a compact Fragment: encoded as it is, or as a copy if that fails (invalid text in a key).
+    """Data of pyvars as a compact Fragment: encoded directly, or as a copy if that fails (invalid text in a key).
 
     Raises:
         NotJSONError, TooLargeError: as `encode_user_value` does.
@@ -27,8 +27,8 @@ def encode(data: object) -> Fragment:
 def encode_user_value(data: object) -> Fragment:
     """Any data of the program as a compact Fragment, in the form that `pyvars.formats.forms` has for it.
 
-    orjson is given a copy of all containers: it walks them in C with borrowed references, and would crash if code that
-    runs in between, such as a property of an Enum, changed them.
+    orjson gets a copy of all containers: it iterates over them with borrowed references, and would crash if code that
+    it calls meanwhile, such as a property of an Enum, changed them.
 
     Raises:
         NotJSONError: the data have no form.
@@ -59,7 +59,7 @@ class _Copier:
         self._left = MAX_VALUE_BYTES
 
     def copy(self, data: Any, depth: int) -> object:
-        """The copy of a value. A level of nesting takes two frames, for which the limit of Python is far enough."""
+        """The copy of a value. Each level of nesting takes two frames, so 250 levels stay below the recursion limit."""
         steps = 0
         while depth <= _MAX_DEPTH and steps <= _MAX_DEPTH:  # a value may lead to another one, such as that of an Enum
             kind = _class(data)
@@ -110,10 +110,10 @@ class _Copier:
 
 
 def _text_of(key: object) -> str:
-    """The text of a key, of which this is the form: of several values their texts in a row."""
+    """The text of a key, given its form: of a list or an object the texts of its values, with commas between them."""
     if isinstance(key, str):
         return key
-    if isinstance(key, dict):  # of fields
+    if isinstance(key, dict):  # the form of a key that is a named tuple, a dataclass and so on
         key = list(cast("dict[str, object]", key).values())
     if isinstance(key, list):
         return ",".join(map(_text_of, cast("list[object]", key)))

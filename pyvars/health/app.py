@@ -13,8 +13,9 @@ class HealthApp(SiteApp):
         app = Starlette(routes=[Mount("/status", HealthApp())])
 
     `access` decides which requests may see them; the default, `pyvars.access.default()`, allows programs on this
-    machine, and requests that send PYVARS_TOKEN if that is set. `/health` also answers a refused request, but without
-    the names of the checks that fail. All figures are of the process and machine that answer, not of the group.
+    machine, and requests that send PYVARS_TOKEN if that is set. `/health` also answers requests that `access` refuses,
+    but without the names of the checks that fail. All figures are those of the process and the machine that answer, not
+    of the other workers.
     Thread-safe.
     """
 

@@ -1,7 +1,8 @@
 """Limits and use of memory and CPUs in a container: the cgroups, versions 1 and 2, that this process is in.
 
-The limits of a cgroup hold for all cgroups below it: each one from the cgroup of this process up to the mount point
-counts, and the lowest limit binds. https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/, cgroups(7)
+The limit of a cgroup also holds for all cgroups below it. So the limit of this process is the lowest one of its cgroup
+and the cgroups above, up to the mount point. https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/,
+cgroups(7)
 """
 
 import re
@@ -15,12 +16,12 @@ class Memory(NamedTuple):
     """The memory of the cgroup with the lowest limit, in bytes."""
 
     limit: int
-    """memory.max; in version 1 memory.limit_in_bytes, which without a limit is more than any machine has."""
+    """memory.max; in version 1 memory.limit_in_bytes, which is larger than any memory if there is no limit."""
     used: int
     """memory.current less inactive_file of memory.stat; in version 1 memory.usage_in_bytes less total_inactive_file.
 
-    The kernel counts cached files to the cgroup, and drops those not used lately before it kills a process: the rest is
-    what kubelet calls the working set.
+    The kernel counts cached files as memory of the cgroup, but frees the inactive ones before it kills a process. The
+    difference is what kubelet calls the working set.
     """
 
 
@@ -36,14 +37,14 @@ class CPUs(NamedTuple):
 
 
 def memory(root: str = "") -> Memory | None:
-    """The lowest limit on memory, and the use; None if there is no limit. `root` is the folder that /proc is in."""
+    """The lowest limit on memory, and the use; None if there is no limit. `root` is the directory above /proc."""
     found: list[Memory] = []
     for folder in _folders(root, "memory").values():
         limit = _number(folder, "memory.max", "memory.limit_in_bytes")
         used = _number(folder, "memory.current", "memory.usage_in_bytes")
         if limit and used is not None:
             stat = _figures(folder, "memory.stat")
-            # Version 1 has both keys, and only the former includes the cgroups below.
+            # Version 1 has both keys; only total_inactive_file includes the cgroups below.
             files = stat.get("total_inactive_file", stat.get("inactive_file", 0))
             found.append(Memory(limit, max(0, used - files)))
     return min(found, default=None)
@@ -52,7 +53,7 @@ def memory(root: str = "") -> Memory | None:
 def cpus(root: str = "") -> CPUs | None:
     """The lowest limit on CPUs, and the time used; None if there is no limit, or the time used is unknown.
 
-    `root` is the folder that /proc is in.
+    `root` is the directory above /proc.
     """
     accounts = _folders(root, "cpuacct")
     limits = [(quota, name) for name, folder in _folders(root, "cpu").items() if (quota := _quota(folder))]
@@ -70,7 +71,7 @@ def cpus(root: str = "") -> CPUs | None:
 
 
 def _folders(root: str, controller: str) -> dict[str, str]:
-    """The folders of the cgroups that this process is in, by name, the innermost first; empty if there are none."""
+    """The directories of the cgroups that this process is in, by name, the innermost first; empty if there are none."""
     own = dict(_memberships(root))
     version1 = controller in own
     for line in _lines(f"{root}/proc/self/mountinfo"):
@@ -80,8 +81,8 @@ def _folders(root: str, controller: str) -> dict[str, str]:
             continue
         within, point = map(_unescaped, mount.split(" ")[3:5])
         path = own.get(controller if version1 else "", "")
-        # In a container the mount point often is its own cgroup, while the path is that on the machine, or the other
-        # way round. If the two do not match, the cgroup is the mount point itself.
+        # In a container the mount point is often the cgroup of the container, but /proc/self/cgroup has the path as the
+        # machine sees it, or the reverse. If the two do not match, the mount point is taken for the cgroup.
         inside = path.removeprefix(within.rstrip("/")) if f"{path}/".startswith(f"{within.rstrip('/')}/") else ""
         names = [inside.rstrip("/")]
         while names[-1]:
@@ -91,7 +92,7 @@ def _folders(root: str, controller: str) -> dict[str, str]:
 
 
 def _memberships(root: str) -> Iterator[tuple[str, str]]:
-    """Pairs of a controller of version 1 and the path of its cgroup; the controller of version 2 is the empty text."""
+    """Pairs of a controller and the path of its cgroup; the controller is an empty text for version 2."""
     for line in _lines(f"{root}/proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):

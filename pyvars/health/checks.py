@@ -1,8 +1,7 @@
-"""Health checks: functions of the program that tell whether it works. Each call runs in a thread of pyvars.
+"""Health checks: functions of the program that check whether it works. Each call runs in a thread of its own.
 
-Checks run at the same time, since each has a timeout of its own, and the response waits for the slowest. Two calls of
-one check never overlap. The functions of a page, in contrast, share a few threads and one deadline
-(collect/functions.py).
+All checks run at the same time, each with its own timeout, and the response waits for the slowest. Two calls of one
+check never overlap. The functions of a page, in contrast, share a few threads and one deadline (collect/functions.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ F = TypeVar("F", bound=Callable[[], object])
 MAX_NAME_BYTES = 255
 MAX_TIMEOUT_SECONDS: float = 60.0
 REUSE_SECONDS = 1.0
-"""The minimum time between two runs of the checks that refused requests cause."""
+"""The minimum time between two runs of the checks for requests that the access rule refuses."""
 LOG_SECONDS = 60.0
 """The minimum time between two log records of one check."""
 
@@ -54,7 +53,7 @@ class Call:
     def _run(self) -> None:
         try:
             value = self._check.function.snapshot()
-        except BaseException as error:  # even if a check raises SystemExit or KeyboardInterrupt, nothing ends
+        except BaseException as error:  # SystemExit or KeyboardInterrupt of a check must not end the thread either
             self._end(type_name(error), error)
         else:
             self._end("returned False" if value is False else "", None)
@@ -161,10 +160,10 @@ class Checks:
         return failing
 
     def recent(self) -> Mapping[str, str]:
-        """The result of `run`: the latest one, or a new one if the latest is a second old.
+        """The result of `run`: the latest one, or a new one if the latest is at least a second old.
 
-        While a refused request runs the checks, others get the latest result. So refused requests, however many come,
-        neither run the checks without pause nor block threads of the server.
+        While one refused request runs the checks, others get the latest result. So many refused requests neither run
+        the checks continuously nor occupy all threads of the server.
         """
         at, checks, failing = self._latest
         if checks is not self._checks:
@@ -190,7 +189,8 @@ def check(name: str, *, timeout: float = 1.0, exist_ok: bool = False) -> Callabl
         def db() -> None:
             pool.execute("select 1")
 
-    The check passes if the function returns within `timeout` seconds anything but False; it fails if it raises. All
+    The check passes if the function returns within `timeout` seconds, and returns anything but False; it fails if it
+    raises. All
     checks run at the same time, each in a thread of pyvars. Two calls of one check never overlap: a request that comes
     while a call runs waits for that call, and a function that hangs is not called again before it returns. The
     decorator returns the function unchanged. With `exist_ok=True` the name may be taken, as when a module runs twice:

@@ -18,13 +18,13 @@ CRITICAL_PERCENT: float = 90.0
 """The use in percent from which the status is CRITICAL."""
 
 WINDOW_SECONDS = 10.0
-"""The use of CPUs is the mean over this time at least, however often it is read."""
+"""The minimum time that the mean use of the CPUs covers."""
 
 
 def disk(path: str = "/") -> dict[str, object]:
     """The file system that `path` is on: `total` and `used` in bytes, `percent` as `df` shows it, and `status`.
 
-    A part of the free space is often reserved for root: the percentage leaves it out (psutil.disk_usage).
+    The percentage leaves out the blocks that are reserved for root (psutil.disk_usage).
     """
     import psutil
 
@@ -35,8 +35,9 @@ def disk(path: str = "/") -> dict[str, object]:
 def ram(root: str = "") -> dict[str, object]:
     """Memory: `total` and `used` in bytes, `percent` and `status`. Memory that the kernel can free at once is not used.
 
-    `source` is `machine` (psutil.virtual_memory: used is total less available), or `cgroup` if one has a lower limit.
-    Where psutil cannot read the use, it is missing, the status is UNKNOWN, and `error` the type of what was raised.
+    `source` is `machine` (psutil.virtual_memory: `used` is total less available), or `cgroup` if a cgroup has a lower
+    limit. If psutil cannot read the use, `used` and `percent` are missing, the status is UNKNOWN, and `error` is the
+    class of the exception.
     """
     try:
         import psutil
@@ -74,10 +75,10 @@ class CPUs:
     def figures(self) -> dict[str, object]:
         """CPUs: `total` that may be used, such as 1.5; mean `used`; `count` of the machine; `percent` and `status`.
 
-        The mean begins at an earlier call, at least 10 s ago, so that several readers do not shorten it for each other.
+        The mean begins at an earlier call, at least 10 s ago, so that it covers 10 s even if there are several readers.
         The first mean begins at the start of the machine, or, if a cgroup has a limit, when this object was made.
-        `source` is `machine` (psutil.cpu_times: all but idle and iowait), or `cgroup` if one has a lower limit. Where
-        psutil cannot read the use, it is missing, as in `ram`.
+        `source` is `machine` (psutil.cpu_times: all but idle and iowait), or `cgroup` if a cgroup has a lower limit. If
+        psutil cannot read the use, the result is as in `ram`.
         """
         container = self._limit()
         try:
@@ -100,8 +101,7 @@ class CPUs:
 
     @staticmethod
     def _begin(container: "cgroup.CPUs | None") -> _Mark:
-        # The clock and the CPU times of the machine both begin at its start, but a cgroup does not tell when it was
-        # made.
+        # The clock and the CPU times of the machine both begin at its start, but when a cgroup began is unknown.
         return _Mark(container.name, monotonic(), container.seconds) if container else _Mark(None, 0.0, 0.0)
 
 
@@ -109,7 +109,7 @@ def _machine() -> _Mark:
     import psutil
 
     times = psutil.cpu_times()._asdict()
-    for part in ("guest", "guest_nice"):  # they are in user and nice, too
+    for part in ("guest", "guest_nice"):  # user and nice include them
         times.pop(part, None)
     return _Mark(None, monotonic(), sum(times.values()) - times["idle"] - times.get("iowait", 0.0))
 

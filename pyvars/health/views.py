@@ -20,7 +20,7 @@ _UNAVAILABLE = "UNAVAILABLE"
 
 
 class Health(View):
-    """Whether all health checks pass, with names and reasons of those that fail: for requests that are not refused."""
+    """Whether all health checks pass, with the names and reasons of those that fail: for requests with access."""
 
     description: ClassVar[str] = "OK, or 503 with the checks that fail"
 
@@ -32,7 +32,7 @@ class Health(View):
         """200 and OK; or 503 and UNAVAILABLE, then a line `name: reason` for each check that fails.
 
         The reason is the type of an exception, `returned False`, `timeout`, or `no thread` if none could be started.
-        The timeouts of the checks hold, not the deadline of the request.
+        The response waits for the timeouts of the checks, also past the deadline of the request.
         """
         failing = CHECKS.run()
         lines = [_UNAVAILABLE, *(f"{name}: {reason}" for name, reason in sorted(failing.items()))]
@@ -40,7 +40,9 @@ class Health(View):
 
 
 class Liveness(Health):
-    """Whether all health checks pass, as of the latest run (`Checks.recent`), without names: for refused requests."""
+    """Whether all health checks pass, by a run of the last second (`Checks.recent`), without names: for requests
+    without access.
+    """
 
     def respond(self, request: Request, rest: str) -> Response:
         """200 and OK, or 503 and UNAVAILABLE."""
@@ -60,7 +62,7 @@ class _Figures(View):
         try:
             body = document(self._reading.get())
         except Exception as error:  # psutil raises where the program may not read files of /proc
-            return text(503, f"the system does not tell: {type_name(error)}")
+            return text(503, f"the figures cannot be read: {type_name(error)}")
         return respond_with(200, body, "application/json; charset=utf-8")
 
 
@@ -90,7 +92,7 @@ class CPU(_Figures):
     def __init__(self) -> None:
         super().__init__(self._read)
         self._cpus: CPUs | None = None
-        with suppress(Exception):  # the response says so, and tries again
+        with suppress(Exception):  # _read tries again, and its error is in the response
             self._cpus = CPUs()
 
     def _read(self) -> Mapping[str, object]:

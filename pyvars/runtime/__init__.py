@@ -1,7 +1,7 @@
-"""The built-in variables: runtime figures of the interpreter and of the process, one file for each variable.
+"""The built-in variables: runtime figures of the interpreter and of the process.
 
-They are ordinary variables: `pyvars.delete("cmdline")` removes one from the page, and `install(registry)` publishes
-them in a registry of your own. Each variable with its figures, their units and their sources:
+A built-in variable is published like any other: `pyvars.delete("cmdline")` removes it from the page, and
+`install(registry)` publishes them all in a registry of your own. The variables with their figures, units and sources:
 
 cmdline                             a list that holds the name of the program: the basename of a script, the package of
                                     `python -m package` (sys.argv[0], sys.orig_argv, __main__.__spec__)
@@ -27,7 +27,7 @@ memstats                            memory and garbage collection under the name
   PauseNs, PauseEnd         ns      the last 256 pauses, and when each ended; the newest is at (NumGC + 255) % 256
   LastGC                    ns      when the last collection ended, since 1970
   GCCPUFraction             0 to 1  the part of the time since the first integration was made that collections took
-  EnableGC, DebugGC                 gc.isenabled(), gc.get_debug()
+  EnableGC, DebugGC                 gc.isenabled(); whether gc.get_debug() is not 0
   Lookups, HeapReleased, MSpan*, MCache*, GCSys, NextGC, BySize
                                     0 or empty: CPython has nothing that corresponds to them
 
@@ -45,36 +45,46 @@ process
   pid                               os.getpid()
   start_time_seconds        s       when the process started, since 1970: /proc/self/stat and the wall clock
   start_boottime_seconds    s       the same, counted from the start of the machine: /proc/self/stat
-  uptime_seconds            s       how long it has run: CLOCK_BOOTTIME
+  uptime_seconds            s       the time since the process started: CLOCK_BOOTTIME
   cpu_user_seconds, cpu_system_seconds
                             s       CPU time: getrusage(RUSAGE_SELF)
   rss_bytes                 bytes   resident memory: VmRSS in /proc/self/status
   peak_rss_bytes            bytes   the most that rss_bytes has been: ru_maxrss of getrusage
-  open_fds, max_fds                 open files: /proc/self/fd; and how many may be open: RLIMIT_NOFILE
-  context_switches_voluntary        how often it waited for something: getrusage
-  context_switches_involuntary      how often another thread took its CPU: getrusage
+  open_fds, max_fds                 open file descriptors: /proc/self/fd; the limit on them: RLIMIT_NOFILE
+  context_switches_voluntary        how often the process waited, for example for I/O: getrusage
+  context_switches_involuntary      how often the kernel gave its CPU to another thread: getrusage
 
 python
-  version, implementation, platform, pyvars
-                                    texts
+  version, implementation           of Python: the module platform
+  platform                          sys.platform
+  pyvars                            the version of pyvars
+  native                            whether the C extension of pyvars counts
   gil                               whether the GIL is on: sys._is_gil_enabled()
 
 asyncio
   loops                             open event loops of the program: those on which an integration has run, and those
                                     that pyvars found running
   tasks                             tasks that are not done: asyncio.all_tasks()
-  lag_seconds               s       how late the event loops are. Once a second pyvars sends each loop a probe, a
-                                    callback (call_soon_threadsafe); the lag is the time until the loop runs it, and
-                                    grows as long as the loop is blocked. Of several loops the longest lag is shown
+  lag_seconds               s       the lag of the event loop. Once a second pyvars sends each loop a probe, a callback
+                                    (call_soon_threadsafe); the lag is the time until the loop runs it, and grows as
+                                    long as the loop is blocked. Of several loops the longest lag is shown
   lag_max_seconds           s       the longest lag so far
 
 asyncio_lag_seconds                 a Histogram of the lags of all probes; published once there is an event loop
 
+pyvars.workers                      the worker processes: help("pyvars.workers")
+  live, retired                     workers that run; workers that have ended, whose counts are kept
+  blocked, stopped, silent          live workers in these states
+  shared                            whether the sums on the page contain the numbers of all workers
+  threads                           whether this process runs the threads of pyvars
+  reason                            why `shared` or `threads` is false; empty if both are true
+
 Costly figures are read at most every 100 ms, and less often if that would take more than 1 % of a CPU: figures that
-take 5 ms to read are read every 500 ms. Without /proc (not on Linux), psutil reads what it can. If an allocator does
-not report its use (musl, jemalloc, PYTHONMALLOC=malloc, tracemalloc), HeapAlloc is the sum of what the other allocators
-report. HeapAlloc never exceeds HeapSys. A figure whose file in /proc is missing is absent, or 0 in `memstats`, whose
-readers need every key; if reading fails otherwise, the whole variable is null. `pyvars.errors` names both.
+take 5 ms to read are read every 500 ms. Where there is no /proc, pyvars reads the figures that psutil has. If pymalloc
+is not in use (PYTHONMALLOC=malloc), HeapAlloc is what malloc reports; under tracemalloc it is an upper bound; if malloc
+reports nothing (musl, jemalloc), it is HeapSys less the free memory of pymalloc. HeapAlloc never exceeds HeapSys. If
+the file of a figure is missing in /proc, the figure is absent, or 0 in `memstats`, whose readers need every key; if
+reading fails for another reason, the whole variable is null. `pyvars.errors` names the figure or the variable.
 
 `BUILTINS` is the only table of the variables. Their modules are imported when a variable is first read or an
 integration is made, so a variable that is not read costs nothing, and `import pyvars` imports none of these modules.
@@ -109,19 +119,19 @@ BUILTINS: Final = {
 }
 """The name of each built-in variable, and the import string of the class that reads it.
 
-The class is called without arguments, and its `figures()` returns the figures of this process, or raises if they cannot
-be read now: a count that is shown as 0 for a moment would look like a restart. Figures whose file is missing are
-absent, or 0 where readers need them, and `missing` names them. If a text in the figures can be too long, the class has
-`truncated`, which tells whether a text was cut. If the page shows the figures of all workers together, the class has
-`combined(rows)`, which gets the figures of each worker; the first row is of the worker that answers. If some figures of
-dead workers are kept, the class has `kept(rows)`, which gets their figures.
+The class is called without arguments. Its `figures()` returns the figures of this process. It raises if they cannot be
+read now, since a count that is shown as 0 for a moment would look like a restart. Figures whose file is missing are
+absent, or 0 where readers need them, and the attribute `missing` names them. If a text in the figures can be too long,
+the class has the attribute `truncated`: whether a text was cut. If the page shows the figures of all workers together,
+the class has `combined(rows)`, which gets the figures of each worker, those of the worker that answers first. If
+figures of dead workers are kept, the class has `kept(rows)`, which gets the figures of these.
 """
 
 _HELP: Final = {
     "asyncio": "Tasks and lag of the event loops of the program",
     "cmdline": "The program, as Go's expvar shows it",
     "gc": "Collections and pauses by generation",
-    "memstats": "Memory and garbage collection in the words of Go's runtime.MemStats",
+    "memstats": "Memory and garbage collection, with the names of Go's runtime.MemStats",
     "process": "CPU, memory, files and context switches as the kernel counts them",
     "python": "Which interpreter runs",
     "pyvars.workers": "The worker processes whose numbers are summed on the page",
@@ -161,17 +171,17 @@ class Builtin(Func):
         return self._function()
 
     def snapshot(self) -> object:
-        """Returns a copy of the figures. Raises whatever keeps them from being read."""
+        """Returns a copy of the figures. Raises the exception that reading them raised."""
         return deepcopy(self._function())
 
     @property
     def truncated(self) -> bool:
-        """Whether a text in the figures that were read last is cut, since it was too long."""
+        """Whether the latest reading of the figures cut a text that was too long."""
         return getattr(self._reader, "truncated", False)
 
     @property
     def missing(self) -> Mapping[str, Exception]:
-        """The figures that could not be read when the others were last read, and what was raised instead."""
+        """The figures that the latest reading could not read, and the exception that each raised."""
         return getattr(self._reader, "missing", {})
 
     @property
@@ -211,7 +221,7 @@ def runtime_figures() -> dict[str, object]:
     """
     found: dict[str, object] = {}
     for target in BUILTINS.values():
-        with suppress(Exception):  # the page names it
+        with suppress(Exception):  # the page names a variable that cannot be read
             if hasattr(_class(target), "combined"):
                 found[target] = _reader(target).figures()
     return found
@@ -279,6 +289,6 @@ def start(registry: Registry) -> None:
     """
     for var in registry.values():
         if issubclass(type(var), Builtin):  # isinstance may run code of the program: __class__
-            with suppress(Exception):  # the page names it, and tries again
+            with suppress(Exception):  # each page reads the variable again, and names it if that fails
                 cast("Builtin", var).start()
                 cast("Builtin", var).shared()

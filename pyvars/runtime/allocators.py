@@ -48,7 +48,7 @@ _mallinfo2 = _function(_c, "mallinfo2", _Mallinfo2)
 _open_memstream = _function(_c, "open_memstream", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 _fclose = _function(_c, "fclose", ctypes.c_int, ctypes.c_void_p)
 _free = _function(_c, "free", None, ctypes.c_void_p)
-# Exported by CPython on purpose, for guppy3; the same as sys._debugmallocstats, which can only write to stderr.
+# CPython exports this function for guppy3. sys._debugmallocstats calls it, too, but can only write to stderr.
 _debug_stats = _function(ctypes.pythonapi, "_PyObject_DebugMallocStats", ctypes.c_int, ctypes.c_void_p)
 
 _SUMMARY = re.compile(
@@ -59,10 +59,10 @@ _SUMMARY = re.compile(
 
 
 def pymalloc() -> Heap | None:
-    """Returns pymalloc's own figures, of blocks of up to 512 bytes and of its pools (_PyObject_DebugMallocStats).
+    """Returns the figures of pymalloc, which holds blocks of up to 512 bytes in pools (_PyObject_DebugMallocStats).
 
-    None if pymalloc is not in use (PYTHONMALLOC=malloc, or tracemalloc in front of it), or if its figures cannot be
-    read. The call walks the arenas of pymalloc with the GIL held, which takes about 0.7 us per MiB.
+    None if pymalloc is not in use (PYTHONMALLOC=malloc), if tracemalloc wraps it, or if its figures cannot be read. The
+    call walks the arenas of pymalloc with the GIL held, which takes about 0.7 us per MiB.
     """
     if _debug_stats is None or _open_memstream is None or _fclose is None or _free is None:
         return None
@@ -80,10 +80,10 @@ def pymalloc() -> Heap | None:
 
 
 def malloc() -> Heap | None:
-    """Returns glibc's figures over all its arenas, and the blocks that it mapped one by one (mallinfo2).
+    """Returns the figures of glibc's malloc: all its arenas, and the large blocks that it gets by mmap (mallinfo2).
 
-    None without mallinfo2 (glibc 2.33), and if another allocator serves malloc (jemalloc, tcmalloc), so that glibc
-    holds almost nothing. The cost grows with the number of free chunks: 36 ms were measured with 200,000 of them.
+    None without mallinfo2 (glibc 2.33), and if another allocator replaces malloc (jemalloc, tcmalloc). Then glibc holds
+    almost no memory. The cost grows with the number of free chunks: 36 ms were measured with 200,000 of them.
     """
     if _mallinfo2 is None:
         return None

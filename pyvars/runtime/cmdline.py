@@ -1,7 +1,7 @@
 """`cmdline`: the command line as an array of strings, like Go's os.Args. Source: sys.argv.
 
-Readers require an array of strings that is not empty. Command lines contain secrets (Dgraph's admin token leaked
-through this very variable, GHSA-vvf7-6rmr-m29q), so by default only the name of the program is shown.
+Readers require an array of strings that is not empty. By default it holds only the name of the program, because command
+lines often contain secrets: Dgraph's admin token leaked through `cmdline` of Go's expvar (GHSA-vvf7-6rmr-m29q).
 """
 
 import re
@@ -20,7 +20,7 @@ _MASK = "***"
 
 
 class Cmdline:
-    """Shows only the name of the program: of a script its basename, of `python -m package` the package."""
+    """Shows only the name of the program: the basename of a script, the package of `python -m package`."""
 
     def __init__(self) -> None:
         self._key: tuple[str, object] = "", None
@@ -40,10 +40,9 @@ class Cmdline:
 class Redacted:
     """Shows the whole command line, in which all that looks like a secret is masked.
 
-    Masked are: the argument after a flag whose name looks like that of a secret, such as `--token`; the rest of an
-    argument after `name=` or `name:` if the name looks like that of a secret; `-p` with a value glued to it; and in a
-    URL all before the last @ of it, and its query. Other secrets, such as a password that is an argument without a
-    name, are not recognised.
+    It masks the argument after a flag whose name looks like that of a secret, such as `--token`; what follows `name=`
+    or `name:` in an argument if the name looks like that of a secret; the value in `-pVALUE`; and user, password and
+    query of a URL. It does not recognise other secrets, such as a password that is an argument without a name.
     """
 
     def __init__(self) -> None:
@@ -65,7 +64,7 @@ def _arguments() -> Iterable[object]:
     """sys.argv; empty if there is none, as in some embedded interpreters.
 
     Raises:
-        TypeError: it is neither a list nor a tuple: iterating over anything else, even a subclass, may run any code.
+        TypeError: it is neither a list nor a tuple. To iterate over another object may run code of the program.
     """
     argv: Any = getattr(sys, "argv", ())
     if type(argv) not in (list, tuple):

@@ -1,7 +1,7 @@
 """Combines the runtime figures of several workers.
 
-The page sums all figures that can be summed, whichever worker answers: readers of Go's expvar know nothing of workers,
-and take a count that falls for a restart of the program.
+The page of each worker shows the same sums. Readers of Go's expvar know nothing of workers: if two workers showed
+different counts, readers would take a lower one for a restart of the program.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

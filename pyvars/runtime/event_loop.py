@@ -1,12 +1,13 @@
 """`asyncio`: the event loops of the program. Sources: probes, callbacks scheduled on a loop; asyncio.all_tasks.
 
-A loop is known once an ASGI integration has run on it, or once it was found running (loops.py); pyvars looks for loops
-at most once a second. The lag of a probe is the time until the loop runs it. The thread that answers peers calls `tick`
-once a second while a loop runs, and each page does the same at most every 100 ms: this sends a probe to each known loop
-that runs.
+A loop is known once an ASGI integration has run on it, or once pyvars has found it running (loops.py); pyvars looks for
+loops at most once a second. The lag of a probe is the time from sending it until the loop runs it. While a loop runs,
+the thread that answers peers calls `tick` once a second, which sends a probe to each known loop that runs. So does each
+page, at most every 100 ms.
 
-Reading what is known here never waits for a loop, so any thread may do it. Each state is replaced as a whole, so there
-is no lock that a signal handler could find held. This module does not import asyncio before the program does.
+No function here waits for a loop, so any thread may call it. Each state is replaced as a whole and not changed in
+place, so that reading it needs no lock, which a signal handler could find held. This module does not import asyncio
+before the program does.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,39 +45,40 @@ __all__ = (
 )
 
 BLOCKED_SECONDS = 1.0
-"""A worker whose loop has not run for so long is blocked."""
+"""A worker is blocked if its loop has not run for this time."""
 REQUEST_SECONDS = 30.0
-"""A worker without a loop is blocked when a request has taken so long."""
+"""A worker without a loop is blocked if a request takes longer than this."""
 LOOK_SECONDS = 1.0
-"""How often loops are looked for."""
+"""The minimum time between two searches for loops."""
 TICK_SECONDS = 1.0
-"""How often a probe is sent."""
+"""The time between two probes."""
 
 BLOCKED_FROM: IntCell = IntCell()
-"""The time from which this process counts as blocked, unless its loop runs a probe, or a request ends, before: in ns of
-`monotonic`, a clock that all processes of a machine share; 0 if nothing is waited for. Peers read it in the segment."""
+"""The time at which this process becomes blocked if its loop has run no probe until then, or its oldest request has not
+ended. In ns of `monotonic`, a clock that all processes of a machine share; 0 if there is no such probe or request.
+Peers read it in the segment."""
 
 
 class Probe:
-    """The probe of one loop; only one is on its way at a time."""
+    """Sends probes to one loop, one at a time, and keeps the lag of the last one."""
 
     def __init__(self, loop: "AbstractEventLoop") -> None:
         self.loop: ReferenceType[AbstractEventLoop] = ref(loop)
-        self._state = (0.0, 0.0)  # when the probe that is on its way was sent, or 0; the lag of the last one
+        self._state = (0.0, 0.0)  # when the pending probe was sent (0 if there is none), and the lag of the last one
 
     @property
     def sent(self) -> float:
-        """When the probe that is on its way was sent, by `monotonic`; 0 if there is none."""
+        """When the pending probe was sent, on the clock of `monotonic`; 0 if there is none."""
         return self._state[0]
 
     @property
     def lag(self) -> float:
-        """The lag in seconds: of the last probe, or how long one has been on its way if that is longer."""
+        """The lag of the last probe in seconds, or the time since the pending one was sent if that is longer."""
         sent, lag = self._state
         return LAGS.saw(max(lag, monotonic() - sent)) if sent else lag
 
     def send(self, loop: "AbstractEventLoop") -> None:
-        """Send a probe unless one is on its way. A probe that a stopped loop has not run is forgotten."""
+        """Send a probe unless one is pending. If the loop has stopped, forget its pending probe instead."""
         sent, lag = self._state
         if not _runs(loop):
             self._state = (0.0, 0.0)
@@ -88,11 +90,11 @@ class Probe:
             note_blocked()
             try:
                 loop.call_soon_threadsafe(partial(self._arrived, sent))
-            except Exception:  # it was closed a moment ago, or belongs to another library
+            except Exception:  # the loop was closed a moment ago, or is one of another library
                 self._state = 0.0, lag
 
     def _arrived(self, sent: float) -> None:
-        if sent == self.sent and self in _known:  # else the loop was stopped, or this is a child that was forked
+        if sent == self.sent and self in _known:  # not if the loop was stopped meanwhile, or in a forked child
             self._state = 0.0, LAGS.add(monotonic() - sent)
             note_blocked()
 
@@ -104,12 +106,12 @@ _wakes: list[Callable[[], None]] = []
 
 
 def on_first_loop(wake: Callable[[], None]) -> None:
-    """Call `wake`, which makes a thread call `tick`, whenever a loop becomes known while none was probed."""
+    """Register `wake`, which makes a thread call `tick`: it is called when a loop becomes known and none is probed."""
     _wakes.append(wake)
 
 
 def register_loop() -> None:
-    """Register the asyncio loop that runs in this thread, if there is one. Cheap enough for each request."""
+    """Register the asyncio loop that runs in this thread, if there is one. Integrations call this for each request."""
     try:
         loop = running_loop()
     except RuntimeError:  # no loop, or that of another library, such as trio
@@ -152,7 +154,7 @@ def _of_asyncio() -> "Callable[[], AbstractEventLoop]":
 def _is_open(loop: "AbstractEventLoop | None") -> "TypeGuard[AbstractEventLoop]":
     try:
         return loop is not None and not loop.is_closed()
-    except Exception:  # the loop may be of any library, and this runs in requests to the program
+    except Exception:  # the loop may be one of any library, and must not make a request to the program fail
         return False
 
 
@@ -175,11 +177,11 @@ def program_loop() -> "AbstractEventLoop | None":
 
 
 def _send_probes() -> "list[tuple[AbstractEventLoop, Probe]]":
-    """Look for loops if that was not done for a second, and send a probe to each that runs. Returns the open ones."""
+    """Search for loops if the last search is a second ago, and probe those that run. Returns all open loops."""
     global _looked_at
     if monotonic() - _looked_at >= LOOK_SECONDS:
         _looked_at = monotonic()
-        with suppress(Exception):  # asyncio is half imported, or a program has put something else in its place
+        with suppress(Exception):  # asyncio may be partly imported, or replaced by the program
             for loop in running_loops():
                 _add(loop)
     loops = _open_loops()
@@ -210,13 +212,13 @@ def _blocked_from() -> int:
 
 def note_blocked() -> None:
     """Update BLOCKED_FROM. The thread that answers peers calls this with each answer and each `tick`, and a loop when
-    it runs its probe. (Without threads nobody could reset it after a long request has ended.)
+    it runs a probe. In a process without threads requests do not set it, since nothing would reset it at their end.
     """
     BLOCKED_FROM.set(_blocked_from())
 
 
 def is_blocked() -> bool:
-    """Whether this process is blocked: its loop has not run for a second, or without one a request takes 30 s."""
+    """Whether this process is blocked: its loop has not run for 1 s, or it has no loop and a request of over 30 s."""
     return is_past(_blocked_from())
 
 
@@ -226,24 +228,24 @@ def is_past(blocked_from: int) -> bool:
 
 
 def tick() -> bool:
-    """Send the probes of this second. Returns whether a loop runs, so that this is to be called again in a second."""
+    """Send the probes of this second. Returns whether a loop runs; then the caller calls this again in a second."""
     global _ticked_at
     _ticked_at = monotonic()
     _send_probes()
     note_blocked()
     if not _running():
         return False
-    with suppress(Exception):  # the page says so
+    with suppress(Exception):  # the page reads it again, and reports the exception
         TASKS.get()
     LAGS.publish()
     return True
 
 
 class Tasks(Reading[int]):
-    """The number of tasks that are not done. While it takes over 1 ms to count them, only `tick` does."""
+    """The number of tasks that are not done. If counting takes over 1 ms, only `tick` counts, and pages reuse that."""
 
     def on_page(self) -> int:
-        """Returns the number as `get` does, or that of the last second."""
+        """Returns the number as `get` does; if counting is costly and `tick` runs, the number that `tick` counted."""
         return self._result() if self._costly and monotonic() - _ticked_at < 2 * TICK_SECONDS else self.get()
 
 
@@ -264,7 +266,7 @@ def _read() -> dict[str, object]:
 
 
 TASKS: Tasks = Tasks(_count_tasks)
-_LOOPS = Reading(_read)  # each reading wakes the loops
+_LOOPS = Reading(_read)  # reused for 100 ms, since each reading wakes the loops
 
 
 class EventLoop:
@@ -273,7 +275,7 @@ class EventLoop:
     def figures(self) -> dict[str, object]:
         """Returns the figures of all loops that are known and open:
 
-        `loops`, how many there are; `tasks` that are not done; `lag_seconds`, the longest lag of the loops now; and
+        `loops`, their number; `tasks`, the number of tasks that are not done; `lag_seconds`, the longest current lag;
         `lag_max_seconds`, the longest lag of any loop so far, also of closed ones.
         """
         return _LOOPS.get()

@@ -1,7 +1,7 @@
 """`gc`: collections and pauses by generation, and the rings of pauses that `memstats` shows. Source: gc.callbacks.
 
-CPython keeps totals of collections (gc.get_stats) but does not time them, so a callback does, at the start and at the
-end of each. It costs about 1.5 us a collection, which is negligible beside the collection itself.
+CPython counts collections (gc.get_stats) but does not measure their time. So pyvars has a callback that CPython calls
+at the start and at the end of each collection. It adds about 1.5 us to a collection.
 """
 
 import gc
@@ -17,11 +17,11 @@ from pyvars.runtime.combine import Row, largest, totals
 __all__ = ("GC", "PAUSES", "Pauses", "RING")
 
 RING: int = 256
-"""How many of the last pauses are kept, as in Go."""
+"""The number of pauses that are kept, the same as in Go."""
 
 
 class Totals(NamedTuple):
-    """The totals so far: one tuple, replaced as a whole, so that a reader never sees half of a collection."""
+    """The totals so far. The tuple is replaced as a whole, so that its numbers always agree with each other."""
 
     collections: int = 0
     forced: int = 0
@@ -44,9 +44,9 @@ class Pauses:
         self.ring_ns: list[int] = [0] * RING
         """The last pauses; the pause of collection n is at n % RING, counted from 0."""
         self.ring_end_ns: list[int] = [0] * RING
-        """When these pauses ended, by since_boot_ns, so that they stay apart when somebody sets the clock."""
+        """When these pauses ended, by since_boot_ns, a clock that nobody can set."""
         self.started_ns: int = 0
-        """perf_counter_ns when recording began; 0 before."""
+        """When recording began, by perf_counter_ns; 0 before."""
         self.inherited: list[dict[str, int]] = [{}, {}, {}]
         """The result of gc.get_stats when this process was forked, by generation."""
         self._begun = 0
@@ -56,7 +56,7 @@ class Pauses:
     def restart(self) -> None:
         """Start from zero in a forked child.
 
-        CPython's own counts go on from those of the parent, which are kept here to be subtracted.
+        In a child CPython continues the counts of the parent. They are kept in `inherited`, to be subtracted.
         """
         if self.started_ns:
             self.totals = Totals()
@@ -79,11 +79,11 @@ class Pauses:
             # An automatic collection happens only if it is enabled, the first threshold is not 0, and the count of its
             # generation has passed the threshold. The reverse does not hold: CPython puts a full collection off until
             # the heap has grown by a quarter, so a forced one may come while the count has passed the threshold.
-            threshold = get_threshold()  # these names are bound at import: here no substitute of the program may raise
+            threshold = get_threshold()  # bound at import, since a replacement by the program may raise
             passed = threshold[0] > 0 and get_count()[generation] > threshold[generation]
             self._forced = not (passed and isenabled())
             self._begun = perf_counter_ns()
-        elif self._begun:  # else recording began within this collection
+        elif self._begun:  # 0 if recording began during this collection
             pause, self._begun = perf_counter_ns() - self._begun, 0
             now = since_boot_ns()
             count, forced, total, _, generations = self.totals
@@ -148,5 +148,5 @@ class GC:
 
     @staticmethod
     def kept(rows: Sequence[Row]) -> dict[str, object]:
-        """Returns what is kept of workers that ended: all of it, since these are counts."""
+        """Returns the figures that are kept of workers that ended: the same as of live ones."""
         return GC.combined(rows)

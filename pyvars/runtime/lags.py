@@ -13,7 +13,7 @@ NAME = "asyncio_lag_seconds"
 
 
 class LagHistogram(Histogram):
-    """A Histogram of pyvars itself."""
+    """The Histogram of the lags. A variable of the program may replace it."""
 
     __slots__ = ()
 
@@ -28,7 +28,7 @@ class Lags:
         self._histogram = LagHistogram()
         self._published = False
         self.longest: float = 0.0
-        """The longest, in seconds."""
+        """The longest lag, in seconds."""
         resources.hold(__name__, "lags of event loops", in_child=self._forget)
 
     def _forget(self) -> None:
@@ -45,15 +45,15 @@ class Lags:
         return self.saw(lag)
 
     def publish(self) -> None:
-        """Publish the Histogram in the default registry, unless that was done. A variable of the program stays."""
+        """Publish the Histogram in the default registry once, unless the program has a variable of that name."""
         if self._published:
             return
         self._published = True
         try:
             pyvars.default_registry.publish(NAME, self._histogram, help="Lag of the event loops", unit="seconds")
         except DuplicateNameError:
-            warn("the Histogram of the lags is not published: the program has a variable of its own named %r", NAME)
+            warn("the Histogram of event loop lags is not published: the program has published a variable as %r", NAME)
 
 
 LAGS: Lags = Lags()
-"""Those of this process."""
+"""The lags of this process."""

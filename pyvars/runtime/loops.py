@@ -1,8 +1,8 @@
-"""Finds the asyncio event loops that run in this process, by reading what the interpreter and asyncio know of them.
+"""Finds the asyncio event loops that run in this process, in the frames of threads and in asyncio's list of tasks.
 
-A loop written in Python is `self` in the frame of its `run_forever`. Any loop that asyncio.run runs is found in the
-frame of asyncio.Runner. A loop written in C that the program runs itself (uvloop) has no such frame: it is found
-through its tasks.
+A loop written in Python is `self` in the frame of its `run_forever`. A loop that asyncio.run runs is in the frame of
+asyncio.Runner. A loop written in C (uvloop) that the program runs itself has no such frame: it is found through its
+tasks.
 """
 
 import gc
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 __all__ = ("running_loops",)
 
 MAX_DEPTH = 500
-"""How many frames of a thread are searched. A loop below deeper frames is found later."""
+"""The maximum number of frames of a thread that are searched. A loop below more frames is found later."""
 MAX_TASKS = 64
-"""How many tasks are looked at, so that the cost does not grow with them."""
+"""The maximum number of tasks that are searched, which bounds the cost."""
 _ENTRIES = ("run_forever", "run_until_complete", "run")
 
 
 def running_loops() -> "list[AbstractEventLoop]":
-    """Returns the loops of the program that were found running, in any thread. It does not import asyncio."""
+    """Returns the loops of the program that run in any thread. Does not import asyncio."""
     if "asyncio" not in sys.modules:
         return []
     found = [(thread, loop) for thread, frame in _frames().items() for loop in _in_stack(frame)]
@@ -42,8 +42,8 @@ def running_loops() -> "list[AbstractEventLoop]":
 def _frames() -> dict[int, FrameType]:
     """The frame that runs in each thread.
 
-    In Python 3.11 a collection while sys._current_frames runs may wait for ever (python/cpython#106883). So collections
-    are off meanwhile, if they were on. No bytecode runs between the three calls: so no other thread sees that.
+    In Python 3.11 a garbage collection during sys._current_frames may wait for ever (python/cpython#106883), so
+    collections are disabled meanwhile. No bytecode runs between the three calls, so no other thread can see that.
     """
     calls: tuple[Any, ...] = (gc.disable, sys._current_frames, gc.enable if gc.isenabled() else gc.disable)
     _, frames, _ = map(call, calls)
@@ -57,7 +57,7 @@ def _in_stack(frame: FrameType | None) -> "Iterator[AbstractEventLoop]":
         if frame is None:
             return
         code = frame.f_code
-        # Of no other frame: until 3.12 to read its locals would keep them alive until the frame ends.
+        # Read the locals of no other frame: up to Python 3.12 that keeps them alive until the frame ends.
         if code.co_name in _ENTRIES and (code.co_name != "run" or code is Runner.run.__code__):
             owner: Any = frame.f_locals.get("self")
             if issubclass(type(owner), Runner):
@@ -86,7 +86,7 @@ def _some_tasks() -> list[Any]:
 
 
 _inherited = False
-"""Whether this process was forked from one that had tasks: their loops do not run here, but do not know that."""
+"""Whether this process was forked from one that had tasks. In the child their loops seem to run, but do not."""
 
 
 def _note_inherited() -> None:

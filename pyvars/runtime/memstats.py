@@ -1,8 +1,8 @@
-"""`memstats`: every key of Go's runtime.MemStats, with the nearest figure that CPython or the kernel has.
+"""`memstats`: every key of Go's runtime.MemStats, with the corresponding figure of CPython or of the kernel.
 
 Readers of Go's expvar require every key with Go's type, so a figure that CPython does not have is 0; the docstring of
-`MemStats.figures` says which these are. The identities of Go's figures, such as HeapSys = HeapIdle + HeapInuse, hold in
-every response.
+`MemStats.figures` lists these. Equations between Go's figures, such as HeapSys = HeapIdle + HeapInuse, hold on every
+page.
 """
 
 import errno
@@ -59,7 +59,7 @@ class MemStats:
         self._key: tuple[object, ...] = ()
         self._figures: dict[str, object] = {}
         self.missing: Mapping[str, Exception] = {}
-        """The figures that are 0 since their file is missing, and what was raised instead."""
+        """The figures that are 0 because their file is missing, and the exception that each raised."""
 
     def figures(self) -> dict[str, object]:
         """Returns the figures, in bytes unless stated otherwise.
@@ -83,9 +83,10 @@ class MemStats:
             since the epoch, the newest at (NumGC+255)%256; LastGC: the end of the newest.
         GCCPUFraction: the share of the time since recording began that was spent in collections.
         EnableGC: gc.isenabled(); DebugGC: whether gc.get_debug() is not 0.
-        Without /proc/self/status all that come from it are 0.
-        0, because CPython has no such figure: Lookups, HeapReleased (memory that is returned is no longer in HeapSys),
-            MSpan*, MCache*, GCSys, NextGC (CPython's thresholds count objects: see `gc`). BySize is empty.
+        Without /proc/self/status the figures that come from it are 0.
+        These are always 0, because CPython has no such figure: Lookups, HeapReleased (memory that was returned is no
+            longer in HeapSys), MSpan*, MCache*, GCSys, NextGC (CPython's thresholds count objects: see `gc`). BySize is
+            empty.
         """
         key = self._memory.get(), PAUSES.totals, gc.isenabled(), gc.get_debug(), int(booted() * 1e9)
         if key != self._key:
@@ -114,7 +115,7 @@ class MemStats:
 
     @staticmethod
     def kept(rows: Sequence[Row]) -> dict[str, object]:
-        """Returns what is kept of workers that ended: counts and the last pauses. Frees is Mallocs: all is freed."""
+        """Returns the figures that are kept of ended workers: counts, and the last pauses. Frees equals Mallocs."""
         pauses, ends = _newest(rows, int(total(rows, "NumGC")) & _UINT32)
         return {
             **totals(rows, (*_COUNTS, "NumGC", "NumForcedGC")),
@@ -164,7 +165,7 @@ class MemStats:
 
     def _read(self) -> Memory:
         """Returns a new reading. The Reading calls it in one thread at a time."""
-        if self._pid != os.getpid():  # a forked child has not allocated anything yet
+        if self._pid != os.getpid():  # a forked child begins its counts at 0
             self._pid = os.getpid()
             self._alloc = self._total_alloc = self._blocks = self._mallocs = self._frees = 0
         fields, missing = self._fields()
@@ -179,8 +180,8 @@ class MemStats:
         if large is not None and small is not None:
             alloc = small.used + large.used
         elif large is not None and tracing:
-            # pymalloc has no figures while tracemalloc is in front of it. Memory that is traced and came from malloc is
-            # counted twice, so this is an upper bound for the time since tracing began.
+            # While tracemalloc wraps pymalloc, pymalloc reports nothing, so the traced memory stands for it. Traced
+            # memory that came from malloc counts twice: the result is an upper bound.
             alloc = tracemalloc.get_traced_memory()[0] + large.used
         elif large is not None:
             alloc = large.used  # PYTHONMALLOC=malloc: all memory is from malloc
@@ -205,11 +206,11 @@ class MemStats:
         )
 
     def _fields(self) -> tuple[dict[str, int], OSError | None]:
-        """The fields of the status; none, and what was raised, if there is no such file."""
+        """The fields of /proc/self/status; if there is no such file, no fields, and the exception."""
         try:
             return self._status(), None
         except OSError as error:
-            if error.errno in _FOR_NOW:  # 0 would be taken for what is used now
+            if error.errno in _FOR_NOW:  # a failure that will pass: figures of 0 would be taken for real ones
                 raise
             return {}, error
 

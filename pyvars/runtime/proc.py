@@ -1,6 +1,7 @@
 """Reads /proc: the status of this process, once for all built-in variables that need it; and the stat of any process.
 
-Where there is no /proc psutil tells the same, if it can. Else what is raised says which file is missing.
+Where there is no /proc, the functions return what psutil reads, if it can; else they raise an OSError, which names the
+missing file.
 """
 
 import os
@@ -33,14 +34,14 @@ __all__ = (
 _LINE = re.compile(rb"^(VmRSS|RssAnon|RssFile|RssShmem|VmStk|VmSwap|Threads):\s+(\d+)(?: (kB))?", re.MULTILINE)
 
 _STEP_SECONDS = 1.0
-"""By how much somebody has to set the clock before times since the epoch are derived anew."""
+"""If somebody sets the wall clock by more than this, `booted` changes."""
 
 
 def status(root: str = "/proc") -> dict[str, int]:
     """Returns the memory lines in bytes, and Threads, of /proc/self/status.
 
     Raises:
-        OSError: the file cannot be read, and psutil does not tell either.
+        OSError: the file cannot be read, and neither can psutil read the figures.
     """
     try:
         text = read(f"{root}/self/status")
@@ -55,7 +56,7 @@ def status(root: str = "/proc") -> dict[str, int]:
 
 
 def portable(root: str = "/proc") -> "psutil.Process | None":
-    """This process as psutil sees it, off Linux; None where /proc tells, or should: psutil reads it there, too."""
+    """This process as psutil sees it, if there is no /proc/self/stat; else None, since psutil then reads /proc, too."""
     if os.path.exists(f"{root}/self/stat"):
         return None
     with suppress(Exception):
@@ -80,12 +81,12 @@ def start_ticks(fields: list[bytes]) -> int:
 
 
 def exists(pid: int) -> bool:
-    """Whether there is a process with this pid, also one that /proc hides. Not for Windows."""
-    if not 0 < pid < 2**31:  # 0 would be the group of this process; and the name of a file may hold any number
+    """Whether there is a process with this pid, even if /proc hides it. Must not be called on Windows."""
+    if not 0 < pid < 2**31:  # kill(0) signals the group of this process; the pid is from a file name
         return False
     try:
         os.kill(pid, 0)
-    except OSError as error:  # also if it is of another user
+    except OSError as error:  # PermissionError: it is of another user
         return not isinstance(error, ProcessLookupError)
     return True
 
@@ -96,7 +97,7 @@ def of_process(pid: int, root: str = "/proc") -> dict[str, float | None]:
     Zeros if it has ended, None if they cannot be read now.
     """
     found: tuple[float | None, ...] = None, None, None, None
-    with suppress(Exception):  # no file descriptor is left, for example; psutil raises whatever the system says
+    with suppress(Exception):  # for example no file descriptor is left; psutil has exceptions of its own
         found = _of_linux(pid, root) if portable(root) is None else _portable(pid)
     return dict(zip(("start_time_seconds", "cpu_seconds", "rss_bytes", "threads"), found, strict=True))
 
@@ -114,7 +115,7 @@ def _of_linux(pid: int, root: str) -> tuple[float, ...]:
 
 
 def is_stopped(pid: int, root: str = "/proc") -> bool:
-    """Whether a signal (SIGSTOP) or a debugger has stopped the process; False if that cannot be read now."""
+    """Whether a signal (SIGSTOP) or a debugger has stopped the process; False if its state cannot be read."""
     with suppress(Exception):  # as in `of_process`
         if portable(root) is None:
             return stat_of(pid, root)[0] in (b"T", b"t")
@@ -141,7 +142,7 @@ _booted = 0.0
 def booted() -> float:
     """When the machine started, in seconds since the epoch. It changes when somebody sets the clock by over a second.
 
-    What is kept of a moment is the time since then; only what is shown is since the epoch.
+    pyvars stores each moment as the time since the start of the machine, and converts it only to show it.
     """
     global _booted
     now = wall() - since_boot()
@@ -153,10 +154,11 @@ def booted() -> float:
 def wall_time(seconds: float) -> float:
     """The time since the epoch of a moment that is given in seconds since the machine started.
 
-    The start of the machine counts as a whole second, as in `btime` of /proc/stat: so ps and Prometheus say the same.
+    The start of the machine is rounded down to a second, as `btime` in /proc/stat is, so that ps and Prometheus's own
+    clients show the same time.
     """
     return floor(booted()) + seconds
 
 
 STATUS: Reading[dict[str, int]] = Reading(status)
-"""The status of this process, at most 100 ms old."""
+"""The result of `status`, at most 100 ms old."""

@@ -23,7 +23,7 @@ _GAUGES = ("rss_bytes", "peak_rss_bytes", "open_fds", "max_fds")
 _STARTED = ("start_time_seconds", "start_boottime_seconds", "uptime_seconds")
 _UNLIMITED = 2**63 - 1
 _STEPPED_SECONDS = 2.0
-"""If the start of a worker is off by more, it is from before somebody set the clock."""
+"""If the start that a worker reports differs by more than this, the worker reported it before the clock was set."""
 
 _Read: TypeAlias = Callable[[], dict[str, object]]
 
@@ -37,7 +37,7 @@ class Process:
         self._pid = 0
         self._figures = Reading(self._read_figures)
         self.missing: Mapping[str, Exception] = {}
-        """The figures that are absent, and what was raised instead."""
+        """The figures that are absent, and the exception that each raised."""
 
     def figures(self) -> dict[str, object]:
         """Returns the figures:
@@ -52,9 +52,9 @@ class Process:
 
     @staticmethod
     def combined(rows: Sequence[Row]) -> dict[str, object]:
-        """Returns sums over the workers; `pid` is that of the worker that answers, the start that of the first one.
+        """Returns sums over the workers; the pid of the worker that answers; and the start of the first worker.
 
-        What this worker cannot read is absent.
+        Figures that the worker that answers cannot read are absent.
         """
         found = {**rows[0], **totals(rows, (*_COUNTS, *_GAUGES)), **_first(rows)}
         found["max_fds"] = min(total(rows, "max_fds"), _UNLIMITED)
@@ -80,7 +80,7 @@ class Process:
         return figures
 
     def _sources(self, process: "psutil.Process | None") -> Iterable[tuple[tuple[str, ...], _Read]]:
-        """What reads the figures, and the names of those that may be missing."""
+        """Yields the functions that read the figures, each with the names of its figures that may be missing."""
         yield _STARTED, partial(self._start, process)
         if process is not None:
             yield (), partial(_portable, process)
@@ -99,8 +99,8 @@ class Process:
 
     def _open_fds(self) -> dict[str, object]:
         path = f"{self._proc}/self/fd"
-        # Since Linux 6.2 the size of the directory is the count: one system call however many files are open.
-        count = os.stat(path).st_size or len(os.listdir(path)) - 1  # less the file descriptor that lists them
+        # Since Linux 6.2 the size of the directory is the number of open files: one system call for any number.
+        count = os.stat(path).st_size or len(os.listdir(path)) - 1  # without that of the listing
         return {"open_fds": count}
 
 
@@ -120,7 +120,7 @@ def _usage() -> dict[str, object]:
 def _memory() -> dict[str, object]:
     rss = STATUS.get()["VmRSS"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"rss_bytes": rss, "peak_rss_bytes": max(rss, peak)}  # the kernel updates ru_maxrss late
+    return {"rss_bytes": rss, "peak_rss_bytes": max(rss, peak)}  # ru_maxrss may lag behind
 
 
 def _portable(process: "psutil.Process") -> dict[str, object]:
@@ -139,13 +139,13 @@ def _portable(process: "psutil.Process") -> dict[str, object]:
 
 
 def _first(rows: Sequence[Row]) -> dict[str, object]:
-    """The start of the worker that started first, and the time since; empty if nobody knows its own."""
+    """The start and uptime of the worker that started first; empty if no worker could read its start."""
     known = [row for row in rows if number(row, "start_boottime_seconds")]
     if not known:
         return {}
     first = min(known, key=lambda row: number(row, "start_boottime_seconds"))
     started = number(first, "start_boottime_seconds")
-    # As that worker says it, so that the time is the same whichever worker answers.
+    # The time that this worker reports, so that all workers show the same one.
     said, now = number(first, "start_time_seconds"), wall_time(started)
     uptime = max(0.0, round(since_boot() - started, 3))
     return dict(zip(_STARTED, (now if abs(said - now) > _STEPPED_SECONDS else said, started, uptime), strict=True))

@@ -13,7 +13,7 @@ gil_enabled: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
 
 
 class Python:
-    """Version and kind of the interpreter. All but `gil` is read once."""
+    """The version and the implementation of the interpreter. All figures but `gil` are read once."""
 
     def __init__(self) -> None:
         self._figures: dict[str, object] = {
@@ -30,7 +30,7 @@ class Python:
 
         `gil`, whether the GIL is on (sys._is_gil_enabled of CPython 3.13; always true before); `version`,
         `implementation` (platform) and `platform` (sys.platform); `pyvars`, its version; `native`, whether the C
-        extension of pyvars counts.
+        extension of pyvars does the counting.
         """
         gil = gil_enabled()
         if gil is not self._figures["gil"]:

@@ -1,4 +1,4 @@
-"""Reading: a costly figure that is read only so often that its cost stays bounded."""
+"""Reading: a costly figure that is reused for a while, so that reading it takes a bounded share of a CPU."""
 
 from collections.abc import Callable
 from threading import RLock
@@ -21,13 +21,13 @@ _all: "WeakSet[Reading[Any]]" = WeakSet()
 
 
 class Reading(Generic[T]):
-    """A figure that is read anew at most every 100 ms, and never so often that it takes over 1 % of a CPU.
+    """A figure that is read anew at most every 100 ms, and less often if reading it would take over 1 % of a CPU.
 
-    So a flood of requests causes at most ten readings a second, and a figure that takes 36 ms, such as that of a large
-    heap, is read every 3.6 s. Once a reading was slow, the next one is measured in CPU time of its thread, so that a
-    busy machine does not make it look costly. One thread reads; other threads meanwhile get the previous figure, or
-    wait if there is none. If reading raises, the exception is kept for as long as a figure would be. Thread-safe; a
-    forked child reads anew.
+    So many requests cause at most ten readings a second, and a figure that takes 36 ms, such as that of a large heap,
+    is read every 3.6 s. A reading is measured by the clock; after a slow one, the next reading is measured in CPU time
+    of its thread, so that a busy machine does not make the figure look costly. One thread reads at a time; other
+    threads meanwhile get the previous figure, or wait if there is none. If reading raises, the exception is reused as a
+    figure would be. Thread-safe; a forked child reads anew.
     """
 
     def __init__(self, read: Callable[[], T]) -> None:
@@ -36,10 +36,10 @@ class Reading(Generic[T]):
         _all.add(self)
 
     def _reset(self) -> None:
-        self._lock = RLock()  # an RLock, for a signal handler that reads while its own thread does
+        self._lock = RLock()  # reentrant: a signal handler may read while its thread does
         self._due = 0.0
         self._costly = False
-        self._latest: list[T] = []  # one, or none before the first figure
+        self._latest: list[T] = []  # empty before the first reading, then one figure
         self._error: tuple[Exception, TracebackType | None] | None = None  # what the latest reading raised
 
     def get(self) -> T:
@@ -55,7 +55,7 @@ class Reading(Generic[T]):
 
     def renew(self) -> T:
         """Read the figure now. Returns it, or raises what reading it raises, as `get` does from now on."""
-        clock = thread_time if self._costly else perf_counter  # perf_counter is 20 times as fast, and never shows less
+        clock = thread_time if self._costly else perf_counter  # perf_counter is 20 times as fast to call
         started = clock()
         try:
             self._latest = [self._read()]
@@ -71,7 +71,7 @@ class Reading(Generic[T]):
         failed = self._error
         if failed is not None:
             error, traceback = failed
-            raise error.with_traceback(traceback)  # else each raise would lengthen it, and keep the frames of a page
+            raise error.with_traceback(traceback)  # otherwise each raise would add frames to the traceback
         return self._latest[0]
 
     def expire(self) -> None:
@@ -80,7 +80,7 @@ class Reading(Generic[T]):
 
 
 def expire() -> None:
-    """Make the next `get` of every Reading read anew, so that the next page is a cold one, for benchmarks."""
+    """Make the next `get` of every Reading read anew. For benchmarks of pages that reuse no figure."""
     for reading in _all:
         reading.expire()
 

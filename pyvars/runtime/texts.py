@@ -1,4 +1,4 @@
-"""Texts of the program in the figures of built-ins: read without code of the program, and cut if they are too long."""
+"""Texts of the program in the figures of built-ins: read without calling code of the program, and cut if too long."""
 
 from pathlib import PurePath
 from typing import cast
@@ -6,14 +6,14 @@ from typing import cast
 __all__ = ("MAX_CHARACTERS", "cut", "plain")
 
 MAX_CHARACTERS: int = 1024
-"""How many characters of one text are shown."""
+"""The maximum number of characters of one text."""
 
 
 def plain(thing: object) -> str:
-    """Returns a text, or a path as text, as a plain str. No method of a subclass is called: it may hang.
+    """Returns a str or a path as a plain str. Calls no method of a subclass, which may hang.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: `thing` is neither.
     """
     if issubclass(type(thing), str):
         return str.__str__(cast("str", thing))

@@ -13,27 +13,27 @@ __all__ = ("Threads",)
 
 MAX_NAMES = 100
 
-# Taken from the class itself: gevent replaces Thread by a subclass.
+# The properties of Thread itself; gevent later replaces threading.Thread by a subclass.
 _NAME: Callable[[threading.Thread], object] = cast("property", threading.Thread.name).__get__
 _DAEMON: Callable[[threading.Thread], bool] = cast("property", threading.Thread.daemon).__get__
 
 
 class Threads:
-    """Counts and names. The names are an array of strings, not keys, since readers make a series of each key."""
+    """Numbers and names of threads. The names are a list, since readers would make a time series of each key."""
 
     def __init__(self) -> None:
         self._threads = Reading(self._read)
         self.truncated: bool = False
         """Whether a name is cut."""
         self.missing: Mapping[str, Exception] = {}
-        """The figures that are absent, and what was raised instead."""
+        """The figures that are absent, and the exception that each raised."""
 
     def figures(self) -> dict[str, object]:
         """Returns the figures:
 
-        `count` of Python threads, `daemon` of those that are daemons, `native` of all that the kernel knows (absent
-        if it does not tell); `names` of the Python threads, sorted, 100 at most. Names and daemons are read as Thread
-        itself keeps them: what a subclass overrides may run any code.
+        `count`, the number of Python threads; `daemon`, how many of them are daemons; `native`, the number of threads
+        that the kernel has (absent if it cannot be read); `names` of the Python threads, sorted, at most 100. Names and
+        daemons are read with the properties of Thread itself, since those of a subclass may run any code.
         """
         return self._threads.get()
 

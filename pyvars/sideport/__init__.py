@@ -1,9 +1,9 @@
-"""What the side port is made of; `pyvars.server` puts it together.
+"""The parts of the side port; `pyvars.server` puts them together.
 
 loop      an event loop that no program patches, and that notices when the program has closed its files
-handover  how a reloader's parent makes way for its child
-thread    the thread that runs it, which is not there while the program forks
-http      uvicorn on that loop, in a thread
+handover  hands the address over from the parent process of a reloader to its child
+thread    the thread that runs the loop; it ends before each fork, and another one continues after it
+http      uvicorn on that loop, in that thread
 """
 
 __all__ = ()

@@ -1,12 +1,12 @@
-"""How the parent process of a reloader hands its address over to its child, which runs the program again.
+"""Hands the address of a side port over from the parent process of a reloader to its child, which runs the program.
 
-Both call `serve()` with the same address, and the parent is first. The child finds the address in use and asks its
-parent for it, at a socket whose name contains the pid of the parent, in the abstract namespace: it is no file. The
-kernel tells each end the pid of the other. The parent gives the address to a child of its own that has the same
-`sys.argv`, and to nobody else. Only Linux has such sockets; elsewhere the child gets OSError.
+Both call `serve()` with the same address, the parent first. The child finds the address in use, and asks its parent for
+it over a unix socket in the abstract namespace, which makes no file; the name of the socket contains the pid of the
+parent. The kernel tells each end the pid of the other. The parent gives the address only to a child of its own that has
+the same `sys.argv`. Only Linux has such sockets; elsewhere `serve()` in the child raises OSError.
 
-Where `sys.argv` does not name a program, its command line must be the same (`python -c`), or there is nothing to ask
-for (a program read from standard input).
+Under `python -c` both must also have the same command line. A program that is read from standard input has no name by
+which parent and child could be compared, so it does not hand over its address.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ def offered(host: str, port: int) -> socket.socket | None:
 
 
 def ask_parent(host: str, port: int) -> bool:
-    """Ask the parent process for the address; returns whether it has given it up."""
+    """Ask the parent process for the address. Returns whether the parent has handed it over."""
     parent = os.getppid()
     with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_ANSWER_SECONDS)
@@ -55,12 +55,12 @@ def program() -> bytes:
     name = sys.argv[0] if sys.argv else ""
     if name in ("", "-"):
         return b""
-    whole = sys.orig_argv[1:] if name == "-c" else [os.path.abspath(name)]  # it may be another file in another folder
+    whole = sys.orig_argv[1:] if name == "-c" else [os.path.abspath(name)]  # a relative path may name different files
     return ascii([whole, sys.argv]).encode()
 
 
 class Offer(asyncio.Protocol):
-    """The parent's end of a connection. Calls `give` before it tells a child that it may have the address."""
+    """The parent's end of a connection. It calls `give`, which frees the address, before it answers the child."""
 
     def __init__(self, own: bytes, give: Callable[[int], None]) -> None:
         """`own` is what `program()` was when this process began to serve."""
@@ -74,7 +74,7 @@ class Offer(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer once the question is whole."""
+        """Answer once the whole question has arrived."""
         self._question += data
         if self._question.endswith(b"\n"):
             pid, user = _peer(self._transport.get_extra_info("socket"))

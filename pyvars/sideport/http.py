@@ -23,21 +23,24 @@ __all__ = ("STOP_SECONDS", "HTTPServer")
 START_SECONDS = 10.0
 """How long the server may take until it accepts connections."""
 STOP_SECONDS = 3.0
-"""How long it may take to end: uvicorn gives open requests one second, and the loop may find its files closed."""
+"""How long the server may take to end: uvicorn waits one second for open requests, and the loop checks its files every
+three seconds.
+"""
 
 
 class HTTPServer:
-    """Serves an application on a listener, once it has started."""
+    """Runs uvicorn in a thread, which serves an application on a listener."""
 
     def __init__(self, app: ASGIApp, on_failure: Callable[[BaseException], None], give: Callable[[int], None]) -> None:
-        """Both functions are called in the thread.
+        """`on_failure` and `give` are called in the thread of the server.
 
         `on_failure` is called if the thread ends with an exception after the server has started. `give` is called with
-        the pid of a child that is to get the address, and must call `make_way`.
+        the pid of the child process that gets the address, and must call `make_way`.
         """
         self._config = _Config(app)
-        # Import now what uvicorn imports when it runs: here an error reaches the caller. And a program that Ctrl-C ends
-        # during a late import would not end by the signal (CPython forgets an interrupt at the next eval of a text).
+        # Import now what uvicorn would import when it runs, so that an error reaches the caller. Also, if Ctrl-C ended
+        # the program during a later import, its exit status would not be that of the signal, because CPython forgets an
+        # interrupt at the next eval of a text.
         self._config.load()
         self._on_failure = on_failure
         self._give = give
@@ -52,9 +55,9 @@ class HTTPServer:
         return self._thread is not None and self._thread.runs and self._loop is not None and self._loop.intact
 
     def start(self, listener: socket.socket, offer: socket.socket | None) -> None:
-        """Start the thread, and wait until it accepts. The sockets are closed when it ends.
+        """Start the thread, and wait until it accepts connections. Raises the exception if it cannot start.
 
-        At `offer` a child asks for the address. Raises what kept it from starting.
+        At the socket `offer` a child process asks for the address. Both sockets are closed when the thread ends.
         """
         self._uvicorn = running = _Uvicorn(self._config, offer, partial(Offer, program(), self._give))
         try:
@@ -76,7 +79,7 @@ class HTTPServer:
             raise
 
     def stop(self) -> None:
-        """End the thread. It is left alone if it does not end in time, or if this runs in it."""
+        """End the thread. Does not wait longer than STOP_SECONDS, and not at all if called in that thread."""
         thread, self._thread = self._thread, None
         if self._uvicorn is not None:
             self._uvicorn.stop()
@@ -101,7 +104,7 @@ class HTTPServer:
         self._uvicorn.make_way()
 
     def forget(self) -> None:
-        """In a forked child, close the copies of its files, and leave its event loop alone."""
+        """In a forked child: close the copies of the sockets, but do not run or close the event loop of the parent."""
         self._thread = None
         if self._loop is not None:
             self._loop.abandon(self._uvicorn)
@@ -117,9 +120,9 @@ class HTTPServer:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn without its timer, which wakes ten times a second to see whether the server should exit.
+    """uvicorn without its timer, which wakes ten times a second to check whether the server should exit.
 
-    Beside a program that holds the GIL all the time, the timer took 2.4 ms of CPU each second, more than a page does.
+    In a program whose threads always hold the GIL, the timer took 2.4 ms of CPU each second, more than a page does.
     """
 
     def __init__(
@@ -128,9 +131,9 @@ class _Uvicorn(uvicorn.Server):
         super().__init__(config)
         self._offer = offer
         self._answer = answer
-        self._wakes: list[Callable[[], object]] = []  # empty before its event loop runs
+        self._wakes: list[Callable[[], object]] = []  # empty until the event loop runs
         self.settled = Event()
-        """Set once it accepts, or has ended without that."""
+        """Set once the server accepts connections, or has ended before it did."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen also where a child asks for the address."""
@@ -143,7 +146,7 @@ class _Uvicorn(uvicorn.Server):
         stopped = asyncio.Event()
         self._wakes.append(partial(asyncio.get_running_loop().call_soon_threadsafe, stopped.set))
         self.settled.set()
-        while not self.should_exit:  # stop() sets the flag before it wakes: so one of the two sees the other
+        while not self.should_exit:  # stop() sets this before it wakes the loop, so a stop cannot be missed
             await stopped.wait()
 
     def make_way(self) -> None:
@@ -161,9 +164,9 @@ class _Uvicorn(uvicorn.Server):
 
 
 class _Connection(h11.Connection):
-    """Keeps the head of a response back until its body: uvicorn sends each by itself.
+    """Sends the head of a response together with its body, which uvicorn would send separately.
 
-    While a send lets the client run, threads of the program that burn CPU take the GIL: the body would wait for them.
+    After each send, threads of the program that use the CPU may take the GIL, and the body would wait for them.
     """
 
     def __init__(self) -> None:
@@ -171,14 +174,14 @@ class _Connection(h11.Connection):
         self._head: list[bytes] = []
 
     def send_with_data_passthrough(self, event: h11.Event) -> list[bytes]:
-        """What `send` joins: the bytes to send for the event, after those that were kept back."""
+        """The bytes to send for the event; the head of a response is kept, and returned with the next event."""
         data = [*self._head, *(super().send_with_data_passthrough(event) or ())]
         self._head = data if isinstance(event, h11.Response) else []
         return [] if self._head else data
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's h11, which sends a response in one piece; one to what is no HTTP request has the headers of all."""
+    """uvicorn's h11 protocol; it sends responses in one piece, and a response 400 with the headers of all responses."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -201,8 +204,8 @@ class _Config(uvicorn.Config):
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(
             app,
-            # The same on every machine: httptools, which uvicorn prefers if it is installed, passes on an absolute URI
-            # as if it were the path, and refuses methods by itself.
+            # Not httptools, which uvicorn prefers if it is installed: it passes on an absolute URI as if it were the
+            # path, and refuses some methods itself.
             http=_Protocol,
             loop="asyncio",
             log_config=None,
@@ -218,4 +221,4 @@ class _Config(uvicorn.Config):
         )
 
     def configure_logging(self) -> None:
-        """Leave the loggers of the program alone: uvicorn would remove the handlers of its own access logger."""
+        """Do nothing: uvicorn would remove handlers that the program has added to the logger `uvicorn.access`."""

@@ -1,7 +1,8 @@
 """The event loop of the side port, which notices when the program has closed its files.
 
-A program may close all files, to become a daemon say, and its own files then get the numbers of those of the loop. So
-the loop remembers what each file descriptor was (st_dev and st_ino), and looks at that before it uses any.
+A program may close all file descriptors, for example to become a daemon. Files that it opens later then get the numbers
+of the file descriptors of the loop. So the loop remembers the identity (st_dev, st_ino) of the file behind each of its
+file descriptors, and compares it before it uses the file descriptor.
 """
 
 import errno
@@ -20,11 +21,11 @@ from pyvars.core.threads import threads_run
 __all__ = ("Loop",)
 
 CHECK_SECONDS = 3.0
-"""How long the loop waits at most before it looks at its files again."""
+"""The maximum time between two checks of the file descriptors."""
 
 
 def _identity(file: int) -> tuple[int, int] | None:
-    """What the file descriptor is; None if it is closed."""
+    """The identity of the file behind a file descriptor; None if it is closed."""
     try:
         found = os.fstat(file)
     except OSError:
@@ -33,14 +34,14 @@ def _identity(file: int) -> tuple[int, int] | None:
 
 
 class _Selector(selectors.BaseSelector):
-    """A selector that raises OSError once one of its files is not what it was when it was registered."""
+    """A selector that raises OSError if one of its file descriptors no longer has the file that was registered."""
 
     def __init__(self) -> None:
-        # poll() has no file descriptor of its own that the program could close. Where threads are greenlets, the module
-        # that makes them so has replaced the default.
+        # poll() has no file descriptor of its own that the program could close. gevent and eventlet, which turn threads
+        # into greenlets, replace the default selector by one of theirs.
         self._selector = selectors.PollSelector() if threads_run() else selectors.DefaultSelector()
         self.identities: dict[int, tuple[int, int] | None] = {}
-        """Of each file that was ever registered, by its number."""
+        """The identity of each file that was ever registered, by its file descriptor."""
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         key = self._selector.register(fileobj, events, data)
@@ -75,32 +76,34 @@ class Loop(BaseSelectorEventLoop):
         self._files = _Selector()
         super().__init__(self._files)
         self._listener = listener
-        # asyncio has no public way to the two ends of the pipe that wakes it.
+        # The two ends of the pipe that wakes the loop; asyncio has no public attributes for them.
         self._ends: tuple[socket.socket, ...] = vars(self)["_ssock"], vars(self)["_csock"]
         self._own = {each.fileno(): _identity(each.fileno()) for each in (listener, *self._ends)}
 
     @property
     def intact(self) -> bool:
-        """Whether its listener and the pipe that wakes it are what they were."""
+        """Whether the file descriptors of the listener and of the pipe that wakes the loop are still its own."""
         return all(_identity(file) == identity for file, identity in self._own.items())
 
     def call_soon_threadsafe(
         self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> Handle:
-        """Do so, but write nothing into a file of the program: then the loop is about to notice by itself."""
+        """Schedule a call from any thread. If the wake-up pipe is closed, the loop is not woken, since the file
+        descriptor may be a file of the program by now; the loop notices that at its next check.
+        """
         can_wake = all(_identity(end.fileno()) == self._own.get(end.fileno(), ()) for end in self._ends)
         call = super().call_soon_threadsafe if can_wake else self.call_soon
         return call(callback, *args, context=context)
 
     def close_listener(self) -> None:
-        """Close the listener, unless its number is that of another file by now."""
+        """Close the listener, unless its file descriptor is that of another file by now."""
         file = self._listener.detach()
         _close(file, self._own.get(file))
 
     def abandon(self, *used: object) -> None:
-        """Close those of its files that are still its own, and never free what has their numbers: that is `used`, too.
+        """Close the file descriptors that are still its own, and keep `used` and the loop itself alive for ever.
 
-        Python closes the number of a freed socket, and that may be a file of the program by then.
+        When Python frees a socket object, it closes its file descriptor, which may be a file of the program by then.
         """
         for each in (self._listener, *self._ends):
             each.detach()

@@ -1,7 +1,7 @@
-"""The thread that runs an event loop. It ends before a fork, and another one goes on with the loop after it.
+"""The thread that runs an event loop. It ends before a fork, and after the fork another thread continues the loop.
 
-CPython warns from 3.12 on of a fork in a process with several threads. Between the two threads all stays as it is:
-files are open, requests are where they were, and clients wait.
+Since Python 3.12 a fork in a process with several threads causes a DeprecationWarning. While no thread runs the loop,
+its files stay open, its requests are suspended, and clients wait.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from pyvars.sideport.loop import Loop
 __all__ = ("LoopThread",)
 
 PAUSE_SECONDS = 1.0
-"""How long a fork waits for the thread: a rule of the program may run in it."""
+"""How long a fork waits at most for the end of the thread, which may be in an access rule of the program."""
 
 GRACE_SECONDS = 0.005
-"""How long a request that is about to end may run on, and how long the thread of anyio that worked for it may take."""
+"""How long a fork waits for requests to end, and then for each of anyio's threads that worked for them."""
 
 
 class LoopThread:
-    """Runs a coroutine on an event loop, and closes the loop once that has returned.
+    """Runs a coroutine on an event loop, and closes the loop once the coroutine has returned.
 
-    `ended` is called in the thread at the end, with the exception if there is one. The loop is not closed then.
+    `ended` is called in the thread at the end: with None, or with the exception, after which the loop is not closed.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class LoopThread:
 
     @property
     def runs(self) -> bool:
-        """Whether a thread runs the loop, or will after the fork in progress."""
+        """Whether a thread runs the loop, or will run it after the fork in progress."""
         return not self._over
 
     def pause(self) -> None:
-        """Before a fork: end the thread. It is left alone if this runs in it, and if it does not end in time."""
+        """Before a fork: end the thread. Does not wait longer than PAUSE_SECONDS, and not at all if called in it."""
         thread, waits = self._thread, self._previous is not None and self._previous.is_alive()
         if thread.is_alive() and not waits and thread is not current_thread() and self._loop.intact and threads_run():
             self._leaves.set()
@@ -62,11 +62,11 @@ class LoopThread:
                 self._loop.call_soon_threadsafe(self._leave, monotonic() + GRACE_SECONDS)
             resources.join(thread, PAUSE_SECONDS)
             for worker in all_threads():
-                if getattr(worker, "loop", None) is self._loop:  # of anyio, which knows no other way to tell
+                if getattr(worker, "loop", None) is self._loop:  # anyio has no public way
                     resources.join(worker, GRACE_SECONDS)
 
     def resume(self) -> None:
-        """After a fork: go on in a new thread, which waits for the end of the former one."""
+        """After a fork: continue the loop in a new thread, which first waits for the end of the previous one."""
         with self._lock:
             if not self._leaves.is_set():
                 return
@@ -77,13 +77,13 @@ class LoopThread:
                 self._end(error)
 
     def join(self, seconds: float) -> None:
-        """Wait for the end of the thread, but not longer, and not if this runs in it."""
+        """Wait up to `seconds` for the end of the thread; not at all if called in it."""
         self.resume()
         if self._thread is not current_thread():
             self._thread.join(seconds)
 
     def _leave(self, until: float) -> None:
-        """Stop the loop: at once if it has no request; else a moment later, since a request may be about to end."""
+        """Stop the loop: once it has no request, or at `until`, on the clock of `monotonic`."""
         if len(asyncio.all_tasks(self._loop)) > 1 and monotonic() < until:
             self._loop.call_later(0.0005, self._leave, until)
         else:
@@ -103,7 +103,7 @@ class LoopThread:
             if self._task is None:
                 self._task = self._loop.create_task(self._main)
                 self._task.add_done_callback(lambda _: self._loop.stop())
-            # Not run_until_complete: anyio would keep the threads of requests as long as what that runs.
+            # Not run_until_complete: anyio keeps its worker threads until the task that this runs has ended.
             while not (leaves.is_set() or self._task.done()):
                 self._loop.run_forever()
             if not self._task.done():
@@ -117,13 +117,13 @@ class LoopThread:
 
     def _end(self, error: BaseException | None) -> None:
         self._over = True
-        with suppress(ValueError):  # the former thread is still in it
+        with suppress(ValueError):  # the previous thread still runs the coroutine
             self._main.close()
         self._ended(error)
 
 
 def _finish(loop: Loop) -> None:
-    """Let cancelled requests end, and close the loop; as asyncio.run does, which programs replace."""
+    """Cancel all requests, wait for their end, and close the loop, as asyncio.run does; programs may replace that."""
     while tasks := asyncio.all_tasks(loop):
         for task in tasks:
             task.cancel()

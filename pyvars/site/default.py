@@ -1,7 +1,7 @@
-"""The composition root: which views there are, and the defaults of the integrations for registry and access rule.
+"""The composition root: the tables of views, and the default registry and access rule of the integrations.
 
 `DEBUG_VIEWS`, `ROOT_VIEWS`, `STATUS_VIEWS` and `OPEN_VIEWS` are the only tables of views: a new view is one class, and
-one line in one of them.
+one line in one of the tables.
 """
 
 import re
@@ -35,13 +35,13 @@ DEBUG_VIEWS: Final = {
     "vars": "pyvars.site.views:Vars",
     "workers": "pyvars.site.views:Workers",
 }
-"""Path below /debug, and the class of its view, which is called with the registry."""
+"""The views below /debug: the path of each, and the import string of its class, which is called with the registry."""
 
 ROOT_VIEWS: Final = {
     "api/stats": "pyvars.site.stats:Stats",
     "metrics": "pyvars.site.metrics:Metrics",
 }
-"""The same for the views that the side port has at the root, and a DebugApp below its mount point."""
+"""Likewise the views that the side port has below /, and DebugApp below its mount point."""
 
 STATUS_VIEWS: Final = {
     "hardware/cpu": "pyvars.health.views:CPU",
@@ -49,18 +49,18 @@ STATUS_VIEWS: Final = {
     "hardware/ram": "pyvars.health.views:RAM",
     "health": "pyvars.health.views:Health",
 }
-"""Path below /status, and the class of its view, which is called without arguments."""
+"""The views below /status: the path of each, and the import string of its class, which is called without arguments."""
 
 OPEN_VIEWS: Final = {
     "health": "pyvars.health.views:Liveness",
 }
-"""Path below /status, and the class of the view that answers there if the access rule refuses the request."""
+"""Likewise the views below /status that answer requests which the access rule refuses."""
 
 _PATH = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)+")
 
 
 def debug(registry: Registry | None, access: Access | None, *, prefix: str) -> Site:
-    """The site of DebugApp, and below `prefix` of VarsMiddleware: all views of the variables, and an index of them."""
+    """The site of DebugApp and VarsMiddleware: all views of the variables below `prefix`, and an index at `prefix`."""
     views = _of_variables({**DEBUG_VIEWS, **ROOT_VIEWS}, registry)
     return Site({"": _index(views, ""), **views}, prefix=prefix, access=_rule(access))
 
@@ -70,14 +70,15 @@ def checked_path(path: object) -> str:
 
     Raises:
         TypeError: it is not a str.
-        ConfigurationError: it is no such path. Only letters that nobody encodes are in one: so it has one spelling.
+        ConfigurationError: it is not a valid path. The allowed characters need no percent-encoding, so that the path
+            has only one spelling.
     """
     if not isinstance(path, str):
         raise TypeError(f'path is a str, such as "/debug", got {path!r}')
     if not _PATH.fullmatch(path):
         raise ConfigurationError(
             'path is where the variables are, such as "/debug" or "/internal/debug": parts that begin with a slash and'
-            f" consist of letters of ASCII, digits and - . _ ~, without a slash at the end; got {path!r}"
+            f" consist of ASCII letters, digits and - . _ ~, without a slash at the end; got {path!r}"
         )
     return str.__str__(path)
 
@@ -89,7 +90,7 @@ def status(access: Access | None) -> Site:
 
 
 def side_port(registry: Registry | None, access: Access | None) -> Site:
-    """The site of the side port: all views where their readers expect them, and an index at / and /debug."""
+    """The site of the side port: all views at the paths that their clients request, and an index at / and /debug."""
     views = {
         **_below("debug", _of_variables(DEBUG_VIEWS, registry)),
         **_of_variables(ROOT_VIEWS, registry),
@@ -101,7 +102,7 @@ def side_port(registry: Registry | None, access: Access | None) -> Site:
 
 
 def served(registry: Registry | None) -> Registry:
-    """The registry, or the default one, once its built-ins are started and its numbers shared with the peers."""
+    """Start the built-ins of the registry, or of the default one, and share its numbers with the peers. Returns it."""
     registry = pyvars.default_registry if registry is None else checked_registry(registry)
     FUNCTIONS.background.start()
     start(registry)  # sets the gc callbacks: pauses are recorded from the first integration on

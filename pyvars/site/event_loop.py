@@ -1,4 +1,4 @@
-"""Answers a request on an event loop: a view that may wait runs in a thread of its own limit, not on the loop."""
+"""Answers a request on an event loop: a view that may block runs in one of four threads, not on the loop."""
 
 from contextlib import suppress
 from importlib import import_module
@@ -12,21 +12,22 @@ from pyvars.runtime.event_loop import running_loop
 from pyvars.site.gate import Admitted, Site
 from pyvars.site.http import Response
 
-# anyio, which comes with Starlette, would import this at its first use: during a request no file may be left to open.
-# Nor when an integration is made: uWSGI loses the signals that come between that and the first request.
-with suppress(ImportError):  # another release may have it elsewhere
+# anyio, which comes with Starlette, would import this module at its first use. During a request that may fail, because
+# the process has no file descriptor left. When an integration is made would be too late: uWSGI loses the signals that
+# come between that moment and the first request.
+with suppress(ImportError):  # another release may have the module elsewhere
     import_module("anyio._backends._asyncio")
 
 __all__ = ("answer",)
 
 MAX_THREADS = 4
-"""Threads for pages with functions: two render, two wait for a slot. Further requests wait on the event loop."""
+"""Threads for views that may block: two render, two wait for a slot. Further requests wait on the event loop."""
 
 _limiters: RunVar[CapacityLimiter] = RunVar("pyvars_limiter")
 
 
 async def answer(site: Site, request: Request) -> Response:
-    """Returns the response of the site. A view that may wait runs in a thread, not on the event loop."""
+    """Returns the response of the site. A view that may block runs in a thread, not on the event loop."""
     admitted = site.admit(request)
     if not isinstance(admitted, Admitted):
         return admitted
@@ -35,11 +36,11 @@ async def answer(site: Site, request: Request) -> Response:
         return admitted.respond()
     with suppress(Exception):  # no thread can be started
         return await to_thread.run_sync(admitted.respond, limiter=_limiter())
-    return admitted.respond()  # no function can be either, so that it waits for little
+    return admitted.respond()  # without threads no function runs either, so the page waits for little
 
 
 async def _are_waited_for(functions: Round) -> bool:
-    """Wait on the event loop until the page waits no longer for its functions. False if it is none of asyncio."""
+    """Wait on the event loop for the functions of the page. Returns False if the loop is not one of asyncio."""
     try:
         loop = running_loop()
     except RuntimeError:
@@ -68,7 +69,7 @@ async def _are_waited_for(functions: Round) -> bool:
 def _limiter() -> CapacityLimiter:
     """Returns the thread limit of the running event loop.
 
-    It is not the limit of the service: the page must answer when all threads of the service are busy.
+    It is not the default limit of anyio, which the service uses: the page must answer when all its threads are busy.
     """
     try:
         return _limiters.get()

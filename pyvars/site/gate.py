@@ -1,6 +1,6 @@
 """The gate checks path, access and method, in this order, and finds the view, for every request of an integration.
 
-`Site.admit` asks the access rule (`pyvars.access`) whether a request may see the variables; nothing else decides it.
+`Site.admit` is the only place that asks the access rule (`pyvars.access`) whether a request may see the variables.
 """
 
 from abc import ABC, abstractmethod
@@ -18,9 +18,9 @@ from pyvars.site.http import NOT_FOUND, Response, no_content, text
 
 __all__ = ("Admitted", "Site", "View")
 
-_LITERAL = "/:@!$&'()*+,;=~"  # need no encoding in a path (RFC 3986, section 3.3), beside what quote() leaves alone
+_LITERAL = "/:@!$&'()*+,;=~"  # what a path may hold unencoded (RFC 3986, section 3.3) and quote() would encode
 _ALLOW = (("Allow", "GET, HEAD, OPTIONS"),)
-_REFUSED = "a request for the variables was refused: %s. To allow it, "  # it holds nothing of the request
+_REFUSED = "a request for the variables was refused: %s. To allow it, "  # without any data of the request
 _GIVE_A_RULE = (
     "give the integration an access rule, such as access=local() | token(...) of pyvars.access, or set PYVARS_TOKEN"
 )
@@ -28,24 +28,24 @@ _SEND_A_CREDENTIAL = "send a token or password that the access rule takes, as Be
 
 
 class View(ABC):
-    """Answers GET and HEAD for one path. `rest` is what follows the path and a slash, percent-decoded; often empty."""
+    """Answers GET and HEAD for one path. `rest` is the part of the request's path below that path, percent-decoded."""
 
     description: ClassVar[str]
     """One line for the index."""
     exact: ClassVar[bool] = True
-    """Whether nothing but a slash may follow the path."""
+    """Whether the view has no paths below its own. A slash at the end is allowed in any case."""
 
     def begin(self, request: Request, rest: str) -> Round | None:
-        """Start the functions that `respond` shows, if there are any. The caller then waits for them."""
+        """Start the functions whose values `respond` shows, if there are any. The caller waits for them."""
         return None
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Whether `respond` may block even after the functions that `begin` started: then it needs a thread."""
+        """Whether `respond` may block once the functions that `begin` started have returned: it then needs a thread."""
         return False
 
     @abstractmethod
     def respond(self, request: Request, rest: str) -> Response:
-        """The response, at the latest shortly after the deadline of the request."""
+        """Returns the response, no later than shortly after the deadline of the request."""
 
 
 class Admitted(NamedTuple):
@@ -59,14 +59,14 @@ class Admitted(NamedTuple):
         """See `View.begin`."""
         try:
             return self.view.begin(self.request, self.rest)
-        except Exception:  # respond() reports what is wrong
+        except Exception:  # respond() will raise it, too, and log it
             return None
 
     def may_block(self) -> bool:
         """See `View.may_block`."""
         try:
             return self.view.may_block(self.request, self.rest)
-        except Exception:  # respond() reports what is wrong
+        except Exception:  # respond() will raise it, too, and log it
             return True
 
     def respond(self) -> Response:
@@ -94,7 +94,7 @@ class Site:
         self, views: Mapping[str, View], *, prefix: str, access: Rule, open_views: Mapping[str, View] | None = None
     ) -> None:
         self.prefix: str = prefix
-        """The path that those of all views begin with."""
+        """The path with which the paths of all views begin."""
         self._views = {f"{prefix}/{name}" if name else prefix: view for name, view in views.items()}
         self._open_views = {f"{prefix}/{name}": view for name, view in (open_views or {}).items()}
         self._access = access
@@ -106,15 +106,15 @@ class Site:
         self._log = MinuteLog()
 
     def respond(self, request: Request) -> Response:
-        """The response, from the calling thread, which the view may block."""
+        """The response. The view runs in the calling thread, and may block it."""
         admitted = self.admit(request)
         return admitted.respond() if isinstance(admitted, Admitted) else admitted
 
     def admit(self, request: Request) -> Admitted | Response:
-        """The gate. It uses only path, client, version and headers, neither the query nor the registry.
+        """The gate. It uses only path, method, client, version and headers, neither the query nor the registry.
 
-        NOT_FOUND for a path without a view, and for a request that the access rule refuses. A refused request is
-        admitted to the open view of its path if there is one; else the response is 401 if the rule takes a credential.
+        Returns NOT_FOUND if the path has no view. A request that the access rule refuses is admitted to the open view
+        of its path; if there is none, it gets 401 if the rule takes a credential, else NOT_FOUND.
         """
         found = self._find(request)
         if found is None:
@@ -140,8 +140,8 @@ class Site:
             rest = request.path[len(fixed) :]
             if not _may_follow(view, rest):
                 continue
-            # Other spellings of the path (%64ebug, debug%2fvars, an absolute URI) have no view: a proxy or a firewall
-            # in front may have judged them differently. Only what follows the path of a view may be encoded.
+            # Other spellings of the path (%64ebug, debug%2fvars, an absolute URI) have no view: a proxy in front may
+            # have taken them for another path, and let them pass. Only what is below the path of a view may be encoded.
             if request.raw_path is not None:
                 literal = _quoted(request.root) + fixed
                 raw_rest = request.raw_path[len(literal) :]

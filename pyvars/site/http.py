@@ -16,7 +16,8 @@ class Response(NamedTuple):
     """False for NOT_FOUND alone: a middleware then passes the request on to its application."""
 
 
-# Headers of every response, errors included. No response ever has a CORS header: no web page is meant to read it.
+# The headers of every response, errors included. No response has a CORS header, so no web page of another site can read
+# one.
 _HEADERS = (
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
@@ -56,5 +57,5 @@ def dated(response: Response) -> Response:
 NOT_FOUND = text(404, "not found")._replace(ours=False)
 """The response to a path without a view, and to a refused request if the access rule takes no credential.
 
-The two are the same, so that a refusal does not reveal that there is a view.
+Both get the same response, so that a refusal does not reveal whether there is a view.
 """

@@ -18,7 +18,7 @@ __all__ = ("Metrics",)
 class Metrics(View):
     """The numbers of a registry, summed over all workers, in the text format of Prometheus or OpenMetrics."""
 
-    description: ClassVar[str] = "the numbers among them for Prometheus, as text or OpenMetrics"
+    description: ClassVar[str] = "the numbers in the variables for Prometheus, as text or OpenMetrics"
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -41,7 +41,7 @@ class Metrics(View):
     def _render(self, request: Request, prefixes: tuple[str, ...]) -> Response:
         until = request.deadline
         families = read(self._registry, prefixes, until, peers(self._registry, until))
-        try:  # after reading: the first import takes long, and functions need the time before the deadline
+        try:  # only now: the first import takes so long that functions would miss the deadline
             from pyvars.formats.prometheus import exposition
         except Exception as error:
             if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("prometheus_client"):

@@ -1,4 +1,4 @@
-"""The slots for rendering: so many pages are rendered at once, and other requests wait for a free slot."""
+"""The slots: a request renders a page only while it holds one, and other requests wait for a free slot."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _slots: SimpleQueue[int] = SimpleQueue()  # a tenth of the cost of a threading.S
 
 
 def _renew_slots() -> None:
-    """Make the slots anew: in a forked child, the threads that held some are gone."""
+    """Make new slots: in a forked child, threads of the parent that held a slot are gone."""
     global _slots
     _slots = SimpleQueue()
     for slot in range(MAX_RENDERS):
@@ -45,7 +45,7 @@ def in_a_slot(request: Request, render: Callable[[], Response]) -> Response:
 
 def _free(slots: SimpleQueue[int], deadline: float) -> int:
     """Wait for a free slot. Raises Empty if there is none before the deadline."""
-    while not threads_run() and monotonic() < deadline:  # greenlets, all of which would wait with this one
+    while not threads_run() and monotonic() < deadline:  # SimpleQueue.get would block all greenlets, not only this one
         if not slots.empty():
             return slots.get_nowait()
         time.sleep(0.005)

@@ -28,7 +28,7 @@ class Stats(View):
         self._registry = registry
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Whether there may be peers to wait for, or code of the program is published as `memstats` or `threads`."""
+        """Whether there may be peers to wait for, or `memstats` or `threads` is a function of the program."""
         found = ((name, self._registry.get(name)) for name in ("memstats", "threads"))
         jobs, long = survey((name, var) for name, var in found if var is not None)
         return has_peers() or long or bool(jobs)
@@ -36,8 +36,7 @@ class Stats(View):
     def respond(self, request: Request, rest: str) -> Response:
         """200 with JSON, indented with `?pp=1`; 404 if `memstats` is missing, or its value is no dict.
 
-        503 if the value of `memstats` or `threads` is null on the page: its figures would else fall to 0. In Go the
-        parameter changes all later responses, too.
+        503 if the value of `memstats` or `threads` is null on the page, since figures of 0 would look like a restart.
         """
         from_peers = peers(self._registry, request.deadline)
         memstats = self._read("memstats", request.deadline, from_peers)
@@ -51,6 +50,6 @@ class Stats(View):
         return respond_with(200, document(found) if pretty else value(found), "application/json; charset=utf-8")
 
     def _read(self, name: str, deadline: float, from_peers: Peers | None) -> object:
-        """A variable as on the page, combined with the figures of the peers; empty text if there is none."""
+        """The value of a variable as on the page, combined with the figures of the peers; "" if there is none."""
         var = self._registry.get(name)
         return "" if var is None else from_json(render_one(name, var, deadline, from_peers))

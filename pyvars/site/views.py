@@ -1,4 +1,4 @@
-"""The views below /debug, and the slots to render a page."""
+"""The views below /debug."""
 
 import os
 from functools import lru_cache
@@ -25,7 +25,7 @@ _JSON = "application/json; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
 
 MAX_NAMES = 64
-"""How many `?name=` a query may have."""
+"""The maximum number of `?name=` in a query."""
 
 
 def prefixes_in(query: str) -> tuple[str, ...] | Response:
@@ -37,7 +37,7 @@ def prefixes_in(query: str) -> tuple[str, ...] | Response:
 
 
 class Vars(View):
-    """The variables of a registry: the page, the part that `?name=` selects, or below it the value of one variable."""
+    """The variables of a registry: the page, or the part that `?name=` selects; `/<name>` below is one variable."""
 
     description: ClassVar[str] = "every variable of the program and of its interpreter, as JSON"
     exact: ClassVar[bool] = False
@@ -47,37 +47,37 @@ class Vars(View):
         self._pages = Pages()
 
     def begin(self, request: Request, rest: str) -> Round | None:
-        """Begin the functions of the page, or of the variable."""
+        """Start the functions of the page, or of the requested variable."""
         if len(request.query) > MAX_QUERY_BYTES or "worker=" in request.query:
             return None
         jobs, _ = self._survey(request, rest)
         return FUNCTIONS.begin(jobs, Times.of_request(request.deadline)) if jobs else None
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Whether it takes long, or there are peers or no free slot to wait for."""
+        """Whether the page takes long to render, or has to wait for peers or for a free slot."""
         if len(request.query) > MAX_QUERY_BYTES:
             return False
         return all_taken() or has_peers() or "worker=" in request.query or self._survey(request, rest)[1]
 
     def _survey(self, request: Request, rest: str) -> tuple[list[Job], bool]:
-        """The functions to call, and whether the rest takes long."""
+        """The functions to call, and whether the rest of the page takes long to render."""
         if rest and rest != ERRORS:
             var = self._registry.get(rest)
             return survey([(rest, var)]) if var is not None else ([], False)
         return self._pages.survey(self._registry, () if rest else _prefixes(request.query))
 
     def respond(self, request: Request, rest: str) -> Response:
-        """200 with JSON; 400 for a query out of bounds; 404 for an unknown name; 503 if there is no slot in time.
+        """200 with JSON; 400 for a query out of bounds; 404 for an unknown name; 503 if no slot is free in time.
 
-        `?worker=` shows the page of one worker, by its pid, or of `all`: 404 if no live worker has the pid, 504 if it
-        does not answer in time.
+        `?worker=<pid>` selects the page of one worker, with 404 if no live worker has the pid, and 504 if the worker
+        does not answer in time; `?worker=all` the pages of all.
         """
         prefixes = prefixes_in(request.query)
         if isinstance(prefixes, Response):
             return prefixes
         worker = _worker(request.query)
         if worker and rest:
-            return text(400, "?worker= goes with the whole page or ?name=, not with one variable")
+            return text(400, "?worker= selects whole pages, or parts with ?name=, but not the value of one variable")
         if worker:
             return in_a_slot(request, lambda: self._of_worker(worker, prefixes, request.deadline))
         return in_a_slot(request, lambda: self._of_all(rest, prefixes, request.deadline))
@@ -108,7 +108,7 @@ class Vars(View):
         answers = ask(self._registry, question, until, wanted)
         pages = {pid: _checked(answers.get(pid, b"")) for pid in wanted}
         if worker == "all":
-            if pages.get(os.getpid()) is None:  # without threads this process does not answer its own question
+            if pages.get(os.getpid()) is None:  # a process without threads cannot answer its own question
                 pages[os.getpid()] = _checked(self._pages.render(self._registry, prefixes, until))
             members = {str(pid): {"error": "timeout"} if page is None else page for pid, page in sorted(pages.items())}
             return respond_with(200, document(members), _JSON)
@@ -117,7 +117,7 @@ class Vars(View):
 
 
 class Workers(View):
-    """The live workers of the group, from the kernel and their segments; one that hangs shows as not answering."""
+    """The live workers of the group, with figures of the kernel, of their segments, and of their answers."""
 
     description: ClassVar[str] = "the worker processes whose numbers are summed, as JSON"
 
@@ -164,7 +164,7 @@ def _worker(query: str) -> str:
     return next((value for key, value in reversed(parse_qsl(query)) if key == "worker"), "")
 
 
-@lru_cache(maxsize=16)  # a request asks several times, and most clients always the same
+@lru_cache(maxsize=16)  # called several times for each request, and most clients always send the same query
 def _prefixes(query: str) -> tuple[str, ...]:
     if not query:
         return ()

@@ -113,7 +113,8 @@ def test_what_is_no_token_is_said_but_not_shown(
     monkeypatch.setenv("PYVARS_TOKEN", wrong)
     status, printed, error = run("get", "127.0.0.1:1")
     assert (status, printed) == (1, "")
-    assert error == "pyvars: 127.0.0.1:1: the token in PYVARS_TOKEN holds spaces, or what is not printable ASCII\n"
+    reason = "the token in PYVARS_TOKEN contains a space, or a character that is not printable ASCII"
+    assert error == f"pyvars: 127.0.0.1:1: {reason}\n"
     (tmp_path / "tokens").write_text(wrong)
     assert wrong not in run("get", "--token-file", str(tmp_path / "tokens"), "127.0.0.1:1")[2]
 

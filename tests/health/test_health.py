@@ -404,7 +404,7 @@ def test_a_system_that_does_not_tell(server: Server, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("psutil.disk_usage", refuse)
     answer = get(server, "/status/hardware/disk")
-    assert (answer.status, answer.body) == (503, b"the system does not tell: PermissionError\n")
+    assert (answer.status, answer.body) == (503, b"the figures cannot be read: PermissionError\n")
     monkeypatch.undo()
     reading.expire()
     assert get(server, "/status/hardware/disk").status == 200

@@ -249,7 +249,7 @@ def test_hardware_that_is_not_told_when_the_side_port_begins(
 
     monkeypatch.setattr(os, "cpu_count", refuse)
     with pyvars.serve(0, registry=registry) as server, closing(_connection(server)) as connection:
-        assert _get(connection, "/status/hardware/cpu")[::2] == (503, b"the system does not tell: OSError\n")
+        assert _get(connection, "/status/hardware/cpu")[::2] == (503, b"the figures cannot be read: OSError\n")
         monkeypatch.undo()
         reading.expire()
         assert _get(connection, "/status/hardware/cpu")[0] == 200

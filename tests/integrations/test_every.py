@@ -15,7 +15,7 @@ TEXT = "text/plain; charset=utf-8"
 OURS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 INDEX = """\
 api/stats  memory and garbage collection as golang-stats-api-handler has them, as JSON
-metrics    the numbers among them for Prometheus, as text or OpenMetrics
+metrics    the numbers in the variables for Prometheus, as text or OpenMetrics
 vars       every variable of the program and of its interpreter, as JSON
 workers    the worker processes whose numbers are summed, as JSON
 """
@@ -23,7 +23,7 @@ SIDE_PORT_INDEX = """\
 /api/stats             memory and garbage collection as golang-stats-api-handler has them, as JSON
 /debug/vars            every variable of the program and of its interpreter, as JSON
 /debug/workers         the worker processes whose numbers are summed, as JSON
-/metrics               the numbers among them for Prometheus, as text or OpenMetrics
+/metrics               the numbers in the variables for Prometheus, as text or OpenMetrics
 /status/hardware/cpu   CPUs of the machine or container, as JSON
 /status/hardware/disk  space on the file system of /, as JSON
 /status/hardware/ram   memory of the machine or container, as JSON

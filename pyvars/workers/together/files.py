@@ -119,7 +119,7 @@ def has_lost_lock(directory: str, name: str) -> bool:
 
 
 def is_left(directory: str, name: str) -> bool:
-    """Whether the entry is a file of pyvars that a dead process left. Sockets have no lock, and always count as left."""
+    """Whether the entry is a file of pyvars that a dead process left. Sockets have no lock and always count as left."""
     if name in own or not is_ours(directory, name):
         return False
     return name.startswith("s-") or not _is_in_use(directory, name)
