@@ -17,7 +17,9 @@ from pyvars.runtime.combine import Row, largest, totals
 __all__ = ("GC", "PAUSES", "Pauses", "RING")
 
 RING: int = 256
-"""The number of pauses that are kept, the same as in Go."""
+"""The number of pauses that are shown, the same as in Go."""
+_KEPT = 2 * RING
+"""The number of pauses that are kept, so that one that comes while a page reads does not replace one that it shows."""
 
 
 class Totals(NamedTuple):
@@ -41,10 +43,8 @@ class Pauses:
 
     def __init__(self) -> None:
         self.totals: Totals = Totals()
-        self.ring_ns: list[int] = [0] * RING
-        """The last pauses; the pause of collection n is at n % RING, counted from 0."""
-        self.ring_end_ns: list[int] = [0] * RING
-        """When these pauses ended, by since_boot_ns, a clock that nobody can set."""
+        self._pauses = [0] * _KEPT  # the last pauses in ns; that of collection n is at n % _KEPT, counted from 0
+        self._ends = [0] * _KEPT  # when these ended, by since_boot_ns, so that they stay apart when a clock is set
         self.started_ns: int = 0
         """When recording began, by perf_counter_ns; 0 before."""
         self.inherited: list[dict[str, int]] = [{}, {}, {}]
@@ -60,7 +60,7 @@ class Pauses:
         """
         if self.started_ns:
             self.totals = Totals()
-            self.ring_ns, self.ring_end_ns = [0] * RING, [0] * RING
+            self._pauses, self._ends = [0] * _KEPT, [0] * _KEPT
             self.started_ns, self._begun = perf_counter_ns(), 0
         self.inherited = get_stats()
 
@@ -87,12 +87,31 @@ class Pauses:
             pause, self._begun = perf_counter_ns() - self._begun, 0
             now = since_boot_ns()
             count, forced, total, _, generations = self.totals
-            self.ring_ns[count % RING] = pause
-            self.ring_end_ns[count % RING] = now
+            self._pauses[count % _KEPT] = pause
+            self._ends[count % _KEPT] = now
             by_generation = list(generations)
             of_generation, longest = by_generation[info["generation"]]
             by_generation[info["generation"]] = (of_generation + pause, max(longest, pause))
             self.totals = Totals(count + 1, forced + self._forced, total + pause, now, tuple(by_generation))
+
+    def read(self) -> tuple[Totals, list[int], list[int]]:
+        """The totals, and the rings as they were then: the last pauses in ns, and when they ended, by since_boot_ns.
+
+        The pause of collection n, counted from 0, is at n % RING. A collection may come at any moment of this.
+        """
+        while True:
+            totals = self.totals
+            pauses, ends = self._pauses.copy(), self._ends.copy()
+            if self.totals.collections - totals.collections < _KEPT - RING:  # else they have replaced some
+                return totals, _ring(pauses, totals.collections), _ring(ends, totals.collections)
+
+
+def _ring(kept: list[int], count: int) -> list[int]:
+    """The ring of RING places after so many collections."""
+    newest = count % _KEPT
+    last = kept[newest - RING : newest] if newest >= RING else kept[newest - RING :] + kept[:newest]
+    oldest = RING - count % RING
+    return last[oldest:] + last[:oldest]
 
 
 PAUSES: Pauses = Pauses()

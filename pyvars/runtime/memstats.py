@@ -17,7 +17,7 @@ from typing import NamedTuple, cast
 
 from pyvars.runtime.allocators import malloc, pymalloc
 from pyvars.runtime.combine import Row, largest, total, totals
-from pyvars.runtime.gc import PAUSES, RING, Totals
+from pyvars.runtime.gc import PAUSES, RING
 from pyvars.runtime.proc import STATUS, booted, status
 from pyvars.runtime.reading import Reading
 
@@ -90,7 +90,7 @@ class MemStats:
         """
         key = self._memory.get(), PAUSES.totals, gc.isenabled(), gc.get_debug(), int(booted() * 1e9)
         if key != self._key:
-            self._figures, self._key = self._combine(*key), key
+            self._figures, self._key = self._combine(key[0], *key[2:]), key
         return self._figures
 
     @staticmethod
@@ -126,7 +126,8 @@ class MemStats:
             "retired": True,
         }
 
-    def _combine(self, memory: Memory, pauses: Totals, enabled: bool, debug: int, epoch: int) -> dict[str, object]:
+    def _combine(self, memory: Memory, enabled: bool, debug: int, epoch: int) -> dict[str, object]:
+        pauses, ring, ends = PAUSES.read()
         alive_ns = max(1, perf_counter_ns() - PAUSES.started_ns)
         return {
             "Alloc": memory.alloc,
@@ -153,8 +154,8 @@ class MemStats:
             "NextGC": 0,
             "LastGC": pauses.last_end_ns and pauses.last_end_ns + epoch,
             "PauseTotalNs": pauses.total_ns,
-            "PauseNs": PAUSES.ring_ns.copy(),
-            "PauseEnd": [end and end + epoch for end in PAUSES.ring_end_ns],
+            "PauseNs": ring,
+            "PauseEnd": [end and end + epoch for end in ends],
             "NumGC": pauses.collections & _UINT32,
             "NumForcedGC": pauses.forced & _UINT32,
             "GCCPUFraction": pauses.total_ns / alive_ns,

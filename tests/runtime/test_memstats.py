@@ -255,6 +255,32 @@ print(json.dumps(read()))
     assert all(shown["PauseNs"])
 
 
+@pytest.mark.parametrize("collections", [1, 255, 256, 600])
+def test_collections_that_come_while_memstats_are_read(collections: int) -> None:
+    """As of another thread at any moment: here before each copy of a list, twice."""
+    shown = json.loads(
+        output(
+            f"""{PREFIX}
+read()
+for _ in range(300): gc.collect(0)
+copies = []
+def collect(frame, event, function):
+    if event == "c_call" and function.__name__ == "copy" and "pyvars" in frame.f_code.co_filename and len(copies) < 2:
+        copies.append(function)
+        for _ in range({collections}): gc.collect(0)
+sys.setprofile(collect)
+shown = read()
+sys.setprofile(None)
+print(json.dumps([len(copies), shown]))
+"""
+        )
+    )
+    assert shown[0]
+    assert_identities(shown[1])
+    assert all(shown[1]["PauseNs"])
+    assert len(set(shown[1]["PauseEnd"])) == 256
+
+
 def test_a_page_shows_a_collection_at_once(registry: Registry, page: Read) -> None:
     """Only what is costly to read may be up to 100 ms old."""
     install(registry, only=["memstats", "gc"])
