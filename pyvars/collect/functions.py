@@ -82,10 +82,7 @@ class Times(NamedTuple):
 
     @property
     def handover(self) -> float:
-        """For how long a call must have run before the page stops waiting, if it can show an earlier value, in seconds.
-
-        It is a quarter of the page's time.
-        """
+        """How many seconds a call gets if the page can show an earlier value: a quarter of the page's time."""
         return max(HANDOVER_SECONDS, (self.deadline - self.arrived) / 4)
 
 
@@ -120,9 +117,9 @@ class Round:
         self._times = times
 
     def seconds(self) -> float | None:
-        """For how many seconds the page should wait before it calls this again; None if it should wait no longer.
+        """The seconds for which the page may wait until it calls this again; None if it must wait no longer.
 
-        The page need not wait longer than until all functions have ended. This may start one more thread.
+        This may start one more thread.
         """
         moment = monotonic()
         untils = [until for call in self._calls if (until := self._until(call, moment)) > moment]
@@ -196,10 +193,7 @@ class FunctionRunner:
         self._log_lock = Lock()
 
     def begin(self, jobs: Iterable[Job], times: Times) -> Round:
-        """Begin to call the function of each job, unless a call runs, or has ended since the page was requested.
-
-        Never waits for a function.
-        """
+        """Begin to call the function of each job, unless a call runs, or has ended since the page was requested."""
         calls: list[Call] = []
         periodic = False
         moment = monotonic()
