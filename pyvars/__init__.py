@@ -30,8 +30,8 @@ Layout of the code, from the inside out. A module imports only from its own line
     traffic/                        the variable `http`: HTTP requests that the program answers
     runtime/, formats/              the built-in variables; JSON, and the text format of Prometheus
     workers/                        the numbers of all worker processes together
-    access/, collect/               access rules; reading the variables of a registry for a page
-    site/                           the views, and the gate, which checks each request before a view answers it
+    access/, collect/               access rules; the values of all variables of a registry, for a page
+    site/                           the views, and the gate: it checks each request before a view answers
     asgi, wsgi, sideport/, server   the integrations, and the side port
     cli/                            `python -m pyvars` and the command `pyvars`
     health/, prometheus, django     liveness and hardware; a collector for prometheus_client; a middleware for Django

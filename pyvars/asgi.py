@@ -196,9 +196,7 @@ class CountRequests(Middleware):
     """A middleware that counts requests in the variable `http` of a registry, and serves nothing.
 
     It counts requests, errors, requests in flight, bytes of bodies, and requests by method, by class of status and by
-    template of the route. It measures how many seconds requests take, in all, by route, and until the first byte.
-    Event streams and responses that take over 10 s are counted apart, in `streams`, and accepted WebSockets in
-    `websockets`. `help("pyvars.traffic")` describes each figure.
+    template of the route, and measures how many seconds they take. `help("pyvars.traffic")` describes each figure.
 
     A request that passes several middlewares of one registry is counted once, by the outermost; a request that pyvars
     answers is not counted. `count=Traffic(...)` leaves more requests out. All middlewares of one registry count in the

@@ -20,7 +20,7 @@ __all__ = ("About", "Path", "of_peers", "own")
 ASK_SECONDS = 0.1
 """The maximum time that peers have to answer."""
 RETRY_SECONDS = 1.0
-"""The minimum time between two questions."""
+"""The minimum time between two questions to peers."""
 KEEP_SECONDS = 60.0
 """The maximum age of the answers that are used without asking again."""
 _MAX_DEPTH = 32
@@ -48,7 +48,7 @@ _latest: "WeakKeyDictionary[Registry, _Answers]" = WeakKeyDictionary()
 
 
 def own(registry: Registry) -> bytes:
-    """The answer to a peer, as JSON: path, help, unit and label of each variable that has one of the three."""
+    """The answer to a peer, as JSON: path, help, unit and label of each variable that has a help, unit or label."""
     found: list[tuple[Path, str, str, str]] = []
     waiting: list[tuple[Path, Var, Metadata]] = [((), registry, Metadata())]
     while waiting:

@@ -18,10 +18,10 @@ _pages = Pages()
 def answer(registry: Registry, question: Mapping[str, object]) -> bytes:
     """The answer to a question of a peer, as JSON.
 
-    It depends on `ask`: `about` asks for the help, units and labels of variables; `values`, for the values of the
-    functions with these `names`; any other word, for the page of this process, with the variables whose names begin
-    with one of `names`. The answer takes at most `seconds`, and never longer than a request. `group` is the census of
-    the peer (see `hear`).
+    The member `ask` of the question says what it asks for. `about`: the help, units and labels of variables. `values`:
+    the values of the functions with these `names`. Any other word: the page of this process, with the variables whose
+    names begin with one of `names`, and with the census `group` of the peer (see `hear`). The answer takes at most
+    `seconds`, and never longer than a request.
     """
     names, seconds = question.get("names"), question.get("seconds")
     texts = tuple(name for name in cast("list[object]", names) if isinstance(name, str)) if _is_list(names) else ()

@@ -4,9 +4,8 @@ A page calls each function that does not run already (`pyvars.collect.calls`), a
 deadline, with two exceptions. If a function has a value from the last 10 s (MAX_AGE_SECONDS), or its call began before
 the page was requested, the page waits only until that call has run for a quarter of the page's time: 50 ms. If a
 function has no such value, and a busy machine has not started it yet, the page waits up to a second (LATEST_SECONDS).
-For a function that has not returned, the page shows the value from the last 10 s, marked `stale`; without one it shows
-null, with the error `timeout` if the function runs, `busy` if it was not started, or `skipped` if no thread is free. If
-a function raises, only its own value is null.
+For a function that has not returned, the page shows the value from the last 10 s, marked `stale`; without one, null
+with the error `timeout` if it runs, `busy` if it was not started, or `skipped` if no thread is free.
 """
 
 import threading
@@ -109,7 +108,7 @@ class Job:
 
 
 class Round:
-    """The calls of the functions of one page, from when they were begun."""
+    """The calls for one page, and how long the page waits for them."""
 
     def __init__(self, threads: CallThreads, calls: Iterable[Call], times: Times) -> None:
         self._threads = threads
@@ -117,10 +116,7 @@ class Round:
         self._times = times
 
     def seconds(self) -> float | None:
-        """The seconds for which the page may wait until it calls this again; None if it must wait no longer.
-
-        This may start one more thread.
-        """
+        """The seconds for which the page may wait until it calls this again; else None. May start a thread."""
         moment = monotonic()
         untils = [until for call in self._calls if (until := self._until(call, moment)) > moment]
         if not untils:

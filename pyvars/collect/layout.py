@@ -205,7 +205,7 @@ def with_peers(values: list[object], layout: PageLayout, peers: Peers) -> None:
 
 
 def peers_only(layout: PageLayout, peers: Peers, prefixes: tuple[str, ...], failed: Failed) -> dict[str, object]:
-    """The values of variables that only peers have, by name, if `prefixes` select them or are empty.
+    """The values of variables that only peers have, by name. If there are prefixes, only those that they select.
 
     `layout` is that of the whole page.
     """

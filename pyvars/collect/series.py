@@ -169,7 +169,7 @@ class _Reading:
                 self.variable(inner, var, below.get(key), within)
 
     def _label(self, place: _Place, own: Composite | None, children: Mapping[str, Var], below: NestedSums) -> str:
-        """The label that the keys of a composite are values of; empty if the keys become parts of metric names."""
+        """The label for which the keys of a composite are values; empty if the keys become parts of metric names."""
         known = self._peers is not None and self._peers.is_map(place.keys)
         if isinstance(own, Registry) or (own is None and not known):
             return ""

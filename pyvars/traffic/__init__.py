@@ -40,7 +40,7 @@ http_variable    the variable
 options          Traffic: which requests are not counted, and the bounds of the Histograms
 in_flight        the requests in flight of this process, and the age of the oldest
 recorder         counts requests in the variable
-once             sees to it that each request is counted at most once in each registry
+once             ensures that each request is counted at most once in each registry
 routes           the template of the route that a request took
 frameworks       hooks for frameworks that do not put the route in scope or environ
 asgi, websocket  follow one request, or one WebSocket, through an ASGI application until it is recorded

@@ -1,4 +1,4 @@
-"""Sees to it that each request is counted at most once in each registry.
+"""Ensures that each request is counted at most once in each registry.
 
 The object that follows a request is kept in scope or environ (under KEY), where the middlewares further in find it.
 """
@@ -74,7 +74,7 @@ def detach(scope: MutableMapping[str, Any], request: FollowedRequest) -> None:
     request.recorded = True
     if scope.get(KEY) is request:
         outer = request.outer
-        while outer is not None and outer.recorded:  # in WSGI the outer one may end first, when the server closes it
+        while outer is not None and outer.recorded:  # in WSGI the outer one ends first if the server closes its body
             outer = outer.outer
         if outer is None:
             del scope[KEY]

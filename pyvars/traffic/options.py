@@ -31,7 +31,7 @@ class Traffic:
     see `Histogram`. All middlewares of one registry must have the same bounds. Immutable.
 
     Raises:
-        ConfigurationError: `exclude` is not a collection of such items, or `bounds` are none that a Histogram takes.
+        ConfigurationError: `exclude` is not a collection of such items, or a Histogram refuses `bounds`.
     """
 
     exclude: Iterable[str] = ()

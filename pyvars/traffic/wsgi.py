@@ -23,8 +23,8 @@ class WSGIRequest(FollowedRequest):
     `start_response` or `write` raises OSError.
 
     A request with `Upgrade: websocket` counts as an open WebSocket: the application takes the socket out of the environ
-    and sends its messages there, past the server. If the request has a body or a status at its end that no WebSocket
-    has, it is counted as a request after all.
+    and sends its messages there, past the server. If at its end the response has a body, or a status that no WebSocket
+    ends with, it is counted as a request after all.
     """
 
     __slots__ = ("_disconnected", "_environ", "_headers", "_method", "_root", "_route", "_start", "_write")
@@ -64,15 +64,16 @@ class WSGIRequest(FollowedRequest):
         environ[KEY] = self
 
     def start(self, *arguments: Any, **named: Any) -> Callable[[bytes], object]:
-        """The `start_response` for the application. It reads the route here, because Flask removes it when it returns.
+        """The `start_response` for the application. It also reads the route, which Flask removes when it returns.
 
-        It passes its arguments on first, so that the server raises if they are wrong, or if the headers are sent
-        already. A status that is not a number is recorded as 600.
+        First it passes its arguments on: the server raises if they are wrong, or if the headers are sent already. A
+        status that is not a number is recorded as 600.
         """
         try:
             self._write = self._start(*arguments, **named)
         except OSError:
-            if (arguments[2] if len(arguments) > 2 else named.get("exc_info")) is None:  # else that may be raised again
+            # With exc_info the server may raise that error of the application, which says nothing of the client.
+            if (arguments[2] if len(arguments) > 2 else named.get("exc_info")) is None:
                 self._disconnected = True
             raise
         code = str(arguments[0] if arguments else named.get("status"))[:3]
