@@ -1,6 +1,6 @@
 """expvar for Python: named variables of a program and of its Python interpreter, as one JSON page at /debug/vars.
 
-Count something, and give it a name:
+Count something, and publish it under a name:
 
     from pyvars import Int, Map, publish
 
@@ -30,11 +30,11 @@ Layout of the code, from the inside out. A module imports only from its own line
     traffic/                        the variable `http`: HTTP requests that the program answers
     runtime/, formats/              the built-in variables; JSON, and the text format of Prometheus
     workers/                        the numbers of all worker processes together
-    access/, collect/               which request may look; a registry read into values
-    site/                           the views, and the gate that each Request passes before it gets a Response
-    asgi, wsgi                      integrations
-    sideport/, server, cli/         the side port; `python -m pyvars`
-    health/, prometheus, django     health checks; a collector for prometheus_client; a middleware for Django's settings
+    access/, collect/               access rules; the values of all variables of a registry, for a page
+    site/                           the views, and the gate: it checks each request before a view answers
+    asgi, wsgi, sideport/, server   the integrations, and the side port
+    cli/                            `python -m pyvars` and the command `pyvars`
+    health/, prometheus, django     liveness and hardware; a collector for prometheus_client; a middleware for Django
 """
 
 import sys as _sys
@@ -95,16 +95,19 @@ def _with_builtins() -> Registry:
 
 
 default_registry: Registry = _with_builtins()
-"""The registry that integrations serve when they are given none. It holds the built-in variables."""
+"""The registry that integrations serve if they are given none. It has the built-in variables."""
 
 
 def _join(name: str | None, before: object) -> None:
-    """Called when a child of multiprocessing publishes: the child has no integration, and shares if its parent does."""
-    default_registry._on_change = None  # a signal handler may publish meanwhile
+    """Share the numbers of a child of multiprocessing, which has no integration, if those of its parent are shared.
+
+    Each publish calls this until it succeeds.
+    """
+    default_registry._on_change = None  # meanwhile a signal handler may publish
     from pyvars.workers import join
 
     if not join(default_registry):
-        default_registry._on_change = _join  # the parent may share later: try again at the next publish
+        default_registry._on_change = _join  # the parent may share its numbers later
 
 
 if any(each.startswith(("--multiprocessing-fork", "from multiprocessing.forkserver")) for each in _sys.orig_argv):
@@ -161,19 +164,19 @@ def publish(
 
 
 def get(name: str) -> Var | None:
-    """The variable published under `name` on the default registry, or None."""
+    """Returns the variable that is published as `name` on the default registry, or None."""
     return default_registry.get(name)
 
 
 def delete(name: str) -> None:
-    """Remove `name` from the default registry. An unknown name is ignored."""
+    """Remove `name` from the default registry. A missing name is ignored. See `Registry.delete`."""
     default_registry.delete(name)
 
 
 def serve(
     port: int = 6060, host: str = "127.0.0.1", *, registry: Registry | None = None, access: "Access | None" = None
 ) -> "Server":
-    """Serve the variables beside the program, from a thread of their own: see `pyvars.server.serve`."""
+    """Open a side port: serve the variables at an address of their own, from a thread. See `pyvars.server.serve`."""
     from pyvars.server import serve
 
     return serve(port, host, registry=registry, access=access)

@@ -1,4 +1,4 @@
-"""The ASGI integration: translates a scope to a Request, and a Response back to messages."""
+"""The ASGI integration: serves the variables, and counts requests. It translates a scope to a Request."""
 
 import sys
 from functools import cache, lru_cache
@@ -36,16 +36,16 @@ _count_request = REQUESTS.add  # looked up once, not for each request
 
 
 class SiteApp:
-    """An ASGI application that serves a site below its mount point. Thread-safe."""
+    """An ASGI application that serves a site (views and their access rule) below its mount point. Thread-safe."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
 
     def __deepcopy__(self, memo: object) -> "Self":
-        return self  # Litestar deep-copies the applications that its Router mounts, but the variables exist only once
+        return self  # Litestar deep-copies the applications that its Router mounts; the variables cannot be copied
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection. It does nothing at startup and shutdown, and closes WebSockets."""
+        """Serve one connection: answer a request, close a WebSocket, or confirm startup and shutdown."""
         register_loop()
         discard(scope)
         if scope["type"] == "http":
@@ -63,9 +63,13 @@ class DebugApp(SiteApp):
 
         app = Starlette(routes=[Mount("/debug", DebugApp())])
 
-    It serves the default registry, or only `registry`. `access` decides which requests may see the variables; the
-    default, `pyvars.access.default()`, allows programs on this machine, and requests that send PYVARS_TOKEN if that is
-    set. Thread-safe.
+    It serves the variables of `registry`, by default those of the default registry. `access` decides which requests may
+    see them; the default, `pyvars.access.default()`, allows programs on this machine, and if the environment has
+    PYVARS_TOKEN, requests that send that token. Thread-safe; may be made before the server forks its workers.
+
+    Raises:
+        TypeError: `registry` is not a Registry.
+        ConfigurationError: `access` is not an access rule, or PYVARS_TOKEN is not a valid token.
     """
 
     def __init__(self, registry: Registry | None = None, *, access: Access | None = None) -> None:
@@ -73,14 +77,14 @@ class DebugApp(SiteApp):
 
 
 class Middleware:
-    """Serves a site, or counts the requests to the application, or both."""
+    """Serves a site, or counts the requests that it passes on to the application, or both."""
 
     __slots__ = ("_exclusions", "_left_out", "_prefix", "_recorder", "_site", "app")
 
     app: ASGIApp
     """The application to which all other requests are passed on."""
     _site: Site
-    """Set only if `_prefix` is not None."""
+    """The attribute exists only if `_prefix` is not None."""
 
     def __init__(self, app: ASGIApp, site: Site | None, registry: Registry | None, options: Traffic | None) -> None:
         if _is_made_by_litestar():
@@ -100,7 +104,7 @@ class Middleware:
             install_route_hook(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request, or pass it on, which costs one look into the scope, and the counting."""
+        """Answer the request if it is for the site; otherwise pass it on to the application, and count it."""
         path = scope.get("path")
         if path is None:  # a lifespan scope, the only kind that has no path
             register_loop()
@@ -125,7 +129,7 @@ class Middleware:
             await self.app(scope, receive, send)
             return
         outer: FollowedRequest | None = None
-        if KEY in scope or self._exclusions is not None or "wsgi_environ" in scope:  # most requests take no call
+        if KEY in scope or self._exclusions is not None or "wsgi_environ" in scope:  # false for most: saves a call
             instead = stand_in(recorder, self._exclusions, scope, path_in(scope))
             if instead is not None:
                 try:
@@ -157,19 +161,22 @@ class VarsMiddleware(Middleware):
         app.add_middleware(VarsMiddleware)      # Starlette, FastAPI
         app = VarsMiddleware(app)               # any ASGI application
 
-    `path` replaces `/debug`. It serves the default registry, or only `registry`. `access` decides which requests may
-    see the variables; the default, `pyvars.access.default()`, allows programs on this machine, and requests that send
-    PYVARS_TOKEN if that is set. A refused request gets 401 if the access rule takes a credential; otherwise the
-    middleware passes it on to the application.
+    `path` replaces `/debug`. It serves the variables of `registry`, by default those of the default registry. `access`
+    decides which requests may see them; the default, `pyvars.access.default()`, allows programs on this machine, and if
+    the environment has PYVARS_TOKEN, requests that send that token. A refused request gets 401 if the access rule takes
+    a credential; otherwise the middleware passes it on to the application.
 
-    Requests that it passes on are counted in the registry, in the variable `http` (see `CountRequests`).
-    `count=Traffic(...)` leaves some of them out; `count=False` counts nothing. If the program publishes a variable of
-    its own as `http`, nothing is counted either, and the log says so. Thread-safe.
+    Requests that it passes on are counted in the variable `http` of the registry (see `pyvars.traffic`).
+    `count=Traffic(...)` leaves some of them out; `count=False` counts none. If the program publishes a variable of its
+    own as `http`, none are counted, and the log says so. Thread-safe; may be made before the server forks its workers.
 
     Raises:
-        TypeError: `path` is not a str, or `count` neither a bool nor a Traffic.
-        ConfigurationError: `path` is not a path such as `/debug`; or another middleware counts in the same registry
-            with other bounds.
+        TypeError: `registry` is not a Registry, `path` is not a str, or `count` is neither a bool nor a Traffic.
+        ConfigurationError: `path` is not a path such as `/debug`; `access` is not an access rule; PYVARS_TOKEN is not a
+            valid token; or another middleware counts in the same registry with other bounds.
+
+    Warns:
+        PyvarsWarning: Litestar makes this middleware for its own routes only, so that it sees no other request.
     """
 
     def __init__(
@@ -186,18 +193,17 @@ class VarsMiddleware(Middleware):
 
 
 class CountRequests(Middleware):
-    """A middleware that counts requests in a registry, as `http`, and serves nothing.
+    """A middleware that counts requests in the variable `http` of a registry, and serves nothing.
 
-    It counts requests, errors (a status of 5xx, or the application raised), requests in flight, bytes of bodies, and
-    requests by method, by class of status and by template of the route. It measures how long requests take, in all and
-    by route, and until the first byte. Responses that stay open are counted apart: event streams, and responses that
-    take over 10 s, in `streams`; accepted WebSockets in `websockets`.
+    It counts requests, errors, requests in flight, bytes of bodies, and requests by method, by class of status and by
+    template of the route, and measures how many seconds they take. `help("pyvars.traffic")` describes each figure.
 
     A request that passes several middlewares of one registry is counted once, by the outermost; a request that pyvars
     answers is not counted. `count=Traffic(...)` leaves more requests out. All middlewares of one registry count in the
     same `http`. Thread-safe.
 
     Raises:
+        TypeError: `registry` is not a Registry, or `count` is neither a bool nor a Traffic.
         DuplicateNameError: another variable is published as `http`.
         ConfigurationError: another middleware counts in the registry with other bounds.
     """
@@ -209,7 +215,7 @@ class CountRequests(Middleware):
 
 
 def _is_made_by_litestar() -> bool:
-    """Whether Litestar is making this middleware now, for one of its routes."""
+    """Whether this call comes from Litestar, which makes the middleware for one of its routes."""
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__") != "litestar._asgi.routing_trie.mapping":
         frame = frame.f_back
@@ -226,19 +232,19 @@ def _warn_of_litestar(name: str) -> None:
 
 
 async def respond(site: Site, scope: Scope) -> Response:
-    """Returns the response of the site."""
+    """Returns the response of the site to the request in the scope."""
     return await answer(site, _request(scope))
 
 
 async def reply(response: Response, send: Send) -> None:
-    """Send the response."""
+    """Send the response to the server."""
     headers = [_encoded(header) for header in response.headers]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
 
 
 def contained(app: ASGIApp) -> ASGIApp:
-    """The application; if it raises, pyvars answers 500 itself, since a response of the server lacks our headers."""
+    """Returns the application; if it raises, the client gets a 500 of pyvars: that of a server lacks its headers."""
 
     async def answered(scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
@@ -273,7 +279,7 @@ def _request(scope: Scope) -> Request:
     else:
         root = ""
     sent = scope.get("raw_path")
-    # Without the query, which Litestar's test client adds.
+    # Litestar's test client puts the query in raw_path, too.
     raw_path = None if sent is None else sent.decode("latin-1").partition("?")[0]
     if not root and raw_path is not None and raw_path != path:
         root, path = _cut(unquote(raw_path), path)
@@ -290,15 +296,15 @@ def _request(scope: Scope) -> Request:
         http_version=scope.get("http_version", ""),
         deadline=deadline(),
         scheme=scope.get("scheme", ""),
-        server=server_in(scope.get("wsgi_environ", {})),  # a2wsgi hands it over
+        server=server_in(scope.get("wsgi_environ", {})),  # a2wsgi puts the environ of its WSGI server there
     )
 
 
 def _cut(whole: str, path: str) -> tuple[str, str]:
     """Returns the mount point and the path below it, if a framework cut off the mount point but did not set root_path.
 
-    Litestar does this, and appends a slash to the path. Another spelling (`//`, `/..`) is left as it is: the gate
-    compares it with what was sent, and finds no view.
+    Litestar does this, and appends a slash to the path. If the client spelled the mount point in another way (`//`,
+    `/..`), the mount point is empty here: the gate then compares the path with `raw_path`, and finds no view.
     """
     below = path if whole.endswith(path) else path.removesuffix("/")
     root = whole.removesuffix(below)
@@ -311,7 +317,7 @@ def _cut(whole: str, path: str) -> tuple[str, str]:
 def _peer(scope: Scope) -> str | None:
     client, server = scope.get("client"), scope.get("server")
     if client is not None:
-        return str(client[0]) or None  # empty if the server does not know; but in a Request empty means a unix socket
+        return str(client[0]) or None  # empty means unknown in a scope, but a unix socket in a Request
     if server is not None and server[1] is None:  # (path, None): the server listens on a unix socket
         return ""
     return None

@@ -1,16 +1,15 @@
 """The exceptions and warnings of pyvars.
 
     Exception
-    └── PyvarsError                the base of the exceptions of pyvars
-        ├── DuplicateNameError     (ValueError)  the name is already published
-        ├── UnknownNameError       (KeyError)    nothing is published under the name
+    └── PyvarsError                the base class of the exceptions of pyvars
+        ├── DuplicateNameError     (ValueError)  the name is already taken
+        ├── UnknownNameError       (KeyError)    there is no variable of that name
         └── ConfigurationError     (ValueError)  an integration, access rule or side port cannot work as configured
     UserWarning
-    └── PyvarsWarning              the call works, but a known reader of the page cannot read the result, or a framework
-                                   will not call the middleware for each request
+    └── PyvarsWarning              the call works, but probably not as intended
 
-A wrong argument raises the built-in TypeError, ValueError or OverflowError. An exception that code of the program
-raises is never wrapped in another one.
+Other wrong arguments raise the built-in TypeError, ValueError or OverflowError. If a function of the program raises,
+pyvars never wraps that exception in another one.
 """
 
 import sys
@@ -35,15 +34,20 @@ class UnknownNameError(PyvarsError, KeyError):
 
 
 class ConfigurationError(PyvarsError, ValueError):
-    """An integration, an access rule or the side port cannot work as configured. The text names the alternatives."""
+    """An integration, an access rule or the side port cannot work as configured. The text says what to do."""
 
 
 class PyvarsWarning(UserWarning):
-    """The call works, but a known reader cannot read its result, or a framework will not call it for each request."""
+    """The call works, but probably not as intended.
+
+    A known reader cannot read the name of a variable; a variable replaces one of pyvars itself, or a function that is
+    defined elsewhere; a built-in variable is left out, because the program has published its name; or a framework calls
+    a middleware for some requests only.
+    """
 
 
 def warn_caller(text: str, *, through: frozenset[str] = frozenset(("pyvars",))) -> None:
-    """Warn at the line of the program that called pyvars: frames of the packages `through` are skipped."""
+    """Emit a PyvarsWarning at the line of the program that called pyvars. Skips frames of the packages `through`."""
     level, frame = 1, sys._getframe().f_back
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in through:
         level, frame = level + 1, frame.f_back

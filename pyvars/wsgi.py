@@ -1,4 +1,4 @@
-"""The WSGI integration: translates an environ to a Request, and a Response to start_response and a body."""
+"""The WSGI integration: serves the variables, and counts requests. It translates an environ to a Request."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -29,9 +29,13 @@ class DebugApp:
 
         app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/debug": wsgi.DebugApp()})       # Flask
 
-    It serves the default registry, or only `registry`. `access` decides which requests may see the variables; the
-    default, `pyvars.access.default()`, allows programs on this machine, and requests that send PYVARS_TOKEN if that is
-    set. Thread-safe.
+    It serves the variables of `registry`, by default those of the default registry. `access` decides which requests may
+    see them; the default, `pyvars.access.default()`, allows programs on this machine, and if the environment has
+    PYVARS_TOKEN, requests that send that token. Thread-safe; may be made before the server forks its workers.
+
+    Raises:
+        TypeError: `registry` is not a Registry.
+        ConfigurationError: `access` is not an access rule, or PYVARS_TOKEN is not a valid token.
     """
 
     def __init__(self, registry: Registry | None = None, *, access: Access | None = None) -> None:
@@ -45,7 +49,7 @@ class DebugApp:
 
 
 class Middleware:
-    """Serves a site, or counts the requests to the application, or both."""
+    """Serves a site, or counts the requests that it passes on to the application, or both."""
 
     def __init__(
         self, app: "WSGIApplication", site: Site | None, registry: Registry | None, options: Traffic | None
@@ -66,7 +70,7 @@ class Middleware:
             install_route_hook(app)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Answer the request, or pass it on, which costs one look into the environ, and the counting."""
+        """Answer the request if it is for the site; otherwise pass it on to the application, and count it."""
         prefix = self._prefix
         if prefix is not None:
             REQUESTS.add()
@@ -97,19 +101,19 @@ class VarsMiddleware(Middleware):
         app.wsgi_app = wsgi.VarsMiddleware(app.wsgi_app)                    # Flask
         application = wsgi.VarsMiddleware(get_wsgi_application())           # Django
 
-    `path` replaces `/debug`. It serves the default registry, or only `registry`. `access` decides which requests may
-    see the variables; the default, `pyvars.access.default()`, allows programs on this machine, and requests that send
-    PYVARS_TOKEN if that is set. A refused request gets 401 if the access rule takes a credential; otherwise the
-    middleware passes it on to the application.
+    `path` replaces `/debug`. It serves the variables of `registry`, by default those of the default registry. `access`
+    decides which requests may see them; the default, `pyvars.access.default()`, allows programs on this machine, and if
+    the environment has PYVARS_TOKEN, requests that send that token. A refused request gets 401 if the access rule takes
+    a credential; otherwise the middleware passes it on to the application.
 
-    Requests that it passes on are counted in the registry, in the variable `http` (see `CountRequests`).
-    `count=Traffic(...)` leaves some of them out; `count=False` counts nothing. If the program publishes a variable of
-    its own as `http`, nothing is counted either, and the log says so. Thread-safe.
+    Requests that it passes on are counted in the variable `http` of the registry (see `pyvars.traffic`).
+    `count=Traffic(...)` leaves some of them out; `count=False` counts none. If the program publishes a variable of its
+    own as `http`, none are counted, and the log says so. Thread-safe; may be made before the server forks its workers.
 
     Raises:
-        TypeError: `path` is not a str, or `count` neither a bool nor a Traffic.
-        ConfigurationError: `path` is not a path such as `/debug`; or another middleware counts in the same registry
-            with other bounds.
+        TypeError: `registry` is not a Registry, `path` is not a str, or `count` is neither a bool nor a Traffic.
+        ConfigurationError: `path` is not a path such as `/debug`; `access` is not an access rule; PYVARS_TOKEN is not a
+            valid token; or another middleware counts in the same registry with other bounds.
     """
 
     def __init__(
@@ -126,14 +130,15 @@ class VarsMiddleware(Middleware):
 
 
 class CountRequests(Middleware):
-    """A middleware that counts requests in a registry, as `http`, and serves nothing; see `asgi.CountRequests`.
+    """A middleware that counts requests in the variable `http` of a registry, and serves nothing: `asgi.CountRequests`.
 
-    A file that the application returns by wsgi.file_wrapper is passed to the server unchanged, so that sendfile works:
-    its bytes are taken from Content-Length, and the time of the request ends when the file is passed on. A request with
-    `Upgrade: websocket` is counted as a WebSocket unless the application answers it as a request; its messages are not
-    counted. Thread-safe.
+    If the application returns a file in wsgi.file_wrapper, the server gets it unchanged, so that sendfile works: the
+    bytes are then taken from Content-Length, and the time of the request ends when the file is passed on. A request
+    with `Upgrade: websocket` is counted as a WebSocket, unless the application answers it as a request; messages are
+    not counted. Thread-safe.
 
     Raises:
+        TypeError: `registry` is not a Registry, or `count` is neither a bool nor a Traffic.
         DuplicateNameError: another variable is published as `http`.
         ConfigurationError: another middleware counts in the registry with other bounds.
     """
@@ -176,7 +181,7 @@ def _version(protocol: str) -> str:
 
 
 def _text(native: str) -> str:
-    """Decode a path, whose bytes an environ holds as Latin-1 (PEP 3333)."""
+    """Decode a path as UTF-8: an environ has its bytes as Latin-1 text (PEP 3333)."""
     return native.encode("latin-1").decode(errors="replace")
 
 

@@ -1,10 +1,14 @@
-"""Reads a registry into values, from which `pyvars.formats` makes bytes.
+"""Reads the variables of a registry into values, from which `pyvars.formats` makes bytes.
 
-functions    runs the published functions of a page in threads of pyvars, under a deadline, and contains what they raise
-layout       the page layout: where each variable stands on the page
+calls        threads that call functions of the program, never two calls of one function at once
+background   calls the functions that are published with `every`
+functions    runs the functions of a page under its deadline, and contains the exceptions that they raise
+layout       the page layout: where each variable is on the page
 values       reads the variables of one page into values, one by one
-pieces       work on many variables, in pieces that leave the GIL to others
+combined     the values of one function in several workers
+pieces       splits work on many variables, so that other threads get the GIL in between
 page         /debug/vars: the values of all variables, and the errors
+about        the help, units and labels of variables that only peers have
 series       /metrics: the numbers as metric families for Prometheus
 answers      answers the questions of peers
 """

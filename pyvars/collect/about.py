@@ -1,7 +1,7 @@
-"""What only a process that publishes a variable knows of it: its help, its unit, and the label for its keys.
+"""The help, the unit and the label of variables, which only the process that publishes a variable knows.
 
-The files of the workers hold numbers and names. A process that answers for workers whose variables it does not have,
-such as the master of a server with a side port, asks them for the rest.
+The segments of the workers have numbers and names only. A process may show variables that only its peers have, for
+example the master of a server that has the side port. It asks these peers for the rest.
 """
 
 import os
@@ -18,11 +18,11 @@ from pyvars.workers import ask, live_pids
 __all__ = ("About", "Path", "of_peers", "own")
 
 ASK_SECONDS = 0.1
-"""How long peers have to answer."""
+"""The maximum time that peers have to answer."""
 RETRY_SECONDS = 1.0
-"""How soon peers are asked again, if they have published something new."""
+"""The minimum time between two questions to peers."""
 KEEP_SECONDS = 60.0
-"""How long answers are used."""
+"""The maximum age of the answers that are used without asking again."""
 _MAX_DEPTH = 32
 
 Path: TypeAlias = tuple[str, ...]
@@ -30,16 +30,17 @@ Path: TypeAlias = tuple[str, ...]
 
 
 class About(NamedTuple):
-    """What is known of one variable."""
+    """The description of one variable: its help and unit, and if it is a Map, the label of its keys."""
 
     metadata: Metadata
     label: str
+    """Empty if there is none."""
 
 
 class _Answers(NamedTuple):
     when: float
     names: frozenset[str]
-    """The names that were asked for; none if a peer did not answer."""
+    """The names for which peers were asked; none if a peer did not answer, so that it is asked again."""
     about: dict[Path, About]
 
 
@@ -47,7 +48,7 @@ _latest: "WeakKeyDictionary[Registry, _Answers]" = WeakKeyDictionary()
 
 
 def own(registry: Registry) -> bytes:
-    """The answer to a peer that asks: path, help, unit and label of each variable that has one of these, as JSON."""
+    """The answer to a peer, as JSON: path, help, unit and label of each variable that has a help, unit or label."""
     found: list[tuple[Path, str, str, str]] = []
     waiting: list[tuple[Path, Var, Metadata]] = [((), registry, Metadata())]
     while waiting:
@@ -66,9 +67,10 @@ def own(registry: Registry) -> bytes:
 
 
 def of_peers(registry: Registry, names: Collection[str], deadline: float) -> Mapping[Path, About]:
-    """What the peers know of variables that this process does not have, given their names.
+    """The descriptions, from peers, of the variables with these names, which this process does not have.
 
-    They are asked if a name is new, and then waited for up to 100 ms; else the answers of the last minute are used.
+    The peers are asked if a name is new, or if their answers are over 60 s old, but at most once a second. Then this
+    waits up to 100 ms for them, but not past the deadline. Otherwise it uses their last answers.
     """
     before, moment = _latest.get(registry), monotonic()
     if before is not None:
@@ -88,5 +90,5 @@ def _parsed(answer: bytes) -> dict[Path, About]:
     try:
         rows: Any = from_json(answer)
         return {tuple(path): About(Metadata(help, unit), label) for path, help, unit, label in rows}
-    except (ValueError, TypeError):  # no answer, or that of another version
+    except (ValueError, TypeError):  # no answer, or the answer of another version of pyvars
         return {}

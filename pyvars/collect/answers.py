@@ -1,4 +1,4 @@
-"""Answers the questions of peers: for the page of this process, the values of its functions, or its labels."""
+"""Answers the questions of peers: for the page of this process, for values of its functions, or for descriptions."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -16,10 +16,12 @@ _pages = Pages()
 
 
 def answer(registry: Registry, question: Mapping[str, object]) -> bytes:
-    """The answer to a question of a peer: the page of this process, values of its functions, or its labels, as JSON.
+    """The answer to a question of a peer, as JSON.
 
-    `seconds` of the question is the time for the answer, which is never longer than that of a request. `group` is the
-    peer's census of the workers.
+    The member `ask` of the question says what it asks for. `about`: the help, units and labels of variables. `values`:
+    the values of the functions with these `names`. Any other word: the page of this process, with the variables whose
+    names begin with one of `names`, and with the census `group` of the peer (see `hear`). The answer takes at most
+    `seconds`, and never longer than a request.
     """
     names, seconds = question.get("names"), question.get("seconds")
     texts = tuple(name for name in cast("list[object]", names) if isinstance(name, str)) if _is_list(names) else ()

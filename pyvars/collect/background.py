@@ -1,9 +1,9 @@
-"""Calls the functions that are published with `every` in the background, and keeps how their latest calls ended.
+"""Calls the functions that are published with `every` in the background, and keeps the outcome of their latest calls.
 
 One thread calls them, one after the other; a coroutine function runs on an event loop of the program. The thread starts
-when an integration is made, or with a page that shows such a function, and ends when there is none any more. A function
-that has not returned after HANDOVER_SECONDS is left to its thread, and another thread goes on; there are at most
-MAX_THREADS of them.
+when an integration is made, or with a page that shows such a function. It ends when there is no such function any more,
+and before a fork. If a call has not returned after HANDOVER_SECONDS, the thread is left to it, and the next page that
+shows such a function starts another thread for the others. There are at most MAX_THREADS threads.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,35 +25,37 @@ if TYPE_CHECKING:
 __all__ = ("Background",)
 
 HANDOVER_SECONDS = 10.0
-"""After this time a call is left to its thread."""
+"""If a call takes longer, another thread may call the other functions."""
 MAX_THREADS = 4
-"""How many threads there are at most: all but one are left to a function that does not return."""
+"""The maximum number of threads: all but the last may be left to functions that do not return."""
 FIRST_SECONDS = 0.05
-"""How long a page waits for the first call of a function, once it has begun."""
+"""How long a page waits for the first call of a function, from the moment when the call begins."""
 LOOK_SECONDS = 1.0
-"""How often the thread looks for functions that were published meanwhile."""
+"""The maximum time after which the thread looks for new functions."""
 
 
 class _State:
-    """What is known of one function."""
+    """The state of one function."""
 
     __slots__ = ("begun", "due", "function", "future", "outcome", "running")
 
     def __init__(self, function: Callable[[], object]) -> None:
         self.function: Callable[[], object] = function
         self.begun = 0.0
-        """When the first call began, by `monotonic`; 0 before."""
+        """When the first call began, by `monotonic`; 0 before that."""
         self.due = 0.0
+        """When the next call is due, by `monotonic`."""
         self.running = False
+        """Whether a call runs now; False for a coroutine function."""
         self.future: Future[Any] | None = None
         """The run of a coroutine on its event loop."""
         self.outcome: Outcome | None = None
 
 
 class Background:
-    """The functions with `every` of this process. Thread-safe.
+    """Calls the functions with `every` of this process. Thread-safe.
 
-    `outcome_of` calls its second argument, which gives a value of the function, and returns how that ended.
+    `outcome_of` calls its second argument, which returns a value of the function, and returns the outcome of that call.
     """
 
     def __init__(self, outcome_of: Callable[[Func, Callable[[], object]], Outcome]) -> None:
@@ -62,18 +64,18 @@ class Background:
         resources.hold(__name__, "thread pyvars-background", before=self._stop, in_child=self.reset)
 
     def reset(self) -> None:
-        """Forget the thread and the outcomes: a forked child makes its own."""
+        """Forget the threads and the outcomes, in a forked child. Its next page starts a thread."""
         self._lock = Lock()
         self._states: WeakKeyDictionary[Func, _State] = WeakKeyDictionary()
         self._thread: Thread | None = None
         self._threads = 0
-        self._since = 0.0  # when the call that runs began; 0 between calls
+        self._since = 0.0  # when the current call began, by `monotonic`; 0 between calls
         self._wake = Event()
         self.refused: bool = False
-        """Whether no thread runs, since the system refused to start one."""
+        """Whether there is no thread because the system refused to start one."""
 
     def start(self) -> None:
-        """Start the thread if there are functions to call, and none calls them."""
+        """Start a thread if there are functions to call, and no thread calls them, or its current call hangs."""
         with self._lock:
             hangs = self._since and monotonic() - self._since > HANDOVER_SECONDS
             if not PERIODIC or not threads_run() or (self._thread is not None and not hangs):
@@ -90,21 +92,21 @@ class Background:
                 self._thread, self.refused = None, True
 
     def outcome(self, func: Func) -> Outcome | None:
-        """How the latest call of the function ended; None before the first has ended."""
+        """The outcome of the latest call of the function that has ended; None if none has."""
         state = self._state(func)
         return state.outcome if state is not None else None
 
     def _state(self, func: Func) -> _State | None:
-        """What is known of the function that the Func has now; None if nothing is."""
+        """The state of the function that the Func calls now; None if there is none yet."""
         state = self._states.get(func)
         return state if state is not None and state.function is func._function else None
 
     def may_wait(self, funcs: Iterable[Func]) -> bool:
-        """Whether `wait_for_first` would wait now."""
+        """Whether `wait_for_first` would have to wait now."""
         return threads_run() and not self.refused and any(self._is_first(func) for func in funcs)
 
     def wait_for_first(self, funcs: Iterable[Func], deadline: float) -> None:
-        """Wait for the first call of each function: 50 ms from when it begins, but not past the deadline."""
+        """Wait for the first call of each function: up to 50 ms from its beginning, and not past the deadline."""
         waiting = list(funcs)
         while monotonic() < deadline and self.may_wait(waiting):
             sleep(0.005)
@@ -126,18 +128,18 @@ class Background:
             self._threads -= 1
 
     def _step(self, func: Func, thread: Thread | None) -> float:
-        """Call the function if it is due. Returns when to look at it again."""
+        """Call the function if it is due. Returns when to look at it again, by `monotonic`."""
         state, look = self._state(func), monotonic() + LOOK_SECONDS
         if state is None:
             state = self._states[func] = _State(func._function)
         future = state.future
         if future is not None:
-            if not future.done():  # once it is, it wakes the thread
+            if not future.done():  # a callback wakes this thread when it is
                 return look
             state.outcome, state.future = self._outcome_of(func, future.result), None
         if monotonic() >= state.due and self._thread is thread and not state.running:
             state.begun = state.begun or monotonic()
-            state.due = monotonic() + (func.every or LOOK_SECONDS)  # None if it has got another function just now
+            state.due = monotonic() + (func.every or LOOK_SECONDS)  # `every` is None if the Func has just changed
             if is_coroutine_function(state.function):
                 state.future = self._on_a_loop(state.function)
                 if state.future is None:
@@ -146,18 +148,18 @@ class Background:
                 self._since, state.running = monotonic(), True
                 state.outcome = self._outcome_of(func, func.snapshot)
                 state.running = False
-                if self._thread is thread:  # else it has taken too long, and another thread goes on
+                if self._thread is thread:  # else the call took too long, and another thread has taken over
                     self._since = 0.0
         return min(state.due, look)
 
     def _on_a_loop(self, function: Callable[[], Any]) -> "Future[Any] | None":
-        """Begin a run of a coroutine function on an event loop of the program; None if none is known."""
+        """Begin a run of a coroutine function on an event loop of the program. Returns None if no loop is known."""
         from asyncio import run_coroutine_threadsafe
 
         loop = program_loop()
         if loop is None:
             return None
-        coroutine = function()  # a coroutine function runs nothing when it is called
+        coroutine = function()  # this runs no code of the coroutine function yet
         try:
             future = run_coroutine_threadsafe(coroutine, loop)
         except RuntimeError:  # pragma: no cover - the loop was closed a moment ago: no test can time that
@@ -167,8 +169,8 @@ class Background:
         return future
 
     def _stop(self) -> None:
-        """Before a fork: end the thread, unless a function runs in it. The next page starts another one."""
-        if not self._lock.acquire(timeout=LOCK_SECONDS):  # a signal handler forks, and has interrupted who has the lock
+        """Before a fork, end the thread, unless a function runs in it. The next page starts another one."""
+        if not self._lock.acquire(timeout=LOCK_SECONDS):  # a signal handler forks, and interrupts the lock's holder
             return
         try:
             thread, idle = self._thread, not self._since

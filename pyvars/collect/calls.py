@@ -1,10 +1,10 @@
 """Calls functions of the program in threads of pyvars: never two calls of one function at once.
 
-When a call has run for HANDOVER_SECONDS, another thread takes over the calls that wait behind it. There are at most
-`at_most` threads; while MAX_STUCK calls have run for over STUCK_SECONDS, no further thread is started. A thread ends
-after IDLE_SECONDS without a call, and before a fork.
+When each call that runs has taken HANDOVER_SECONDS, another thread is started for the calls that wait. There are at
+most `at_most` threads. While MAX_STUCK calls are stuck (have run for over STUCK_SECONDS), no further thread is started.
+A thread ends after IDLE_SECONDS without a call, and before a fork.
 
-No limit bounds C code that never releases the GIL: while it runs, no other thread does.
+There is no limit for C code that does not release the GIL: while it runs, no other thread can run.
 """
 
 from collections.abc import Callable
@@ -20,53 +20,54 @@ from pyvars.formats.json import Fragment
 __all__ = ("Call", "CallThreads", "Outcome")
 
 HANDOVER_SECONDS = 0.05
-"""After this time another thread takes over the waiting calls, and no page waits longer if it has a former value."""
+"""When a call has run for so long, another thread may be started for the calls that wait."""
 STUCK_SECONDS = 1.0
-"""A call that has run for longer is stuck."""
+"""A call that has run for so long is stuck."""
 MAX_STUCK = 4
-"""While so many calls are stuck, no thread is started."""
+"""While so many calls are stuck, no further thread is started."""
 IDLE_SECONDS = 60.0
 """How long a thread waits for the next call before it ends."""
 JOIN_SECONDS = 1.0
-"""How long a fork waits for idle threads to end."""
+"""The maximum time that a fork waits until an idle thread has ended."""
 LOCK_SECONDS = 0.1
-"""How long a fork waits for the lock of the threads."""
+"""The maximum time that a fork waits for the lock of the threads."""
 
 
 class Outcome(NamedTuple):
-    """How a call ended: with a value or with an error."""
+    """How a call ended: with a value, or with an error."""
 
     value: Fragment | None
     error: dict[str, object] | None
+    """The entry of `pyvars.errors`."""
     at: float
-    """When, by `monotonic`."""
+    """When the call ended, by `monotonic`."""
 
 
 class Call:
-    """A function of the program: whether a call of it waits or runs, and how the last one ended."""
+    """A function of the program: whether a call of it waits or runs, and how its last call ended."""
 
     __slots__ = ("function", "outcome", "run", "running_since", "seen", "waiting", "wakes")
 
     def __init__(self, function: object, run: Callable[[], Outcome]) -> None:
-        self.function: object = function  # kept, so that no other object gets its id
+        self.function: object = function  # kept alive, so that no other object gets its id
         self.run: Callable[[], Outcome] = run
-        """Calls the function. It never raises."""
+        """Calls the function, and never raises."""
         self.waiting: bool = False
         self.running_since: float = 0.0
-        """When the call that runs began; 0 if none runs."""
+        """When the current call began, by `monotonic`; 0 if none runs."""
         self.outcome: Outcome | None = None
         self.wakes: list[Callable[[], object]] = []
-        """Functions to call once the call has ended."""
+        """Functions that are called once the call has ended."""
         self.seen: float = 0.0
-        """When a page last asked for it."""
+        """When a page last asked for the function, by `monotonic`."""
 
     def ended_since(self, moment: float) -> bool:
-        """Whether a call ended at that moment or later."""
+        """Whether the last call ended at that moment or later."""
         return self.outcome is not None and self.outcome.at >= moment
 
 
 class CallThreads:
-    """The threads, which are started when they are needed. Thread-safe."""
+    """Threads that run calls; they are started when they are needed. Thread-safe; a forked child begins without any."""
 
     def __init__(self, name: str, *, at_most: int) -> None:
         self._name = name
@@ -77,17 +78,17 @@ class CallThreads:
     def reset(self) -> None:
         """Forget the calls and the threads: a forked child has none of them."""
         self.lock: Lock = Lock()
-        """Held while a Call changes. No code of the program runs under it."""
+        """Held while a Call changes. No code of the program runs while it is held."""
         self._queue: SimpleQueue[Call | None] = SimpleQueue()
         self._waiting = 0
         self._running: set[Call] = set()
         self._threads: list[Thread] = []
-        self._refused = False  # whether there is no thread because the system refused to start one
+        self._refused = False  # there is no thread, because the system refused to start one
 
     def begin(self, call: Call) -> None:
-        """Queue a call of the function, unless one waits or runs, or no thread would run it.
+        """Queue a call of the function, unless one waits or runs already, or no thread would run it.
 
-        `lock` is held by the caller, who then calls `grow`.
+        The caller holds `lock`, and calls `grow` afterwards.
         """
         if not (call.waiting or call.running_since or (self.is_full() and not self._refused)):
             call.waiting = True
@@ -95,14 +96,14 @@ class CallThreads:
             self._queue.put(call)
 
     def is_full(self) -> bool:
-        """Whether waiting calls cannot run for now: all threads are stuck, or none can be started."""
+        """Whether calls that wait cannot run now, because all threads are stuck, or none could be started."""
         moment = monotonic()
-        running = self._running.copy()  # in one step, since not every caller holds the lock
+        running = self._running.copy()  # one step under the GIL: not every caller holds the lock
         stuck = sum(moment - call.running_since >= STUCK_SECONDS for call in running)
         return self._refused or stuck >= max(MAX_STUCK, len(self._threads))
 
     def grow(self) -> None:
-        """Start a thread if calls wait, and all threads are busy with calls that take long."""
+        """Start a thread if calls wait, and all threads are busy with calls that have taken HANDOVER_SECONDS."""
         with self.lock:
             moment = monotonic()
             running = [moment - call.running_since for call in self._running]
@@ -127,7 +128,7 @@ class CallThreads:
     def _work(self, queue: "SimpleQueue[Call | None]") -> None:
         while True:
             try:
-                # Where threads are greenlets, to wait for the next call would stop all of them.
+                # Where threads are greenlets, waiting for the next call would stop all of them.
                 call = queue.get(timeout=IDLE_SECONDS) if threads_run() else queue.get_nowait()
             except Empty:
                 call = None
@@ -151,8 +152,8 @@ class CallThreads:
                 wake()
 
     def _end_idle(self) -> None:
-        """End the threads that wait for a call, before a fork: Python 3.12 warns of threads in a process that forks."""
-        if not self.lock.acquire(timeout=LOCK_SECONDS):  # a signal handler forks, and has interrupted who has the lock
+        """Before a fork, end the threads if none runs a call: Python 3.12 warns of a fork in a process with threads."""
+        if not self.lock.acquire(timeout=LOCK_SECONDS):  # a signal handler forks, and interrupts the lock's holder
             return
         try:
             busy = len(self._running) + self._waiting

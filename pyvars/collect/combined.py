@@ -1,4 +1,4 @@
-"""Combines the values of a function in several workers; for a worker that does not answer its last value is used."""
+"""The values of a function in several workers. If a worker does not answer, its last value counts, up to 10 s old."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from pyvars.core.clock import monotonic
 __all__ = ("PEER_VALUES", "Parts", "PeerValues")
 
 MAX_KEPT = 10_000
-"""How many values of peers are kept, of all functions and peers together."""
+"""The maximum number of values that are kept, of all functions and peers together."""
 
 
 class Parts(NamedTuple):
@@ -20,21 +20,24 @@ class Parts(NamedTuple):
     ages: dict[int, float]
     """The ages in seconds of the values that are not current, by pid."""
     missing: list[int]
-    """The pids of the peers that have no value."""
+    """The pids of the peers that have no value, or only an older one."""
 
 
 class PeerValues:
-    """The last value of each function in each peer. Thread-safe."""
+    """Keeps the last value of each function in each peer. Thread-safe; a forked child begins without any."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget them: a forked child asks anew."""
+        """Forget the values, in a forked child."""
         self._kept: dict[tuple[str, str, int], tuple[object, float]] = {}  # the value, and when it was current
 
     def parts(self, registry_key: str, label: str, found: Mapping[int, tuple[object, float] | None]) -> Parts:
-        """The values that peers answered with, and for those that gave none their last values of up to 10 s ago."""
+        """The value of each peer: the one that it has answered now, or else its last one, if that is up to 10 s old.
+
+        `found` has the answers of the peers by pid: a value and its age in seconds, or None.
+        """
         parts, moment = Parts([], {}, []), monotonic()
         for pid, answered in found.items():
             key = registry_key, label, pid
@@ -54,6 +57,6 @@ class PeerValues:
 
 
 PEER_VALUES: PeerValues = PeerValues()
-"""Those of this process."""
+"""The PeerValues of this process."""
 
 resources.hold(__name__, "values of functions in peers", in_child=PEER_VALUES.reset)

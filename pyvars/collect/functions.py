@@ -1,11 +1,11 @@
 """The published functions of a page: they are called when the page is requested, and shown if they return in time.
 
 A page calls each function that does not run already (`pyvars.collect.calls`), and waits for all of them until its
-deadline. It waits up to LATEST_SECONDS for a function that has no value to show and was not started on a busy machine.
-It waits only a quarter of its time, 50 ms, for a running function that has a value of the last 10 s (MAX_AGE_SECONDS).
-A function that has not returned is shown with that value, marked `stale`; without one it is null, with the error
-`timeout` if it runs, `busy` if it was not started, or `skipped` if no thread is free. If a function raises, only its
-own value is null.
+deadline, with two exceptions. If a function has a value from the last 10 s (MAX_AGE_SECONDS), or its call began before
+the page was requested, the page waits only until that call has run for a quarter of the page's time: 50 ms. If a
+function has no such value, and a busy machine has not started it yet, the page waits up to a second (LATEST_SECONDS).
+For a function that has not returned, the page shows the value from the last 10 s, marked `stale`; without one, null
+with the error `timeout` if it runs, `busy` if it was not started, or `skipped` if no thread is free.
 """
 
 import threading
@@ -31,15 +31,15 @@ __all__ = ("FUNCTIONS", "FunctionRunner", "Job", "Round", "Times", "failure", "t
 MAX_THREADS = 8
 """The maximum number of threads that run functions."""
 LATEST_SECONDS = 1.0
-"""How long after its arrival a request waits for a function that a busy machine has not started."""
+"""How long after its arrival a request waits, at most, for a function that a busy machine has not started."""
 MAX_AGE_SECONDS = 10.0
 """The maximum age of a value that is shown because the function has not returned."""
 MISSED_PERIODS = 3
-"""The value of a function with `every` is stale after so many of its periods."""
+"""The value of a function with `every` is stale when it is older than so many periods."""
 FORGET_SECONDS = 60.0
-"""A function that no page has shown for this time is forgotten."""
+"""The state of a function that no page has shown for so long is dropped."""
 MAX_LOGGED = 1000
-"""How many names are remembered to log each only once; bounded, since a program may publish new names for ever."""
+"""The maximum number of names that are remembered, to log each once. A program may publish ever new names."""
 
 BUSY = "busy"
 """The error of a function that a busy machine did not start in time."""
@@ -48,9 +48,9 @@ SKIPPED = "skipped"
 STALE = "stale"
 """The error of a function whose value is that of an earlier call."""
 TIMEOUT = "timeout"
-"""The error of a function that did not return in time, or is stuck in an earlier call."""
+"""The error of a function that did not return in time, or has not returned from an earlier call."""
 TRUNCATED = "truncated"
-"""The error of a variable that contains a text which is too long, and so is cut."""
+"""The error of a variable with a text that is too long, and so is cut."""
 MAX_TYPE_CHARACTERS = 255
 """The maximum length of the name of an exception class on the page."""
 
@@ -59,56 +59,56 @@ INCOMPLETE = "incomplete"
 
 
 class Times(NamedTuple):
-    """When a page was requested, and how long it waits, on the clock of `monotonic`."""
+    """When a page was requested, and until when it waits, by `monotonic`."""
 
     arrived: float
-    """When the page was requested. A call that ends later gives a value for the page."""
+    """When the page was requested. If a call ends after that, its value is current."""
     deadline: float
     """When the page must be ready."""
     latest: float
-    """When the page is ready even if a busy machine does not start the functions."""
+    """When the page must be ready even if a busy machine has not started the functions."""
 
     @classmethod
     def of_request(cls, deadline: float) -> "Times":
-        """The times of a request with this deadline."""
+        """The times for an HTTP request with this deadline."""
         arrived = min(monotonic(), deadline - DEADLINE_SECONDS)
         return cls(arrived, deadline, max(deadline, arrived + LATEST_SECONDS))
 
     @classmethod
     def of_question(cls, deadline: float) -> "Times":
-        """The times of a question of a peer, which never waits longer than the deadline."""
+        """The times for a question of a peer, which never waits past the deadline."""
         return cls(monotonic(), deadline, deadline)
 
     @property
     def handover(self) -> float:
-        """How long the page waits for a running function that has a value to show: a quarter of its time."""
+        """How many seconds a call gets if the page can show an earlier value: a quarter of the page's time."""
         return max(HANDOVER_SECONDS, (self.deadline - self.arrived) / 4)
 
 
 class Job:
-    """One function on one page. After the run it has a value or an error, or both if the value is stale."""
+    """One function on one page. After the run it has a value, an error, or both if the value is stale."""
 
     __slots__ = ("call", "error", "every", "function", "label", "name", "periodic", "value", "var")
 
     def __init__(self, name: str, label: str, var: Var) -> None:
         self.name: str = name
-        """The name under which its variable is on the page, or the composite that holds the variable."""
+        """The name on the page under which the variable is, or the composite that holds it."""
         self.label: str = label
-        """The name of the variable itself, with its keys: `orders.open`."""
+        """The name of the variable itself, with the keys that lead to it: `orders.open`."""
         self.var: Var = var
         self.function: object = getattr(var, "_function", var) if issubclass(type(var), Func) else var
-        """The function, whose calls must not overlap: it may have several names, and be in several Funcs."""
+        """The function, of which two calls must not overlap, even if several Funcs or names have it."""
         func = cast("Func", var) if issubclass(type(var), Func) else None
         self.every: float | None = func.every if func is not None else None
         self.periodic: Func | None = func if self.every is not None else None
-        """The variable, if its function is called in the background."""
+        """The variable, if its function is called in the background; else None."""
         self.call: Call | None = None
         self.value: Fragment | None = None
         self.error: dict[str, object] | None = None
 
 
 class Round:
-    """The functions of one page, which have been started."""
+    """The calls for one page, and how long the page waits for them."""
 
     def __init__(self, threads: CallThreads, calls: Iterable[Call], times: Times) -> None:
         self._threads = threads
@@ -116,21 +116,18 @@ class Round:
         self._times = times
 
     def seconds(self) -> float | None:
-        """The seconds until the next call of this, unless all functions return before; None if the page stops waiting.
-
-        Each call may start one more thread.
-        """
+        """The seconds for which the page may wait until it calls this again; else None. May start a thread."""
         moment = monotonic()
         untils = [until for call in self._calls if (until := self._until(call, moment)) > moment]
         if not untils:
             return None
         self._threads.grow()
-        if any(call.waiting for call in self._calls):  # once it runs, it has other limits
+        if any(call.waiting for call in self._calls):  # once such a call runs, it has other limits: look again then
             untils.append(moment + HANDOVER_SECONDS)
         return min(untils) - moment
 
     def _until(self, call: Call, moment: float) -> float:
-        """Until when the page waits for the call."""
+        """Until when the page waits for this call; 0 if it does not wait."""
         times, since = self._times, call.running_since
         shows = call.ended_since(moment - MAX_AGE_SECONDS)
         if since:
@@ -142,7 +139,7 @@ class Round:
         return times.deadline if shows else times.latest
 
     def when_back(self, wake: Callable[[], object]) -> None:
-        """Call `wake` when all functions have ended: from another thread, or at once if they have ended already."""
+        """Call `wake` once all functions have ended: from another thread, or at once if they have ended already."""
         with self._threads.lock:
             left = [call for call in self._calls if call.waiting or call.running_since]
             countdown = _Countdown(len(left), wake)
@@ -152,10 +149,10 @@ class Round:
             wake()
 
     def wait(self) -> None:
-        """Wait in this thread until the page waits no longer."""
+        """Block this thread until the page should wait no longer."""
         if self.seconds() is None:
             return
-        back = threading.Lock()  # looked up now: gevent or eventlet may have patched it after pyvars was imported
+        back = threading.Lock()  # looked up now: gevent or eventlet may have replaced it after pyvars was imported
         back.acquire()
         self.when_back(back.release)
         while (seconds := self.seconds()) is not None and not back.acquire(timeout=seconds):
@@ -177,22 +174,22 @@ class _Countdown:
 
 
 class FunctionRunner:
-    """Runs the functions of pages. Thread-safe."""
+    """Runs the functions of pages. Thread-safe; in a forked child no call runs."""
 
     def __init__(self) -> None:
         self._threads = CallThreads("pyvars-functions", at_most=MAX_THREADS)
         self.background: Background = Background(self._outcome_in_background)
-        """The functions with `every`."""
+        """Calls the functions with `every`."""
         self.reset()
 
     def reset(self) -> None:
-        """Forget the calls that run: in a forked child their threads are gone."""
-        self._calls: dict[int, Call] = {}  # by id, since objects of the program need not be hashable
-        self._logged: dict[str, None] = {}  # an ordered set
+        """Forget the calls: a forked child does not have the threads that run them."""
+        self._calls: dict[int, Call] = {}  # by id of the function, since objects of the program need not be hashable
+        self._logged: dict[str, None] = {}  # serves as an ordered set
         self._log_lock = Lock()
 
     def begin(self, jobs: Iterable[Job], times: Times) -> Round:
-        """Start the function of each job, unless it runs, or has ended since the page was requested. Never waits."""
+        """Begin to call the function of each job, unless a call runs, or has ended since the page was requested."""
         calls: list[Call] = []
         periodic = False
         moment = monotonic()
@@ -213,7 +210,7 @@ class FunctionRunner:
         return Round(self._threads, calls, times)
 
     def run(self, jobs: Iterable[Job], times: Times) -> None:
-        """Run the function of each job. On return each job has a value or an error, and none changes any more."""
+        """Call the function of each job, and wait. Then each job has its final value or error."""
         jobs = list(jobs)
         if not jobs:
             return
@@ -231,11 +228,11 @@ class FunctionRunner:
         call = self._calls.pop(key, None)
         if call is None:
             call = Call(job.function, lambda: self._outcome(job))
-        self._calls[key] = call  # moved to the end: the order is that of the last request
+        self._calls[key] = call  # at the end: the dict is in the order in which pages last asked for the functions
         return call
 
     def _outcome(self, job: Job) -> Outcome:
-        # A Func may have got another function meanwhile: call the function that this Call is for.
+        # The Func may have another function by now: call the one that this Call is for.
         plain = type(job.var) is Func
         return self._called(job.name, job.label, cast("Any", job.function) if plain else job.var.snapshot)
 
@@ -246,7 +243,7 @@ class FunctionRunner:
     def _called(self, name: str, label: str, call: Callable[[], object]) -> Outcome:
         try:
             return Outcome(encode_user_value(called(call)), None, monotonic())
-        except BaseException as exception:  # even SystemExit and KeyboardInterrupt of a function end nothing
+        except BaseException as exception:  # if a function raises SystemExit or KeyboardInterrupt, nothing ends
             return Outcome(None, self.caught(name, label, exception), monotonic())
 
     def _settle(self, job: Job, call: Call, times: Times, moment: float) -> None:
@@ -276,7 +273,7 @@ class FunctionRunner:
             job.error = {**failure(STALE), "age_seconds": round(age, 3)}
 
     def _forget(self, moment: float) -> None:
-        """Forget the functions that no page asks for any more."""
+        """Drop the Calls of functions that no page asks for any more."""
         while self._calls:
             key, call = next(iter(self._calls.items()))
             if moment - call.seen < FORGET_SECONDS or call.waiting or call.running_since:
@@ -296,12 +293,12 @@ class FunctionRunner:
         return failure(type_name(exception))
 
     def cut(self, label: str) -> dict[str, object]:
-        """Log that a text in the variable is cut. Returns its entry in `pyvars.errors`."""
+        """Log, once for each label, that a text in the variable is cut. Returns its entry in `pyvars.errors`."""
         self._log(label, "variable %r is cut on the page: a text in it is too long (logged once)", label)
         return failure(TRUNCATED)
 
     def missing(self, label: str, exception: Exception) -> dict[str, object]:
-        """Log that the source of a figure of a built-in cannot be read. Returns its entry in `pyvars.errors`."""
+        """Log, once for each label, that a figure cannot be read. Returns its entry in `pyvars.errors`."""
         self._log(label, "figures of %r are missing; pyvars.errors names them: %s (logged once)", label, exception)
         return failure(type_name(exception))
 
@@ -319,16 +316,16 @@ _NAME: Callable[[type], str] = type.__dict__["__name__"].__get__
 
 
 def type_name(exception: BaseException) -> str:
-    """The name of the class of an exception, read by `type` itself: a metaclass of the program may return no text."""
+    """The name of the class of an exception. It is read by `type` itself: a metaclass might return something else."""
     return _NAME(type(exception))[:MAX_TYPE_CHARACTERS]
 
 
 def failure(word: str) -> dict[str, object]:
-    """An entry of `pyvars.errors`: type and time. Never the text of an exception, which may hold anything."""
+    """An entry of `pyvars.errors`: type, and time in UTC. Never the text of an exception, which may have secrets."""
     return {"type": word, "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")}
 
 
 FUNCTIONS: FunctionRunner = FunctionRunner()
-"""The FunctionRunner of this process: calls of a function never overlap, however many pages show it."""
+"""The FunctionRunner of this process. There is only one, so that calls of a function never overlap."""
 
 resources.hold(__name__, "functions that run", in_child=FUNCTIONS.reset)

@@ -1,4 +1,7 @@
-"""The page layout: where each variable of a registry stands. It is kept until a variable is published or deleted."""
+"""The page layout: the place of each variable of a registry on the page, and how it is read.
+
+A page layout is kept until a variable is published or deleted.
+"""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,38 +37,38 @@ T = TypeVar("T")
 
 
 class PageLayout(NamedTuple):
-    """The page layout of a registry, and how each of its variables is read."""
+    """The page layout of a registry. The place of a variable is its index in the order of the page."""
 
     version: object
     """The version of the registry that it was made for; None for a part of the page."""
     published: list[str]
-    """The names under which the variables are published, sorted; prefixes select among these."""
+    """The names under which the variables are published, sorted. Prefixes select among these."""
     names: list[str]
-    """The names on the page, in the same order: valid and distinct."""
+    """The names on the page, in the same order: valid Unicode, and no two are equal."""
     lines: Lines
     """The encoded names."""
     cells: list[object]
-    """By place: the variable, if its snapshot is what its cell holds; None for each of `not_cells`."""
+    """By place: the variable, if it is a cell of pyvars; None for each of `not_cells`."""
     strings: list[tuple[int, str, String]]
-    """The Strings among these, of which one may be cut: place, name, String."""
+    """The Strings among the cells, whose text may be cut: place, name, String."""
     not_cells: list[tuple[int, str, Var]]
-    """The variables that take more than a look into a cell: place, name, variable."""
+    """The variables that are not cells: place, name, variable."""
     builtins: list[tuple[int, str, Builtin]]
-    """The built-ins among them."""
+    """The built-ins among `not_cells`."""
     user_code: list[tuple[int, str, Var]]
-    """The rest of `not_cells`, which may run code of the program."""
+    """The rest of `not_cells`: reading these may run code of the program."""
     kept: dict[str, tuple[object, bytes]]
     """By name of a built-in: its figures and their encoding, used again while `shared()` returns the same object."""
     sum_places: "list[SumPlaces]"
-    """The latest SumPlaces, or empty."""
+    """The latest SumPlaces; empty if there is none."""
     peers_only: "list[PeersOnly]"
-    """The latest PeersOnly, or empty."""
+    """The latest PeersOnly; empty if there is none."""
     latest_part: "list[tuple[tuple[str, ...], PageLayout]]"
-    """The latest prefixes and the part of the page that they select, or empty."""
+    """The latest prefixes, and the part of the page that they select; empty if there is none."""
 
 
 def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> PageLayout:
-    """Make the page layout of these variables, which are sorted by name."""
+    """Make the page layout of the variables. They must be sorted by name."""
     published: list[str] = []
     places: dict[str, int] = {}
     cells: list[object] = []
@@ -75,7 +78,7 @@ def lay_out(variables: Iterable[tuple[str, Var]], version: object) -> PageLayout
         published.append(raw)
         name = distinct(valid_text(raw), places)
         places[name] = len(cells)
-        # Decided by the class: what an instance or a subclass overrides is code of the program.
+        # The class decides: if a subclass overrides a method, reading the variable runs code of the program.
         if issubclass(type(var), Cell) and is_pyvars_code(type(var)):
             cells.append(var)
             if isinstance(var, String):
@@ -97,7 +100,10 @@ def _by_kind(
 
 
 def part_of(layout: PageLayout, prefixes: Iterable[str]) -> PageLayout:
-    """The part of a page layout whose names begin with one of `prefixes`. Its cost follows what they select."""
+    """The part of a page layout with the names that begin with one of `prefixes`.
+
+    Its cost depends on the size of that part, not on the size of the page.
+    """
     spans = spans_of(layout.published, prefixes)
     not_cells = _moved(layout.not_cells, spans)
     return PageLayout(
@@ -117,7 +123,7 @@ def part_of(layout: PageLayout, prefixes: Iterable[str]) -> PageLayout:
 
 
 def _moved(items: list[tuple[int, str, T]], spans: Iterable[slice]) -> list[tuple[int, str, T]]:
-    """The items whose places are in the spans, with the places that they have once the rest is cut away."""
+    """The items whose places are in the spans, with their places in the part that consists of the spans."""
     moved: list[tuple[int, str, T]] = []
     before = 0
     for span in spans:
@@ -133,11 +139,11 @@ _PLACE = itemgetter(0)
 
 
 def spans_of(names: Sequence[str], prefixes: Iterable[str]) -> list[slice]:
-    """Where the names that begin with one of `prefixes` stand among sorted names: ascending, disjoint, none empty."""
+    """The slices of the sorted `names` that begin with one of `prefixes`: ascending, disjoint, and none is empty."""
     spans: list[slice] = []
     end = 0
     for prefix in sorted(prefixes):
-        start = bisect_left(names, prefix, end)  # from `end`: an earlier prefix may be one of this prefix
+        start = bisect_left(names, prefix, end)  # from `end`: an earlier prefix may have selected the same names
         end = bisect_right(names, prefix, start, key=lambda name: name[: len(prefix)])
         if end > start:
             spans.append(slice(start, end))
@@ -149,23 +155,23 @@ def _cut(items: list[T], spans: Iterable[slice]) -> list[T]:
 
 
 Failed: TypeAlias = Callable[[str, Exception], None]
-"""Is told the label of a variable that has no value, and why."""
+"""A function that is called with the label of a variable that has no value, and with the reason."""
 
 
 class SumPlaces(NamedTuple):
-    """Where the sums of a plan (`pyvars.workers.numbers.plan`) go in a page layout."""
+    """The places in a page layout for the sums of a plan (`pyvars.workers.numbers.plan`)."""
 
     plan: object
     places: list[int]
-    """The places of the numbers that have a sum."""
+    """The places of the numbers that have a sum in the plan."""
     pick: "itemgetter[Any]"
     """Picks these sums, in the order of `places`, from all sums of the plan."""
     mixed: list[int]
-    """Places of numbers that are integers in one worker and floats in another."""
+    """The places of numbers that are of another kind in another worker, such as float instead of int."""
 
 
 class PeersOnly(NamedTuple):
-    """The names of a plan that are not in a page layout: only peers have variables of these names."""
+    """The names of a plan that are not in a page layout, because only peers have variables of these names."""
 
     plan: object
     names: list[str]
@@ -175,19 +181,19 @@ class PeersOnly(NamedTuple):
 def _sum_places(plan: Plan, layout: PageLayout) -> SumPlaces:
     found = [(place, plan.scalars[name]) for place, name in _numbers(layout) if name in plan.scalars]
     mixed = [place for place, name in _numbers(layout) if name in plan.irregular]
-    # Two more indices: itemgetter returns no tuple for one index and refuses none. zip ignores the two.
+    # Two indices are appended: itemgetter returns no tuple for one index, and takes no fewer. `zip` ignores the two.
     return SumPlaces(plan, [place for place, _ in found], itemgetter(*(index for _, index in found), -1, -1), mixed)
 
 
 def _numbers(layout: PageLayout) -> Iterator[tuple[int, str]]:
-    """Places and names of the numbers: peers change nothing else on the page."""
+    """The places and names of the cells that are numbers, to which peers add theirs."""
     for place, (name, cell) in enumerate(zip(layout.names, layout.cells, strict=True)):
         if issubclass(type(cell), NumberCell):
             yield place, name
 
 
 def with_peers(values: list[object], layout: PageLayout, peers: Peers) -> None:
-    """Put the sums of all workers into `values`."""
+    """Replace the numbers in `values` by the sums over all workers."""
     if not layout.sum_places or layout.sum_places[0].plan is not peers.plan:
         layout.sum_places[:] = [_sum_places(peers.plan, layout)]
     sums = layout.sum_places[0]
@@ -199,7 +205,10 @@ def with_peers(values: list[object], layout: PageLayout, peers: Peers) -> None:
 
 
 def peers_only(layout: PageLayout, peers: Peers, prefixes: tuple[str, ...], failed: Failed) -> dict[str, object]:
-    """The values that only peers have, by name, of those that `prefixes` select; `layout` is that of the whole page."""
+    """The values of variables that only peers have, by name. If there are prefixes, only those that they select.
+
+    `layout` is that of the whole page.
+    """
     if not layout.peers_only or layout.peers_only[0].plan is not peers.plan:
         known = {*layout.names}
         names = sorted(name for name in peers.names if name not in known and is_free(name))
@@ -210,16 +219,16 @@ def peers_only(layout: PageLayout, peers: Peers, prefixes: tuple[str, ...], fail
 
 
 def is_free(name: str) -> bool:
-    """Whether a variable that only peers have may stand under the name.
+    """Whether the page may show a variable that only peers have under this name.
 
-    The file of a peer may be damaged: its numbers never stand where readers expect something else.
+    The segment of a peer may be damaged, so its numbers must not appear under names with a meaning of their own.
     """
     folded = name.casefold()
     return bool(name) and folded not in ("memstats", "cmdline") and not folded.startswith("pyvars")
 
 
 def peer_value(label: str, data: Any, failed: Failed) -> object:
-    """The value of a variable that only peers have: a number, a Histogram, or a Map or Registry of them."""
+    """The value of a variable that only peers have: of a number, of a Histogram, or of a Map or Registry of these."""
     if isinstance(data, Distribution):
         try:
             return splice(summary_of({key: number(addends) for key, addends in data.items()}))

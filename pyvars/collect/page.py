@@ -1,7 +1,7 @@
 """Reads a registry into a page (/debug/vars), or one variable into its value.
 
-The fast path encodes all values at once. If it fails because of one value, or if many variables are only in peers, each
-value is encoded alone.
+The fast path encodes all values at once. If that fails because of a value, or if only peers have many of the variables,
+each value is encoded alone.
 """
 
 from collections.abc import Collection
@@ -23,22 +23,22 @@ from pyvars.workers import Peers
 __all__ = ("ERRORS", "Pages", "render_one")
 
 ERRORS = "pyvars.errors"
-"""The member of the page that says why values are null."""
+"""The member of the page that says why values are null, stale or cut."""
 MAX_INSERTED = 100
-"""How many variables that only peers have are inserted into the page of the other ones; more are sorted with those."""
+"""If only peers have more variables than this, the page is not made on the fast path."""
 LARGE_BYTES = 256 * 1024
-"""After a larger page, the next pages of that registry are not rendered on an event loop."""
+"""If a page is larger (256 KiB), the next pages of that registry are not rendered on an event loop."""
 
 
 class Pages:
-    """Renders the pages of registries. Page layouts are kept until a publish or delete. Thread-safe."""
+    """Renders the pages of registries. Keeps their page layouts until a publish or delete. Thread-safe."""
 
     def __init__(self) -> None:
         self._layouts: WeakKeyDictionary[Registry, PageLayout] = WeakKeyDictionary()
         self._large: WeakSet[Registry] = WeakSet()
 
     def survey(self, registry: Registry, prefixes: tuple[str, ...]) -> tuple[list[Job], bool]:
-        """The functions to call for the page, and whether the rest of it takes too long to run on an event loop."""
+        """The functions to call for the page; and whether the rest of the page takes too long for an event loop."""
         if len(registry) > MAX_AT_ONCE or registry in self._large:
             return [], True
         return survey((name, var) for _, name, var in self._selected(registry, prefixes)[1].user_code)
@@ -46,9 +46,10 @@ class Pages:
     def render(
         self, registry: Registry, prefixes: tuple[str, ...], deadline: float, peers: Peers | None = None
     ) -> bytes:
-        """The page of the variables whose names begin with one of `prefixes`, or of all if there are none.
+        """The page of the variables whose names begin with one of `prefixes`; of all variables if there are none.
 
-        It shows the numbers of this process alone, or with `peers` those of all workers.
+        It shows the numbers of this process alone, or with `peers` the sums over all workers. The deadline is on the
+        clock of time.monotonic.
         """
         body = self._render(*self._read(registry, prefixes, deadline, peers))
         if len(body) > LARGE_BYTES:
@@ -77,7 +78,10 @@ class Pages:
         return value(ordered(self._read(registry, (), deadline, peers)[3]))
 
     def values(self, registry: Registry, labels: Collection[str], deadline: float) -> bytes:
-        """The values of the functions with these labels, as JSON: each in a list, with its age if stale; or null."""
+        """The values of the functions with these labels, as JSON by label: [value], or [value, age] if stale, or null.
+
+        A function that this process does not publish is left out.
+        """
         reader = ValueReader(None, {})
         for _, name, var in self._layout(registry).not_cells:
             if any(label == name or label.startswith(f"{name}.") for label in labels):
@@ -89,7 +93,7 @@ class Pages:
     def _read(
         self, registry: Registry, prefixes: tuple[str, ...], deadline: float, peers: Peers | None
     ) -> tuple[PageLayout, list[object], dict[str, object], dict[str, object]]:
-        """The page layout, its values, the values that only peers have by name, and the errors by label."""
+        """The page layout and its values; by name, the values that only peers have; and the errors by label."""
         whole, layout = self._selected(registry, prefixes)
         values = layout.cells.copy()
         reader = ValueReader(peers, {})
@@ -112,7 +116,7 @@ class Pages:
         return layout, values, more, reader.errors
 
     def _selected(self, registry: Registry, prefixes: tuple[str, ...]) -> tuple[PageLayout, PageLayout]:
-        """The page layout of the whole page, and that of its selected part."""
+        """The layout of the whole page, and the layout of the part that `prefixes` select."""
         whole = self._layout(registry)
         if not prefixes:
             return whole, whole
@@ -120,24 +124,24 @@ class Pages:
             if selected == prefixes:
                 return whole, part
         part = part_of(whole, prefixes)
-        whole.latest_part[:] = [(prefixes, part)]  # most clients ask for the same names again and again
+        whole.latest_part[:] = [(prefixes, part)]  # a client usually asks for the same names each time
         return whole, part
 
     def _layout(self, registry: Registry) -> PageLayout:
         layout = self._layouts.get(registry)
         if layout is None or layout.version is not registry._version:
-            version = registry._version  # read first: a publish meanwhile then makes this layout outdated, not wrong
+            version = registry._version  # read first: after a publish meanwhile, this layout counts as outdated
             layout = self._layouts[registry] = lay_out(registry.items(), version)
         return layout
 
 
 def _age(job: Job) -> list[object]:
-    """The age of a value that is stale."""
+    """The age in seconds of a value that is stale, as a list; empty if it is current."""
     return [job.error["age_seconds"]] if job.error is not None else []
 
 
 def render_one(label: str, var: Var | None, deadline: float, peers: Peers | None = None) -> bytes:
-    """The value of one variable as JSON; with `var` None, of a variable that only peers have."""
+    """The value of one variable, as JSON; if `var` is None, of a variable that only peers have."""
     reader = ValueReader(peers, {})
     data = (
         reader.read(label, var)

@@ -42,10 +42,11 @@ def read(
     prefix: str = "",
     builtins: bool = True,
 ) -> list[Family]:
-    """The families of the variables whose names begin with one of `prefixes`, or of all if there are none.
+    """The families of the variables whose names begin with one of `prefixes`; of all variables if there are none.
 
-    `prefix` goes before the names of the families. `builtins=False` leaves out the built-ins. A variable that cannot be
-    read, or whose metric name is taken, is left out alone; the family `pyvars_left_out` names it with the reason.
+    `prefix` is put before the names of the families. `builtins=False` leaves out the built-ins. If a variable cannot be
+    read, or its metric name is taken, only that variable is left out; the family `pyvars_left_out` has its name and the
+    reason. The deadline is on the clock of time.monotonic.
     """
     held = registry._children()
     of_others = {*filter(is_free, peers.names)}.difference(held) if peers is not None else set[str]()
@@ -67,19 +68,19 @@ def read(
 
 
 class _Place(NamedTuple):
-    """Where a variable stands in the registry, and the names and labels of its series."""
+    """The place of a variable in the registry, and the name and labels of its series."""
 
     keys: tuple[str, ...]
-    """The name of the variable, and the keys below it."""
+    """The name of the variable in the registry, and the keys below it."""
     path: tuple[str, ...]
-    """The keys that are part of the metric name: all but those that are values of labels."""
+    """Those of the keys that become parts of the metric name; the others are values of labels."""
     labels: Labels
     about: Metadata
 
     def below(self, key: str, text: str, label: str) -> "_Place":
         """The place below a key, which is shown as `text`.
 
-        It is the value of `label`; or part of the name, if `label` is empty or has a value already.
+        `text` becomes the value of `label`; or a part of the metric name, if `label` is empty or has a value already.
         """
         keys = (*self.keys, key)
         if label and label not in self.labels:
@@ -88,7 +89,7 @@ class _Place(NamedTuple):
 
 
 class _Reading:
-    """One reading of a registry: the series found so far, and the functions to call."""
+    """One reading of a registry: the series that were found so far, and the functions to call."""
 
     def __init__(self, families: Families, peers: Peers | None, about_others: Mapping[Path, About]) -> None:
         self._families = families
@@ -98,19 +99,19 @@ class _Reading:
         self._found: list[tuple[_Place, Kind, float | Mapping[str, float] | Job]] = []
 
     def about(self, keys: tuple[str, ...]) -> Metadata:
-        """What peers tell of a variable that this process does not have."""
+        """The help and unit of a variable that this process does not have, from peers."""
         return self._about_others[keys].metadata if keys in self._about_others else Metadata()
 
     def builtin(self, name: str, var: Builtin) -> None:
         figures: object = from_json(to_json(self._reader.read(name, var)))
-        if isinstance(figures, dict):  # less those that are 0 only for readers of Go's memstats
+        if isinstance(figures, dict):  # without those that could not be read, which memstats shows as 0
             row = cast("dict[str, object]", figures)
             figures = {key: each for key, each in row.items() if key not in var.missing}
         for family in conventional(var.target, figures):
             self._families.put(name, family)
 
     def variable(self, place: _Place, var: Var | None, from_peers: Any, within: tuple[Var, ...] = ()) -> None:
-        """Find the series of a variable, summed over all workers; with `var` None, of one that only peers have."""
+        """Find the series of a variable, summed over all workers. If `var` is None, only peers have the variable."""
         if var is not None and not is_pyvars_code(type(var)):
             return self._call(place, var)
         try:
@@ -168,7 +169,7 @@ class _Reading:
                 self.variable(inner, var, below.get(key), within)
 
     def _label(self, place: _Place, own: Composite | None, children: Mapping[str, Var], below: NestedSums) -> str:
-        """The label whose values the keys of a composite are; empty if the keys are parts of names."""
+        """The label for which the keys of a composite are values; empty if the keys become parts of metric names."""
         known = self._peers is not None and self._peers.is_map(place.keys)
         if isinstance(own, Registry) or (own is None and not known):
             return ""
@@ -213,7 +214,7 @@ class _Reading:
         return [*families, Family(prefix + LEFT_OUT, "gauge", help, "", samples)] if samples else families
 
     def _returned(self, place: _Place, data: object) -> None:
-        """Add the numbers in a value that a function returned; a dict is shown as a Map is."""
+        """Add the numbers in a value that a function returned. The keys of a dict are treated as those of a Map."""
         if isinstance(data, dict):
             members = cast("dict[str, object]", data)
             label = "" if any(isinstance(each, dict) for each in members.values()) else KEY
@@ -224,13 +225,13 @@ class _Reading:
 
 
 def _number(var: Var | None, from_peers: Any) -> float | None:
-    """The number below a key, summed over this process and its peers; None if it is not a number."""
+    """The number under a key, summed over this process and its peers; None if it is not a number."""
     if var is None:
         return None if isinstance(from_peers, dict) else number(from_peers)
     return cast("float", summed(var.snapshot(), from_peers)) if type(var) in (Int, Float) else None
 
 
-_logged: dict[str, None] = {}  # an ordered set
+_logged: dict[str, None] = {}  # serves as an ordered set
 
 
 def _log(collisions: list[Collision]) -> None:

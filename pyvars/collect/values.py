@@ -1,4 +1,4 @@
-"""Reads the variables of one page into values, one by one; what goes wrong with one costs only its value."""
+"""Reads the variables of one page into values, one by one. If one cannot be read, only its own value is null."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -22,35 +22,35 @@ from pyvars.workers.membership.peers import NestedSums, summed
 __all__ = ("Branch", "ValueReader", "survey")
 
 ASK_SECONDS = 0.1
-"""How long peers have at least to answer with values of functions, whatever the functions of this process took."""
+"""The minimum time that peers have to answer with values of functions, even if the own functions took all the time."""
 WORKERS = "pyvars.workers"
-"""The label of the error that numbers of workers are missing in the sums."""
+"""The label in `pyvars.errors` for sums in which numbers of workers are missing."""
 _NOTHING: tuple[object, bytes] = None, b""
 
 
 class Branch(NamedTuple):
-    """A composite that may hold functions: its members are settled once these have run."""
+    """A composite that may hold functions. Its members are values, Jobs and Branches: see `ValueReader.settled`."""
 
     members: Mapping[str, object]
 
 
 class ValueReader:
-    """Reads the variables of one page that are more than a cell, and collects the jobs and the errors."""
+    """Reads those variables of one page that are not cells, and collects the jobs and the errors. For one thread."""
 
     def __init__(self, peers: Peers | None, errors: dict[str, object]) -> None:
         self._peers = peers
         self._name = ""
         self.jobs: list[Job] = []
-        """The functions to run before `settled`."""
+        """The functions that must run before `settled` is called."""
         self.unsettled: bool = False
-        """Whether `read` returned a Job or Branch."""
+        """Whether `read` has returned a Job or a Branch."""
         self.errors: dict[str, object] = errors
         """The entries of `pyvars.errors`, by label."""
         if peers is not None and not peers.whole:
             errors[WORKERS] = failure(INCOMPLETE) | ({"workers": peers.incomplete} if peers.incomplete else {})
 
     def read(self, name: str, var: Var) -> object:
-        """The value of a variable: one that JSON can hold, or a Job or Branch for `settled`."""
+        """Read a variable. Returns a value that JSON can hold, or a Job or Branch to be passed to `settled`."""
         self._name = name
         peers = self._peers
         if peers is None or not issubclass(type(var), Composite | NumberCell) or not peers.has(name):
@@ -66,7 +66,7 @@ class ValueReader:
         return self._read(name, var, (), peers.numbers(name))
 
     def builtin(self, name: str, var: Builtin, kept: dict[str, tuple[object, bytes]]) -> bytes | None:
-        """The figures of a built-in of this process, encoded; None, and an error, if they cannot be read.
+        """The encoded figures of a built-in in this process. If they cannot be read, returns None and notes an error.
 
         `kept` has by name the figures and their encoding, which is used again while the figures are the same object.
         """
@@ -76,14 +76,14 @@ class ValueReader:
             known = kept.get(name, _NOTHING)
             if shared is not known[0]:
                 known = kept[name] = shared, text(encode(shared))
-        except Exception as exception:  # the program may have replaced what the figures are read from
+        except Exception as exception:  # the program may have replaced functions from which the figures are read
             self.failed(name, exception)
             return None
         self.note_cut(name, var)
         return known[1]
 
     def _read(self, label: str, var: Var, within: tuple[Var, ...], from_peers: Any) -> object:
-        kind = type(var)  # isinstance would ask the object for __class__, which may be code of the program
+        kind = type(var)  # isinstance would read `__class__` of the object, which may run code of the program
         if is_pyvars_code(kind):
             own = cast("Variable", var)
             try:
@@ -126,14 +126,14 @@ class ValueReader:
             return None
 
     def combine(self, deadline: float) -> None:
-        """Combine the values of the functions with `combine` with those of the peers, which are asked for them."""
+        """Ask the peers for the values of the functions with `combine`, and combine them with those of this process."""
         peers = self._peers
-        # Decided by the class: an object of the program may have anything as `combine`, or raise.
+        # The class decides: an object of the program may have any attribute `combine`, or raise when it is read.
         funcs = [job for job in self.jobs if issubclass(type(job.var), Func) and job.value is not None]
         jobs = [job for job in funcs if getattr(job.var, "combine", None) is not None]
         if peers is None or not jobs:
             return
-        until = max(deadline, monotonic() + ASK_SECONDS)  # own functions may have taken the time
+        until = max(deadline, monotonic() + ASK_SECONDS)  # the functions of this process may have taken all the time
         answers = peers.values([job.label for job in jobs], until)
         for job in jobs:
             own = cast("Func", job.var)
@@ -151,7 +151,7 @@ class ValueReader:
                 job.value, job.error = None, FUNCTIONS.caught(job.name, job.label, exception)
 
     def settled(self, data: object) -> object:
-        """The value for `data`, which `read` returned, once the jobs have run."""
+        """The value for `data`, a result of `read`, once the jobs have run."""
         if isinstance(data, Job):
             if data.error is not None:
                 self.errors[valid_text(data.label)] = data.error
@@ -161,7 +161,7 @@ class ValueReader:
         return data
 
     def encode_alone(self, name: str, data: object) -> object:
-        """One value encoded alone, since it may be the one that broke the fast path; None, and an error, if it is."""
+        """One value, encoded alone. If JSON cannot hold it, returns None and notes an error."""
         self._name = name
         try:
             return encode(member(data))
@@ -173,18 +173,18 @@ class ValueReader:
         if not isinstance(var, Builtin):
             self.note_cut(label, var)
             return encode(var.snapshot())
-        own = encode(var.shared())  # if this process cannot read its own, those of the peers alone would be too little
+        own = encode(var.shared())  # if it raises, the variable is null: sums without this process would be too small
         self.note_cut(label, var)
         rows = self._peers.figures(var.target) if self._peers is not None else []
         if len(rows) > 1:
             try:
                 return encode(var._combined(rows))
-            except Exception as exception:  # the figures of a peer may be anything
+            except Exception as exception:  # the figures of a peer may be malformed
                 self.failed(label, exception)
         return own
 
     def note_cut(self, label: str, var: Variable) -> None:
-        """Put an entry into the errors if a text of the variable is cut, and one for each figure that is missing."""
+        """Note an error if a text of the variable is cut, and one for each figure of a built-in that is missing."""
         if getattr(var, "truncated", False):
             self.errors[valid_text(label)] = FUNCTIONS.cut(label)
         if isinstance(var, Builtin):
@@ -192,7 +192,7 @@ class ValueReader:
                 self.errors[valid_text(f"{label}.{figure}")] = FUNCTIONS.missing(label, exception)
 
     def failed(self, label: str, exception: Exception) -> None:
-        """Say in the errors why the variable with this label is null."""
+        """Note in the errors why the variable with this label is null, and log it."""
         self.errors[valid_text(label)] = FUNCTIONS.caught(self._name or label, label, exception)
 
 
@@ -201,9 +201,10 @@ def _pids(pids: Iterable[int]) -> str:
 
 
 def survey(variables: Iterable[tuple[str, Var]]) -> tuple[list[Job], bool]:
-    """The functions that reading the variables calls, and whether the rest holds up an event loop for long.
+    """The functions that reading the variables calls; and whether reading the rest would block an event loop too long.
 
-    That it does for more than MAX_AT_ONCE, those within Maps and registries included; looking stops there.
+    That is so if there are more than MAX_AT_ONCE variables, including those in Maps and registries: then no functions
+    are returned. It is also so if a function with `every` has not been called yet, for which a page waits.
     """
     jobs: list[Job] = []
     waiting, found = [(name, name, var) for name, var in variables], 0

@@ -1,4 +1,4 @@
-"""Converts numbers that the program passes to the plain int or float that an Int or Float holds, or raises."""
+"""Converts a number of the program to the plain int or float that an Int or Float holds. Raises if it cannot."""
 
 from operator import index
 from typing import SupportsFloat, SupportsIndex

@@ -45,7 +45,7 @@ class Histogram(Buckets, Composite):
     kind = "histogram"
 
     bounds: Bounds | None
-    """The upper bounds of its buckets that were given, ascending; None if there were none."""
+    """The upper bounds that were given for its buckets, ascending; None if none were given."""
 
     def __init__(self, *, bounds: Iterable[float] | None = None) -> None:
         self.bounds = None if bounds is None else checked_bounds(bounds)

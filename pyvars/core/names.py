@@ -1,6 +1,6 @@
 """The names of variables: which ones pyvars refuses, and which other ones some known readers of the page cannot handle.
 
-`help("pyvars.formats")` has the table of the readers; the source is their source code.
+`help("pyvars.formats")` has the table of the readers, which was made from their source code.
 """
 
 from collections.abc import Iterator

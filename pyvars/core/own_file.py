@@ -2,8 +2,8 @@
 
 A program may close any file descriptor (a daemon closes all of them), and the next file that it opens gets the same
 number. So pyvars also remembers the device and inode of each of its files, and uses the number only while it refers to
-that file. One gap remains: between this check and the system call that follows, a few microseconds, another thread may
-close the file and open another one.
+that file. One gap remains: another thread may close the file, and open another one, in the few microseconds between
+this check and the system call that follows it.
 """
 
 import errno

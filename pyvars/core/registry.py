@@ -45,15 +45,15 @@ class Registry(Composite, Mapping[str, Var]):
 
     def __init__(self) -> None:
         super().__init__()
-        # These change by single dict operations, or under the lock of the cells, within which no code of the program
-        # can run (see cells.py). So a signal handler or a finalizer never waits here for a lock of its own thread.
+        # These change by single dict operations, or under the lock of the cells. While that is held, no code of the
+        # program can run (see cells.py), so a signal handler or a finalizer never waits for a lock of its own thread.
         self._vars: dict[str, Var] = {}
         self._metadata: dict[str, Metadata] = {}
         self._prefixes: dict[str, int] = {}  # how many names begin with "a." or "a.b.", as "a.b.c" does
         self._version = object()
 
     _version: object
-    """An object that each publish and delete replaces by a new one. Readers keep what they computed while it stays."""
+    """An object that each publish and delete replaces by a new one, so that readers notice when to compute anew."""
 
     @overload
     def publish(self, name: str, var: V, *, help: str = "", unit: str = "", exist_ok: bool = False) -> V: ...
@@ -130,10 +130,10 @@ class Registry(Composite, Mapping[str, Var]):
         Warns:
             PyvarsWarning: the variable replaces a variable of pyvars itself, such as `gc` or `http`; or with
                 `exist_ok=True` it replaces a function or object that has another qualified name or is defined in
-                another file; or a known reader refuses the name, or mistakes it for another one. Such names are not
-                printable ASCII; are a prefix of another name at a dot (`http` beside `http.requests`); have an empty or
-                blank part (`a..b`, `.a`, `a.`) or over 18 parts; contain `memstats`; or are `build`, `crypto` or
-                `system`.
+                another file; or a known reader refuses the name, or mistakes it for another one. Such a name has
+                characters that are not printable ASCII; has an empty or blank part (`a..b`, `.a`, `a.`), or over 18
+                parts; contains `memstats`; is `build`, `crypto` or `system`; or there are both a name and that name
+                with a dot and more (`http` and `http.requests`).
         """
         if not isinstance(name, str):
             hint = '; write @publish("name") with the name' if callable(name) and var is MISSING else ""

@@ -111,7 +111,7 @@ _made_again = True
 """Whether `in_parent` of all resources has run since the last fork; False from the moment before a fork."""
 _makes_again: list[Callable[[], object] | None] = []
 """The hook that schedules `make_again`, or None if there cannot be one. It is made at the first fork, so that it is
-registered after all other hooks; before, the list is empty."""
+registered after all other hooks; until then the list is empty."""
 
 
 def join(thread: Thread, seconds: float) -> None:
@@ -137,7 +137,7 @@ def _before() -> None:
 
 def _in_parent() -> None:
     global _made_again
-    _made_again = False  # as before the fork: another thread may have begun `make_again` before `_before` ran here
+    _made_again = False  # again, because `make_again` in another thread may have set it to True since `_before`
     _collection.resume(child=False)
     if _makes_again == [None] or get_ident() != main_thread().ident:
         make_again()

@@ -189,7 +189,7 @@ class String(Cell, Variable):
     kind = "string"
 
     truncated: bool
-    """Whether the page shows the text cut; `pyvars.errors` then names the variable."""
+    """Whether the text is cut on the page; if so, `pyvars.errors` names the variable."""
 
     def __init__(self, value: str = "") -> None:
         self.set(value)

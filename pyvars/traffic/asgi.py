@@ -18,15 +18,15 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class ASGIRequest(FollowedRequest):
-    """Follows one request through an application, which is called with its `receive` and `send`.
+    """Follows one request through an application, which is called with the `receive` and `send` of this object.
 
     The request is recorded when the application sends the last message of the body, before that message is passed on:
-    a client that has the whole response finds it counted. What the application does afterwards, such as Starlette's
-    background tasks, is not part of the request. If the application ends without such a message, `finish` records the
-    request. No message is held, changed or copied. `follow` makes one.
+    so once a client has the whole response, the page counts the request. What the application does afterwards, such as
+    Starlette's background tasks, is not part of the request. If the application ends without a last message, `finish`
+    records the request. No message is delayed, changed or copied. `follow` makes an ASGIRequest.
 
-    An event stream is held open as a stream from its first message on, anything else from the first part of its body
-    that is sent when it has been open for long.
+    An event stream counts as an open stream from its first message on; any other response, from the first part of its
+    body that is sent over 10 s (LONG_SECONDS) after the request arrived.
     """
 
     __slots__ = ("_disconnected", "_receive", "_scope", "_send")
@@ -39,7 +39,10 @@ class ASGIRequest(FollowedRequest):
     size: int
 
     def send(self, message: Message) -> Awaitable[None]:
-        """The `send` for the application. It has no coroutine of its own: it returns that of the server."""
+        """The `send` for the application. For the last part of a body it returns the coroutine of the server as it is.
+
+        Most responses have one part, and a coroutine of its own would cost each of them time.
+        """
         kind = message["type"]
         if kind == "http.response.body":
             body = message.get("body")
@@ -49,7 +52,7 @@ class ASGIRequest(FollowedRequest):
                 return self._send_part(message)
             if not self.recorded:
                 scope = self._scope
-                try:  # most templates are found here, with no call: its code would not be in the caches of the CPU
+                try:  # finds most templates without a call, whose code would usually not be in the caches of the CPU
                     route = scope["route"].path_format
                     if route not in whole_paths or "app_root_path" in scope or "fastapi" in scope:
                         route = of_scope(scope)
@@ -60,24 +63,24 @@ class ASGIRequest(FollowedRequest):
             if not self._disconnected:
                 status = message["status"]
                 self.status = status if type(status) is int else int(status)
-                try:  # most responses begin with their length, and so take no call
+                try:  # most responses have Content-Length as their first header: these need no search
                     headers = message["headers"]
                     if headers[0][0] != b"content-length" and _is_event_stream(headers):
                         self._hold_as_stream()
-                except Exception:  # no headers, or an iterator; what is wrong with them is for the server to say
+                except Exception:  # no headers, an iterator, or malformed headers, which the server reports
                     pass
                 return self._send_start(message)
         elif kind == "http.response.pathsend" or (
             kind == "http.response.zerocopysend" and not message.get("more_body")
         ):
             self._record(False)  # the server reads a file, whose size is not known here
-        send = self._send  # CPython 3.11 specializes reading a slot, but not the call of what is in one
+        send = self._send  # CPython 3.11 specializes reading a slot and calling a local, but not calling from a slot
         return send(message)
 
     async def _send_start(self, message: Message) -> None:
         try:
             await self._send(message)
-        except OSError:  # as below; the client has nothing of the response
+        except OSError:  # the client has disconnected (see below), and has received nothing of the response
             self._disconnected = True
             self.status = 0
             raise
@@ -86,7 +89,7 @@ class ASGIRequest(FollowedRequest):
         self.recorder.begin_part(self)
         try:
             await self._send(message)
-        except OSError:  # since ASGI 2.4 (spec_version) a server tells in this way that the client has disconnected
+        except OSError:  # since ASGI 2.4 (spec_version) a server raises it to say that the client has disconnected
             self._disconnected = True
             raise
 
@@ -98,14 +101,15 @@ class ASGIRequest(FollowedRequest):
         return message
 
     def finish(self, error: BaseException | None) -> None:
-        """Record the request if it is not recorded yet: the application has returned, or raised `error`.
+        """Record the request if it is not recorded yet: the application has returned, or has raised `error`.
 
-        Only a message of the server says that the client has disconnected. A task is cancelled for other reasons, too,
-        such as a timeout; only the closing of its coroutine, which nobody waits for any longer, is taken for that.
+        The request has failed unless the client has disconnected, which the server says by a message, or by an OSError
+        of `send`. GeneratorExit counts as that, too: the server has closed the coroutine, and waits for no response.
+        CancelledError does not: a task may be cancelled for other reasons, such as a timeout.
         """
         failed = not self._disconnected and not isinstance(error, GeneratorExit)
         if failed and not self.status:
-            self.status = 500  # the server sends it
+            self.status = 500  # the server sends a response of its own
         self._record(failed)
 
     def _hold_as_stream(self) -> None:
@@ -138,11 +142,12 @@ def follow(
     left_out: frozenset[str],
     outer: FollowedRequest | None,
 ) -> Followed:
-    """Begin to follow a request, which is not counted if the template of its route is in `left_out`.
+    """Begin to follow a request, and put the new object into the scope. Returns it.
 
-    `outer` is the same request as it is followed for another registry. The new one is put into the scope.
+    The request is not counted if the template of its route is in `left_out`. `outer` is the object that follows the
+    same request for another registry, or None.
 
-    This is a function, and not the `__init__` of the class, which CPython 3.11 calls by way of C, and so slower.
+    This is a function, because CPython 3.11 calls `__init__` of a class through C code, which is slower.
     """
     request = kind()
     request.recorder = recorder

@@ -1,6 +1,7 @@
-"""Hooks into frameworks that keep the route of a request in objects of their own, which no middleware in front sees.
+"""Hooks for frameworks that keep the route of a request in objects that a middleware in front of them cannot see.
 
-They put its template in scope or environ. No framework is imported: one that is not yet has no application either.
+A hook puts the template of the route in scope or environ. This module imports no framework: if the program has not
+imported one, it has no application of it either.
 """
 
 import sys
@@ -13,7 +14,7 @@ __all__ = ("install_route_hook",)
 
 
 def install_route_hook(app: object) -> None:
-    """Make an application of such a framework put the template of each request's route in scope or environ."""
+    """If `app` is an application of such a framework, make it put the template of each route in scope or environ."""
     app = getattr(app, "__self__", app)  # Quart's asgi_app
     for (module, name), install in _HOOKS.items():
         kind = getattr(sys.modules.get(module), name, None)
@@ -55,7 +56,7 @@ def _note_rule(request: Any) -> None:
 
 
 class _FalconComponent:
-    """A middleware of Falcon, which calls one of these once it has found the route."""
+    """A middleware of Falcon. Falcon calls one of its methods once it has found the route."""
 
     def process_resource(self, request: Any, response: object, resource: object, params: object) -> None:
         request.env[ROUTE_KEY] = request.uri_template
@@ -87,4 +88,4 @@ _HOOKS: Final[dict[tuple[str, str], Callable[[Any], None]]] = {
     ("pyramid.router", "Router"): _hook_pyramid,
     ("quart", "Quart"): _hook_quart,
 }
-"""Module and name of the class of an application, and what hooks into one."""
+"""By module and name of the class of an application: the function that installs the hook."""

@@ -25,16 +25,16 @@ class HTTPVariable(Map):
     Its keys are the counts `requests`, `errors` and `bytes_out`; the gauge `in_flight`; the Maps `by_method`,
     `by_status` and `by_route`; the Histograms `seconds` and `first_byte_seconds`; `seconds_by_route`, a Map of
     Histograms; and `streams` and `websockets`, each with the gauge `open` and the Histogram `seconds` of how long the
-    ended ones lasted. `websockets` also has the counts `messages_in` and `messages_out`.
+    ended ones lasted. `websockets` also has the counts `messages_in` and `messages_out`. See `pyvars.traffic`.
     """
 
     __slots__ = ("recorder",)
 
     builtin = True
-    """Lets a variable of the program replace this one."""
+    """The program may publish a variable of its own under the name instead."""
 
     recorder: RequestRecorder
-    """The request recorder, which counts a request in this variable."""
+    """Counts requests in this variable."""
 
     def __init__(self, bounds: tuple[float, ...] | None = None) -> None:
         super().__init__()
@@ -65,11 +65,12 @@ def _map(counters: Connections | WebSockets) -> Map:
 
 
 def http_variable(registry: Registry, options: Traffic) -> HTTPVariable:
-    """Returns the HTTPVariable of a registry, and publishes one as `http` if there is none. Integrations share it.
+    """Returns the HTTPVariable of a registry; publishes one as `http` if there is none. All middlewares share it.
 
     Raises:
-        DuplicateNameError: something else is published as `http`.
-        ConfigurationError: the existing HTTPVariable has other bounds than those of the options.
+        TypeError: `registry` is not a Registry.
+        DuplicateNameError: another variable is published as `http`.
+        ConfigurationError: the existing HTTPVariable has other bounds than `options`.
     """
     bounds = None if options.bounds is None else tuple(options.bounds)
     present: Var | None
@@ -92,11 +93,15 @@ def http_variable(registry: Registry, options: Traffic) -> HTTPVariable:
 
 
 def recorder_of(registry: Registry, options: Traffic, *, required: bool) -> RequestRecorder | None:
-    """Returns the recorder of `http_variable`; None, with a line in the log, if the name is taken and not `required`.
+    """Returns the recorder of the HTTPVariable of a registry.
+
+    If another variable is published as `http`, and the recorder is not `required`, this returns None and logs a
+    warning, once for each registry.
 
     Raises:
-        DuplicateNameError: it is `required`, and something else is published as `http`.
-        ConfigurationError: the variable of the registry has other bounds than those of the options.
+        TypeError: `registry` is not a Registry.
+        DuplicateNameError: another variable is published as `http`, and the recorder is `required`.
+        ConfigurationError: the existing HTTPVariable has other bounds than `options`.
     """
     try:
         return http_variable(registry, options).recorder
@@ -110,4 +115,4 @@ def recorder_of(registry: Registry, options: Traffic, *, required: bool) -> Requ
 
 
 _told: WeakSet[Registry] = WeakSet()
-"""The registries for which this was logged."""
+"""The registries for which the warning was logged."""

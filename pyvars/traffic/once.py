@@ -1,4 +1,7 @@
-"""Counted once: the request that is followed stands in scope or environ, where middlewares further in find it."""
+"""Ensures that each request is counted at most once in each registry.
+
+The object that follows a request is kept in scope or environ (under KEY), where the middlewares further in find it.
+"""
 
 from collections.abc import Mapping, MutableMapping
 from typing import Any
@@ -13,7 +16,7 @@ _CARRIED = ("asgi.scope", "wsgi_environ")
 
 
 class _StandIn(FollowedRequest):
-    """Stands for a request that its recorder counts further out, or not at all."""
+    """A FollowedRequest that counts nothing: its recorder counts the request further out, or not at all."""
 
     __slots__ = ()
 
@@ -22,7 +25,7 @@ class _StandIn(FollowedRequest):
 
 
 def outer_request(scope: Mapping[str, Any]) -> FollowedRequest | None:
-    """Returns the request in scope or environ as the nearest middleware further out follows it; None without one."""
+    """Returns the FollowedRequest that the nearest middleware further out has put in scope or environ; None if none."""
     found = scope.get(KEY)
     for key in _CARRIED:
         if found is None and key in scope:
@@ -31,7 +34,7 @@ def outer_request(scope: Mapping[str, Any]) -> FollowedRequest | None:
 
 
 def discard(scope: Mapping[str, Any]) -> None:
-    """Count the request in scope or environ nowhere: pyvars answers it."""
+    """Make all middlewares further out discard the request, because pyvars answers it."""
     request = outer_request(scope)
     while request is not None:
         request.discard()
@@ -41,11 +44,12 @@ def discard(scope: Mapping[str, Any]) -> None:
 def stand_in(
     recorder: RequestRecorder, exclusions: Exclusions | None, scope: MutableMapping[str, Any], path: str
 ) -> FollowedRequest | None:
-    """Returns None if this recorder is to count the request in scope or environ.
+    """Decide whether this middleware counts the request in scope or environ. Returns None if it does.
 
-    Else the request is left out, or a middleware further out counts it. A stand-in is then in scope or environ, until
-    `detach`: no middleware further in counts the request with this recorder. What this middleware leaves out, the
-    others do not count either.
+    It does not if `exclusions` leave the request out, or if a middleware further out counts it with the same recorder.
+    Then this returns a stand-in, and puts it in scope or environ until `detach`, so that no middleware further in
+    counts the request with this recorder. If `exclusions` leave the request out, the middlewares further out that have
+    the same recorder discard it, too.
     """
     outer = request = outer_request(scope)
     left_out = exclusions is not None and exclusions.leave_out(path)
@@ -66,11 +70,11 @@ def stand_in(
 
 
 def detach(scope: MutableMapping[str, Any], request: FollowedRequest) -> None:
-    """Remove the request, which has ended, from scope or environ, which it refers to: no reference cycle stays."""
+    """Remove a request that has ended from scope or environ, so that there is no reference cycle between the two."""
     request.recorded = True
     if scope.get(KEY) is request:
         outer = request.outer
-        while outer is not None and outer.recorded:  # of WSGI the outer one ends first: a server closes its body
+        while outer is not None and outer.recorded:  # in WSGI the outer one ends first if the server closes its body
             outer = outer.outer
         if outer is None:
             del scope[KEY]

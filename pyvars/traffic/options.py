@@ -11,27 +11,27 @@ from pyvars.errors import ConfigurationError
 __all__ = ("Exclusions", "Traffic", "exclusions", "traffic")
 
 _PLACEHOLDER = re.compile(r"<[^<>]*>|\{[^{}]*\}")
-_PATTERN = re.compile(r"[\^$*?()\[\]|\\]|\.\+")  # of regular expressions, of globs, and of a query
+_PATTERN = re.compile(r"[\^$*?()\[\]|\\]|\.\+")  # what only regular expressions, wildcards and queries contain
 
 
 @dataclass(frozen=True)
 class Traffic:
     """How requests are counted: `VarsMiddleware(app, count=Traffic(exclude=("/healthz", "/static/")))`.
 
-    `exclude` names the requests that are not counted. Each name is one of:
+    `exclude` lists the requests that are not counted. Each item is one of:
 
     - a literal prefix, which ends in `/`: `/static/` leaves out `/static/` and every path below it;
     - a path, or the template of a route as `by_route` shows it: `/healthz`, `/items/{id}`, `/items/<int:id>/`.
 
     `/` is the root page alone. Paths are as the application sees them, without the prefix of a server or a mount
     (root_path, SCRIPT_NAME). A request that is left out by its path is never in `in_flight`; one that is left out by
-    its template is in `in_flight` until its route is known. There are no regular expressions and no wildcards.
+    its template is in `in_flight` until its route is known. Regular expressions and wildcards are refused.
 
-    `bounds` are the upper bounds of the buckets of `seconds`, `seconds_by_route` and `first_byte_seconds`: see
-    `Histogram`. All middlewares of one registry must have the same bounds.
+    `bounds` are the upper bounds of the buckets of `seconds`, `seconds_by_route` and `first_byte_seconds`, in seconds:
+    see `Histogram`. All middlewares of one registry must have the same bounds. Immutable.
 
     Raises:
-        ConfigurationError: `exclude` is not a collection of such names, or a Histogram does not take `bounds`.
+        ConfigurationError: `exclude` is not a collection of such items, or a Histogram refuses `bounds`.
     """
 
     exclude: Iterable[str] = ()
@@ -60,12 +60,12 @@ class Exclusions:
         """Paths, and templates of routes."""
 
     def leave_out(self, path: str) -> bool:
-        """Whether a request with this path is left out, whatever its route."""
+        """Whether a request is left out because of its path, before its route is known."""
         return path in self.whole or path.startswith(self.prefixes)
 
 
 def traffic(count: object) -> Traffic | None:
-    """Returns the options for the argument `count` of a middleware: None if nothing is counted.
+    """Returns the options for the argument `count` of a middleware; None if it counts nothing.
 
     Raises:
         TypeError: `count` is neither a bool nor a Traffic.
@@ -78,7 +78,7 @@ def traffic(count: object) -> Traffic | None:
 
 
 def exclusions(options: Traffic) -> Exclusions | None:
-    """Returns what the options leave out; None if they leave out nothing."""
+    """Returns the requests that the options leave out; None if they leave out none."""
     found = Exclusions(options.exclude)
     return found if found.prefixes or found.whole else None
 

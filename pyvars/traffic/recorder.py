@@ -1,4 +1,4 @@
-"""The request recorder: counts one request in the variable `http`."""
+"""The request recorder: counts requests in the variable `http`."""
 
 from http import HTTPMethod
 from time import perf_counter
@@ -23,31 +23,31 @@ __all__ = (
 )
 
 KEY = "pyvars.request"
-"""The key of scope or environ under which the FollowedRequest is. It is removed when that ends: see `once`."""
+"""The key of scope or environ under which the FollowedRequest is, until it has ended: see `once`."""
 CLIENT_CLOSED_REQUEST = 499
 """The status of a request whose client disconnected before it was answered. The number is nginx's."""
 UNMATCHED = "unmatched"
 """The route of a request that no route matched. Its path may be anything, so the path must not be a key."""
 MAX_ROUTES = 1000
-"""How many routes are counted; further routes are counted under `"__other__"`."""
+"""The maximum number of routes that are counted one by one; further ones are counted under `"__other__"`."""
 LONG_SECONDS = 10.0
-"""What was open for longer is a stream, and no longer part of the latency."""
+"""A response that takes longer counts as a stream: its time is not in `seconds`, but in `streams`."""
 
-_METHODS = {method.value for method in HTTPMethod}  # RFC 9110 and PATCH; a client may send any word
+_METHODS = {method.value for method in HTTPMethod}  # of RFC 9110, and PATCH; a client may send any other word
 _STATUS_CLASSES = {status: f"{status // 100}xx" for status in range(100, 600)} | {CLIENT_CLOSED_REQUEST: "499"}
 
 
 class Connections(NamedTuple):
-    """The variables of what is meant to stay open: event streams and WebSockets."""
+    """The variables that count streams, or WebSockets."""
 
     open: Int
     """How many are open: a gauge."""
     seconds: Histogram
-    """How long those lived that have ended."""
+    """How many seconds those lasted that have ended."""
 
 
 class WebSockets(NamedTuple):
-    """The variables of WebSockets."""
+    """The variables that count WebSockets."""
 
     open: Int
     seconds: Histogram
@@ -58,28 +58,28 @@ class WebSockets(NamedTuple):
 
 
 class HTTPCounters(NamedTuple):
-    """The variables that a request changes, under the keys that they have in `http`."""
+    """The variables that a request changes; the names are their keys in `http`. See `pyvars.traffic`."""
 
     requests: Int
-    """Requests that have finished."""
+    """Requests that have ended."""
     errors: Int
-    """Requests with a status of 500 or more, or whose application failed: see RequestRecorder.record."""
+    """Requests with a status of 500 or more, and failed ones: see RequestRecorder.record."""
     in_flight: Int
-    """Requests that have arrived and are not finished, without streams and WebSockets: a gauge."""
+    """Requests that have arrived and not ended, without streams and WebSockets: a gauge."""
     bytes_out: Int
     """Bytes of the bodies of responses."""
     by_method: Map
-    """Requests by method; methods that are not known are counted under `"__other__"`."""
+    """Requests by method; methods that are not in _METHODS are counted under `"__other__"`."""
     by_status: Map
     """Requests by the class of the status, such as 2xx."""
     by_route: Map
     """Requests by the template of the route."""
     seconds: Histogram
-    """How long requests took, without streams."""
+    """The seconds that requests took, without streams."""
     seconds_by_route: Map
-    """How long requests took, without streams, by the template of the route."""
+    """A Histogram of these seconds for each template."""
     first_byte_seconds: Histogram
-    """How long it took until the server got the first byte of the body, of streams too."""
+    """The seconds until the server got the first part of the body, also of streams."""
     streams: Connections
     websockets: WebSockets
 
@@ -90,11 +90,11 @@ class FollowedRequest:
     __slots__ = ("first", "held", "left_out", "outer", "recorded", "recorder", "size", "started", "status")
 
     recorder: "RequestRecorder"
-    """Counts it."""
+    """Counts the request."""
     outer: Optional["FollowedRequest"]
-    """The same request, as a middleware further out counts it in another registry."""
+    """The object with which a middleware further out follows the same request, for another registry; or None."""
     left_out: frozenset[str]
-    """The templates of routes that are not counted."""
+    """The templates of routes whose requests are not counted."""
     recorded: bool
     """Whether the request is recorded, or discarded."""
     started: float
@@ -102,7 +102,7 @@ class FollowedRequest:
     first: float
     """When the server got the first part of the body; 0 before that, and if the body is sent as a whole."""
     held: Connections | WebSockets | None
-    """What it is open as, once it is known not to be short: then it is no longer in flight."""
+    """The variables that count it as an open stream or WebSocket; None while it counts as in flight."""
     status: int
     """The status of the response; 0 before the response begins."""
     size: int
@@ -115,7 +115,7 @@ class FollowedRequest:
 
 
 class RequestRecorder:
-    """Counts requests: `begin()`, then one of `record()`, `close()` and `discard()` for each.
+    """Counts requests. For each one call `begin()`, and at its end one of `record()`, `close()` and `discard()`.
 
     Thread-safe, as the variables are.
     """
@@ -140,13 +140,13 @@ class RequestRecorder:
         self.websockets: WebSockets = counters.websockets
         self.bounds: tuple[float, ...] | None = counters.seconds.bounds
         self.begin = counters.in_flight.add
-        """Count a request that has arrived. Not a method that calls it, since each request pays for the call."""
+        """Count a request that has arrived. It is `add` itself, because a method around it would cost each request."""
 
     def record(self, request: FollowedRequest, method: str, route: str, failed: bool) -> None:
-        """Count a request that has finished, with the template of its route.
+        """Count a request that has ended; `route` is the template of its route.
 
-        `failed` says that the application raised an Exception, or returned without a complete response while the client
-        was connected.
+        `failed` says that the application raised, was cancelled, or returned without a complete response, while the
+        client was connected.
         """
         if route in request.left_out:
             return self.discard(request)
@@ -181,7 +181,7 @@ class RequestRecorder:
         self._hold(request, self._streams)
 
     def begin_part(self, request: FollowedRequest) -> None:
-        """Note that the server gets a part of the body. If the request is open for long, it is an open stream now."""
+        """Note that the server gets a part of the body. After over 10 s, count the request as an open stream."""
         now = perf_counter()
         if not request.first:
             request.first = now
@@ -199,7 +199,7 @@ class RequestRecorder:
         request.held = held
 
     def release(self, request: FollowedRequest) -> None:
-        """Count what was held as a WebSocket as a request again: it was answered as one."""
+        """Count an open WebSocket as a request in flight again, because the application answered it as a request."""
         assert request.held is not None
         request.held.open.add(-1)
         request.held = None
@@ -223,7 +223,7 @@ class RequestRecorder:
 
 
 class _RouteHistograms(dict[str, Histogram]):
-    """The Histogram of each route: looking up a known route is one dict lookup, a new route gets a new Histogram."""
+    """The Histogram of each route by its template. A known route takes one dict lookup; a new one gets a Histogram."""
 
     def __init__(self, published: Map, bounds: tuple[float, ...] | None) -> None:
         self._published = published
@@ -238,6 +238,6 @@ class _RouteHistograms(dict[str, Histogram]):
             return known
         new = Histogram(bounds=self._bounds)
         histogram = self.setdefault(route, new)
-        if histogram is new:  # else another thread was first
+        if histogram is new:  # else another thread has added one meanwhile
             self._published.set(route, new)
         return histogram

@@ -1,6 +1,6 @@
-"""The template of the route that a request took, such as /items/{id}, from what frameworks leave in scope or environ.
+"""The template of the route that a request took, such as /items/{id}, from what frameworks put in scope or environ.
 
-Requests cannot be counted by their paths, since clients may request any number of paths.
+Requests are not counted by path, because clients may request any number of paths.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,16 +11,17 @@ from pyvars.traffic.recorder import UNMATCHED
 __all__ = ("ROUTE_KEY", "of_environ", "of_scope", "path_in", "whole_paths")
 
 ROUTE_KEY = "pyvars.route"
-"""The key of scope or environ under which any application may put the template of its route."""
+"""The key of scope or environ under which any application may put the template of the route that it has chosen."""
 
-_REST = "/{path}"  # how the path_format of a Mount ends
+_REST = "/{path}"  # the path_format of a Mount ends with this
 
 whole_paths: set[str] = set()
-"""Paths of routes that are whole templates, unless the route stands below a Mount or in an included router.
+"""Each `path_format` that was found to be the whole template of a route below no Mount and in no included router.
 
-`of_scope` adds them, when it meets one.
+`of_scope` adds them; `ASGIRequest.send` need not call it for a route whose `path_format` is here.
 """
 _MAX_WHOLE_PATHS = 10_000
+"""How many of these are kept: the program may make ever new routes."""
 
 
 def of_scope(scope: Mapping[str, Any]) -> str:
@@ -28,18 +29,18 @@ def of_scope(scope: Mapping[str, Any]) -> str:
     try:
         route = scope.get("route")
         path: Any = getattr(route, "path_format", None)
-        direct = "app_root_path" not in scope and not scope.get("fastapi")  # no Mount and no included router on the way
+        direct = "app_root_path" not in scope and not scope.get("fastapi")  # below no Mount, in no included router
         if direct and type(path) is str and path and not path.endswith(_REST):
             if len(whole_paths) < _MAX_WHOLE_PATHS:
                 whole_paths.add(path)
             return path
         return _template(scope, route) or "/"
-    except Exception:  # the objects are those of any framework, and may not be what they look like
+    except Exception:  # `route` may be of any framework, and lack the attributes that Starlette's has
         return UNMATCHED
 
 
 def _included(fastapi: Any, route: object) -> Any:
-    """Returns the object with the whole path: a route of a router included under a prefix has the path without it."""
+    """Returns the object that has the path with the prefix of an included router: the route itself lacks the prefix."""
     context = fastapi.get("effective_route_context")
     if context is None or (route is not None and context.original_route is not route):
         return route
@@ -54,17 +55,17 @@ def _template(scope: Mapping[str, Any], route: Any) -> str:
         return _without_route(scope)
     mount = hasattr(route, "routes")
     if mount and route.routes:
-        return UNMATCHED  # no route in the Mount matched, or `route` would be that one
+        return UNMATCHED  # no route in the Mount matched, else `route` would be that one
     parameters = scope.get("path_params", {}).keys()
     if not parameters or (not mount and parameters <= route.param_convertors.keys()):
-        # root_path has the paths of the Mounts as requested. As these have no parameters, they are the templates.
+        # root_path has the paths of the Mounts as they were requested. Without parameters these are the templates.
         now: str = scope.get("root_path", "")
         return now.removeprefix(_root(scope)) + (_REST if mount else path)
     return _find(scope["router"].routes, path_in(scope), lambda each, rest: each is route) or path
 
 
 def _without_route(scope: Mapping[str, Any]) -> str:
-    """Returns the template if the scope has no route: set by the application, or found by the endpoint."""
+    """Returns the template if the scope has no route: the one that the application set, or that of the endpoint."""
     for template in (scope.get(ROUTE_KEY), scope.get("path_template")):  # Litestar sets path_template
         if isinstance(template, str):
             return template
@@ -72,7 +73,7 @@ def _without_route(scope: Mapping[str, Any]) -> str:
     if endpoint is None or router is None:
         return UNMATCHED
 
-    # Starlette before 1.1, and FastAPI for routes that are not its own, such as a Mount.
+    # So with Starlette before 1.1, and with FastAPI for routes that are not its own, such as a Mount.
     def fits(route: Any, rest: str) -> bool:
         return getattr(route, "endpoint", getattr(route, "app", None)) is endpoint and route.path_regex.match(rest)
 
@@ -80,20 +81,20 @@ def _without_route(scope: Mapping[str, Any]) -> str:
 
 
 def _root(scope: Mapping[str, Any]) -> str:
-    """Returns the prefix of the whole application (root_path). The first Mount keeps it as app_root_path."""
+    """Returns the prefix of the whole application: root_path, which the first Mount saves as app_root_path."""
     root: str = scope.get("app_root_path", scope.get("root_path", ""))
     return root
 
 
 def path_in(scope: Mapping[str, Any]) -> str:
-    """Returns the path as the whole application sees it: without root_path."""
+    """Returns the path without root_path, as the whole application sees it."""
     path: str = scope["path"]
     root = _root(scope)
     return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 
 def _find(routes: Iterable[Any], path: str, fits: Callable[[Any, str], bool]) -> str:
-    """Returns the template of the route that fits, after those of the Mounts above it; empty if there is none."""
+    """Returns the template of the route that fits, with those of the Mounts above it; empty if no route fits."""
     for route in routes:
         inner = getattr(route, "routes", None)
         if fits(route, path):
@@ -111,14 +112,14 @@ def _find(routes: Iterable[Any], path: str, fits: Callable[[Any, str], bool]) ->
 
 
 def of_environ(environ: Mapping[str, Any], root: str) -> str:
-    """Returns the template. Called in start_response; `root` is SCRIPT_NAME before the application. Never raises."""
+    """Returns the template, during start_response. `root` is SCRIPT_NAME before the application ran. Never raises."""
     try:
         route = _rule(environ)
         if not isinstance(route, str):
             return UNMATCHED
         path = environ.get("SCRIPT_NAME", "")
         return (route if path == root else path.removeprefix(root) + route) or "/"
-    except Exception:  # as above
+    except Exception:  # as in of_scope
         return UNMATCHED
 
 

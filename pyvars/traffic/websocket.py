@@ -9,21 +9,21 @@ from pyvars.traffic.routes import of_scope
 __all__ = ("ASGIWebSocket",)
 
 _FORBIDDEN = 403
-"""The status with which servers answer a handshake that the application closes."""
+"""The status with which servers answer a handshake if the application closes the WebSocket without accepting it."""
 _SWITCHING_PROTOCOLS = 101
 
 
 class ASGIWebSocket(ASGIRequest):
-    """Follows one WebSocket through an application, which is called with its `receive` and `send`.
+    """Follows one WebSocket through an application, which is called with the `receive` and `send` of this object.
 
-    Until it is accepted it is a request in flight, and one that is never accepted is recorded as such. Then it is open
-    until one side closes it, or the application ends.
+    Until the application accepts the WebSocket, it counts as a request in flight; if the application never does, it is
+    recorded as a request. After that it counts as an open WebSocket until one side closes it, or the application ends.
     """
 
     __slots__ = ()
 
     def send(self, message: Message) -> Awaitable[None]:
-        """The `send` for the application. It has no coroutine of its own: it returns that of the server."""
+        """The `send` for the application. It returns the coroutine of the server as it is, which costs less time."""
         kind = message["type"]
         if kind == "websocket.send":
             if not self.recorded:

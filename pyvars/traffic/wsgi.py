@@ -18,12 +18,13 @@ __all__ = ("WSGIRequest",)
 class WSGIRequest(FollowedRequest):
     """Follows one request through an application: replaces `start_response`, and wraps the body.
 
-    The request is recorded when the body is exhausted, or closed or dropped before that. No part of a body is held or
-    changed. That the client has disconnected is known when the body ends early, or when `write` fails.
+    The request is recorded when the body is exhausted, or is closed or dropped before that. No part of a body is
+    delayed or changed. The client is known to have disconnected if the server closes or drops the body early, or if
+    `start_response` or `write` raises OSError.
 
-    A request with `Upgrade: websocket` is an open WebSocket: the application takes the socket out of the environ and
-    answers there, past the server. Only at its end can be seen that it was answered as a request: with a body, or with
-    a status that no end of a WebSocket has.
+    A request with `Upgrade: websocket` counts as an open WebSocket: the application takes the socket out of the environ
+    and sends its messages there, past the server. If at its end the response has a body, or a status that no WebSocket
+    ends with, it is counted as a request after all.
     """
 
     __slots__ = ("_disconnected", "_environ", "_headers", "_method", "_root", "_route", "_start", "_write")
@@ -47,7 +48,7 @@ class WSGIRequest(FollowedRequest):
         self._environ = environ
         self._start = start_response
         self._method: str = environ["REQUEST_METHOD"]
-        self._root: str = environ.get("SCRIPT_NAME", "")  # an application may change both
+        self._root: str = environ.get("SCRIPT_NAME", "")  # read now: an application may change both
         self._route = UNMATCHED
         self._headers: Any = ()
         self.recorded = self._disconnected = False
@@ -63,14 +64,16 @@ class WSGIRequest(FollowedRequest):
         environ[KEY] = self
 
     def start(self, *arguments: Any, **named: Any) -> Callable[[bytes], object]:
-        """The `start_response` for the application. It reads the route, which Flask removes when it returns.
+        """The `start_response` for the application. It also reads the route, which Flask removes when it returns.
 
-        The server says what arguments it takes, and whether this status replaces one before it.
+        First it passes its arguments on: the server raises if they are wrong, or if the headers are sent already. A
+        status that is not a number is recorded as 600.
         """
         try:
             self._write = self._start(*arguments, **named)
         except OSError:
-            if (arguments[2] if len(arguments) > 2 else named.get("exc_info")) is None:  # else it may be that error
+            # With exc_info the server may raise that error of the application, which says nothing of the client.
+            if (arguments[2] if len(arguments) > 2 else named.get("exc_info")) is None:
                 self._disconnected = True
             raise
         code = str(arguments[0] if arguments else named.get("status"))[:3]
@@ -86,9 +89,9 @@ class WSGIRequest(FollowedRequest):
         try:
             self._write(data)
         except Exception as error:
-            if isinstance(error, OSError) or type(error).__name__ == "ClientDisconnected":  # waitress's is no OSError
+            if isinstance(error, OSError) or type(error).__name__ == "ClientDisconnected":  # of waitress: no OSError
                 self._disconnected = True
-                if not before:  # the headers are sent with the first part
+                if not before:  # then the headers were not sent either: they are sent with the first part
                     self.status = 0
             self.size = before
             raise
@@ -116,7 +119,7 @@ class WSGIRequest(FollowedRequest):
                 self.recorder.hold_as_stream(self)
 
     def begin_body(self, part: bytes) -> None:
-        """Count a part of the body that the server gets. Headers are sent with the first that is not empty."""
+        """Count a part of the body that the server gets. It sends the headers with the first part that is not empty."""
         if part:
             if not self.first:
                 self._hold_if_events()
@@ -124,7 +127,10 @@ class WSGIRequest(FollowedRequest):
             self.recorder.begin_part(self)
 
     def _is_file(self, body: object) -> bool:
-        """Whether servers send the body without iterating over it (wsgi.file_wrapper, PEP 3333). uWSGI's is a file."""
+        """Whether the server sends the body without iterating over it (wsgi.file_wrapper of PEP 3333).
+
+        The wrapper of uWSGI returns the file itself.
+        """
         wrapper: Any = self._environ.get("wsgi.file_wrapper")
         if wrapper is None:
             return False
@@ -140,13 +146,14 @@ class WSGIRequest(FollowedRequest):
     def _header(self, wanted: str) -> str:
         try:
             return next((str(value) for name, value in self._headers if name.lower() == wanted), "")
-        except Exception:  # what is wrong with them is for the server to say
+        except Exception:  # malformed headers, which the server reports
             return ""
 
     def finish(self) -> None:
-        """Record the request: the body is at its end. Without `start_response` the server has no answer, and says 500.
+        """Record the request, whose body is at its end.
 
-        The client may have disconnected before.
+        If the application did not call `start_response`, the request has failed, and the server responds with 500; but
+        not if the client has disconnected.
         """
         failed = not self.status and not self._disconnected and self.held is not self.recorder.websockets
         if failed:
@@ -154,9 +161,10 @@ class WSGIRequest(FollowedRequest):
         self._record(failed)
 
     def abandon(self) -> None:
-        """Record the request, whose body the server closes or drops: usually since the client has disconnected.
+        """Record the request, whose body the server closes or drops early.
 
-        After a part of the body without `start_response` it does so for that reason.
+        The reason is usually that the client has disconnected. But if there was a part of the body before
+        `start_response`, the server closes the body because of that error.
         """
         if self.size:
             self.finish()
@@ -164,14 +172,15 @@ class WSGIRequest(FollowedRequest):
             self._record(False)
 
     def fail(self, error: BaseException) -> None:
-        """Record that the application raised `error`. The server responds, unless a part of the body was sent.
+        """Record that the application raised `error`. The server then responds with 500, unless the response has begun.
 
-        Of the errors only GeneratorExit says that nobody waits for an answer. Servers and libraries end requests by
-        others that are no Exception: SystemExit, the timeouts of gevent and eventlet, GreenletExit.
+        The request has failed unless the client has disconnected, or the error is GeneratorExit, after which nobody
+        waits for a response. Other errors that are no Exception (SystemExit, GreenletExit, the timeouts of gevent and
+        eventlet) end requests whose clients are connected.
         """
         failed = not self._disconnected and not isinstance(error, GeneratorExit)
         started = self.size and self.status
-        if not started and self.held is not self.recorder.websockets:  # it may end by an exception: see flask-sock
+        if not started and self.held is not self.recorder.websockets:  # flask-sock ends a WebSocket by an exception
             self.status = 500 if failed else 0
         self._record(failed)
 
@@ -190,11 +199,14 @@ class WSGIRequest(FollowedRequest):
 
 
 _ENDS_OF_A_WEBSOCKET = (0, 101, 200)
-"""Statuses that an application may leave to the server after a WebSocket, without a body; 0 if it leaves none."""
+"""The statuses that an application may pass to the server after a WebSocket, without a body; 0 stands for none."""
 
 
 class _Body:
-    """A body that the server gets in parts. The request does not refer to it: a server may drop it without `close`."""
+    """A body that the server gets in parts.
+
+    The WSGIRequest has no reference to it, so that it is collected at once if a server drops it without `close`.
+    """
 
     __slots__ = ("_body", "_next", "_request")
 
@@ -206,7 +218,7 @@ class _Body:
         self._next = None
 
     def __iter__(self) -> Iterator[bytes]:
-        return self  # a second iter() continues the body, and does not begin again
+        return self  # a second iter() continues the body, and does not start again
 
     def __next__(self) -> bytes:
         try:

@@ -35,7 +35,7 @@ class _Call:
         self.data = bytearray()
 
     def receive(self) -> bool:
-        """Receive what has arrived, without waiting. Returns whether no more of the answer is to come."""
+        """Receive what has arrived, without waiting. Returns whether the answer is complete or cannot be completed."""
         try:
             part = self.connection.socket.recv(1 << 18)
         except BlockingIOError:
@@ -48,7 +48,7 @@ class _Call:
 
     @property
     def _wanted(self) -> int:
-        """The length of the whole answer with its head, in bytes; 0 if an answer must not be so long."""
+        """The length of the whole answer with its head, in bytes; 0 if that is longer than MAX_ANSWER_BYTES."""
         if len(self.data) < HEAD.size:
             return HEAD.size + 1
         length: int = HEAD.unpack_from(self.data)[0]

@@ -22,7 +22,7 @@ __all__ = ("WorkerServer",)
 JOIN_SECONDS = 1.0
 """The maximum time to wait for the end of the thread when it is stopped."""
 _RESTORE_SECONDS = 1.0
-"""The time between the moment when the thread finds its files closed by the program, and new files."""
+"""How long the thread waits before it makes new files, if the program has closed its files."""
 MAX_AT_ONCE = 16
 """The maximum number of questions that are answered in threads at once; further ones are refused."""
 _CHECK_SECONDS = 3.0

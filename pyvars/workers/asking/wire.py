@@ -38,7 +38,10 @@ def selector() -> selectors.BaseSelector:
 
 @contextmanager
 def short_path(path: str) -> Generator[str]:
-    """Gives a path to the same socket that is short enough for one, through /proc/self/fd; valid in this block."""
+    """Gives a path to the same socket that is short enough for the system; valid in this block.
+
+    If the given path is too long, it is a path through /proc/self/fd.
+    """
     if len(path.encode(errors="surrogateescape")) <= _MAX_PATH:
         yield path
         return

@@ -28,7 +28,7 @@ class Census(NamedTuple):
     stopped: int
     silent: int
     missing: dict[str, str]
-    """Why numbers are missing in the sums, by the name of the file that they are not read from."""
+    """Why numbers are missing in the sums, by the name of the file that should have them."""
 
 
 ADVICE: list[Callable[[], str]] = []
@@ -55,9 +55,9 @@ def hear(group: object) -> None:
 
 
 def census() -> Census:
-    """The census that a peer sent, if it is under 100 ms old and newer than this process's last reading; else its own.
+    """The census of the group, from a reading that is under 100 ms old.
 
-    That is based on a reading of the group that is under 100 ms old.
+    The one that a peer sent is used if it is under 100 ms old, and this process has not read the group since.
     """
     for when, before, heard in _heard:
         if before is MEMBER._latest and monotonic() - when < REUSE_SECONDS:

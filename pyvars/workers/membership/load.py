@@ -1,4 +1,4 @@
-"""The load of a worker: figures that it answers when a peer asks it to write its runtime figures."""
+"""The load of a worker: figures that it sends as its answer when a peer asks it to write its runtime figures."""
 
 from typing import Any, cast
 

@@ -31,7 +31,7 @@ class Distribution(dict[str, Any]):
 
 
 class Peers:
-    """The numbers and figures of the group for one page, as of one reading, for the registry with this registry key."""
+    """The numbers and figures of the group for one page of the registry with this key, all from one reading."""
 
     def __init__(self, member: Member, reading: GroupReading, registry_key: str, own: Source) -> None:
         self._member = member

@@ -1,8 +1,8 @@
 """The state of each worker: it runs, is blocked, is stopped, or does not answer.
 
-A worker writes to its segment from when on it counts as blocked: reading that costs nothing. Whether it is stopped is
-read from /proc, but only if it did not answer when it was last asked for its runtime figures. So states do not slow
-down pages.
+A worker writes to its segment the time from which it counts as blocked: peers read that at no cost. Whether a worker is
+stopped is read from /proc, but only if it did not answer when it was last asked for its runtime figures. So states do
+not slow down pages.
 """
 
 from typing import Final, Literal, TypeAlias

@@ -54,7 +54,7 @@ _TIMEOUT_SECONDS = 0.01
 """How long a reading waits for a live worker to complete a change of its records."""
 _PAUSE_SECONDS = 0.0001
 _ATTEMPTS = 10
-"""How often reading is tried after that time."""
+"""How often reading is tried again after that time."""
 MAX_RETIRED = 2**53
 """The maximum count of dead workers in the retired file; a larger one is read and written as this one."""
 
@@ -76,7 +76,7 @@ class SegmentReading(NamedTuple):
     requests: int
     """Requests that its integrations received."""
     blocked_from: int
-    """From when on the worker counts as blocked: see `pyvars.runtime.event_loop.BLOCKED_FROM`."""
+    """The time from which the worker counts as blocked: see `pyvars.runtime.event_loop.BLOCKED_FROM`."""
     retired_count: int
     """In the retired file, the number of workers that were folded into it; else 0."""
     generation: int

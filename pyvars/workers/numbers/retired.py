@@ -26,14 +26,14 @@ from pyvars.workers.together.locks import exclusive
 __all__ = ("MAX_DEAD", "fold", "read_retired")
 
 MAX_DEAD = 4
-"""How many segments of dead workers stay while no process reads the group."""
+"""The maximum number of segments of dead workers that stay while no process reads the group."""
 _MAX_LOOKED_AT = 128
 """How many files a worker that joins or ends looks at, so that this does not take longer the more workers there are."""
 _damaged: set[tuple[str, int]] = set()
 """The path and mtime of each segment of a dead worker that is damaged, so that reading it is tried only once."""
 MAX_UNSEEN = 20_000
-"""How many counts that no live worker shows are kept: a worker may show them later. There is a limit because names may
-contain a pid, so that there are ever more names."""
+"""The maximum number of counts that are kept although no live worker shows them: a worker may show them later. Without
+a limit the file could grow for ever, since names may contain a pid."""
 
 
 def read_retired(directory: str, before: SegmentReading | None) -> SegmentReading | None:
@@ -53,8 +53,8 @@ def fold(directory: str, own: Callable[[], SegmentLayout], beyond: int = 0) -> b
     `own` returns the layout of the segment of this process. `beyond` is for a worker that joins or ends: then this does
     nothing if dead workers left no more than `beyond` files, and of many files it looks at some only.
 
-    Returns whether a segment was folded. None is if another process is folding, there is no room, the segments are
-    damaged, or the retired file is a file of another program: then the segments stay, and readers add them up. Raises
+    Returns whether a segment was folded. That fails if another process is folding, there is no room, the segments are
+    damaged, or the retired file is a file of another program. Then the segments stay, and readers add them up. Raises
     nothing, and does not wait for a lock.
     """
     try:

@@ -55,7 +55,7 @@ MAX_CHUNKS = 512
 # Indexes of the words of the header
 H_MAGIC, H_PID, H_START, H_GENERATION, H_USED, H_CHUNKS, H_RETIRED, H_FIGURES, H_REQUESTS, H_PRIVATE = range(10)
 H_BLOCKED = 10
-"""From when on the worker counts as blocked (`pyvars.runtime.event_loop.BLOCKED_FROM`)."""
+"""The time from which the worker counts as blocked (`pyvars.runtime.event_loop.BLOCKED_FROM`)."""
 ZERO_WORD = 31
 """A word of the header that nobody writes, so it is 0. Readers use it for a number that the segment does not have."""
 FIRST_WORD = 32

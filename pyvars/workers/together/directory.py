@@ -134,7 +134,7 @@ def remove_group(group: str) -> None:
     """Remove the group directory if it has no live worker except this process.
 
     If there are files that are not of pyvars, these stay, and so does the directory. A worker locks its segment before
-    it publishes it. So the published segment of a live worker is always locked, also while that worker joins.
+    it publishes it, so the segment of a worker that is just joining stays, too.
     """
     names = [name for name in _files(group) if is_ours(group, name)]
     if not all(name in own or is_left(group, name) for name in names):

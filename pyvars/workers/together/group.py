@@ -1,4 +1,4 @@
-"""Finds the group: one process, the owner, and its descendants that were forked without exec or by multiprocessing.
+"""Finds the group: the owner, and its descendants that were forked without exec, or that multiprocessing started.
 
 The source is /proc. A process that was forked without exec has the same auxiliary vector as its parent, and that vector
 has random addresses (man 3 getauxval). So pyvars can distinguish a server, which forks its workers, from a supervisor,
