@@ -54,7 +54,7 @@ def test_it_is_called_again_and_again_with_nobody_looking(registry: Registry, pa
     before = called.value
     registry.publish("other", lambda: 1, every=0.1)
     wait_until(lambda: page()["other"] == 1)
-    assert called.value <= before + 1  # the one that ran
+    assert called.value <= before + 1  # the call that was running
 
 
 def test_the_thread_ends_with_the_last_of_them() -> None:
@@ -116,7 +116,7 @@ def test_a_coroutine_function_runs_on_the_loop_of_the_program() -> None:
 
     @pyvars.publish("coroutine_depth", every=3600)
     async def coroutine_depth() -> int:
-        await asyncio.sleep(1.5)  # longer than the thread takes to look again
+        await asyncio.sleep(1.5)  # longer than the period in which the thread checks
         ran.append(asyncio.get_running_loop())
         return 5
 

@@ -1,4 +1,4 @@
-"""Functions of the program: one deadline for all, never two calls of one at once, and no harm to the page."""
+"""Functions of the program: one deadline for all, calls of one never overlap, and the page is always complete."""
 
 import itertools
 import logging
@@ -17,18 +17,18 @@ from tests.conftest import Read, logged, strict
 from tests.programs import UNMEASURED, output
 
 DEADLINE = 0.2
-SLACK = 1.0  # what a loaded machine may add; the claim is that a page is not held for the ten seconds of a function
+SLACK = 1.0  # what a busy machine may add: the page must not wait the ten seconds of the function
 
 
 @pytest.fixture
 def page(page: Read) -> Read:
-    """A page under the deadline that it has in production."""
+    """A page with the deadline of a real request."""
     return lambda *args, **kwargs: page(*args, **{"deadline": deadline(), **kwargs})
 
 
 @pytest.fixture
 def release() -> Iterator[Event]:
-    """What a function that hangs waits for; set at the end."""
+    """The event for which functions that hang wait; it is set at the end."""
     event = Event()
     yield event
     event.set()
@@ -110,7 +110,7 @@ def test_while_true_is_contained(registry: Registry, page: Read) -> None:
 
 
 def test_a_slow_function_is_not_a_broken_one(registry: Registry, page: Read, release: Event) -> None:
-    """Its last value is shown, with its age, until the next one is there."""
+    """Its last value is shown, with its age, until it has returned a new one."""
     numbers = itertools.count(1)
     hangs: list[int] = []
 
@@ -174,7 +174,7 @@ def test_functions_that_hang_leave_threads_for_those_that_do_not(
 
 
 def test_no_more_than_eight_threads_run_functions() -> None:
-    """Here in a process of its own, since the functions that hang are stuck for all pages of a process."""
+    """In a process of its own, since functions that hang affect all pages of their process."""
     code = """
 import json, logging, threading, time
 import pyvars
@@ -225,7 +225,7 @@ def test_a_request_whose_time_is_up_starts_nothing(registry: Registry, page: Rea
 
 
 def test_however_many_fail_there_is_a_page(registry: Registry, page: Read) -> None:
-    """What is wrong may take more than the mebibyte that one value may take."""
+    """`pyvars.errors` may be larger than the 1 MiB that is the limit for a value."""
     for number in range(5_000):
         registry.publish(f"function_{number:0200}", lambda: 1)
     registry.publish("number", Int(1))
@@ -233,7 +233,7 @@ def test_however_many_fail_there_is_a_page(registry: Registry, page: Read) -> No
     assert shown["number"] == 1
     assert len(shown["pyvars.errors"]) == 5_000
     late = page("/debug/vars/pyvars.errors", deadline=time.monotonic() + 60)
-    assert len(late) < 5  # on a busy machine one may have to wait for its CPU longer than a function may take
+    assert len(late) < 5  # on a busy machine a page may wait longer for its CPU than for the functions
 
 
 def test_two_pages_at_once_never_run_one_function_twice_at_once(registry: Registry, page: Read) -> None:
@@ -249,7 +249,7 @@ def test_two_pages_at_once_never_run_one_function_twice_at_once(registry: Regist
 
     registry.publish("f", function)
     pages: list[Any] = []
-    # With time enough: on a busy machine six threads may wait for a place to render longer than a request does.
+    # With a late deadline: on a busy machine six threads may wait for a slot longer than a request may.
     work = lambda: pages.extend(page(deadline=time.monotonic() + 30) for _ in range(5))  # noqa: E731
     threads = [Thread(target=work) for _ in range(6)]
     for thread in threads:
@@ -380,7 +380,7 @@ site = debug(None, None, prefix="/debug")
 with pyvars.serve(0):
     print(site.respond(local_request("/debug/vars/forks")).body)  # a fork beside busy programs may take its time
 """
-    # Unmeasured: the child would save its coverage before it ends, for which a page does not wait.
+    # Without coverage, which the child would save at its end: a page does not wait for that.
     assert output(code, **UNMEASURED) == "b'7\\n'\n"
 
 
@@ -470,7 +470,7 @@ def test_an_async_snapshot_is_refused_and_a_hidden_one_closed(registry: Registry
 
 
 def test_a_program_that_is_out_of_threads_still_has_a_page() -> None:
-    """And its functions, once it has threads again."""
+    """And the values of its functions, once threads can be started again."""
     code = """
 import json, logging, threading
 import pyvars
@@ -507,7 +507,7 @@ def test_a_thousand_broken_keys_are_one_line_of_the_log(
 
 
 def test_new_names_are_logged_for_ever(registry: Registry, page: Read, caplog: pytest.LogCaptureFixture) -> None:
-    """However many names came before, and none of them is kept for ever."""
+    """Each new name is logged, after any number of others; the memory for logged names is bounded."""
     for number in range(1100):
         registry.publish(f"n{number}", lambda: 1 / 0)
     page(deadline=deadline() + 10)
@@ -518,7 +518,7 @@ def test_new_names_are_logged_for_ever(registry: Registry, page: Read, caplog: p
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait for what must come to be true, and fail if it does not."""
+    """Wait until the condition is true, and fail after a limit."""
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until, "it did not come to be true"

@@ -68,7 +68,7 @@ def send(name: str, registry: Registry) -> Iterator[Send]:
 )
 def test_requests(send: Send, method: str, path: str, status: int, content_type: str, body: bytes) -> None:
     answer = send(method, path)
-    # A middleware has a line more, which is its own to test: what it counts.
+    # A middleware has one more variable, `http`, which other tests check.
     assert (answer.status, re.sub(rb'  "http": .*\n', b"", answer.body)) == (status, body)
     assert answer.headers["content-type"] == content_type
     assert answer.headers["content-length"] == str(len(answer.body))
