@@ -73,7 +73,7 @@ def both_kinds(
 ) -> None:
     """Runs the test twice, with cells in C and in Python, for the test itself and for the programs that it starts.
 
-Names that the modules of tests have imported from pyvars are replaced by those of that kind.
+    Names that the modules of tests have imported from pyvars are replaced by those of that kind.
     """
     monkeypatch.setenv("PYVARS_NATIVE", str(int(kind_of_cells["pyvars"].native)))
     monkeypatch.setenv("PYVARS_SHARE", "off")  # otherwise the process would be two workers

@@ -24,7 +24,7 @@ class Reply(NamedTuple):
 def free_port() -> int:
     """Returns a port that is free, and that was not returned to any process of the tests before.
 
-It is below the ports that the system chooses for clients.
+    It is below the ports that the system chooses for clients.
     """
     while True:
         port = random.SystemRandom().randrange(10_000, 32_000)

@@ -129,9 +129,9 @@ def test_a_right_token_opens_it_through_the_proxy(nginx: Proxy, way: str) -> Non
 def test_the_known_limit(nginx: Proxy) -> None:
     """A proxy on this machine that speaks HTTP/1.1, sends a loopback Host and adds nothing looks like a local program.
 
-So does a proxy that passes on the Host of its client, which may be `localhost`.
+    So does a proxy that passes on the Host of its client, which may be `localhost`.
 
-The README names this limit, and the alternatives: a credential, or the side port.
+    The README names this limit, and the alternatives: a credential, or the side port.
     """
     assert nginx.get("http_1_1", "application", Host="shop.example").json() == {"secret": 31337}
     assert nginx.get("host_http_1_1", "application", Host="localhost").json() == {"secret": 31337}

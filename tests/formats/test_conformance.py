@@ -150,7 +150,7 @@ def texts(value: object) -> list[str]:
 def every_decoder(page: Page) -> None:
     """2.1 to 2.14: one JSON object in UTF-8, without byte order mark, NaN, Infinity or anything after it.
 
-With NaN 15 of 20 readers lose the page, with trailing text 12, with a byte order mark 17.
+    With NaN 15 of 20 readers lose the page, with trailing text 12, with a byte order mark 17.
     """
     assert page.body[:1] == b"{"
     assert page.body[-2:] == b"}\n"
@@ -304,7 +304,7 @@ def telegraf_influxdb(page: Page) -> None:
 
 @every
 def telegraf_json(page: Page) -> None:
-    """2.9: every number becomes a field: 736 of memstats in Go, and no more here, where BySize is empty."""
+    """2.9: every number becomes a field: 736 of memstats in Go, fewer here, since BySize is empty."""
     fields = sum(type(value) in (int, Decimal) for _, value in leaves(page.memstats))
     assert fields >= 27 + 2 * 256 - len(BOOLS)
 
