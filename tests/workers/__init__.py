@@ -1,1 +1,1 @@
-"""workers: processes that are one program."""
+"""workers: the processes of one program share their numbers."""
