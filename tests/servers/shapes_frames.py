@@ -42,7 +42,7 @@ FRAMES: dict[str, tuple[tuple[str | bytes, ...], bytes]] = {
 
 
 def _lines_of_lf(one: Shape) -> Shape:
-    return one._replace(data=one.data.replace(b"\r\n", b"\n") + b"\r\n\r\n")  # so a server that does not accept LF as the end does not wait
+    return one._replace(data=one.data.replace(b"\r\n", b"\n") + b"\r\n\r\n")  # or a server might wait
 
 
 SHAPES = (

@@ -186,7 +186,7 @@ def test_a_visitor_cannot_hide_what_nginx_adds(server: Started, ways: dict[tuple
 def test_a_tunnel_for_websockets(server: Started, ways: dict[tuple[str, str], Address]) -> None:
     """If nginx and the server let a client upgrade to HTTP/2, nginx adds no header to its further requests.
 
-Only hypercorn upgrades to HTTP/2.
+    Only hypercorn upgrades to HTTP/2.
     """
     http2 = H2Connection()
     settings = http2.initiate_upgrade_connection()

@@ -142,7 +142,7 @@ print(json.dumps([page()["n"], page()["pyvars.workers"]["retired"]]))
 
 
 def test_a_registry_that_goes_while_a_child_becomes_a_worker() -> None:
-    """As if garbage were collected at that moment: here in a function that is called when the child extends its segment."""
+    """As if garbage were collected at that moment: here in a function that the child calls to extend its segment."""
     lines = said(
         f"""
 {INTEGRATION}

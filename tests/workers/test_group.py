@@ -119,8 +119,8 @@ def test_a_parent_that_proc_hides_is_reported(proc: Proc) -> None:
     ("title", "found"),
     [
         ("", "the parent"),
-        # As if the server had set its title: the last byte of the command line is overwritten in the child, as setproctitle
-        # overwrites all of it. Whether the parent has set a title cannot be known.
+        # As if the server had set its title: the last byte of the command line is overwritten in the child, while
+        # setproctitle overwrites all of it. Whether the parent has set a title cannot be known.
         ("write_title()", "this process has changed its title (setproctitle), and its parent <pid> runs as another"),
     ],
 )
