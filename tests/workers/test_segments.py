@@ -458,7 +458,7 @@ def test_a_reader_sees_every_fold(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["directory", "link", "pipe", "socket"])
 def test_what_is_no_file_costs_itself(kind: str, tmp_path: Path) -> None:
-    """And those that died are kept all the same."""
+    """And the counts of dead workers are kept nevertheless."""
     tmp_path.chmod(0o700)
     path = tmp_path / "w-1-1-a"
     with measured(READER, PYVARS_SHARE=tmp_path) as reader:
