@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CPUS := $(shell nproc 2>/dev/null || echo 2)
-# Tests that share a costly fixture, or something of the machine, are marked as a group, which one process runs.
+# Tests that share a costly fixture or a resource of the machine are marked as a group; one process runs the whole group.
 IN_PARALLEL := --numprocesses $(CPUS) --dist loadgroup
 BUILT_FROM := .venv/python pyproject.toml $(wildcard pyvars/core/*.c)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -19,23 +19,23 @@ run: .venv/installed ## start the demo service on 127.0.0.1:8000, or on PORT=...
 how-long:
 	@echo "about 4,900 tests on $(CPUS) CPUs: $$((($(CPUS) + 8) / $(CPUS))) to $$((($(CPUS) + 24) / $(CPUS))) minutes"
 
-test: how-long .venv/installed-test ## run the whole test suite on all CPUs; it says which tests it skips, and why
+test: how-long .venv/installed-test ## run the whole test suite on all CPUs, and list the skipped tests with their reasons
 	$(BIN)/python -m pytest $(IN_PARALLEL)
 
-coverage: how-long .venv/installed-test ## run the whole test suite and judge what of pyvars it runs: every line and branch
+coverage: how-long .venv/installed-test ## run the whole test suite, and fail unless it covers all lines and branches of pyvars
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m coverage run -m pytest $(IN_PARALLEL)
 	$(BIN)/python -m tests.combine
 	$(BIN)/python -m coverage report
 
-stress: .venv/installed-test ## kill, stop and reload workers for minutes, close their files, fill their disk; check every page
+stress: .venv/installed-test ## for 5 minutes kill, stop and reload workers, close their files, fill their disk; check each page
 	PYVARS_STRESS_SECONDS=300 $(BIN)/python -m pytest tests/workers/test_kill.py
 
-# The C of the cells, in a copy of the tree and built with checks: by ASan of each access to memory (with malloc in place of
-# Python's own pools, of which it knows nothing), by UBSan of what C leaves undefined. Either ends the process that was
-# wrong. Leaks are those of Python itself. Left out are the cells in Python, and forks of a process with threads, in which
-# the malloc of ASan may wait for ever.
-# Then a fuzzer calls whatever the cells offer, for PYVARS_FUZZ_SECONDS (20 if not set).
+# Builds the C extension of the cells in a copy of the tree, with ASan, which checks each memory access, and UBSan, which
+# checks for undefined behaviour. Both end a process that fails a check. PYTHONMALLOC=malloc, because ASan does not see the
+# blocks in pymalloc's pools; detect_leaks=0, because CPython itself leaks memory at its exit. The tests of the cells in
+# Python are left out, and so are forks of a process with threads, in which the malloc of ASan may wait for ever.
+# Then a fuzzer calls all functions of the cells, for PYVARS_FUZZ_SECONDS (20 if not set).
 CHECKED := build/sanitized
 CHECKS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 sanitize: .venv/installed-test ## run the suites of cells, and a fuzzer, under ASan and UBSan (needs gcc)

@@ -1,4 +1,4 @@
-"""Datasette, a service that nobody here wrote, with its variables at /debug/vars:
+"""Datasette, a service that knows nothing of pyvars, with its variables at /debug/vars:
 
 pip install datasette
 uvicorn examples.datasette_vars:app

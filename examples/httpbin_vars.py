@@ -1,4 +1,4 @@
-"""httpbin, a Flask service that nobody here wrote, with its variables at /debug/vars:
+"""httpbin, a Flask service that knows nothing of pyvars, with its variables at /debug/vars:
 
 pip install httpbin gunicorn
 gunicorn examples.httpbin_vars:application

@@ -1,4 +1,4 @@
-"""Is it leaking, or only held free? A program allocates 300 MB, frees it, and looks at RSS and at memstats.
+"""Freed memory that malloc keeps is no leak: allocates 300 MB, frees them, and prints RSS and figures of memstats.
 
     python -m examples.memory
 
@@ -8,8 +8,9 @@
     freed                    313           5         301
     pin gone too              13           5           1
 
-RSS alone says that the memory is in use as before. HeapAlloc and HeapIdle say that the program gave it back, and that
-malloc keeps it: one small block, allocated last, pins the end of the heap.
+After `freed`, RSS is as high as before. HeapAlloc shows that the program has freed the memory, and HeapIdle that malloc
+has not returned it to the system: malloc returns only the end of the heap, and a block that was allocated last, the
+pin, is still there.
 """
 
 import time
@@ -30,7 +31,7 @@ def show(moment: str) -> None:
 
 
 def main() -> None:
-    """Allocate, free, and look in between."""
+    """Allocate and free memory, and print the figures after each step."""
     print(f"{'MB':16}{'RSS':>12}{'HeapAlloc':>12}{'HeapIdle':>12}")
     show("start")
     blocks = [bytearray(b"x" * 100_000) for _ in range(3000)]

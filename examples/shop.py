@@ -1,9 +1,9 @@
-"""A small shop with counters: a Starlette service on port 8000 and a WSGI twin on port 8001, in one process.
+"""A small shop with counters: a Starlette service on port 8000, and the same service for WSGI on port 8001.
 
 make run                                         (or: python -m examples.shop)
 curl -X POST localhost:8000/orders -d amount=9.90
 curl localhost:8000/debug/vars
-curl localhost:8000/debug/vars/http              (the requests themselves)
+curl localhost:8000/debug/vars/http              (the counts of these requests)
 """
 
 import json
@@ -110,7 +110,7 @@ class QuietHandler(WSGIRequestHandler):
     """The reference server of the standard library, without a log line for each request."""
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def main(port: int = 8000) -> None:

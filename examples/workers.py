@@ -1,4 +1,4 @@
-"""A service with four worker processes, whose page has the numbers of all of them whichever answers.
+"""A service with four worker processes. Each of them answers with a page that has the numbers of all.
 
 pip install gunicorn
 gunicorn --workers 4 examples.workers:application

@@ -1,6 +1,6 @@
 """Put the data files of coverage together: `python -m tests.combine`.
 
-Tests kill programs at any moment, so some of these files are empty or half there; those are left out.
+Tests kill programs at any moment, so some of these files are empty or incomplete; these are left out.
 """
 
 import sqlite3

@@ -1,4 +1,4 @@
-"""Fixtures: a fresh registry, a page read through the gate as a program here reads it, both kinds of cells."""
+"""Fixtures: a fresh registry, pages of it through the gate for a local client, and both kinds of cells."""
 
 import importlib
 import json
@@ -21,13 +21,13 @@ from pyvars.access.request import Request
 from pyvars.site.default import debug
 from pyvars.site.http import Response
 
-# Helpers that are no modules of tests say what was wrong, too.
+# In these helpers, too, pytest shows the values of a failed assertion.
 pytest.register_assert_rewrite("tests.programs", "tests.services", "tests.integrations.every", "tests.servers.running")
 
 Read = Callable[..., Any]
 T = TypeVar("T")
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and so every program that they start.
+# If a shell starts the tests in the background, they ignore SIGINT, and so does every program that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -40,16 +40,16 @@ def _ours() -> dict[str, ModuleType]:
 
 @pytest.fixture(scope="session", params=["native", "python"])
 def kind_of_cells(request: pytest.FixtureRequest) -> dict[str, ModuleType]:
-    """The modules of pyvars with cells in C, and once more with those in Python."""
+    """The modules of pyvars: imported once with cells in C, and once with cells in Python."""
     names = [info.name for info in pkgutil.walk_packages(pyvars.__path__, "pyvars.") if info.name[-1] != "_"]
-    for name in names:  # all of them: none must be imported in the middle of a test of the other kind
+    for name in names:  # all of them, so that a test of the other kind imports none
         importlib.import_module(name)
     native = _ours()
     if request.param == "native":
         if not pyvars.native:
             pytest.skip("the extension is not there: no compiler, or PYVARS_NATIVE=0")
         return native
-    if _in_python:  # whatever the order of the tests, a process imports each kind once
+    if _in_python:  # each process imports each kind once, in any order of tests
         return _in_python
     for name in native:
         del sys.modules[name]
@@ -59,7 +59,7 @@ def kind_of_cells(request: pytest.FixtureRequest) -> dict[str, ModuleType]:
             if "._" not in name:
                 importlib.import_module(name)
         _in_python.update(_ours())
-        # A thread of either kind may join the group once a test is over: to each other they are no peers.
+        # Threads of both kinds may join the group after a test; they must not count as peers of each other.
         files = "pyvars.workers.together.files"
         vars(_in_python[files])["own"] = vars(native[files])["own"]
         return _in_python
@@ -72,12 +72,12 @@ def kind_of_cells(request: pytest.FixtureRequest) -> dict[str, ModuleType]:
 def both_kinds(
     kind_of_cells: dict[str, ModuleType], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The test runs twice, for it and the programs that it starts with either kind of cells.
+    """Runs the test twice, with cells in C and in Python, for the test itself and for the programs that it starts.
 
-    What the modules of tests have imported from pyvars is replaced by the same of that kind.
+    Names that the modules of tests have imported from pyvars are replaced by those of that kind.
     """
     monkeypatch.setenv("PYVARS_NATIVE", str(int(kind_of_cells["pyvars"].native)))
-    monkeypatch.setenv("PYVARS_SHARE", "off")  # to its peers a process is one, not two
+    monkeypatch.setenv("PYVARS_SHARE", "off")  # otherwise the process would be two workers
     for name in _ours():
         monkeypatch.delitem(sys.modules, name)
     for name, module in kind_of_cells.items():
@@ -93,13 +93,13 @@ def both_kinds(
 
 @pytest.fixture
 def registry() -> pyvars.Registry:
-    """A registry that holds nothing."""
+    """An empty registry."""
     return pyvars.Registry()
 
 
 @pytest.fixture(autouse=True)
 def _default_registry_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a test publishes on the default registry is gone after it."""
+    """Removes what a test has published on the default registry."""
     if "both_kinds" in request.fixturenames:
         request.getfixturevalue("both_kinds")
     before = dict(pyvars.default_registry.items())
@@ -115,7 +115,7 @@ def _logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    """What pyvars has said, once the thread that says it has said all."""
+    """The log records of pyvars, once its log thread has written all of them."""
     for thread in threading.enumerate():
         if thread.name == "pyvars-log":
             thread.join(10)
@@ -123,12 +123,12 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 
 def log_text(caplog: pytest.LogCaptureFixture) -> str:
-    """The same, as text."""
+    """The log records of pyvars as text."""
     return "".join(record.getMessage() + (record.exc_text or "") for record in logged(caplog))
 
 
 def local_request(path: str = "/debug/vars", *, query: str = "", method: str = "GET", **changes: Any) -> Request:
-    """A request such as curl on this machine sends, answered late if need be: the machine of a test may be busy."""
+    """A request such as curl on this machine sends, with a late deadline, since the machine may be busy."""
     raw_path = path.encode("utf-8", "surrogateescape").decode("latin-1")
     fields: dict[str, Any] = {
         "method": method,
@@ -164,7 +164,7 @@ def strict(text: bytes) -> Any:
 
 @pytest.fixture
 def respond(registry: pyvars.Registry) -> Callable[..., Response]:
-    """The answer to a request for the fresh registry, through the gate."""
+    """The response to a request for the fresh registry, through the gate."""
     site = debug(registry, None, prefix="/debug")
     return lambda *args, **kwargs: site.respond(local_request(*args, **kwargs))
 

@@ -9,12 +9,12 @@ ROOT = Path(__file__).parent.parent
 DATA = ROOT / "tests" / "data"
 
 
-# Coverage keeps an object for each thread that ever ran, so what measures memory runs without it.
+# Coverage keeps an object for each thread that ever ran, so tests of memory run without it.
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": "", "COVERAGE_PROCESS_START": ""}
 
 
 def run(code: str, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `code` with this interpreter, warnings being errors, and give back what it printed."""
+    """Run `code` with this interpreter, with warnings as errors, and return its output."""
     variables = {name: value for name, value in {**os.environ, **environment}.items() if value}
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code, *arguments],
@@ -28,7 +28,7 @@ def run(code: str, *arguments: str, check: bool = True, **environment: str) -> s
 
 
 def output(code: str, *arguments: str, **environment: str) -> str:
-    """What the program prints; it must print no error."""
+    """The output of the program, which must print nothing to standard error."""
     done = run(code, *arguments, check=False, **environment)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout

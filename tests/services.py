@@ -22,9 +22,9 @@ class Reply(NamedTuple):
 
 
 def free_port() -> int:
-    """One that nobody has, and that no process of tests was given: whom it is for may not have bound it yet.
+    """Returns a port that is free, and that was not returned to any process of the tests before.
 
-    It is below those that the system gives to clients by itself.
+    It is below the ports that the system chooses for clients.
     """
     while True:
         port = random.SystemRandom().randrange(10_000, 32_000)
@@ -35,13 +35,13 @@ def free_port() -> int:
         except OSError:
             ours.close()
         else:
-            ours.detach()  # it is open as long as this process lives
+            ours.detach()  # stays open until this process ends
             return port
 
 
 @contextmanager
 def service(*command: str, ready: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Run `python -m command`, or a file; it is ready when port `ready` answers; it is ended by SIGTERM."""
+    """Run `python -m command`, or a file; it is ready when port `ready` answers; it ends by SIGTERM."""
     start = [] if os.path.isabs(command[0]) else [sys.executable, "-m"]
     with subprocess.Popen(
         [*start, *command],
@@ -69,7 +69,7 @@ def service(*command: str, ready: int, **environment: str) -> Iterator[subproces
             except subprocess.TimeoutExpired:
                 if "--master" in command or not command[0].endswith("uwsgi"):
                     raise
-                process.kill()  # alone it may lose a signal that comes while it accepts a connection
+                process.kill()  # SIGTERM alone may get lost while it accepts a connection
 
 
 class Client:

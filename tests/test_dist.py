@@ -1,4 +1,4 @@
-"""What `make dist` builds is installed into empty environments, and runs the first minute of the README there."""
+"""Installs what `make dist` builds into empty environments, and runs the first commands of the README there."""
 
 import json
 import os

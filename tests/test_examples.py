@@ -26,7 +26,7 @@ CLIENTS = ROOT / "examples" / "clients"
 
 @pytest.fixture
 def shop() -> Iterator[tuple[int, int]]:
-    """The demo on free ports: that of the service and that of its WSGI twin."""
+    """The demo on free ports: yields the port of the service, and the port of the same service for WSGI."""
     with subprocess.Popen(
         [sys.executable, "-u", "-m", "examples.shop", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -36,7 +36,7 @@ def shop() -> Iterator[tuple[int, int]]:
         for line in process.stdout:
             if line.startswith("Ctrl-C"):
                 break
-        fetch(asgi)  # once it answers it can be interrupted
+        fetch(asgi)  # it handles SIGINT only after it has begun to serve
         yield asgi, wsgi
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
@@ -62,18 +62,18 @@ def test_the_shop(shop: tuple[int, int]) -> None:
         assert page["stock"] == {"apple": 40, "pear": 12}
         assert page["memstats"]["HeapAlloc"] > 0
         assert page["asyncio"]["loops"] == 1
-        assert page["http"]["by_status"] == {"2xx": 5, "4xx": 2}  # of both
+        assert page["http"]["by_status"] == {"2xx": 5, "4xx": 2}  # of both services
         assert page["http"]["by_route"]["/orders"] >= 2
         assert page["http"]["seconds"]["count"] == page["http"]["requests"] == 7
 
 
 def docstring(name: str) -> str:
-    """That of an example, which is not imported: it would publish its variables here."""
+    """The docstring of an example. Reads the source, since an import would publish variables here."""
     return ast.get_docstring(ast.parse((ROOT / f"{name.replace('.', '/')}.py").read_text())) or ""
 
 
 def test_memory() -> None:
-    """Freed memory that malloc keeps: RSS stays, HeapAlloc falls, HeapIdle rises."""
+    """malloc keeps freed memory: RSS stays, HeapAlloc falls, HeapIdle rises."""
     code = """
 import examples.memory as memory
 from pyvars.runtime.reading import expire
@@ -97,14 +97,14 @@ def test_worker() -> None:
     with service("pyvars", "--port", str(port), "examples/worker.py", "60", ready=port):
         until = time.monotonic() + 30
         while not (page := strict(fetch(port, "/debug/vars?name=jobs&name=last_job").body)).get("jobs"):
-            assert time.monotonic() < until, "it does no job"  # the side port is there before the program
+            assert time.monotonic() < until, "it does no job"  # the side port serves before the program runs
         assert page["last_job"] in (f"job {page['jobs']}", f"job {page['jobs'] - 1}", "")
     assert "jobs done" in output("from examples.worker import main; main(0.05)")
 
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_workers(server: str) -> None:
-    """As the example itself says how to start it, on a free port."""
+    """Starts the example with the command in its docstring, on a free port."""
     (command,) = (line for line in docstring("examples.workers").splitlines() if f"{server} --workers" in line)
     port = free_port()
     address = {"gunicorn": ("--bind", f"127.0.0.1:{port}"), "uvicorn": ("--port", str(port))}[server]
@@ -121,8 +121,8 @@ def test_workers(server: str) -> None:
             assert page["orders_in_flight"] == 0
             if page["connections"] == 20:
                 whole += 1
-            elif whole or "pyvars.errors" in page:  # at first a worker may not have come to publish it
-                # On a busy machine a worker may not call its function in time; then the page says so.
+            elif whole or "pyvars.errors" in page:  # a worker that has just started may not have published it yet
+                # On a busy machine a worker may not call its function in time; then `pyvars.errors` is on the page.
                 assert page["pyvars.errors"]["connections"]["type"] == "timeout"
         pages = strict(fetch(port, "/debug/vars?worker=all&name=orders").body)
         assert sum(each["orders"] for each in pages.values()) == 20
@@ -150,7 +150,7 @@ def of_zabbix(text: str) -> list[str]:
 
 
 def of_expvarmon(text: str) -> list[str]:
-    """What the script hands to the program."""
+    """The variables that the script passes to expvarmon."""
     instead = text.replace("exec expvarmon", "printf '%s\\n'")
     printed = subprocess.run(["sh"], input=instead, capture_output=True, text=True, check=True).stdout
     names = re.sub(r"\b(mem|duration|str):", "", printed.partition("-vars=")[2].strip()).split(",")
@@ -189,11 +189,11 @@ FIGURES: dict[str, Callable[[str], list[str]]] = {
     "telegraf.conf": of_telegraf,
     "zabbix_agent2.conf": of_zabbix,
 }
-"""For each configuration, how its figures are found: by its format's own parser where there is one."""
+"""For each configuration, the function that finds its figures, with the parser of its format if there is one."""
 
 
 def on_page(page: Any, path: str) -> bool:
-    """Whether there is such a figure. A part of the path is a name, a star or a regular expression."""
+    """Whether the page has the figure. A part of the path is a name, a star or a regular expression."""
     part, _, rest = path.partition("/")
     if not part:
         return True

@@ -1,4 +1,4 @@
-"""Programs frozen by PyInstaller: the hook names what pyvars loads by import string, and a build needs no flags."""
+"""Programs frozen by PyInstaller: the hook names all modules that pyvars imports by string; no options are needed."""
 
 import json
 import os
@@ -35,7 +35,7 @@ signal.pause()
 """
 
 
-@pytest.mark.timeout(300)  # a build takes most of a minute
+@pytest.mark.timeout(300)  # a build takes about a minute
 def test_a_build_without_flags_serves_every_view(tmp_path: Path) -> None:
     library("PyInstaller", "none")
     Path(tmp_path, "plain.py").write_text(PROGRAM)
@@ -56,4 +56,4 @@ def test_a_build_without_flags_serves_every_view(tmp_path: Path) -> None:
         for path in ("", *(f"debug/{view}" for view in DEBUG_VIEWS), *ROOT_VIEWS):
             assert (path, fetch(port, f"/{path}").status) == (path, 200)
         for path in STATUS_VIEWS:
-            assert fetch(port, f"/status/{path}").status in (200, 503)  # 503: the machine is short of something
+            assert fetch(port, f"/status/{path}").status in (200, 503)  # 503: a figure of the machine cannot be read

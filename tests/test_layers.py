@@ -1,4 +1,4 @@
-"""The shape of the house: which module may import which, and what an import costs."""
+"""Which module may import which, and the cost of `import pyvars`."""
 
 import ast
 import importlib
@@ -17,10 +17,10 @@ ROOMS = (
     *("access", "collect", "site", "asgi", "wsgi", "sideport", "server", "cli", "health", "prometheus", "django"),
     *("__main__", "__pyinstaller"),
 )
-"""From the inside out: a module imports from its own room and from those before it."""
+"""The layers from the inside out: a module imports from its own layer and from those before it."""
 
 SATELLITES = ("pyvars.django", "pyvars.health", "pyvars.prometheus")
-COMPILED = "pyvars.core._cells"  # it imports pyvars.core.exact, for its errors only
+COMPILED = "pyvars.core._cells"  # it imports only pyvars.core.exact, for the texts of errors
 
 
 def modules() -> dict[str, ast.Module]:
@@ -36,7 +36,7 @@ MODULES = {**modules(), COMPILED: ast.parse("")}
 
 
 def imports(tree: ast.Module) -> set[str]:
-    """What runs when the module is imported: not inside functions, not for type checkers."""
+    """The imports that run when the module is imported: not those in functions, nor those for type checkers."""
     found: set[str] = set()
     waiting: list[ast.AST] = [tree]
     while waiting:
@@ -58,7 +58,7 @@ def imports(tree: ast.Module) -> set[str]:
 
 
 def room(module: str) -> int:
-    """The place in ROOMS of the room that the module stands in."""
+    """The index in ROOMS of the layer of the module."""
     within = module.removeprefix("pyvars").removeprefix(".") or "__init__"
     while within not in ROOMS:
         assert within, f"{module} stands in no room"
@@ -74,7 +74,7 @@ def test_arrows_point_inward() -> None:
 
 
 def test_satellites_are_known_to_the_composition_root_alone() -> None:
-    """By import string: nobody imports one, not even inside a function."""
+    """It loads them by import string. No other module imports one, not even inside a function."""
     for name, tree in MODULES.items():
         if not name.startswith(SATELLITES):
             for node in ast.walk(tree):
@@ -98,7 +98,7 @@ print("psutil" in sys.modules or "prometheus_client" in sys.modules)
 
 def test_there_is_no_cycle_of_files() -> None:
     arrows = {name: {to for to in imports(tree) if to in MODULES} for name, tree in MODULES.items()}
-    while arrows:  # files that import nothing more are taken away until none is left
+    while arrows:  # remove files without imports until none is left
         leaves = {name for name, to in arrows.items() if not to & arrows.keys()}
         assert leaves, f"a cycle among {sorted(arrows)}"
         arrows = {name: to for name, to in arrows.items() if name not in leaves}
@@ -132,7 +132,7 @@ def test_only_one_module_knows_orjson_and_one_prometheus_client_and_one_uvicorn(
 
 
 def test_only_one_module_hooks_forks() -> None:
-    """The others have it stop, make again and give up what they hold."""
+    """All other modules register what must be stopped before a fork, and made again after it, with that module."""
     users = {name for name, tree in MODULES.items() if "register_at_fork" in ast.unparse(tree)}
     assert users == {"pyvars.core.resources"}
 
@@ -157,7 +157,7 @@ print(json.dumps([added, threading.active_count(), len(os.listdir("/proc/self/fd
 
 
 def test_every_module_names_what_is_public() -> None:
-    """`__all__` is a tuple, sorted, and names what the module defines and what has a docstring."""
+    """`__all__` is a sorted tuple of names that the module defines and documents."""
     for info in pkgutil.walk_packages([str(PACKAGE)], "pyvars."):
         if info.name in ("pyvars.__main__", COMPILED):
             continue

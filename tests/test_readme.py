@@ -1,4 +1,4 @@
-"""Every block of the README runs, prints what the README shows, and is valid for the program that it is written for."""
+"""Every block of the README runs, prints the output shown there, and is valid input for its program."""
 
 import doctest
 import http.client
@@ -31,7 +31,7 @@ def blocks(language: str) -> list[str]:
 
 
 class Command(NamedTuple):
-    """A command of a console block, and what it prints; `...` stands for anything, and nothing is shown for any."""
+    """A command of a console block, and its output: `...` matches any text, and so does an empty output."""
 
     line: str
     shown: str
@@ -47,7 +47,7 @@ FIRST, *OTHERS = (commands(block) for block in blocks("console"))
 
 
 def shell(command: Command, ports: dict[str, int]) -> None:
-    """Run the command against these ports in place of those that the README names, and compare what it prints."""
+    """Run the command with these ports instead of those in the README, and compare its output."""
     line = command.line
     for name, port in ports.items():
         line = line.replace(f"localhost:{name}", f"localhost:{port}").replace(f"--port {name}", "--port 0")
@@ -71,7 +71,7 @@ def shell(command: Command, ports: dict[str, int]) -> None:
 
 
 def any_size(text: str) -> str:
-    """The text without its sizes, which are others on each machine."""
+    """The text with each size replaced, since sizes differ between machines."""
     return re.sub(r"[\d.]+ [KMG]iB", "a size", text)
 
 
@@ -95,7 +95,7 @@ def test_its_links_lead_somewhere() -> None:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[int]:
-    """The service of the first block, as the block after it starts it."""
+    """The service of the first block, started with the command of the second."""
     (tmp_path / "shop.py").write_text(blocks("python")[0])
     port = free_port()
     start = FIRST[0].line.split()
@@ -151,7 +151,7 @@ def test_yaml_is_valid(text: str, tmp_path: Path) -> None:
 
 
 def test_what_the_container_runs(tmp_path: Path) -> None:
-    """The command of the Dockerfile, outside a container: the page is for who has the token."""
+    """The command of the Dockerfile, outside of a container: only clients with the token may read the page."""
     (text,) = blocks("dockerfile")
     image = DockerfileParser(fileobj=io.BytesIO(text.encode()))
     application = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'shop']\n"
@@ -169,7 +169,7 @@ def test_what_the_container_runs(tmp_path: Path) -> None:
 
 
 def status(port: int, host: str, token: str = "") -> int:
-    """That of `/metrics`, as Prometheus asks for it with the scrape configuration of the README."""
+    """The status of `/metrics`, requested as Prometheus does with the scrape configuration of the README."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
         connection.request(
             "GET", "/metrics", headers={"Host": host} | ({"Authorization": f"Bearer {token}"} if token else {})

@@ -1,4 +1,4 @@
-"""What users call: how it is called, and what help() says of it."""
+"""The public callables: their parameters, and the text of help()."""
 
 import inspect
 import pydoc
@@ -19,7 +19,7 @@ CALLABLES = {
 
 
 def signatures(value: Any) -> dict[str, inspect.Signature]:
-    """Of the function, or of the class and its public methods."""
+    """The signatures of a function, or of a class and its public methods, by name."""
     found = (
         {"": inspect.signature(value)} if not isinstance(value, type) or value.__init__ is not object.__init__ else {}
     )
@@ -38,7 +38,7 @@ def test_at_most_eight_parameters_and_by_name_after_two(name: str) -> None:
         parameters = [each for each in signature.parameters.values() if each.name != "self"]
         positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
         assert len(parameters) <= 8, f"{name}.{method}{signature}"
-        # The three of ASGI, which every server passes by position, aside.
+        # Except the three arguments of ASGI, which every server passes by position.
         assert len(positional) <= 2 or method == "__call__", f"{name}.{method}{signature}"
 
 

@@ -1,6 +1,6 @@
-"""Programs and libraries that a machine has or has not: here alone tests look for them, and skip what needs one.
+"""Optional programs and libraries: tests look for them only here, and are skipped if one is missing.
 
-With `PYVARS_TEST_TOOLS=none` in the environment it has none of them.
+With `PYVARS_TEST_TOOLS=none` in the environment all of them count as missing.
 """
 
 import glob
@@ -32,11 +32,11 @@ TOOLS = {
     "unshare": ("util-linux", "unshare"),
     "zabbix agent": ("zabbix-agent2", "zabbix_agent2"),
 }
-"""By name: Debian's package, and the commands or files of which it has one."""
+"""By name: the Debian package, and its possible commands or files."""
 
 
 def tool(name: str) -> str:
-    """Where it is; without it the test is skipped."""
+    """The path of the tool; without the tool the test is skipped."""
     package, *places = TOOLS[name]
     for place in places:
         found = glob.glob(place) if place.startswith("/") else [shutil.which(place, path=PATH)]
@@ -46,7 +46,7 @@ def tool(name: str) -> str:
 
 
 def library(name: str, package: str) -> Any:
-    """The library; without it the test is skipped."""
+    """The imported library; without it the test is skipped."""
     try:
         if not HIDDEN:
             return importlib.import_module(name)
@@ -56,13 +56,13 @@ def library(name: str, package: str) -> Any:
 
 
 def lacking(name: str, packages: str) -> NoReturn:
-    """Skip the test, and say what it takes."""
+    """Skip the test, and name the package that it needs."""
     why = "hidden by PYVARS_TEST_TOOLS" if HIDDEN else "not installed"
     pytest.skip(f"{name} is {why} (of Debian: {packages})")
 
 
 def other_pythons(*versions: str) -> list[str]:
-    """The other CPythons of this machine, on the PATH or installed by pyenv; without any the test is skipped."""
+    """Other CPython versions on the PATH or installed by pyenv; without any the test is skipped."""
     found = {}
     for version in versions:
         if not HIDDEN and version != f"{sys.version_info.major}.{sys.version_info.minor}":

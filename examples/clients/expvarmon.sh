@@ -1,13 +1,13 @@
 #!/bin/sh
 # expvarmon: the page in a terminal, with a line of history for each figure.
 #
-# Reads the figures that -vars names, with a dot between the parts; `\.` is a dot within a name. mem: and duration: are
-# for whole numbers of bytes and nanoseconds, str: for strings; a list is the mean of its numbers. Without -vars it
-# shows memory and pauses. The name of the program is that in `cmdline`.
+# Reads the figures that -vars names, with a dot between the parts; `\.` is a dot within a name. mem: is for whole numbers
+# of bytes, duration: for whole numbers of nanoseconds, str: for strings; of a list it shows the mean. Without -vars it
+# shows memory and pauses. It takes the name of the program from `cmdline`.
 # Cannot show
 #   a float as mem: or duration: (without a kind it has two decimals); all keys of a Map at once: there are no
 #   wildcards; anything at all of a page without `cmdline` or memstats.PauseTotalNs.
-# It gives up after 1 s, and says "restarted" when PauseTotalNs falls, which among several workers it never does.
+# It gives up after 1 s. It shows "restarted" when PauseTotalNs falls; when a worker ends, PauseTotalNs does not fall.
 #
 # For localhost:8000/debug/vars, write -ports=8000. For a page with a token, set HTTP_USER (any) and HTTP_PASSWORD (the
 # token). Other paths: -endpoint=/status/vars. Without a terminal: -dummy.

@@ -1,1 +1,1 @@
-"""access: who may look."""
+"""access: which requests may see the variables."""

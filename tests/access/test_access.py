@@ -1,4 +1,4 @@
-"""The default rule: programs on this machine, and no proxy that leaves a trace."""
+"""The default rule: it allows programs on this machine, and refuses proxies that leave a trace."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ Question = Callable[..., bool]
 
 @pytest.fixture
 def may_look(registry: Registry) -> Question:
-    """Whether a request like curl's, with these changes, is answered."""
+    """Whether a request like one of curl, with these changes, gets the page."""
     registry.publish("orders", Int())
     site = debug(registry, None, prefix="/debug")
     return lambda *args, **changes: site.respond(local_request(*args, **changes)).ours
@@ -65,7 +65,7 @@ def test_other_peers(may_look: Question, peer: str | None) -> None:
 
 
 def test_a_unix_socket_is_judged_as_strictly(may_look: Question) -> None:
-    """Most unix sockets have a proxy in front, and nginx leaves out a Host that its own client did not send."""
+    """Most unix sockets have a proxy in front, and nginx sends no Host if its client sent none."""
     assert may_look(peer="")
     assert not may_look(peer="", headers=())
     assert not may_look(peer="", headers=(("host", ""),))
@@ -85,7 +85,7 @@ def test_a_forwarding_header_gives_a_proxy_away(may_look: Question, header: str)
 
 
 def test_http_1_0_gives_a_proxy_away(may_look: Question) -> None:
-    """nginx with a bare `proxy_pass` speaks it to its backends, over TCP and over unix sockets."""
+    """nginx with a bare `proxy_pass` speaks HTTP/1.0 to its backends, over TCP and over unix sockets."""
     for peer in ("127.0.0.1", ""):
         for version in ("1.1", "2", "2.0", "3", "3.0"):
             assert may_look(http_version=version, peer=peer)

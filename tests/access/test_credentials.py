@@ -1,4 +1,4 @@
-"""Opening the page on purpose: tokens, files of tokens, Basic, networks, functions, and how they combine."""
+"""Access for other clients: tokens, files of tokens, Basic, networks, functions, and their combinations."""
 
 import base64
 import functools
@@ -31,7 +31,7 @@ Question = Callable[..., Response]
 
 @pytest.fixture
 def ask(registry: Registry) -> Question:
-    """The answer to a request from another machine, with this Authorization, under this rule."""
+    """The response to a request from another machine, with this Authorization, under this rule."""
     registry.publish("orders", Int(3))
 
     def ask(access: Access | None, *authorization: str, **changes: Any) -> Response:
@@ -113,7 +113,7 @@ def test_a_token_is_never_taken_from_the_query(ask: Question, caplog: pytest.Log
 
 def test_unicode_tokens_and_headers(ask: Question) -> None:
     unicode_token = "schlüssel-für-die-seite"
-    as_sent = unicode_token.encode().decode("latin-1")  # as servers hand over the bytes of a header
+    as_sent = unicode_token.encode().decode("latin-1")  # as servers decode the bytes of a header
     assert ask(token(unicode_token), bearer(as_sent)).status == 200
     assert ask(token(unicode_token), pair("x", unicode_token)).status == 200
     assert ask(token(unicode_token), bearer("\u20ac" * 30)).status == 401
@@ -365,14 +365,14 @@ def test_a_token_file_that_is_spoilt_leaves_its_last_tokens(
 
 
 def test_a_token_file_of_a_windows_editor(ask: Question, tmp_path: Path) -> None:
-    """It begins with a byte order mark, and has a carriage return in each line."""
+    """The file begins with a byte order mark, and each line ends with a carriage return."""
     (tmp_path / "tokens").write_bytes(f"\ufeff{TOKEN}\r\n{OTHER}\r\n".encode())
     access = token_file(tmp_path / "tokens")
     assert [ask(access, bearer(right)).status for right in (TOKEN, OTHER)] == [200, 200]
 
 
 def test_a_token_file_is_opened_only_when_it_has_changed(tmp_path: Path) -> None:
-    """However bad it is, and never for a request that has no credential."""
+    """Even if it is malformed; and never for a request without a credential."""
     code = f"""
 import logging, sys
 from pyvars.access import token_file
@@ -454,7 +454,7 @@ def test_the_token_of_the_environment(ask: Question, monkeypatch: pytest.MonkeyP
 def test_why_it_was_refused_is_said_once_a_minute(
     registry: Registry, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logged(caplog)  # what earlier tests made pyvars say
+    logged(caplog)  # log records of earlier tests
     caplog.clear()
     site = debug(registry, local() | token(TOKEN), prefix="/debug")
     clock = [1000.0]

@@ -1,4 +1,4 @@
-"""A real proxy in front: what it lets through is what the application's own 404 answers, or a right token opens."""
+"""A real proxy in front: its clients get the application's own 404, or the page with a valid token."""
 
 import socket
 import subprocess
@@ -46,7 +46,7 @@ class Proxy(NamedTuple):
     ports: dict[tuple[str, str], int]
 
     def get(self, way: str, application: str, **headers: str) -> httpx.Response:
-        # The client is on this machine too, and says so in every way that it has; nginx hides that or does not.
+        # The client is on this machine, too, and its requests show that in every way; nginx hides that or does not.
         return httpx.get(f"http://localhost:{self.ports[way, application]}/debug/vars", headers=headers)
 
 
@@ -106,7 +106,7 @@ def test_a_client_of_the_proxy_sees_the_applications_own_404(nginx: Proxy, way: 
 
 @pytest.mark.parametrize("way", ["bare", "host", "host_http_1_1", "forwarded", "unix", "unix_host", "unix_http_host"])
 def test_a_client_that_sends_no_host_sees_nothing(nginx: Proxy, way: str) -> None:
-    """nginx then leaves the Host out, or sends a name of its own."""
+    """nginx then sends no Host, or a name from its own configuration."""
     with socket.create_connection(("127.0.0.1", nginx.ports[way, "application"])) as client:
         client.settimeout(10)
         client.sendall(b"GET /debug/vars HTTP/1.0\r\n\r\n")
@@ -129,16 +129,16 @@ def test_a_right_token_opens_it_through_the_proxy(nginx: Proxy, way: str) -> Non
 def test_the_known_limit(nginx: Proxy) -> None:
     """A proxy on this machine that speaks HTTP/1.1, sends a loopback Host and adds nothing looks like a local program.
 
-    So does one that passes on the Host of its client, which may be `localhost`.
+    So does a proxy that passes on the Host of its client, which may be `localhost`.
 
-    The README says so first, with the remedy: a credential, or the side port.
+    The README names this limit, and the alternatives: a credential, or the side port.
     """
     assert nginx.get("http_1_1", "application", Host="shop.example").json() == {"secret": 31337}
     assert nginx.get("host_http_1_1", "application", Host="localhost").json() == {"secret": 31337}
 
 
 def test_with_a_credential_the_limit_is_the_same_so_local_is_left_out(tmp_path: Path) -> None:
-    """The remedy: `access=token(...)` alone lets in nobody without it, however local the request looks."""
+    """`access=token(...)` alone refuses all requests without the token, even if they look local."""
     from pyvars import Int, Registry
     from pyvars.access import token
     from pyvars.site.default import debug

@@ -1,5 +1,5 @@
-"""Benchmarks: pyvars beside a peer that is measured in the same run. `python -m tests.benchmarks` runs all of them.
+"""Benchmarks: pyvars and a peer, measured in the same run. `python -m tests.benchmarks` runs all of them.
 
-A time alone says more about the machine than about pyvars, so a speed is a ratio to a peer: rounds of ours and of the
-peer's take turns, and the median of the ratios is the result. Nothing here fails because of a time.
+A time depends more on the machine than on pyvars, so a speed is given as a ratio to a peer: rounds of ours and of the
+peer's alternate, and the result is the median of the ratios. No test depends on these times.
 """

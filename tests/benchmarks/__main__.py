@@ -27,7 +27,7 @@ def main(names):
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} CPUs.")
     print("A ratio is the median of the ratios of all rounds, its spread their 10th to 90th percentile.", flush=True)
     for name in names or SCRIPTS:
-        # A process for each, or what one script imports would be on the heap that the next one measures.
+        # A process for each, since the imports of one script would be on the heap that the next one measures.
         subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], check=True)
 
 

@@ -1,18 +1,18 @@
-"""What an ordinary request of a service waits while somebody who may look reads what costs most.
+"""How long an ordinary request of a service takes while a client with access reads the most costly pages.
 
-The service is uvicorn's, with one event loop, and `pyvars.serve()` in the same process. One client asks it for a small
-answer of its own, over and over, on one connection, and times each; a second client, a process of its own, asks
-meanwhile, without a pause, for one of
+The service runs under uvicorn, with one event loop, and `pyvars.serve()` in the same process. One client requests a
+small response of the service again and again on one connection, and measures each; the reader, another process,
+meanwhile requests without a pause one of
 
 names         64 `?name=` on 20,000 variables, 10 variables for each name; on the port of the service
 whole         the page of the 20,000 variables; on the port of the service
 gzip          the same page compressed; on the side port
-worker=all    the pages of all of 50 live workers, processes that otherwise sleep; on the port of the service
+worker=all    the pages of 50 live workers, processes that otherwise sleep; on the port of the service
 
-A round is a second of each, and a second in which nobody reads, in turns. Its figures are the median and the 99th
-percentile of the times of its requests; the table has the medians over the rounds, and what the 99th percentile was
-more than without a reader, with its 10th to 90th percentile. The second table starts fresh services of 50 workers, and
-says how many of them were in the first answer of `?worker=all`.
+A round is a second for each of these, and a second without a reader, in turns. Its figures are the median and the 99th
+percentile of the times of the ordinary requests; the table has their medians over the rounds, and by how much the 99th
+percentile was higher than without a reader, with its spread. The second table is of freshly started services of 50
+workers: how many workers had their page in the first answer of `?worker=all`.
 """
 
 import http.client
@@ -87,7 +87,7 @@ READS = {
 
 @contextmanager
 def started(code, *arguments):
-    with tempfile.TemporaryDirectory() as folder:  # or the services of one benchmark would be workers of one program
+    with tempfile.TemporaryDirectory() as folder:  # otherwise the services would share one group
         command, alone = [sys.executable, "-c", code, *map(str, arguments)], {**os.environ, "PYVARS_SHARE": folder}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         with subprocess.Popen(command, env=alone, **pipes) as process:
@@ -97,13 +97,13 @@ def started(code, *arguments):
 
 @contextmanager
 def served(variables, workers):
-    """A service of so many variables and workers; yields its port and that of its side port."""
+    """Starts a service with this number of variables and workers; yields its port and the port of its side port."""
     with started(SERVICE, variables, workers) as process:
         yield tuple(map(int, process.stdout.readline().split()))
 
 
 def times(port, reader=None, read=()):
-    """The sorted times of requests to the service, in ns, beside a reader; and how often the reader read."""
+    """The sorted times of requests to the service in ns while a reader reads, and the number of pages that it read."""
     if reader is not None:
         print(json.dumps([*read, SECONDS + 0.2]), file=reader.stdin, flush=True)
         time.sleep(0.1)
@@ -126,7 +126,7 @@ def p99(found):
 
 
 def first_answers():
-    """How many workers had their page in the first answer of each fresh service, and how long that took."""
+    """The number of workers with a page in the first answer of each fresh service, and the time that it took."""
     for _ in range(STARTS):
         with served(0, WORKERS) as (port, _):
             connection, begun = http.client.HTTPConnection("127.0.0.1", port), time.perf_counter_ns()

@@ -1,15 +1,15 @@
-"""What a page with two functions costs beside threads of the program that burn CPU, in the same process.
+"""How long a page with two functions takes if threads of the same process use all the CPU that they get.
 
-A program has 0, 1, 4 or 8 threads that compute without a pause, and beside them three servers, each in a thread:
+A program has 0, 1, 4 or 8 threads that compute without a pause, and three servers, each in a thread:
 
 page          the side port, `pyvars.serve()`, whose page has two functions
-bare          uvicorn, as bare as the side port's, with an application that answers "ok" and knows no pyvars
+bare          uvicorn, configured as in the side port, with an application that answers "ok" without pyvars
 client        prometheus_client's `start_http_server`, with two gauges that are functions
 
-One client, a process of its own, asks them in turns, over one connection each (prometheus_client closes it after each
-answer). It reads no more of an answer than it must, so that it costs the same for few headers and for many. `page` is
-`/debug/vars?name=` with the two functions, `whole page` is `/debug/vars`, which has the built-ins, too. The first page
-is that of a fresh program, and opens the connection; values are missing where a function was `null` on a page.
+A client, another process, requests them in turns, over one connection each (prometheus_client closes it after each
+response). It parses as little of a response as it can, so that its cost does not depend on the headers. `page` is
+`/debug/vars?name=` with the two functions, `whole page` is `/debug/vars` with the built-ins. The first page is the
+first one of a fresh program, with the time to open the connection. A value is missing if a function was `null`.
 """
 
 import json
@@ -60,7 +60,7 @@ sys.stdin.read()
 
 
 class Program:
-    """A program with so many burning threads, and connections to its servers."""
+    """A program with this number of computing threads, and connections to its servers."""
 
     def __init__(self, burning):
         command = [sys.executable, "-c", PROGRAM, str(burning)]
@@ -70,7 +70,7 @@ class Program:
         self.connections = {}
 
     def get(self, server, path):
-        """The time of an answer in ns, and its body."""
+        """The time of a response in ns, and its body."""
         begun = time.perf_counter_ns()
         connection = self.connections.pop(server, None) or socket.create_connection(("127.0.0.1", self.ports[server]))
         connection.sendall(b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % path)
@@ -93,7 +93,7 @@ class Program:
 
 
 def received(connection):
-    """The body of an answer, and whether the connection goes on."""
+    """The body of a response, and whether the connection stays open."""
     answer = b""
     while more := connection.recv(65536):
         answer += more

@@ -1,10 +1,10 @@
-"""Counting: what a program pays for each event, against the floor and against what Python programs mostly count with.
+"""The cost of counting an event, compared with a method that does almost nothing, and with other libraries.
 
-The floor is `str.isascii`, a method in C that does next to nothing. A Map stands where labels stand elsewhere. Each
-statement runs in timeit's loop, which is the same for all of them, so the loop itself is on both sides.
+The method is `str.isascii`, in C. A Map is compared with the labels of the other libraries. Each statement runs in
+timeit's loop, so the cost of the loop itself is on both sides.
 
-The rounds are spread over several processes: where its objects happen to lie in memory changes what a call takes by up
-to a tenth, for all the life of a process. In the row of the threads a round is one count to a million.
+The rounds are spread over several processes, because the addresses of its objects change the time of a call by up to a
+tenth, for the whole life of a process. In the row with threads a round counts to a million once.
 """
 
 import threading
@@ -56,13 +56,13 @@ def measure(_):
         "histogram": Histogram("seconds", "Seconds", registry=registry),
         "otel_counter": meter.create_counter("orders"),
     }
-    names["a_map"].add("paid")  # a present key is to be measured; prometheus_client's is made in the first round
+    names["a_map"].add("paid")  # an existing key is measured; prometheus_client makes its key in the first round
     pairs = [take_turns(nanoseconds_of(ours, names), nanoseconds_of(peer, names), ROUNDS) for ours, peer, _ in COMPARED]
     return [*pairs, take_turns(lambda: count_in(THREADS), lambda: count_in(1), ROUNDS)]
 
 
 def count_in(number):
-    """Nanoseconds until so many threads have together counted to a million, exactly."""
+    """The nanoseconds in which this number of threads together counts to a million, exactly."""
     counted = pyvars.Int()
 
     def work():

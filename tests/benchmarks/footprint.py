@@ -1,4 +1,4 @@
-"""What pyvars takes without being asked: modules, threads, memory of an Int, and what is left behind by 10,000 pages.
+"""The modules and threads of `import pyvars`, the memory of an Int, and the objects that 10,000 pages leave.
 
 Nothing here is a time, so there is no peer. Each program runs in an interpreter of its own, and prints one figure to a
 line. Threads and files are counted by the kernel, since a thread may be one that Python's `threading` does not know.
@@ -16,8 +16,8 @@ print(len(set(sys.modules) - modules))
 print(len(os.listdir("/proc/self/task")) - threads)
 """
 
-# The names are the program's, but in the last figure. The page that is read first imports what a page needs, which is
-# no cost of an Int.
+# Names are not counted, except in the last figure. The first page imports modules, which are not part of the cost of an
+# Int.
 MEMORY = """
 import sys, pyvars, tracemalloc
 from pyvars.site.default import debug
@@ -40,7 +40,7 @@ print((read - before) / number)
 print(read / 1e6)
 """
 
-# Every tenth page is cold, and every kind of variable is on it, also one that raises.
+# Every tenth page is cold. The page has variables of all kinds, and one that raises.
 PAGES = """
 import gc, logging, os, pyvars
 from pyvars.runtime.reading import expire

@@ -1,8 +1,8 @@
-"""What a fork costs more in a program with an integration than in one without.
+"""How much longer a fork takes in a program with an integration than in one without.
 
-Both programs fork when they are told, in turns: so a disturbance of the machine meets both. `fork` is the time of
-`os.fork()` in the parent; `child` is the time until a child that ends at once has ended. The figures are medians, and
-the difference is the median of the differences, with its 10th to 90th percentile.
+Both programs fork in turns, so that a disturbance of the machine affects both. `fork` is the time of `os.fork()` in the
+parent; `child` is the time until a child that ends at once has ended. The figures are medians, and the difference is
+the median of the differences, with its 10th to 90th percentile.
 """
 
 from statistics import median, quantiles

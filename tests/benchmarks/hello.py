@@ -1,6 +1,6 @@
-"""The hello, world of Starlette and of Flask: bare, or behind a middleware.
+"""The smallest applications of Starlette and of Flask: bare, or behind a middleware.
 
-`python -m tests.benchmarks.hello wrapped` serves that of Starlette.
+`python -m tests.benchmarks.hello wrapped` serves the one of Starlette.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ def wsgi_application(kind):
 
 
 async def main(*kinds):
-    """Serve each on a free port, say which, and end when told to."""
+    """Serve each on a free port, print the ports, and end when standard input ends."""
     if hasattr(os, "sched_setaffinity"):  # the client, on the other CPU, is not to take turns with it
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in kinds]

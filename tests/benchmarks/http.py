@@ -1,8 +1,8 @@
-"""Pages over HTTP, requests per second: pyvars, Go's net/http with expvar, and a Starlette app with the page in memory.
+"""Pages per second over HTTP: pyvars, Go's net/http with expvar, and a Starlette app that sends a page from memory.
 
-Each server has the same N Ints, and a CPU to itself, the same one for all, on which they take turns; wrk, which asks,
-has the other. Four connections are kept alive. The servers in Python are uvicorn's with the extra `fast` (httptools,
-uvloop). The page in memory is what no server in Python can be faster than: there is nothing left to do but to send it.
+Each server has the same N Ints. The servers run in turns on one CPU, which they have to themselves; wrk, the client,
+runs on the other. Four connections are kept alive. The servers in Python are uvicorn with the extra `fast` (httptools,
+uvloop). The page from memory shows the limit for servers in Python, since all that is left is to send it.
 """
 
 import os
@@ -55,7 +55,7 @@ uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False
 def served(command, size):
     """The address of a server that runs on the last CPU, and has the right page."""
     on_its_cpu = ["taskset", "-c", str(max(os.sched_getaffinity(0)))]
-    alone = {**os.environ, "PYVARS_SHARE": "off"}  # or the servers of one benchmark would be workers of one program
+    alone = {**os.environ, "PYVARS_SHARE": "off"}  # otherwise the servers would share one group
     process = subprocess.Popen([*on_its_cpu, *map(str, command)], stdout=subprocess.PIPE, text=True, env=alone)
     try:
         url = f"http://127.0.0.1:{int(process.stdout.readline())}/debug/vars"

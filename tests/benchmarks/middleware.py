@@ -1,12 +1,12 @@
-"""The middleware in front of a hello, world, against the same application without it: what every request pays.
+"""The smallest application with the middleware, compared with the same application without: the cost for each request.
 
-The requests here are not for the page; they pass through. Over HTTP, the two applications are served by uvicorn: what a
-service would see. In process, the applications are called directly with nothing between, so that the cost itself can be
-seen; there is no smaller request to be had than this one, and the share of the middleware is the largest that it can
-be. The middleware that does nothing is the floor: one more coroutine. The rows of WSGI do the same with Flask.
+The middleware passes on all requests here. Over HTTP, uvicorn serves the two applications: this is the cost that a
+service sees. In process, the applications are called directly, so that nothing else is in the measured time. No request
+is smaller than this one, so the share of the middleware is the largest possible. The middleware that does nothing is
+the minimum: one more coroutine. The rows of WSGI do the same with Flask.
 
 The peers count requests for Prometheus: by method, status and route, with their seconds. The cells of `wrapped` are in
-memory shared with other workers; those of the peers are in memory of their own, the faster of the two ways they have.
+memory shared with other workers; those of the peers are in private memory, the faster of their two modes.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from statistics import median, quantiles
 from .hello import BODY, PEERS, application, wsgi_application
 from .table import RATIOS, nanoseconds, per_second, print_table, ratio_row, verdict
 
-# Two processes of the very same program differ by some percent for all their life, and a machine from one moment to the
-# next: so one process serves both, there are several such, and many short rounds. The bare application against itself
-# shows what is left of that.
+# Two processes of one program differ by a few percent for their whole life, and a machine from one moment to the
+# next. So one process serves both applications, in several processes and many short rounds. The row `control` compares
+# the bare application with itself, and so shows the remaining noise.
 PROCESSES = 12
 ROUNDS_OF_A_PROCESS = 60
 BATCHES = 10  # in a round, of a request on each connection
@@ -33,9 +33,9 @@ CONNECTIONS = 8
 
 ROUNDS_IN_PROCESS = 1000
 REQUESTS_IN_PROCESS = 100  # in a round, of each kind of application
-OVER_HTTP = 0.92  # at least so many requests of those that the bare application answers
-ADDED = 0.40  # at most so much of the bare request
-OF_A_PEER = 1 / 8  # at most so much of what a peer adds
+OVER_HTTP = 0.92  # the least share of the requests that the bare application answers
+ADDED = 0.40  # the most that the middleware may add, as a share of the bare request
+OF_A_PEER = 1 / 8  # the most that it may add, as a share of what a peer adds
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 SCOPE = {
@@ -73,7 +73,7 @@ def served(kinds):
 
 
 def rate_over_http(connections):
-    """Requests per second. The server always has several to answer, so it is what is waited for, not this client."""
+    """Requests per second. The server always has several requests waiting, so it is the server that is measured."""
     started = time.perf_counter()
     for _ in range(BATCHES):
         for connection in connections:
@@ -167,7 +167,7 @@ def wsgi_in_process(kinds):
 def rounds(kinds, measure):
     times = {kind: [] for kind in kinds}
     for number in range(ROUNDS_IN_PROCESS + 1):
-        for kind in random.sample(kinds, len(kinds)):  # or each would always find the caches as the same one left
+        for kind in random.sample(kinds, len(kinds)):  # otherwise each would always run after the same other one
             took = measure(kind)
             if number:  # the first round warms up
                 times[kind].append(took)

@@ -1,15 +1,13 @@
 """The page of N Ints and all built-ins, against the page that Go's own expvar.Handler makes of N Ints.
 
-Go's expvar is what pyvars is modelled on, and its page carries built-ins of the same kind (cmdline, memstats). Both are
-called in process, without a network: a Request in and a Response out here, `ServeHTTP` into a writer that throws away
-there. The figure of a round is the median time of its pages, so that one interruption does not decide a round; the row
-that says `mean` shows that nothing hides behind that.
+Go's expvar is the model of pyvars, and its page has similar built-ins (cmdline, memstats). Both are called in process,
+without a network: pyvars with a Request, Go's `ServeHTTP` with a writer that discards the page. The figure of a round
+is the median time of its pages, so that one interruption does not distort it; the row `mean` has the mean time instead.
 
-Pages are read in two ways. Cold: every figure of the runtime is read anew for each page. Flood: pages back to back,
-where figures are read anew only every 100 ms. In the row `counting`, each Int is counted up between two pages, outside
-the time: what is fast must not be fast because nothing changed. In both ways the CPU has just made a page and has all
-it needs in its caches; a scraper that comes every few seconds finds it otherwise, on both sides, and the row `rested`
-shows that: a cold page after a sleep.
+Pages are read in two ways. Cold: every runtime figure is read anew for each page. Flood: pages back to back, where
+figures are read anew only every 100 ms. In the row `counting`, each Int is increased between two pages, outside of the
+measured time, since an unchanged page could be cached. After the previous page the CPU still has all data in its
+caches, which is not so for a scraper that comes every few seconds. The row `rested` has a cold page after a sleep.
 """
 
 import gc
@@ -60,7 +58,7 @@ class Ours:
         return self.site.respond(REQUEST).body
 
     def times(self, pages, before):
-        """How long each of `pages` took, in ns; `before` is called before each of them and not timed."""
+        """The time of each of `pages` in ns; `before` is called before each page and is not measured."""
         clock, respond, times = time.perf_counter_ns, self.site.respond, []
         for _ in range(pages):
             before()
@@ -75,7 +73,7 @@ class Ours:
 
 
 class Go:
-    """The page of Go's expvar, in a process that is kept and asked for a round at a time."""
+    """The page of Go's expvar, in a process that measures one round on each request."""
 
     def __init__(self, program, size):
         self.process = subprocess.Popen([program, str(size)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -102,7 +100,7 @@ class Go:
 
 
 def build(folder):
-    """Go's side as a program. The go command is the one that the extra `bench` installs beside this Python."""
+    """Build the Go program, with the go command of the extra `bench`."""
     program = Path(folder) / "go_expvar"
     go = Path(sysconfig.get_path("scripts")) / "go"
     subprocess.run(
@@ -124,7 +122,7 @@ def nothing():
 
 
 def row(what, ours, go, before=nothing, *, mean=False, target=None):
-    """A row of the table, measured; a round of either side takes about as long."""
+    """Measure a row of the table. Rounds of both sides take about the same time."""
     pages_of_ours = pages_in_a_round(median(ours.times(5, before)))
     pages_of_go = pages_in_a_round(go.times(5)[0])
     pairs = take_turns(
@@ -136,7 +134,7 @@ def row(what, ours, go, before=nothing, *, mean=False, target=None):
 
 
 def rested_row(what, ours, go):
-    """The same for single cold pages, each side having done nothing for a while."""
+    """The same for single cold pages, each after a sleep."""
 
     def of_ours():
         time.sleep(REST_SECONDS)
@@ -165,7 +163,7 @@ def pages_in_a_round(ns):
 
 
 def both_sides():
-    """Each size, and both sides with that many Ints, which say the same."""
+    """Yields each size with both sides, which have this number of Ints and show the same values."""
     with tempfile.TemporaryDirectory() as folder:
         program = build(folder)
         for size in (10, 1_000, 10_000, 100_000):

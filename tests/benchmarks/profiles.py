@@ -1,7 +1,7 @@
-"""Where the time goes in what misses its target: shares of a cold page of 10 Ints, and of such a page over HTTP.
+"""Profiles of the benchmarks that miss their targets: a cold page of 10 Ints, and such a page over HTTP.
 
-pyinstrument looks every half millisecond at what runs. A share is of the time within a function and all that it calls;
-what C code and the kernel take is told of the function in Python that calls them.
+pyinstrument samples the stack every half millisecond. A share is the time within a function and the functions that it
+calls; the time of C code and of the kernel counts for the Python function that calls them.
 """
 
 import shutil
@@ -25,12 +25,12 @@ from .table import print_table
 INTERVAL_SECONDS = 0.0005
 PAGES = 20_000
 SECONDS = 10
-LEAST = 0.05  # of the whole
+LEAST = 0.05  # the least share of the time that is shown
 COLUMNS = ("function", "file", "share")
 
 
 def profiled(run):
-    """The root of what was seen while `run()` ran in this thread."""
+    """The root of the profile of `run()` in this thread."""
     profiler = Profiler(interval=INTERVAL_SECONDS, async_mode="disabled")
     with profiler:
         run()
@@ -56,7 +56,7 @@ def shares(root, within):
 
 
 def short_path(path):
-    """From its package on."""
+    """The part of the path from its package on."""
     return path.replace("\\", "/").rpartition("site-packages/")[2].removeprefix("../")
 
 

@@ -1,14 +1,14 @@
-"""What a refused request costs, and whether its time tells what is published.
+"""What a refused request costs, and whether its time reveals which names are published.
 
-A stranger from another machine asks for the variables of registries of three sizes, on each way in, in process: without
-a query, with one `?name=` and with 64, of names that exist and of names that do not, all equally long. VarsMiddleware
-hands the request on to an application that answers at once, which is in the time. The first table has the median time
-of each; a round takes a few requests of each kind, so that a disturbance of the machine meets all.
+A client on another machine requests the variables of registries of three sizes, through each integration, in process:
+without a query, with one `?name=` and with 64, of names that exist and of names that do not, all equally long. The time
+under VarsMiddleware includes the application, which answers at once. The first table has the median time of each; a
+round takes a few requests of each kind, so that a disturbance of the machine affects all.
 
-The second table sets the times of two kinds of requests against each other, taken in turns in random order. `slower`
-is how often a request of the first kind takes longer than one of the second, ties counting half: 0.5 if the time does
-not tell one from the other (the statistic of Mann and Whitney, divided by the number of pairs). The row `control` sets
-a kind against itself, and so shows what the machine alone makes of equal work.
+The second table compares the times of two kinds of requests, sent in turns in random order. `slower` is the share of
+pairs in which the request of the first kind takes longer, with ties as half: 0.5 if the time does not distinguish the
+two kinds (the statistic of Mann and Whitney, divided by the number of pairs). The row `control` compares a kind with
+itself, and so shows the noise of the machine.
 """
 
 import asyncio
@@ -144,7 +144,7 @@ async def cost_rows(ways):
 
 
 async def slower(first, second):
-    """How often a request of the first kind takes longer than one of the second."""
+    """The share of pairs in which the request of the first kind takes longer."""
     kinds, found = (first, second), ([], [])
     order = [0, 1] * PAIRS
     random.Random(0).shuffle(order)
@@ -179,7 +179,7 @@ async def tables():
 
 
 def main():
-    os.environ["PYVARS_SHARE"] = "off"  # what other benchmarks have left would be peers
+    os.environ["PYVARS_SHARE"] = "off"  # otherwise workers of other benchmarks could be peers
     logging.disable()  # each site says once why it refuses
     asyncio.run(tables())
 

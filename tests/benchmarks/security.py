@@ -1,11 +1,11 @@
-"""What the gate costs, and whether the time of its answer tells how much of a token was right.
+"""What the gate costs, and whether its response time reveals how much of a token was right.
 
-The cost is that of a request which passes path and access and is then refused for its method: all that the gate does
-and the answer besides, so an upper bound. It is set against a scrape of the page of built-ins: in process with every
-figure read anew, and over HTTP from the side port.
+The cost is that of a request that has access but a method that is not allowed: all checks of the gate and the response,
+so it is an upper bound. It is compared with a page of the built-ins: in process with every figure read anew, and over
+HTTP from the side port.
 
-The times of two wrong tokens, one wrong in its first byte and one in its last, are set against each other; the row
-`control` sets the first against itself and so shows what the machine alone makes of equal work.
+The times of two wrong tokens, one wrong in its first byte and one in its last, are compared; the row `control` compares
+the first with itself, and so shows the noise of the machine.
 """
 
 import http.client

@@ -1,9 +1,9 @@
-"""What a side port costs the program beside it: work that takes a CPU, while the page is read every second, or not.
+"""What a side port costs its program: the work done on one CPU while the page is read every second, or is not read.
 
-The program is pure Python, holds the GIL all the time, and has the CPU to itself; who reads has the other. A round is a
-second of work with one page in it, and a second without, in turns, within one process. Since a machine is seldom as
-steady as what is measured here is small, the last row tells the CPU time of all other threads of the process from the
-kernel's clocks: what the pages took, and nothing else.
+The program is pure Python, holds the GIL all the time, and has a CPU to itself; the reader has the other. A round is a
+second of work with one page, and a second without, in turns, in one process. The noise of most machines is larger than
+the effect, so the last row has the CPU time of all other threads of the process, by the kernel's clocks: the time of
+the pages, and nothing else.
 """
 
 import os
@@ -52,14 +52,14 @@ for line in sys.stdin:
 @contextmanager
 def started(code):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with tempfile.TemporaryDirectory() as folder:  # or what other benchmarks have left would be its peers
+    with tempfile.TemporaryDirectory() as folder:  # otherwise workers of other benchmarks could be its peers
         alone = {**os.environ, "PYVARS_SHARE": folder}
         with subprocess.Popen([sys.executable, "-c", code], env=alone, **pipes) as process:
             yield process
 
 
 def rounds():
-    """Pairs of work done with and without a page, and the CPU seconds that pages took."""
+    """Pairs of the work done with and without a page, and the CPU seconds of the pages."""
     pairs, costs = [], []
     with started(PROGRAM) as program, started(READER) as reader:
         url = program.stdout.readline().strip()

@@ -1,6 +1,6 @@
-"""The whole in one table: what counting costs, what a page costs, and what a program pays for being watched.
+"""One table of all speeds: counting, pages, and the cost of a side port for its program.
 
-Each part is measured as its own module says: counting, workers, page, http, sideport.
+Each part is described in its module: counting, workers, page, http, sideport.
 """
 
 from itertools import chain

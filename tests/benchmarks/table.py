@@ -1,4 +1,4 @@
-"""What the scripts share: rounds that take turns, and the table of what they say."""
+"""Functions that the scripts share: alternating rounds, and the table of their results."""
 
 from statistics import median, quantiles
 
@@ -7,13 +7,13 @@ FOOTPRINT = ("what", "measured", "target", "met/missed")
 
 
 def take_turns(ours, peer, rounds):
-    """What `ours()` and `peer()` say, a pair for each round: a disturbance of the machine so meets both."""
+    """The results of `ours()` and `peer()`, a pair for each round: a disturbance of the machine affects both."""
     ours(), peer()  # the first round warms up
     return [(ours(), peer()) for _ in range(rounds)]
 
 
 def ratio_row(what, against, pairs, show, *, at_most=None, at_least=None):
-    """A row of the table: `show` writes a figure of ours and of the peer's with its unit."""
+    """A row of the table: `show` formats a figure with its unit."""
     ratios = [ours / peer for ours, peer in pairs]
     ratio, deciles = median(ratios), quantiles(ratios, n=10)
     return (
@@ -28,7 +28,7 @@ def ratio_row(what, against, pairs, show, *, at_most=None, at_least=None):
 
 
 def verdict(figure, *, at_most=None, at_least=None):
-    """The target, and whether it was met; both empty where there is none."""
+    """The target, and whether it was met; both empty if there is none."""
     if at_most is not None:
         return f"<= {at_most:g}", "met" if figure <= at_most else "missed"
     if at_least is not None:
@@ -37,7 +37,7 @@ def verdict(figure, *, at_most=None, at_least=None):
 
 
 def print_table(title, columns, rows):
-    """Print it as Markdown that can also be read as it is."""
+    """Print the table as Markdown, with aligned columns."""
     lines = [columns, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
     lines.insert(1, ["-" * width for width in widths])
@@ -48,7 +48,7 @@ def print_table(title, columns, rows):
 
 
 def nanoseconds(ns):
-    """Such as `12.3 µs`."""
+    """A time as text, such as `12.3 µs`."""
     for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
         if abs(ns) >= size:
             return f"{ns / size:.3g} {unit}"
@@ -56,5 +56,5 @@ def nanoseconds(ns):
 
 
 def per_second(rate):
-    """Such as `6,543/s`."""
+    """A rate as text, such as `6,543/s`."""
     return f"{rate:,.0f}/s"

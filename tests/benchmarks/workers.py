@@ -1,11 +1,12 @@
 """Numbers shared by worker processes, against prometheus_client's multiprocess mode.
 
-Every process is a worker on both sides, with the same 1,000 numbers, which lie in memory on both sides; the pages are
-asked for in the first process, and checked to say the same. Ours has all built-ins besides, summed over the workers.
+Every process is a worker of both libraries, with the same 1,000 numbers, in memory on both sides. The pages are
+requested in the first process, and must show the same numbers. Ours also has all built-ins, summed over the workers.
 
-Cold: every figure of this process's runtime is read anew for each page; the peers are asked for theirs every 100 ms.
-Rested: single cold pages, farther apart than that, so each asks all peers. Flood: pages back to back. A recycled
-worker was forked, counted and ended; a page is read after every tenth. A round is the mean of its pages.
+Cold: all runtime figures of this process are read anew for each page; those of the peers are requested every 100 ms.
+Rested: single cold pages, over 100 ms apart, so that each requests the figures of all peers. Flood: pages back to back.
+A recycled worker was forked, counted and ended; a page is read after every tenth. The figure of a round is the mean of
+its pages.
 """
 
 import json
@@ -39,7 +40,7 @@ INTS = {f"int_{i:03}": i for i in range(600)}
 FLOATS = {f"float_{i:03}": i + 0.25 for i in range(200)}
 KEYS = {f"key_{i:03}": i for i in range(200)}
 
-PROCESSES = 3  # that count, one after the other
+PROCESSES = 3  # the number of processes that count, one after the other
 COUNTING_ROUNDS = 8  # of a process
 CALLS = 20_000  # in a round
 WORKERS = (1, 4, 16)
@@ -127,13 +128,13 @@ def start_peers(number):
 
 
 def check(ours, peer, workers):
-    """Both pages must say what that many workers have counted."""
+    """Both pages must show what this number of workers has counted."""
     counted = {name: number * workers for name, number in {**INTS, **FLOATS, **KEYS}.items()}
     assert ours.numbers() == peer.numbers() == counted
 
 
 def timed(page, times, before=nothing):
-    """A function that says how long a page takes, in ns; `before` is called before each and not timed."""
+    """A function that measures a page in ns; `before` is called before each page and is not measured."""
 
     def once():
         before()
@@ -178,7 +179,7 @@ def live():
 
 
 def recycled():
-    """Rows of the page after many workers have ended, and of what they leave behind."""
+    """Rows of the page after many workers have ended, and of the files that they leave."""
     ours, peer = worker()
     for number in range(1, RECYCLED + 1):
         pid = os.fork()
@@ -203,7 +204,7 @@ def bytes_in(directory):
 
 
 def alone(measure):
-    """What `measure()` says in a new process, whose workers meet in new directories."""
+    """The result of `measure()` in a new process, whose workers have new directories."""
     with TemporaryDirectory(dir="/dev/shm") as ours, TemporaryDirectory(dir="/dev/shm") as peer:
         places = patch.dict(os.environ, PYVARS_SHARE=ours, PROMETHEUS_MULTIPROC_DIR=peer)
         with places, ProcessPoolExecutor(1, mp_context=SPAWN) as pool:

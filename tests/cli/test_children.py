@@ -1,4 +1,4 @@
-"""Processes that an unchanged program starts below `python -m pyvars`: they share their numbers from their start."""
+"""Processes that an unchanged program below `python -m pyvars` starts: they share their numbers from the start."""
 
 import http.client
 import json
@@ -101,7 +101,7 @@ def printed(folder: Path, script: str, *options: str) -> str:
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_children_that_know_nothing_of_it(method: str, tmp_path: Path) -> None:
-    """Theirs, too; and they run as they do without: their arguments, and their ends."""
+    """And children of these children. They have the same arguments and exit statuses as without pyvars."""
     script = f"""
 import multiprocessing, os, sys
 context = multiprocessing.get_context("{method}")
@@ -144,7 +144,7 @@ if __name__ == "__main__":
 
 
 def test_what_is_not_counted(tmp_path: Path) -> None:
-    """Its own `http`, an application of another kind, and a server whose parts have other names."""
+    """A program with a variable `http`, an application of another kind, a server whose functions have other names."""
     for package in ("granian", "hypercorn"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("")

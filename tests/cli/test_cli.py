@@ -42,7 +42,7 @@ def outcome(
 
 
 def same(cwd: Path, *program: str, given: str = "", environment: dict[str, str] = ENVIRONMENT) -> tuple[int, str, str]:
-    """The outcome of the program under pyvars, which is also that under plain python."""
+    """The status and output of the program under plain python; under pyvars they must be the same."""
     plain = outcome([sys.executable, *program], cwd, given, environment)
     status, printed, error = outcome([*PYVARS, *program], cwd, given, environment)
     ours = (status, printed, without_url(error))
@@ -51,7 +51,7 @@ def same(cwd: Path, *program: str, given: str = "", environment: dict[str, str] 
 
 
 def without_url(error: str) -> str:
-    """Port 0 is the one case in which pyvars says something: which port it took."""
+    """Only with port 0 pyvars itself prints a line: the URL."""
     first, _, rest = error.partition("\n")
     assert re.fullmatch(r"pyvars: http://127\.0\.0\.1:\d+/debug/vars", first), error
     return rest
@@ -215,7 +215,7 @@ def test_the_program_is_not_started_without_its_side_port(tmp_path: Path) -> Non
 
 
 def test_an_optional_side_port(tmp_path: Path) -> None:
-    """Two runs of one cron job that overlap: the later one runs, too, and says that nobody watches it."""
+    """Two overlapping runs of a cron job: the later one runs, too, and prints that it has no side port."""
     (tmp_path / "script.py").write_text("print('ran')\n")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -223,7 +223,7 @@ def test_an_optional_side_port(tmp_path: Path) -> None:
     assert (status, printed, error.count("\n")) == (0, "ran\n", 1)
     assert error.startswith(f"pyvars: no side port on 127.0.0.1:{port}: ")
     assert error.endswith("; the program runs without one\n")
-    # It is for a port that is taken, not for mistakes.
+    # --optional is for a port that is taken, not for invalid options.
     status, printed, error = outcome([*PYVARS[:3], "--host", "0.0.0.0", "--optional", "script.py"], tmp_path)
     assert (status, printed, error.count("\n")) == (1, "", 1)
 
@@ -326,7 +326,7 @@ def test_wrong_usage_is_a_line_and_status_2(arguments: list[str], capsys: pytest
 
 @pytest.fixture
 def server(registry: Registry) -> Iterator[Server]:
-    """A page with one figure of each kind."""
+    """A side port whose page has one figure of each kind."""
     for name, variable in (
         ("orders", Int(12_345)),
         ("orders_open", Int(2)),

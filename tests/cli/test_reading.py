@@ -1,4 +1,4 @@
-"""`pyvars get` and `pyvars workers`: what they print of a page, what they say when they cannot, and in which units."""
+"""`pyvars get` and `pyvars workers`: what they print, with which units, and their error lines."""
 
 import http.server
 import io
@@ -26,7 +26,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the command line. Returns its status, and what it prints."""
+    """Runs the command line. Returns its status and its output."""
     monkeypatch.delenv("PYVARS_TOKEN", raising=False)
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -37,7 +37,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 @contextmanager
 def answering(body: bytes, status: int = 200, kind: str = "application/json", reason: str = "No") -> Iterator[str]:
-    """A server of something else, with one answer to all."""
+    """A server that is not pyvars, with the same response to all requests."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -152,7 +152,7 @@ def test_an_answer_that_is_no_page(answer: tuple[Any, ...], error: str, run: Run
 
 
 def test_two_workers(run: Run, registry: Registry) -> None:
-    """The pages of all, and the table, of a program that forks."""
+    """The pages of all workers, and the table, of a program that forks."""
     code = (
         "import os, sys, pyvars\n"
         "server = pyvars.serve(0)\n"
@@ -210,7 +210,7 @@ def test_a_worker_that_does_not_answer_is_missing(run: Run) -> None:
 
 
 def test_the_table_of_workers(run: Run) -> None:
-    """Whatever keys its rows have, in the order in which a person asks; first the workers that are not well."""
+    """Any keys of the rows are shown, in the order of ORDER; workers that are not ok come first."""
     page = {
         "live": 2,
         "shared": False,
@@ -289,7 +289,7 @@ def test_human_units(name: str, value: object, shown: str, run: Run) -> None:
 
 
 def test_units_hold_for_what_is_below_a_name(run: Run, registry: Registry) -> None:
-    """The keys of a Map, the routes of a Map of Histograms; but not for the count of a Histogram."""
+    """For the keys of a Map, and the routes of a Map of Histograms, but not for the count of a Histogram."""
     registry.publish("by_unit", Map()).add("seconds", 2000)
     registry.publish("checkout_seconds", Histogram()).observe(0.25)
     routes = registry.publish("seconds_by_route", Map(label="route"))
@@ -337,7 +337,7 @@ def test_a_terminal_without_these_characters() -> None:
 
 
 def test_only_the_standard_library_is_needed() -> None:
-    """It is run from cron and in rescue shells: neither the packages that pyvars brings, nor a server, are imported."""
+    """For cron jobs and rescue shells it imports neither the packages that pyvars needs, nor a server."""
     code = (
         "import sys\nfrom pyvars.cli import main\nmain(['get', '127.0.0.1:1'])\nmain(['workers', '127.0.0.1:1'])\n"
         "print([name for name in ('orjson', 'starlette', 'uvicorn', 'psutil', 'asyncio') if name in sys.modules])\n"

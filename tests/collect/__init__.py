@@ -1,1 +1,1 @@
-"""collect: how a registry becomes a page."""
+"""collect: a registry is read and rendered as a page."""

@@ -107,7 +107,7 @@ def test_a_coroutine_function_runs_on_the_loop_of_the_program() -> None:
 
     @pyvars.publish("coroutine_depth", every=3600)
     async def coroutine_depth() -> int:
-        await asyncio.sleep(1.5)  # longer than the thread takes to look again
+        await asyncio.sleep(1.5)  # longer than the period in which the thread checks
         ran.append(asyncio.get_running_loop())
         return 5
 

@@ -1,4 +1,4 @@
-"""Functions of the program: one deadline for all, never two calls of one at once, and no harm to the page."""
+"""Functions of the program: one deadline for all, calls of one never overlap, and the page is always complete."""
 
 import itertools
 import logging
@@ -27,7 +27,7 @@ def hurried(page: Read) -> Read:
 
 @pytest.fixture
 def release() -> Iterator[Event]:
-    """What a function that hangs waits for; set at the end."""
+    """The event for which functions that hang wait; it is set at the end."""
     event = Event()
     yield event
     event.set()
@@ -182,7 +182,7 @@ def test_functions_that_hang_leave_threads_for_those_that_do_not(
 
 
 def test_no_more_than_eight_threads_run_functions() -> None:
-    """Here in a process of its own, since the functions that hang are stuck for all pages of a process."""
+    """In a process of its own, since functions that hang affect all pages of their process."""
     code = """
 import json, logging, threading, time
 import pyvars
@@ -235,7 +235,7 @@ def test_a_request_whose_time_is_up_starts_nothing(registry: Registry, page: Rea
 
 
 def test_however_many_fail_there_is_a_page(registry: Registry, page: Read) -> None:
-    """What is wrong may take more than the mebibyte that one value may take."""
+    """`pyvars.errors` may be larger than the 1 MiB that is the limit for a value."""
     for number in range(5_000):
         registry.publish(f"function_{number:0200}", lambda: 1)
     registry.publish("number", Int(1))
@@ -384,7 +384,7 @@ site = debug(None, None, prefix="/debug")
 with pyvars.serve(0):
     print(site.respond(local_request("/debug/vars/forks")).body)  # a fork beside busy programs may take its time
 """
-    # Unmeasured: the child would save its coverage before it ends, for which a page does not wait.
+    # Without coverage, which the child would save at its end: a page does not wait for that.
     assert output(code, **UNMEASURED) == "b'7\\n'\n"
 
 
@@ -470,7 +470,7 @@ def test_an_async_snapshot_is_refused_and_a_hidden_one_closed(registry: Registry
 
 
 def test_a_program_that_is_out_of_threads_still_has_a_page() -> None:
-    """And its functions, once it has threads again."""
+    """And the values of its functions, once threads can be started again."""
     code = """
 import json, logging, threading
 import pyvars
@@ -507,7 +507,7 @@ def test_a_thousand_broken_keys_are_one_line_of_the_log(
 
 
 def test_new_names_are_logged_for_ever(registry: Registry, page: Read, caplog: pytest.LogCaptureFixture) -> None:
-    """However many names came before, and none of them is kept for ever."""
+    """Each new name is logged, after any number of others; the memory for logged names is bounded."""
     for number in range(1100):
         registry.publish(f"n{number}", lambda: 1 / 0)
     page()

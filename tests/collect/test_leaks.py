@@ -1,4 +1,4 @@
-"""What 10,000 pages leave behind, and what a variable takes."""
+"""The objects that 10,000 pages leave, and the memory of a variable."""
 
 import json
 
@@ -41,7 +41,7 @@ print(json.dumps([before, after, [thread.name for thread in threading.enumerate(
     assert after[0] - before[0] < 100
     assert after[1] == before[1]
     assert after[2] == before[2]
-    assert sorted(threads) == ["MainThread", "pyvars-functions", "pyvars-workers"]  # which stay until the exit
+    assert sorted(threads) == ["MainThread", "pyvars-functions", "pyvars-workers"]  # these threads stay until the exit
 
 
 def test_an_int_takes_at_most_200_bytes_beyond_its_name() -> None:

@@ -1,4 +1,4 @@
-"""The page: its shape beside a real Go server's, selection, and one bad variable that harms no other."""
+"""The page: its format compared with a real Go server's, selection, and variables that fail."""
 
 import gc
 import json
@@ -133,7 +133,7 @@ def test_one_variable_is_its_bare_value(registry: Registry, page: Read, respond:
 
 
 class Weird:
-    """A value that JSON does not know."""
+    """A value that has no JSON form."""
 
     def __repr__(self) -> str:
         raise AssertionError("nobody shall show me")
@@ -275,7 +275,7 @@ def test_endless_recursion_is_null_alone(registry: Registry, page: Read) -> None
 
     registry.publish("down", down)
     registry.publish("fine", Int(1))
-    gc.collect()  # or the next one may fall into the deepest call, where no callback of it can run any more
+    gc.collect()  # otherwise one may happen in the deepest call, where its callbacks exceed the recursion limit
     assert page()["fine"] == 1
     gc.collect()
     assert page()["pyvars.errors"]["down"]["type"] == "RecursionError"
@@ -410,7 +410,7 @@ print(show.__name__, len(site.respond(local_request(query="name=b")).body))
 
 
 def test_a_string_that_is_cut_says_so(registry: Registry, page: Read) -> None:
-    """Wherever it is, and only while it is cut; also one that is as long as what is shown of it."""
+    """At any level, and only while it is cut; not if the text itself ends like a cut one."""
     state = registry.publish("state", String("x" * (64 * 1024 + len("…(cut)"))))
     registry.publish("states", Map()).set("eu", String("é" * 40_000))
     inner = Registry()
@@ -453,7 +453,7 @@ def test_a_nested_registry_may_be_of_any_size(registry: Registry, page: Read) ->
 
 
 def test_a_subclass_that_hangs_or_exits_is_a_function(registry: Registry, page: Read) -> None:
-    """What overrides snapshot() is code of the program's, whatever it is a subclass of."""
+    """A class that overrides snapshot() is code of the program, even if it is a subclass of a pyvars class."""
     release = threading.Event()
 
     class Hangs(Int):
@@ -489,7 +489,7 @@ def test_a_subclass_that_forgot_to_initialise_costs_only_itself(registry: Regist
         registry.publish(broken.__name__, broken())
     registry.publish("fine", Int(1))
     shown = page()
-    if pyvars.native:  # numbers in C are 0 then
+    if pyvars.native:  # cells in C then count from 0
         assert (shown.pop("BrokenInt"), shown.pop("BrokenFloat")) == (0, 0)
     assert set(shown.pop("pyvars.errors")) == set(shown) - {"fine"}
     assert shown.pop("fine") == 1
@@ -512,7 +512,7 @@ def test_an_object_that_lies_about_its_class(registry: Registry) -> None:
         def snapshot(self) -> int:
             return 1
 
-    registry._vars["liar"] = Liar()  # published it is only by who goes around publish, which asks for its class
+    registry._vars["liar"] = Liar()  # publish would refuse its class
     DebugApp(registry)
 
 
@@ -533,7 +533,7 @@ def test_an_exception_with_an_odd_name(registry: Registry, page: Read) -> None:
 
 
 def test_code_that_runs_while_a_value_is_encoded_cannot_crash_it(registry: Registry, page: Read) -> None:
-    """orjson asks an Enum for its value, which may be code that changes the list in which the Enum stands."""
+    """orjson reads the value of an Enum, which may run code that changes the list that contains the Enum."""
     live: list[object] = []
 
     class Clears(Enum):

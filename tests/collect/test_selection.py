@@ -1,4 +1,4 @@
-"""Selection by name: whatever is published, and when, `?name=` shows what a look at each name would have chosen."""
+"""Selection by name: `?name=` always shows the same variables as a comparison of each name would."""
 
 import warnings
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tests.conftest import Read, local_request, strict
 
 pytestmark = pytest.mark.usefixtures("both_kinds")
 
-# Few letters, so that names are prefixes of one another; the last of all code points; text that is no text.
+# Few letters, so that names are prefixes of one another; the last code point; and a lone surrogate.
 names = st.text(st.sampled_from("ab.é\x7f\uffff\U0010ffff\ud800"), min_size=1, max_size=4)
 prefixes = st.lists(names.filter(lambda name: "\ud800" not in name), min_size=1, max_size=6)
 
@@ -48,7 +48,7 @@ def shown(registry: Registry, site: Any, chosen: list[str]) -> Any:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pages=st.lists(st.tuples(steps, prefixes), min_size=1, max_size=4))
 def test_it_is_what_a_look_at_each_name_would_choose(pages: list[Any]) -> None:
-    """Names come and go between the pages."""
+    """Names are published and deleted between the pages."""
     registry = Registry()
     site = debug(registry, None, prefix="/debug")
     for changes, chosen in pages:

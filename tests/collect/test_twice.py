@@ -1,4 +1,4 @@
-"""Code that runs twice: of functions and objects that are published with `exist_ok=True`, the later one wins."""
+"""Code that runs twice: with `exist_ok=True` a later function or object replaces the earlier one."""
 
 import functools
 import importlib
@@ -55,7 +55,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("linked", [False, True])
 def test_a_module_that_is_run_and_imported(tmp_path: Path, linked: bool) -> None:
-    """Also where the path to the script has a link in it, which the import has not."""
+    """Also if the path of the script contains a symbolic link, and the path of the import does not."""
     folder = tmp_path / "release"
     folder.mkdir()
     (folder / "main.py").write_text(MAIN)
@@ -86,7 +86,7 @@ registry.publish("twice", lambda: 2 * NUMBER, exist_ok=True)
 
 
 def test_a_cell_of_a_notebook_that_is_run_again(registry: Registry, page: Read) -> None:
-    """Each run of a cell that was changed is a file of its own for Python, in the namespace of all cells."""
+    """For Python each changed cell is another file, and all cells share one namespace."""
     notebook = {"registry": registry, "__name__": "__main__"}
     for number in range(3):
         cell = CELL.replace("NUMBER", str(number))
@@ -142,7 +142,7 @@ def test_one_from_another_place_wins_with_a_warning(module: Callable[[str, str],
         warnings.simplefilter("error")
         with pytest.raises(PyvarsWarning):
             module(file, source)
-    assert (shown("twice.depth"), shown("twice.pool")) == (1, 1)  # who makes warnings errors has published nothing
+    assert (shown("twice.depth"), shown("twice.pool")) == (1, 1)  # with warnings as errors nothing was published
     with pytest.warns(PyvarsWarning, match="the later one replaces the first") as caught:
         second = module(file, source).handed
     assert first is second
@@ -281,7 +281,7 @@ def test_other_kinds_are_refused(registry: Registry) -> None:
         if not same[name]:
             with pytest.raises(DuplicateNameError, match="same kind"):
                 registry.publish(name, other, exist_ok=True)
-    with pytest.raises(DuplicateNameError, match="same kind"):  # it is deleted first, by who means it
+    with pytest.raises(DuplicateNameError, match="same kind"):  # the program has to delete it first
         registry.publish("memstats", one, exist_ok=True)
 
 
@@ -356,7 +356,7 @@ async def nothing() -> int:
 
 
 def test_functions_of_the_background(registry: Registry, page: Read) -> None:
-    """Whatever the later one is called by, it is called soon, and no page shows a value of the former one."""
+    """The later function is called soon, and then no page shows a value of the earlier one."""
     handed = registry.publish("depth", function(1), every=3600)
     until(page, lambda shown: shown["depth"] == 1)
     registry.publish("depth", function(2), every=3600, exist_ok=True)
@@ -412,7 +412,7 @@ def test_what_is_deleted_while_the_warning_is_shown_is_published_anew(
 
 
 def test_pages_while_threads_publish_again(registry: Registry, page: Read) -> None:
-    """Each page shows what was published, and at the end the last one."""
+    """Each page shows one of the published functions, and the last page the last one."""
     done = threading.Event()
     names = ("function", "object")
 

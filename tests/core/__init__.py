@@ -1,1 +1,1 @@
-"""core: variables, what holds them, and their cells in C and in Python."""
+"""core: variables, registries, and cells in C and in Python."""

@@ -1,9 +1,9 @@
-"""Calls at random whatever cells, Maps and Histograms offer, with arguments that do harm in the middle of a call.
+"""Calls random methods of cells, Maps and Histograms, with arguments that run hostile code during a call.
 
 `make sanitize` runs it on an extension that checks each access to memory. It ends with 1 if a call raised a
-SystemError, which says that C and its exceptions disagree, or if a cell wrote outside its word; a crash speaks for
-itself. PYVARS_FUZZ_SECONDS is how long it takes; PYVARS_FUZZ_SEED repeats the dice of a run, though not its threads. It
-prints counts of calls.
+SystemError, which C code causes by a wrong use of exceptions, or if a cell wrote outside its word; a crash ends it with
+a signal. PYVARS_FUZZ_SECONDS is its duration; PYVARS_FUZZ_SEED repeats the random choices, but not the scheduling of
+threads. It prints counts of calls.
 """
 
 import copy
@@ -39,7 +39,7 @@ guarded: list[array] = []
 
 
 def do_harm():
-    """What hostile objects do when they are asked."""
+    """What hostile objects do when one of their methods is called."""
     depth = getattr(inside, "depth", 0)
     if depth > 2:
         return
@@ -51,7 +51,7 @@ def do_harm():
             case 1:
                 gc.collect()
             case 2:
-                sum(range(1000))  # meanwhile another thread goes on
+                sum(range(1000))  # lets other threads run
             case 3:
                 take(Map)._clear(dice.randrange(3))
             case _:
@@ -75,7 +75,7 @@ def any_number():
 
 
 def any_memory():
-    """Words between guards, and much that is not such."""
+    """Memory of words between guard words, and memory of other formats."""
     match dice.randrange(10):
         case 0:
             memory = memoryview(mmap.mmap(-1, 4096))
@@ -90,7 +90,7 @@ def any_memory():
         case _:
             memory = new_row()
     with suppress(TypeError, ValueError):
-        # From a list: a tuple that grows must not be held by the gc.get_objects() of another thread.
+        # From a list: while a tuple grows, gc.get_objects() in another thread must not refer to it.
         memory = memory[slice(*[dice.choice((None, None, 0, 1, 2, -1, -2)) for _ in range(3)])]
     with suppress(TypeError, ValueError):
         memory = memory.cast("B").cast(dice.choice("bBhHiIlLqQfdqdqdqd"))
@@ -182,7 +182,7 @@ def free_memory():
 
 
 def change_a_dict():
-    """The dict that a Map counts in: gc tells where it is."""
+    """Change the dict in which a Map counts; gc.get_referents finds it."""
     for held in gc.get_referents(take(Counts)):
         if type(held) is dict:
             held[dice.choice((any_key(), Same(dice.choice(KEYS))))] = dice.choice((any_value(), Int(), Float()))
@@ -259,7 +259,7 @@ def call():
 
 
 def guards():
-    """Whether all that lies beside bound words is as it was."""
+    """Whether the guard words beside bound words are unchanged."""
     return all(words[at] == GUARD for words in guarded for at in (*range(ROW), *range(2 * ROW, 3 * ROW)))
 
 
@@ -281,7 +281,7 @@ def until(end):
 
 
 def meet(phase, _info):
-    """A callback of the collector, which counts with all that it finds, however new."""
+    """A gc callback that counts with all objects that it finds, even unfinished ones."""
     if getattr(inside, "depth", 0) == 0 and dice.random() < 0.01:
         inside.depth = 1
         for each in gc.get_objects():
@@ -299,9 +299,9 @@ def main():
     sys.unraisablehook = lambda about: None
     sys.setswitchinterval(1e-5)
     gc.collect()
-    gc.freeze()  # what was there before takes no time of the collector
+    gc.freeze()  # the collector then skips objects that already exist
     begin = time.monotonic()
-    # One thread, which a timer interrupts, and which forks.
+    # One thread, which is interrupted by a timer, and forks.
     signal.signal(signal.SIGALRM, lambda *about: call())
     signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
     while time.monotonic() < begin + SECONDS / 2 and not failures:

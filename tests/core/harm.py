@@ -1,4 +1,4 @@
-"""Objects that do harm in the middle of a call, and classes of cells that do: what they do, the fuzzer says."""
+"""Objects and classes of cells that run hostile code during a call; the fuzzer decides which code."""
 
 import gc
 import random
@@ -18,7 +18,7 @@ class Harm(Exception):
 
 
 def harm():
-    """What hostile objects do when they are asked: the fuzzer puts its own function here."""
+    """What hostile objects do when one of their methods is called; the fuzzer replaces this function."""
     HARM[0]()
 
 
@@ -36,7 +36,7 @@ class Key(str):
 
 
 class Same:
-    """Is no str, but has the hash of one, so that it is compared with it."""
+    """Not a str, but with the hash of one, so that a dict compares the two."""
 
     def __init__(self, key):
         self.key = key
@@ -60,7 +60,7 @@ class Hostile:
 
     def __bool__(self):
         harm()
-        # Keyword arguments are in a dict, which code finds, and can empty.
+        # Keyword arguments are in a dict, which hostile code can find and clear.
         for each in gc.get_referrers(self):
             if type(each) is dict and ("gauge" in each or "value" in each):
                 each.clear()
@@ -76,7 +76,7 @@ class Hostile:
 
 
 class Memory:
-    """Words of a class of the program, which Python knows since 3.12."""
+    """Memory whose buffer comes from Python code, possible since Python 3.12."""
 
     def __buffer__(self, flags):
         harm()

@@ -1,4 +1,4 @@
-"""Histograms with bounds of their own: exact at these, over all workers, and never a wrong sum."""
+"""Histograms with given bounds: exact at the bounds, over all workers; different bounds are never summed."""
 
 import json
 import math
@@ -33,7 +33,7 @@ def test_the_page_tells_between_which_bounds_the_values_are(registry: Registry, 
     assert shown == {"count": 4, "sum": 1.15, "min": 0.1, "max": 1.2, "p50": 0.3, "p90": 1.2, "p99": 1.2}
     assert (seconds.bounds, seconds.count, seconds.buckets()) == (BOUNDS, 4, [(0.3, 3), (1.2, 1)])
     seconds.observe(0)
-    seconds.observe(10**9)  # it is at least the last bound: more is not known
+    seconds.observe(10**9)  # only known to be above the last bound
     assert seconds.buckets() == [(0.1, 1), (0.3, 3), (1.2, 1), (math.inf, 1)]
     shown = {name: float(number) for name, number in page()["seconds"].items()}
     assert (shown["min"], shown["p50"], shown["p99"], shown["max"]) == (0, 0.3, 1.2, 1.2)
@@ -179,7 +179,7 @@ def of_workers(directory: Path, *case: object) -> tuple[Any, Any, str]:
 @pytest.mark.parametrize("first", [BOUNDS, None])
 @pytest.mark.parametrize("kills", [0, 1])
 def test_they_are_exact_over_all_workers(tmp_path: Path, first: Any, kills: int) -> None:
-    """Also over those that have ended, and in a worker that has no such Histogram itself."""
+    """Also over ended workers, and on the page of a worker that has not published the Histogram."""
     page, one, metrics = of_workers(tmp_path, first, BOUNDS, BOUNDS, kills)
     number = 3 if first else 2
     assert page["seconds"] == page["routes"]["/"] == one

@@ -1,6 +1,6 @@
-"""Programs that crashed the interpreter, or might have: code that runs in the middle of a call, and classes.
+"""Programs that crashed the interpreter, or could: code that runs during a call of the cells, and hostile classes.
 
-What is freed is overwritten at once in them (PYTHONMALLOC=malloc_debug), so that whoever uses it crashes.
+PYTHONMALLOC=malloc_debug overwrites freed memory at once, so that using it crashes.
 """
 
 import pytest
@@ -190,7 +190,7 @@ def test_what_crashed(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["0", "1"])
 def test_calls_at_random_find_nothing_in_a_second(kind: str) -> None:
-    """`make sanitize` does it for longer, and where the use of freed memory is seen."""
+    """`make sanitize` runs the fuzzer for longer, and detects the use of freed memory."""
     told = output("from tests.core.fuzz_cells import main; main()", PYVARS_NATIVE=kind, PYVARS_FUZZ_SECONDS="1")
     assert "calls in" in told
     assert told.endswith("no failure\n")

@@ -27,7 +27,7 @@ def growing(numbers: Map) -> Callable[[int], None]:
     return lambda n: numbers.add(f"k{n}")
 
 
-# An operation, done by four threads from a common start, and what must be true after it.
+# An operation, which four threads start at the same time, and a condition that must hold afterwards.
 OPERATIONS: dict[str, Callable[[], tuple[Callable[[int], object], Callable[[], object], object]]] = {
     "Int.add": lambda: (lambda v: (lambda n: v.add(), lambda: v.value, THREADS * TIMES))(Int()),
     "Int.add(delta)": lambda: (lambda v: (lambda n: v.add(n), lambda: v.value, THREADS * TIMES * (TIMES - 1) // 2))(
@@ -83,7 +83,7 @@ def test_threads_lose_nothing(name: str) -> None:
 
 
 def test_pages_while_eight_threads_publish_and_delete(registry: Registry, page: Read) -> None:
-    """Every page is valid, and every number on it is one that existed."""
+    """Every page is valid, and every number on it was a value of its variable."""
     done = threading.Event()
     steady = registry.publish("steady", Int(7))
     states = registry.publish("states", Map())
@@ -134,7 +134,7 @@ def count(times=1):
 
 
 def test_signal_handlers_may_count() -> None:
-    """A timer interrupts counting all the time, and counts the same variables."""
+    """The handler of a timer interrupts counting continuously, and counts the same variables."""
     code = f"""{COUNTING}
 handled = []
 def handler(*about):
@@ -156,7 +156,7 @@ print(len(handled) >= 2000, number.value == done, total.value == done / 2, state
 
 
 def test_gc_callbacks_and_finalizers_may_count() -> None:
-    """Collections run on every second allocation, and with them code that counts the same variables."""
+    """A collection runs at every second allocation, and calls code that counts the same variables."""
     code = f"""{COUNTING}
 inside = []
 class Finalized:
@@ -187,7 +187,7 @@ print(len(inside) >= 600, len(calls) > 100, number.value == done, total.value ==
 
 
 def test_signal_handlers_may_read() -> None:
-    """Also in the very first reading of a figure, and while a callback is on its way through the event loop."""
+    """Also during the first reading of a figure, and while a probe of the event loop is pending."""
     code = """
 import asyncio, signal, sys, time, pyvars
 from pyvars.asgi import DebugApp
@@ -238,7 +238,7 @@ print(max(figure["loops"] for figure in shown) >= 1)
 
 
 def test_a_forked_child_goes_on_by_itself() -> None:
-    """Forked while other threads count: the child counts, publishes, and renders a page with functions."""
+    """After a fork while other threads count, the child counts, publishes, and renders a page with functions."""
     code = f"""{COUNTING}
 import logging, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads

@@ -1,4 +1,4 @@
-"""Histogram: what is told of what was observed, how it is bounded, and how workers' ones come together."""
+"""Histogram: its figures, its bounded memory, and the sum over workers."""
 
 import asyncio
 import functools
@@ -138,7 +138,7 @@ def test_a_subclass_that_forgot_to_initialise_costs_only_itself(registry: Regist
 
 
 def test_it_is_of_all_workers(tmp_path: Path) -> None:
-    """Those that live, those that died, one whose Histogram no other worker has, and one in a Map."""
+    """Live workers, dead workers, a worker whose Histogram no other has, and a Histogram in a Map."""
     tmp_path.chmod(0o700)
     code = """
 import json, os, sys
@@ -195,7 +195,7 @@ print(json.dumps(pages))
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """A clock that the test sets."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
@@ -208,7 +208,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def kinds_of_functions(clock: Clock) -> list[tuple[Callable[..., Any], Callable[[Any], object]]]:
-    """A function of each kind that takes two seconds, and how it is run; what is made of it runs later."""
+    """A function of each kind that takes two seconds, and how to run it; generators and coroutines run later."""
 
     def plain(number: int, *, word: str = "") -> str:
         clock.now += 2
@@ -263,7 +263,7 @@ def test_functions_of_every_kind_are_timed_and_tracked(kind: int, clock: Clock) 
         assert question(timed) == question(function)
     assert (timed.__name__, inspect.signature(timed)) == (function.__name__, inspect.signature(function))
     made = timed(7, word="w")
-    clock.now += 100  # what was made and does not run yet is not measured
+    clock.now += 100  # the time before it runs is not measured
     assert run(made) == "w7"
     assert (seconds.count, seconds.sum) == (1, 2)
     assert running.value == 0

@@ -1,4 +1,4 @@
-"""What hostile memory, keys and code do to cells: they are refused or raise, and write nowhere else."""
+"""Hostile memory, keys and code: cells refuse them or raise, and write nowhere else."""
 
 import mmap
 import os
@@ -125,7 +125,7 @@ def test_bound_memory_stays_until_the_cell_is_bound_no_more(end: str) -> None:
 
 @native
 def test_bound_memory_outlives_all_but_the_cell() -> None:
-    """Its owner and every other view of it are gone."""
+    """Also if its owner and all other views of it are gone."""
     numbers = [Int(n) for n in range(1000)]
     for number in numbers:
         memory = memoryview(bytearray(8000))
@@ -153,7 +153,7 @@ def test_a_forked_child_lets_go_of_the_memory_for_itself() -> None:
 
 
 class Key(str):
-    """Is hashed and compared by code of the program."""
+    """A key whose hash and comparison run code of the program."""
 
     __slots__ = ("asked",)
 
@@ -224,7 +224,7 @@ def test_made_again_it_is_empty() -> None:
 @pytest.mark.usefixtures("both_kinds")
 @pytest.mark.parametrize("limit", [sys.maxsize, -sys.maxsize - 1])
 def test_the_largest_bounds(limit: int) -> None:
-    """What room there is, is not counted beyond what 64 bits hold."""
+    """The computation of the size does not overflow 64 bits."""
     states = Map()
     states._clear(limit)
     states._put("a", Int())

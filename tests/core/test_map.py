@@ -1,4 +1,4 @@
-"""Map: counting by key, bounds, other variables under a key, and its being a Mapping."""
+"""Map: counting by key, max_keys, other variables under a key, and the methods of a Mapping."""
 
 from collections.abc import Mapping
 
@@ -167,7 +167,7 @@ def test_set_replaces_what_was_there() -> None:
     numbers.set("a", Int(2))
     assert numbers.snapshot() == {"a": 2}
     assert len(numbers) == 1
-    numbers.add("b")  # set takes a place as counting does
+    numbers.add("b")  # set uses one of the keys, as add does
     assert numbers.snapshot() == {"a": 2, "__other__": 1}
 
 

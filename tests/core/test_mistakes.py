@@ -1,4 +1,4 @@
-"""Mistakes get words of their own: what was expected and what to write, and no name that a user cannot know."""
+"""The texts of errors say what was expected and what to write, and contain no internal names."""
 
 import re
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Mistake = Callable[[], object]
 
 
 async def coroutine() -> None:
-    """Something that a page cannot wait for."""
+    """A coroutine function, which a page cannot wait for."""
 
 
 def assigned(var: object, name: str, value: object) -> Mistake:
@@ -27,7 +27,7 @@ def assigned(var: object, name: str, value: object) -> Mistake:
 
 
 def mistakes() -> list[tuple[Any, str, str]]:
-    """What a user may write, the error, and its text. Made anew for each kind of cells."""
+    """Wrong calls, with the exception and its text, for the current kind of cells."""
     registry, wrong = Registry(), "a"
     return [
         *[

@@ -1,4 +1,4 @@
-"""The cells in C: when they are there, what they refuse, and what they take."""
+"""The cells in C: when they are used, which arguments they refuse, and their memory."""
 
 import gc
 import math
@@ -81,7 +81,7 @@ def test_an_integer_that_a_float_adds_up() -> None:
 
 @native
 def test_shared_memory_is_checked() -> None:
-    """What pyvars itself hands in is right; this is about memory that could be written to otherwise."""
+    """pyvars itself passes valid memory; other memory must be refused, since cells write to it."""
     number: Any = Int(7)
     words = memoryview(array("q", range(4)))
     for wrong, index in (
@@ -133,7 +133,7 @@ def test_what_is_bound_is_written_through() -> None:
     number.set(7)
     total.set(7)
     assert (ints.tolist(), floats.tolist()) == ([0, 7, 3], [0.0, 7.0, 1.5])
-    states.add("a", 0.5)  # it is a Float now, which is nowhere yet
+    states.add("a", 0.5)  # now a Float, which has no shared memory yet
     assert states["a"] == 3.5
     assert ints[2] == 3
 
@@ -178,7 +178,7 @@ def test_what_no_program_should_call_is_refused_and_not_a_crash() -> None:
     ):
         with pytest.raises((TypeError, ValueError)):
             _cells.join(*arguments)  # type: ignore[arg-type]
-    between = memoryview(b"." + array("I", [4, 8]).tobytes())[1:]  # need not be aligned
+    between = memoryview(b"." + array("I", [4, 8]).tobytes())[1:]  # a view that is not aligned
     assert _cells.join(b"{a: ,b: ", between, [1, 2], str) == b"{a: 1,b: 2\n}\n"  # type: ignore[arg-type]
 
 
@@ -201,7 +201,7 @@ def test_a_value_that_changes_the_page_while_it_is_written() -> None:
 
 @native
 def test_what_counts_is_freed() -> None:
-    """Cells, Maps and Histograms leave nothing behind, whatever refers to them."""
+    """Cells, Maps and Histograms are freed, also if they are part of reference cycles."""
 
     def count(times: int) -> None:
         for _ in range(times):
@@ -223,5 +223,5 @@ def test_what_counts_is_freed() -> None:
         gc.collect()
         return sys.getallocatedblocks()
 
-    before = blocks_after(2000)  # what is allocated once, and free lists, are there then
+    before = blocks_after(2000)  # after that, one-time allocations and free lists exist
     assert blocks_after(2000) - before < 500

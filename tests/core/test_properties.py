@@ -1,4 +1,4 @@
-"""Any Python data in any variable: the page parses, and every other variable is untouched."""
+"""Any Python data in any variable: the page parses, and all other variables are unchanged."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Registry: names, what is refused and how, duplicates, warnings, nesting."""
+"""Registry: names, refused arguments and their errors, duplicates, warnings, nesting."""
 
 import warnings
 
@@ -297,7 +297,7 @@ def test_who_makes_warnings_errors_has_published_nothing(registry: Registry) -> 
 
 
 def test_names_that_are_gone_are_forgotten() -> None:
-    """Publishing and deleting ever new names takes no memory."""
+    """Publishing and deleting many different names takes no memory."""
     code = """
 import tracemalloc, pyvars
 registry, tracemalloc_start = pyvars.Registry(), tracemalloc.start()

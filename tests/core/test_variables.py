@@ -1,4 +1,4 @@
-"""Int, Float, String, Func: what they take, what they hold, what they refuse."""
+"""Int, Float, String, Func: arguments, values, and refused arguments."""
 
 import asyncio
 import functools
@@ -197,7 +197,7 @@ def test_a_variable_says_what_the_values_of_several_workers_are_together() -> No
 
 
 def test_a_composite_is_asked_for_a_child() -> None:
-    """What it does not say by itself follows from all of them."""
+    """Methods that a composite does not implement are derived from its children."""
 
     class Pair(Composite):
         def snapshot(self) -> dict[str, object]:

@@ -1,1 +1,1 @@
-"""formats: what the readers of Go's expvar, of golang-stats-api-handler and Prometheus demand, and these readers."""
+"""formats: requirements of the readers of Go's expvar, golang-stats-api-handler and Prometheus; some real readers."""

@@ -1,6 +1,6 @@
-"""Variables that say all that a variable must not: `publish_values` and `publish_names`.
+"""Hostile variables: `publish_values` publishes hostile values, `publish_names` hostile names.
 
-`python -m pyvars --port <port> -m tests.formats.hostile` is the demo shop with all of them beside its own.
+`python -m pyvars --port <port> -m tests.formats.hostile` runs the demo shop with all of these variables.
 """
 
 import math
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pyvars import Float, Histogram, Int, Map, PyvarsWarning, Registry, String, default_registry
 
 LONELY = "\ud800"
-"""Half of a character: text in Python, and no text anywhere else."""
+"""A lone surrogate: valid in a str of Python, and invalid in UTF-8."""
 
 
 def deep(levels: int) -> object:
@@ -40,7 +40,7 @@ def raises(exception: BaseException) -> Callable[[], object]:
 
 
 class Silent:
-    """An object of the program's own that is none of JSON's."""
+    """An object that has no JSON form."""
 
     def __repr__(self) -> str:
         raise AssertionError("nobody shall show me")
@@ -74,7 +74,7 @@ FUNCTIONS: dict[str, Callable[[], object]] = {
 
 
 COLLECTD_LEVELS = 126
-"""collectd's curl_json gives up at a value with more, and has no figure that stands behind it on the page."""
+"""The number of levels up to which collectd's curl_json reads; it loses all figures after a deeper value."""
 
 
 def publish_values(registry: Registry, hang: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""A service of worker processes with numbers of every kind, some of one worker: `tests.formats.metrics_app:app`."""
+"""A service of several workers with numbers of all kinds, some in one worker only: `tests.formats.metrics_app:app`."""
 
 import os
 

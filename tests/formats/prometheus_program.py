@@ -1,4 +1,4 @@
-"""A program for Prometheus, without end: `python -m tests.formats.prometheus_program <port> <orders a second>`."""
+"""A program that Prometheus scrapes: `python -m tests.formats.prometheus_program <port> <orders a second>`."""
 
 import sys
 import time

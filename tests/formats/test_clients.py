@@ -1,6 +1,6 @@
-"""Real tools read a real page, with the configurations in examples/clients: Netdata, collectd and Zabbix, of Debian.
+"""Debian's Netdata, collectd and Zabbix agent read a real page, with the configurations in examples/clients.
 
-The page is that of the demo shop, and beside the shop's own it has every hostile variable of `tests.formats.hostile`.
+The page is that of the demo shop, with all hostile variables of `tests.formats.hostile`.
 """
 
 import csv
@@ -37,7 +37,7 @@ class Shop(NamedTuple):
         return strict(fetch(self.port).body)
 
     def configuration(self, name: str) -> str:
-        """An example, for this port."""
+        """The text of a configuration, with this port."""
         text = (EXAMPLES / name).read_text()
         assert "6060" in text
         return text.replace("6060", str(self.port))
@@ -52,7 +52,7 @@ def shop() -> Iterator[Shop]:
         while "The shop is open" not in line:
             assert line, "the shop did not open"
             line = process.stdout.readline()
-        threading.Thread(target=process.stdout.read, daemon=True).start()  # what it logs shall not fill the pipe
+        threading.Thread(target=process.stdout.read, daemon=True).start()  # otherwise its log could fill the pipe
         client = Client(port_in(line))
         for amount in (b"9.90", b"9.90", b"-1"):
             client.ask("/orders", "POST", b"amount=" + amount)
@@ -63,7 +63,7 @@ def shop() -> Iterator[Shop]:
 
 @contextmanager
 def running(*command: str, errors: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A tool in the foreground. It is killed in the end, and at the latest when its time is over."""
+    """Runs a tool in the foreground. It is killed at the end, or after the time limit."""
     with (
         errors.open("w") as stderr,
         subprocess.Popen(
@@ -86,7 +86,7 @@ def running(*command: str, errors: Path, **environment: str) -> Iterator[subproc
 
 
 def about(figure: int) -> Any:
-    """A figure of memory, which moves from page to page."""
+    """Compares a memory figure with a tolerance, since it changes from page to page."""
     return pytest.approx(figure, rel=0.25)
 
 
@@ -103,7 +103,7 @@ def test_netdata(shop: Shop, tmp_path: Path) -> None:
         "NETDATA_LIB_DIR": str(tmp_path / "lib"),
         "NETDATA_LOCK_DIR": str(tmp_path / "lock"),
         "NETDATA_PLUGINS_DIR": str(plugin.parent),
-        "PYTHONDONTWRITEBYTECODE": "1",  # its modules lie where nothing of ours is to be written
+        "PYTHONDONTWRITEBYTECODE": "1",  # write nothing into the directories of its modules
     }
     figures: dict[str, int] = {}
     charts: list[str] = []
@@ -111,8 +111,8 @@ def test_netdata(shop: Shop, tmp_path: Path) -> None:
     with running(str(plugin), "go_expvar", "debug", "1", "nolock", errors=errors, **environment) as process:
         assert process.stdout
         for line in process.stdout:
-            if line.startswith("BEGIN netdata.runtime_go_expvar"):  # it stands after the figures of a round
-                latest = shop.page()  # at once: memory moves
+            if line.startswith("BEGIN netdata.runtime_go_expvar"):  # this line ends the figures of a round
+                latest = shop.page()  # at once, since memory figures change
                 break
             if found := re.match(r"SET '(\w+)' = (-?\d+)$", line):
                 figures[found[1]] = int(found[2])
@@ -202,7 +202,7 @@ def test_zabbix(shop: Shop, tmp_path: Path) -> None:
     configuration.write_text(ZABBIX.format(folder=tmp_path) + shop.configuration("zabbix_agent2.conf"))
 
     def item(key: str) -> str:
-        """What the agent says of an item: `key   [s|text]`."""
+        """The output of the agent for an item: `key   [s|text]`."""
         done = subprocess.run(
             [agent, "-c", str(configuration), "-t", key],
             capture_output=True,
@@ -220,10 +220,10 @@ def test_zabbix(shop: Shop, tmp_path: Path) -> None:
     assert item("shop.revenue") == "19.8"
     assert item("shop.refused") == "1"
     heap, after = int(item("shop.heap")), shop.page()["memstats"]
-    assert heap in (about(before["HeapAlloc"]), about(after["HeapAlloc"]))  # the first requests bring in modules
+    assert heap in (about(before["HeapAlloc"]), about(after["HeapAlloc"]))  # the first requests import modules
     assert before["NumGC"] <= int(item("shop.collections")) <= shop.page()["memstats"]["NumGC"]
     head, _, body = item("shop.page").replace("\r\n", "\n").partition("\n\n")
     assert head.startswith("HTTP/1.1 200 OK\n")
-    page = strict(body.encode())  # no lines of chunks in it
+    page = strict(body.encode())  # without the lines of chunked encoding
     assert page["orders"] == 2
     assert len(page["memstats"]["PauseNs"]) == 256

@@ -1,9 +1,9 @@
-"""What the readers of Go's expvar demand of a page, as rules over its bytes; one rule of one reader is one function.
+"""The requirements of the readers of Go's expvar, as rules over the bytes of a page: one function for each rule.
 
-The numbers are those of a study of these readers: 1 what Go answers, 2 what all demand, 2.1 to 2.14 what each does. It
-comes from their own code, and from what they did with damaged pages; a rule does here what its reader does. `EVERY`
-page keeps the first kind of rules, whatever the program publishes; those in `OF_THE_PROGRAM` depend on names and values
-that are its own. `SERIES` are rules over pages that one reader polled one after the other.
+The numbers are those of a study of these readers: 1 the page of Go, 2 the requirements of all, 2.1 to 2.14 those of
+each. Its sources are their code, and their behaviour with damaged pages; a rule reads the page as its reader does.
+`EVERY` page meets the first kind of rules, whatever the program publishes; those in `OF_THE_PROGRAM` depend on names
+and values of the program. `SERIES` are rules over several pages that one reader requests one after the other.
 """
 
 import gc
@@ -35,7 +35,7 @@ from tests.workers.test_workers import SERVERS, get, server, wait_for_members
 POLLS = 25
 INT64 = range(-(2**63), 2**63)
 UINT64 = range(2**63)
-"""Go takes up to 2^64 - 1 here; Elasticsearch, Telegraf and OpenTelemetry take or keep the half of it."""
+"""Go's limit is 2^64 - 1; Elasticsearch, Telegraf and OpenTelemetry accept or store only up to 2^63 - 1."""
 UINT32 = range(2**32)
 MAX_FLOAT = Decimal("1.7976931348623157e308")
 
@@ -52,7 +52,7 @@ COUNTS = ("TotalAlloc", "Lookups", "Mallocs", "Frees", "HeapReleased", "PauseTot
 
 
 class Page(NamedTuple):
-    """One answer, as a reader has it."""
+    """One response, as a reader gets it."""
 
     status: int
     headers: dict[str, str]
@@ -61,7 +61,7 @@ class Page(NamedTuple):
 
     @property
     def data(self) -> Any:
-        """The document as strict decoders take it: a number with a point or exponent is a Decimal, no integer."""
+        """The document as strict decoders read it: a number with a point or exponent is a Decimal, no integer."""
 
         def refuse(word: str) -> None:
             raise AssertionError(f"{word} is no JSON")
@@ -103,7 +103,7 @@ def of_series(rule: Callable[[list[Page]], object]) -> Callable[[list[Page]], ob
 
 
 def leaves(data: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Each scalar with its path; the places of a list have the path of the list, as in Elasticsearch."""
+    """Each scalar with its path; the items of a list have the path of the list, as in Elasticsearch."""
     if isinstance(data, dict):
         for key, value in data.items():
             yield from leaves(value, (*path, key))
@@ -115,7 +115,7 @@ def leaves(data: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, .
 
 
 def levels(page: Page) -> int:
-    """How deep the page is nested."""
+    """The number of levels of nesting."""
     depth = deepest = 0
     for mark in re.findall(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]', page.body):
         depth += (mark in b"[{") - (mark in b"]}") if len(mark) == 1 else 0
@@ -150,7 +150,7 @@ def texts(value: object) -> list[str]:
 def every_decoder(page: Page) -> None:
     """2.1 to 2.14: one JSON object in UTF-8, without byte order mark, NaN, Infinity or anything after it.
 
-    NaN costs 15 of 20 readers the page, trailing text 12, a byte order mark all but 3.
+    With NaN 15 of 20 readers lose the page, with trailing text 12, with a byte order mark 17.
     """
     assert page.body[:1] == b"{"
     assert page.body[-2:] == b"}\n"
@@ -167,32 +167,32 @@ def every_float(page: Page) -> None:
 
 @every
 def python_decoders(page: Page) -> None:
-    """2.5, 2.6, 2.14 Datadog, Netdata, Nagios: json.loads gives up on what is nested deeper than its stack."""
+    """2.5, 2.6, 2.14 Datadog, Netdata, Nagios: json.loads fails on nesting deeper than its recursion limit."""
     assert levels(page) <= 260
 
 
 @every
 def every_reader_of_status(page: Page) -> None:
-    """2.1, 2.4, 2.5, 2.6, 2.9, 2.10, 2.12: all but 200 is an error, with however good a body."""
+    """2.1, 2.4, 2.5, 2.6, 2.9, 2.10, 2.12: every status but 200 is an error, even with a valid body."""
     assert page.status == 200
 
 
 @every
 def zabbix_agent(page: Page) -> None:
-    """2.14: web.page.get hands over the lines of chunks, so the length has to be told in advance."""
+    """2.14: web.page.get does not decode chunks, so the response needs a Content-Length."""
     assert int(page.headers["content-length"]) == len(page.body)
     assert "transfer-encoding" not in page.headers
 
 
 @every
 def collectd_and_nagios_headers(page: Page) -> None:
-    """2.10, 2.14: they ask for no compression and undo none; a page that is compressed all the same is lost to them."""
+    """2.10, 2.14: they do not request compression, and cannot read a page that is compressed."""
     assert "content-encoding" not in page.headers
 
 
 @every
 def scripts_in_pages(page: Page) -> None:
-    """1: as Go does, so that a page shown within HTML ends no element, and no line of JavaScript."""
+    """1: as in Go, so that a page embedded in HTML ends no element, and no line of JavaScript."""
     assert not set("<>&\u2028\u2029") & set(page.body.decode())
 
 
@@ -218,14 +218,14 @@ def metricbeat_heap(page: Page) -> None:
 
 @every
 def metricbeat_cmdline(page: Page) -> None:
-    """2.1, 2.2: what is no string in the array ends Metricbeat with a panic; no other name may be `cmdline`."""
+    """2.1, 2.2: if an item of the array is no string, Metricbeat panics; no other variable may have this name."""
     assert [name for name in page.data if name.lower() == "cmdline"] == ["cmdline"]
     texts(page.data["cmdline"])
 
 
 @every
 def kibana_dashboard(page: Page) -> None:
-    """2.1, 2.3: no panel is empty: a figure that is absent is 0 in the one, and in silence nowhere in the other."""
+    """2.1, 2.3: no panel is empty: of an absent figure Metricbeat makes 0, and Kibana shows nothing."""
     assert set(page.memstats) >= ALL
 
 
@@ -238,7 +238,7 @@ def elasticsearch_long(page: Page) -> None:
 
 @every
 def elastic_agent_ring(page: Page) -> None:
-    """2.3: its script ends at a ring that is shorter than 256, and there are no pauses then."""
+    """2.3: its script fails if the ring has fewer than 256 pauses, and then stores none."""
     assert all(len(page.memstats[name]) == 256 for name in RING)
 
 
@@ -252,10 +252,10 @@ def opentelemetry(page: Page) -> None:
 
 @every
 def datadog(page: Page) -> None:
-    """2.5: NumGC and PauseNs are mandatory; as many pauses as NumGC says are in the ring, or zeros are reported."""
+    """2.5: NumGC and PauseNs are mandatory; the ring has NumGC pauses (at most 256), else zeros are reported."""
     memstats = page.memstats
     ring, end = memstats["PauseNs"], integer(memstats["NumGC"], UINT32)
-    first = ring[: (end + 255) % 256 + 1] if end < 256 else ring  # of a check that has just started
+    first = ring[: (end + 255) % 256 + 1] if end < 256 else ring  # the pauses that a check takes at its first run
     assert all(number(pause) > 0 for pause in (first if end else []))
     assert sum(pause > 0 for pause in ring) == min(end, 256)
     for name in ("Alloc", "HeapAlloc", "HeapSys", "HeapIdle", "HeapInuse", "HeapReleased", "HeapObjects", "TotalAlloc"):
@@ -266,7 +266,7 @@ def datadog(page: Page) -> None:
 
 @every
 def netdata(page: Page) -> None:
-    """2.6: its job ends with a KeyError or TypeError at what is missing, is null, or cannot be added up."""
+    """2.6: its job fails with a KeyError or TypeError if a figure is missing, null, or no number."""
     data = json.loads(page.body)
     memstats = data["memstats"]
     assert int(memstats["Mallocs"]) >= int(memstats["Frees"])
@@ -295,7 +295,7 @@ def signalfx_nulls(page: Page) -> None:
 
 @every
 def telegraf_influxdb(page: Page) -> None:
-    """2.9: memstats into int64 fields; one that does not fit, and memstats are passed over in silence."""
+    """2.9: it decodes memstats into int64 fields; if one does not fit, it ignores memstats without a log line."""
     for name in (*UINT64S, *UINT32S):
         integer(page.memstats[name], INT64)
     assert all(integer(pause, INT64) >= 0 for pause in page.memstats["PauseNs"])
@@ -304,14 +304,14 @@ def telegraf_influxdb(page: Page) -> None:
 
 @every
 def telegraf_json(page: Page) -> None:
-    """2.9: every number becomes a field, so memstats make 736 of them in Go and not fewer here without BySize."""
+    """2.9: every number becomes a field: 736 of memstats in Go, fewer here, since BySize is empty."""
     fields = sum(type(value) in (int, Decimal) for _, value in leaves(page.memstats))
     assert fields >= 27 + 2 * 256 - len(BOOLS)
 
 
 @every
 def collectd(page: Page) -> None:
-    """2.10: a key by its path, with a place of a list as a number; a streaming parser, so in the order of the page."""
+    """2.10: it finds a key by its path, with the index in a list as a number, with a streaming parser."""
     for path in ("memstats/HeapAlloc", "memstats/PauseNs/0", "cmdline/0"):
         found = page.data
         for part in path.split("/"):
@@ -321,14 +321,14 @@ def collectd(page: Page) -> None:
 
 @every
 def expvardash(page: Page) -> None:
-    """2.12: charts take integers alone; the other of that name indexes the first word of cmdline without a look."""
+    """2.12: charts accept only integers; the other tool of this name reads cmdline[0] without a check."""
     integer(page.memstats["HeapAlloc"], INT64)
     assert page.data["cmdline"][0]
 
 
 @every
 def inspeqtor(page: Page) -> None:
-    """2.13: without memstats its daemon's routine ends; five figures are mandatory and numbers."""
+    """2.13: without memstats its goroutine ends; five figures are mandatory and must be numbers."""
     for name in ("Alloc", "TotalAlloc", "HeapAlloc", "NumGC", "PauseTotalNs"):
         number(page.memstats[name])
 
@@ -343,7 +343,7 @@ def nagios(page: Page) -> None:
 
 @every
 def dashboards(page: Page) -> None:
-    """1: sums that hold in Go, and that dashboards lean on."""
+    """1: equations between figures that hold in Go, and that dashboards use."""
     memstats = page.memstats
     assert memstats["Alloc"] == memstats["HeapAlloc"] <= memstats["TotalAlloc"]
     assert memstats["HeapSys"] == memstats["HeapIdle"] + memstats["HeapInuse"]
@@ -354,7 +354,7 @@ def dashboards(page: Page) -> None:
     assert memstats["PauseEnd"][newest] == memstats["LastGC"] == max(memstats["PauseEnd"])
 
 
-# Names and values that are the program's own
+# Names and values of the program
 
 
 @of_the_program
@@ -372,13 +372,13 @@ def elasticsearch_levels(page: Page) -> None:
 
 @of_the_program
 def telegraf_names(page: Page) -> None:
-    """2.9: it takes objects of these names for those of InfluxDB."""
+    """2.9: it treats objects with these names as those of InfluxDB."""
     assert not page.data.keys() & {"build", "crypto", "system"}
 
 
 @of_the_program
 def elasticsearch_numbers(page: Page) -> None:
-    """2.2: the same of the program's own figures: a long ends at 2^63 - 1."""
+    """2.2: the same for figures of the program: a long is at most 2^63 - 1."""
     for path, value in leaves(page.data):
         assert type(value) is not int or value in INT64, path
 
@@ -397,17 +397,17 @@ def signalfx_names(page: Page) -> None:
 
 @of_the_program
 def collectd_levels(page: Page) -> None:
-    """2.10: it gives up beyond 127 levels, loses all that stands behind, and asks less and less often."""
+    """2.10: it stops reading at 127 levels, loses the rest of the page, and then polls less and less often."""
     assert levels(page) <= 127
 
 
 @of_the_program
 def prometheus_expvar_exporter(page: Page) -> None:
-    """2.11: one name that is empty or not ASCII, and it answers its whole page with 500."""
+    """2.11: with one name that is empty or not ASCII it answers its whole page with 500."""
     assert all(name and name.isascii() and name.isprintable() for name in page.data)
 
 
-# What one reader polls
+# Rules over several pages that one reader requests
 
 
 @of_series
@@ -442,7 +442,7 @@ def counts_of_builtins_never_fall(pages: list[Page]) -> None:
 
 @of_series
 def datadog_pauses(pages: list[Page]) -> None:
-    """2.5: it takes the places of the ring from the last NumGC to this one; there is a pause in each of them."""
+    """2.5: it reads the ring from the previous NumGC to the current one; each of these items is a pause."""
     for before, after in pairwise(pages):
         last, now = before.memstats["NumGC"], after.memstats["NumGC"]
         assert all(after.memstats["PauseNs"][place % 256] > 0 for place in range(max(last, now - 256), now))
@@ -476,7 +476,7 @@ def polled(port: int, enough: Callable[[list[Page]], bool]) -> list[Page]:
 
 
 def fetch(port: int, path: str = "/debug/vars", method: str = "GET", **headers: str) -> Page:
-    """The page as a reader gets it that sends these headers and no others but Host."""
+    """The page for a reader that sends only Host and these headers."""
     start = time.perf_counter()
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
         connection.putrequest(method, path, skip_accept_encoding=True, skip_host="Host" in headers)
@@ -490,7 +490,7 @@ def fetch(port: int, path: str = "/debug/vars", method: str = "GET", **headers: 
 
 
 def publish_plain(registry: Registry) -> dict[str, Any]:
-    """What a program publishes; handed back by name."""
+    """Publishes variables of each kind. Returns them by name."""
     registry.publish("version", String("1.4"))
     registry.publish("queue_depth", lambda: 3)
     registry.publish("shop.flags", lambda: {"dark_mode": True, "ratio": 0.5})
@@ -509,7 +509,7 @@ KINDS = ("plain", "hostile values", "hostile names")
 
 @pytest.fixture(params=KINDS)
 def port(request: pytest.FixtureRequest, registry: Registry) -> Iterator[int]:
-    """A side port whose page has the built-ins and variables of one kind, and some that count."""
+    """A side port whose page has the built-ins, variables of one kind, and some counts."""
     install(registry)
     end = threading.Event()
     counters = publish_plain(registry)
@@ -528,7 +528,7 @@ def port(request: pytest.FixtureRequest, registry: Registry) -> Iterator[int]:
                 counters["revenue"].add(0.25)
                 counters["seconds"].observe(counters["orders"].value)
                 counters["open"].set(counters["orders"].value % 3)
-                _ = [[str(place)] for place in range(1000)]  # so that there are collections
+                _ = [[str(place)] for place in range(1000)]  # causes collections
 
         worker = threading.Thread(target=work)
         worker.start()
@@ -571,7 +571,7 @@ CLIENTS = {
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_each_reader_gets_the_page_by_its_own_request(client: str, registry: Registry) -> None:
-    """2: JSON whatever Accept says; compressed only where that was asked for; no redirect."""
+    """2: JSON for any Accept; compressed only if requested; no redirect."""
     install(registry)
     hostile.publish_names(registry)
     headers = CLIENTS[client]
@@ -592,7 +592,7 @@ def test_each_reader_gets_the_page_by_its_own_request(client: str, registry: Reg
 
 
 def test_each_reader_that_can_send_a_credential_can_send_basic(registry: Registry) -> None:
-    """2: with the token as password, any user name; the others have an option for Bearer, or set the header."""
+    """2: with the token as the password and any user name; the others have an option for Bearer, or can set headers."""
     install(registry)
     with pyvars.serve(0, registry=registry, access=token("correct-horse-battery")) as side_port:
         assert fetch(side_port.port).status == 401
@@ -629,7 +629,7 @@ LIMITS: dict[str, tuple[Callable[[Registry], object], Rule, bool]] = {
 
 @pytest.mark.parametrize("limit", LIMITS)
 def test_the_known_limits(limit: str, registry: Registry) -> None:
-    """What a program may publish although one reader stumbles over it; for the worst pyvars warns at once."""
+    """Names and values that a program may publish, but one reader cannot read; pyvars warns of the worst."""
     publish, rule, warns = LIMITS[limit]
     install(registry)
     with warnings.catch_warnings(record=True) as caught:
@@ -680,7 +680,7 @@ def sound() -> Page:
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_the_rules_see_damage(damage: str, sound: Page) -> None:
-    """A rule that nothing fails proves nothing."""
+    """Each rule fails on a page that breaks it."""
     old, new, rule = DAMAGE[damage]
     rule(sound)
     assert old in sound.body
@@ -690,7 +690,7 @@ def test_the_rules_see_damage(damage: str, sound: Page) -> None:
 
 @pytest.mark.parametrize("name", ["gunicorn sync", "gunicorn gthread", "uvicorn"])
 def test_four_workers_behind_one_port_keep_every_rule(name: str) -> None:
-    """Each poll may meet another worker, and to the reader they are one program."""
+    """Each poll may reach another worker; to the reader they look like one program."""
     assert "4" in SERVERS[name]
     with server(name) as port:
         wait_for_members(port, 4, imports=4)

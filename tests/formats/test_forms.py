@@ -1,4 +1,4 @@
-"""The JSON form of each kind of value that a function may return, and what has none."""
+"""The JSON form of each kind of value that a function may return, and the values without one."""
 
 import array
 import collections
@@ -60,7 +60,7 @@ class Later(datetime):
 
 
 class NotATime(datetime):
-    """As the NaT of pandas is, which is a datetime too."""
+    """Like NaT of pandas, which is also an instance of datetime."""
 
     def isoformat(self, *_: Any) -> str:
         return "NaT"
@@ -152,7 +152,7 @@ class Lazy(Mapping[str, int]):
 
 
 class Twice(Mapping[str, int]):
-    """As the headers of a request are: a key may stand twice."""
+    """Like the headers of a request: items() may have a key twice."""
 
     __getitem__ = __iter__ = __len__ = lambda *_: 1 / 0  # type: ignore[assignment]
 
@@ -161,7 +161,7 @@ class Twice(Mapping[str, int]):
 
 
 class Stands:
-    """As the proxies of werkzeug and Django: it says that it is what it stands for."""
+    """Like the proxies of werkzeug and Django: its __class__ is that of the object behind it."""
 
     def __init__(self, data: object) -> None:
         self._data = data
@@ -178,7 +178,7 @@ class Stands:
 
 
 class Keys(dict[str, int]):
-    """What is stored in a dict is known, whatever its methods say."""
+    """A dict whose methods return other members than it stores; the stored ones are shown."""
 
     __iter__ = keys = items = values = __len__ = copy = lambda *_: 1 / 0  # type: ignore[assignment]
 
@@ -302,7 +302,7 @@ def test_each_kind_of_value_has_one_form(registry: Registry, page: Read, name: s
 
 
 def numbers(shown: Any) -> list[float]:
-    """Those that stand alone or in objects."""
+    """The numbers that are values, or in objects."""
     if isinstance(shown, dict):
         return [number for each in shown.values() for number in numbers(each)]
     return [float(shown)] if isinstance(shown, int | Decimal) else []
@@ -398,7 +398,7 @@ class Endless(Mapping[int, int]):
 
 
 class EndlessRow(Sequence[int]):
-    """It has no end, whatever it says."""
+    """An iterator without end, with a finite length."""
 
     __len__ = lambda self: 1  # noqa: E731
 
@@ -407,7 +407,7 @@ class EndlessRow(Sequence[int]):
 
 
 class Ever(Enum):
-    """A value that leads to another one for ever."""
+    """A value whose form is always another such value."""
 
     ONE = 1
 
@@ -505,7 +505,7 @@ def test_what_has_no_form_is_null_alone(registry: Registry, page: Read, name: st
     registry.publish("fine", Int(1))
     registry.publish("fine_too", lambda: "yes")
     shown = page()
-    for _ in range(50):  # on a busy machine what has no end is not back in time for the first page
+    for _ in range(50):  # on a busy machine an endless value is not finished for the first page
         if shown["pyvars.errors"]["odd"]["type"] != "timeout":
             break
         shown = page()
@@ -527,7 +527,7 @@ def test_the_log_says_why(
 
 
 def test_a_list_that_another_thread_changes_is_whole(registry: Registry, page: Read) -> None:
-    """What a deque, a mapping or an object holds is taken in one step."""
+    """The items of a deque, a mapping or an object are copied in one step."""
     queue = collections.deque(range(500))
     table = {str(number): number for number in range(500)}
     proxy, ordered = types.MappingProxyType(table), collections.OrderedDict(table)

@@ -1,4 +1,4 @@
-"""/api/stats: what golang-stats-api-handler answers, without its defects; Mackerel's plugin reads it unchanged."""
+"""/api/stats: the document of golang-stats-api-handler, without its defects; Mackerel's plugin can read it."""
 
 import gc
 import json
@@ -27,7 +27,7 @@ SECOND = 1_000_000_000
 
 
 def checked(body: bytes) -> dict[str, Any]:
-    """The document, which the schema allows."""
+    """The document, checked against the schema."""
     shown: dict[str, Any] = strict(body)
     jsonschema.validate(shown, SCHEMA, jsonschema.Draft202012Validator)
     assert list(shown) == list(RECORDED)
@@ -105,7 +105,7 @@ def test_words_are_those_of_go(registry: Registry, server: Server, monkeypatch: 
 
 
 def test_one_curious_reader_changes_no_later_answer(registry: Registry, server: Server) -> None:
-    """Defect 1: in Go `?pp=1` indents all answers from then on."""
+    """Defect 1: in Go `?pp=1` indents all later responses."""
     install(registry, only=["memstats"])
     for query, lines in (("", 1), ("?pp=1", 29), ("", 1), ("?x=1&pp=true", 29), ("?pp=0", 1), ("?pp=11", 1)):
         body = get(server, f"/api/stats{query}").body
@@ -114,7 +114,7 @@ def test_one_curious_reader_changes_no_later_answer(registry: Registry, server: 
 
 
 def test_recent_collections_are_the_same_for_every_reader(registry: Registry, server: Server) -> None:
-    """Defect 2: in Go two readers halve each other's `gc_pause` and `gc_per_second`."""
+    """Defect 2: in Go each of two readers gets only a part of `gc_pause` and `gc_per_second`."""
     now = time.time_ns()
     ends = [now - 10 * SECOND, now - 20 * SECOND, now - 500 * SECOND, now + 500 * SECOND, now - 5 * SECOND, 0]
     pauses = [3_000_000, 6_000_000, 1_000_000, 1_000_000, 3_500_000, 0]
@@ -182,7 +182,7 @@ DIFFED = ("cgo_call_num", "memory_lookups", "memory_mallocs", "memory_frees", "h
 
 
 def mackerel(body: bytes) -> dict[str, float]:
-    """The metrics of mackerel-plugin-gostats, which decodes into Go's struct: one wrong type ends it without any."""
+    """The metrics of mackerel-plugin-gostats, which decodes into Go's struct, and fails at any wrong type."""
     found: dict[str, Any] = json.loads(body, parse_float=Decimal)
     for key, value in found.items():
         if key.startswith("go_"):
@@ -215,7 +215,7 @@ def test_mackerels_plugin_reads_it_minute_by_minute(registry: Registry, server: 
 
 
 def test_workers_have_one_document(deployment: Deployment) -> None:
-    """No count falls between two polls that meet different workers."""
+    """No count falls from one poll to the next, also if another worker answers."""
     before: dict[str, Any] | None = None
     for poll in range(3 * WORKERS):
         shown = checked(deployment.raw(poll % WORKERS, "/api/stats"))

@@ -1,4 +1,4 @@
-"""/metrics: the numbers as Prometheus and OpenMetrics have them, read with the parsers of prometheus_client."""
+"""/metrics: the formats of Prometheus and OpenMetrics, read with the parsers of prometheus_client."""
 
 import asyncio
 import json
@@ -135,7 +135,7 @@ def test_the_gate_is_that_of_the_page(registry: Registry) -> None:
     assert site.respond(local_request("/metrics", headers=bearer)).status == 200
 
 
-# What Prometheus 2.42 and 3.4 send; what nobody should.
+# The headers of Prometheus 2.42 and 3.4; then malformed ones.
 @pytest.mark.parametrize(
     ("accept", "starts"),
     [
@@ -225,7 +225,7 @@ def test_floats_are_what_they_are(registry: Registry, metrics: Read) -> None:
 
 
 def test_a_count_that_has_been_negative_is_still_one(registry: Registry, metrics: Read) -> None:
-    """OpenMetrics has no place for one that is negative now: it would cost its readers the page."""
+    """OpenMetrics forbids negative counts: with one, its readers would reject the page."""
     orders = registry.publish("orders", Int(-5))
     registry.publish("lost", Float(nan))
     assert metrics(TEXT)["orders_total"] == -5
@@ -281,7 +281,7 @@ def test_levels_beside_counts_have_a_name_of_their_own(registry: Registry, both:
     jobs.set("slow", Histogram())
     jobs.set("text", String("x"))
     page = both()
-    # A Histogram makes the keys of a Map parts of names, but where it has a label of its own.
+    # If a Map holds Histograms, its keys become parts of names, unless it has a `label`.
     assert page["jobs_s_total", "queue", "fast"] == 2
     assert page["jobs_level_s", "queue", "waiting"] == 4
     assert page["jobs_level_s", "queue", "oldest"] == 1.5
@@ -290,7 +290,7 @@ def test_levels_beside_counts_have_a_name_of_their_own(registry: Registry, both:
 
 
 def test_what_holds_others_gives_parts_of_names(registry: Registry, both: Callable[[], Page]) -> None:
-    """As `http` does, which the middleware counts."""
+    """As of `http`, in which the middleware counts."""
     http = registry.publish("http", Map(), help="Requests", unit="requests")
     by_method, by_route = Map(label="method"), Map(label="route")
     for key, var in {
@@ -319,7 +319,7 @@ def test_what_holds_others_gives_parts_of_names(registry: Registry, both: Callab
 
 
 def test_what_the_middleware_counts(registry: Registry, both: Callable[[], Page]) -> None:
-    """As the rules and the dashboard in examples/prometheus have it."""
+    """With the names in the rules and the dashboard of examples/prometheus."""
     app = Starlette(routes=[Route("/orders/{id}", lambda request: PlainTextResponse("x" * 10))])
     app.add_middleware(VarsMiddleware, registry=registry)
 
@@ -558,7 +558,7 @@ def test_builtins_have_their_conventional_names(registry: Registry, both: Callab
 
 
 def test_what_built_ins_say_may_be_anything() -> None:
-    """Of a peer that is no pyvars, or is damaged."""
+    """Figures of a peer that is not pyvars, or is damaged."""
     assert set(CONVENTIONS) <= set(BUILTINS.values())
     for target in (*CONVENTIONS, "pyvars.runtime.cmdline:Cmdline"):
         for figures in (None, [], {}, {"gen0": 5}, {"gen0": {"collections": "x", "pause_total_ns": None}}):
@@ -634,7 +634,7 @@ def test_a_registry_within_one_of_prometheus_client(registry: Registry) -> None:
     GCCollector(registry=theirs)
     collector = PyvarsCollector(registry, prefix="shop_")
     theirs.register(collector)
-    assert not called  # registering is cheap
+    assert not called  # registering calls no function
     page = Page(generate_latest(theirs), strictly=False)
     assert (page["orders_total"], page["shop_orders_total"], page["shop_depth"]) == (3, 2**53, 5)
     assert page["shop_seconds_count"] == 1
@@ -741,7 +741,7 @@ WORK = 80
 
 
 def test_four_workers_behind_one_port() -> None:
-    """Whichever answers: the sums, with what only another one has, and its levels are levels."""
+    """Each worker shows the sums, with variables that only another one has; gauges stay gauges."""
     port = free_port()
     url = f"http://localhost:{port}"
     command = (

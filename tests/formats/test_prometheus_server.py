@@ -1,4 +1,4 @@
-"""The real Prometheus, promtool and Alertmanager of Debian, with the examples of this project."""
+"""Debian's Prometheus, promtool and Alertmanager, with the examples of this project."""
 
 import json
 import os
@@ -69,7 +69,7 @@ def running(log: Path, *command: str) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 class Monitoring:
-    """Prometheus that scrapes a program and a service of four workers each second, and an Alertmanager behind it."""
+    """A Prometheus that scrapes a program and a service of four workers each second, and an Alertmanager."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder = folder
@@ -100,7 +100,7 @@ class Monitoring:
         self.stack.enter_context(running(self.folder / "alertmanager.log", *command))
 
     def _start_prometheus(self) -> None:
-        """The example, but for ports, and scraping each second; alerts wait for nothing."""
+        """The example with other ports, a scrape each second, and alerts without delay."""
         config = (EXAMPLES / "prometheus.yml").read_text().replace("15s", "1s")
         config = config.replace("localhost:6060", f"localhost:{self.ports['target']}")
         config = config.replace("localhost:9093", f"localhost:{self.ports['alertmanager']}")
@@ -151,7 +151,7 @@ def monitoring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]
 
 
 def test_the_targets_are_up(monitoring: Monitoring) -> None:
-    """In the format that Prometheus prefers, with every series, whatever the labels hold."""
+    """In the format that Prometheus prefers, with all series, also with special characters in labels."""
     eventually("both are up", lambda: [value for _, value in monitoring.query("up")] == [1, 1])
     eventually("the labels", lambda: len(monitoring.query("hostile_total")) == len(HOSTILE))
     shown = {labels["text"] for labels, _ in monitoring.query("hostile_total")}
@@ -167,7 +167,7 @@ def test_the_targets_are_up(monitoring: Monitoring) -> None:
 
 
 def test_the_rate_is_that_of_the_load(monitoring: Monitoring) -> None:
-    # rate() extrapolates to the ends of the window, but not to before a series began.
+    # rate() extrapolates to the ends of the window, but not to a time before the series began.
     older = f"count_over_time(orders_total[{3 * WINDOW}s])"
     eventually("more than a window of scrapes", lambda: (monitoring.value(older) or 0) > WINDOW + 2)
 
@@ -209,7 +209,7 @@ def test_an_alert_reaches_the_alertmanager(monitoring: Monitoring) -> None:
 
 
 def test_the_dashboard_shows_something(monitoring: Monitoring) -> None:
-    """Every name in it and in the rules is one that Prometheus has."""
+    """Prometheus has every name in the dashboard and in the rules."""
     eventually("rates", lambda: monitoring.value("job:http_requests:rate5m"))
     for expression in expressions():
         for name in set(re.findall(r"\b(?:http|process|python|pyvars)_\w+", expression)):
@@ -252,7 +252,7 @@ def test_a_restart_is_a_reset(monitoring: Monitoring) -> None:
 
 
 def test_promtool_has_nothing_to_say_of_the_page(monitoring: Monitoring) -> None:
-    """No lint: each has a help text, base units, and the suffix of its kind."""
+    """promtool has no warnings: each metric has a help text, base units, and the suffix of its kind."""
     eventually("it is up again", lambda: monitoring.value("up{job='shop'}") == 1)
     page = fetch(monitoring.ports["target"], "/metrics").body
     assert b"\norders_total " in page
@@ -266,7 +266,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def expressions() -> list[str]:
-    """Those of the dashboard, with its variables filled in."""
+    """The expressions of the dashboard, with values for its variables."""
     shown = [target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", ())]
     values = {"$job": "shop", "$instance": ".*", "$__rate_interval": "1m"}
     return [re.sub(r"\$\w+", lambda match: values[match[0]], each) for each in shown]

@@ -1,4 +1,4 @@
-"""Health and hardware: who is told what, checks that fail, hang and raise, and the limits of containers."""
+"""Health and hardware: responses with and without access, checks that fail, hang and raise, limits of containers."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ from tests.programs import output
 
 TOKEN = "a-token-of-sixteen-characters"
 OTHERS = {"X_Forwarded_For": "10.0.0.1"}
-"""Headers of a request that may not look."""
+"""Headers of a request that the access rule refuses."""
 MIB = 1024 * 1024
 
 
@@ -59,7 +59,7 @@ def until_it_is(wanted: tuple[int, str], server: Server) -> None:
 
 
 def hang(event: threading.Event) -> Callable[[], None]:
-    """A check that returns when it is told to."""
+    """A check that returns when the test lets it."""
 
     def wait() -> None:
         assert event.wait(60)
@@ -204,7 +204,7 @@ def test_strangers_have_checks_run_once_a_second(server: Server, monkeypatch: py
     for _ in range(5):
         assert health(server, **OTHERS) == (200, "OK\n")
     assert len(calls) == 1
-    for _ in range(5):  # who may look sees what is so now
+    for _ in range(5):  # a request with access always runs the checks
         assert health(server) == (200, "OK\n")
     assert len(calls) == 6
     check("new", timeout=60)(lambda: False)
@@ -348,7 +348,7 @@ os.waitpid(pid, 0)
 print(CHECKS.run(), flush=True)
 event.set()
 """
-    # Or the log is on standard error.
+    # Otherwise the log is written to standard error.
     shown = output(f"import logging\nlogging.disable()\n{code}")
     assert shown == "{'db': 'timeout'} True\n{}\n{'db': 'timeout'}\n"
 
@@ -420,7 +420,7 @@ NONE_IN_VERSION_1 = "9223372036854771712"
 
 
 class Container:
-    """The files of /proc and of cgroups, in a folder."""
+    """Files of /proc and of cgroups, in a directory."""
 
     def __init__(self, folder: Path) -> None:
         self.root = str(folder)
@@ -551,7 +551,7 @@ def test_cpus_of_version_2(container: Container, files: dict[str, str], limit: f
 def test_cpus_of_version_1(container: Container) -> None:
     container.version1("/docker/abc", within="/docker/abc")
     container.write("/sys/fs/cgroup/cpu", cpu__cfs_quota_us="50000", cpu__cfs_period_us="100000")
-    assert cgroup.cpus(container.root) is None  # nobody tells the time used
+    assert cgroup.cpus(container.root) is None  # the time used is unknown
     container.write("/sys/fs/cgroup/cpuacct", cpuacct__usage="1500000000")
     assert cgroup.cpus(container.root) == (0.5, 1.5, "")
     container.write("/sys/fs/cgroup/cpu", cpu__cfs_quota_us="-1")
@@ -593,7 +593,7 @@ def test_cpus_of_a_container(container: Container, clock: Clock) -> None:
     clock.now += 6
     used(68)
     assert cpus.figures()["percent"] == 90.0  # 18 s of 2 CPUs in 10 s
-    clock.now += 1  # a second reader, who would see 0 % if it were since the first
+    clock.now += 1  # a second reader, which would get 0 % for the time since the first
     assert cpus.figures()["percent"] == pytest.approx(100 * 18 / 22, abs=0.05)
     clock.now += 9
     used(70)

@@ -1,1 +1,1 @@
-"""integrations: ASGI, WSGI, frameworks, the side port, services that nobody here wrote."""
+"""integrations: ASGI, WSGI, frameworks, the side port, third-party services."""

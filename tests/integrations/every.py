@@ -259,7 +259,7 @@ WSGI = (
 SIDE_PORT = "side_port"
 ALL = (*(make.__name__ for make in (*ASGI, *WSGI)), SIDE_PORT)
 MOUNTED = (*(name for name in ALL if name.endswith("_mount")), SIDE_PORT)
-"""Integrations that own all of /debug, and have one 404 there."""
+"""Integrations that answer all paths below /debug, and have their own 404 there."""
 
 
 @contextmanager

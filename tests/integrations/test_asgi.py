@@ -1,4 +1,4 @@
-"""What is the ASGI integration's own: scopes, root_path, threads, event loops."""
+"""The parts of the ASGI integration that others lack: scopes, root_path, threads, event loops."""
 
 import asyncio
 import threading
@@ -37,7 +37,7 @@ def http_scope(path: str = "/debug/vars", **changes: Any) -> Scope:
 
 
 async def run(app: Any, scope: Scope, *messages: dict[str, Any]) -> list[Any]:
-    """Send `messages` to the app and gather what it sends."""
+    """Send `messages` to the app, and return the messages that it sends."""
     waiting, sent = list(messages), []
 
     async def receive() -> dict[str, Any]:
@@ -59,7 +59,7 @@ async def never(scope: Any, receive: Any, send: Any) -> None:
 
 
 class Application:
-    """Notes the scopes that reach it."""
+    """An application that records the scopes that it gets."""
 
     def __init__(self) -> None:
         self.scopes: list[Any] = []
@@ -84,7 +84,7 @@ def test_the_messages_of_an_answer(app: DebugApp) -> None:
 
 
 def test_the_body_of_a_request_is_not_read(app: DebugApp) -> None:
-    """`run` has no message to give, so reading one would fail."""
+    """`run` has no message for the application, so reading one would fail."""
     assert ask(app, http_scope("/vars", method="POST"))[0]["status"] == 405
 
 
@@ -181,7 +181,7 @@ def test_servers_that_leave_optional_keys_out(app: DebugApp) -> None:
 
 @pytest.mark.parametrize("start", [asyncio.run, trio.run], ids=["asyncio", "trio"])
 def test_functions_run_off_the_loop(registry: Registry, start: Callable[[Any], Any]) -> None:
-    """While a function waits for the loop, the loop goes on; on asyncio and on trio."""
+    """A function that waits for the loop does not block the loop, neither on asyncio nor on trio."""
     reached = threading.Event()
 
     class Waits:
@@ -250,7 +250,7 @@ def test_threads_are_few_however_many_ask(registry: Registry) -> None:
 
 
 def test_a_page_without_functions_stays_on_the_loop() -> None:
-    """Here in a process of its own: where it has had children, they are peers, and a page may wait for these."""
+    """In a process of its own: children of the test process would be peers, for which a page may wait."""
     code = """
 import asyncio, threading, pyvars
 from tests.integrations.test_asgi import http_scope, run
@@ -266,7 +266,7 @@ print(asyncio.run(main()) == before)
 
 
 def test_the_loop_that_serves_is_known_to_asyncio() -> None:
-    """Its tasks are counted, and its lag is measured by what is sent through it."""
+    """Its tasks are counted, and its lag is measured with probes."""
 
     async def main() -> None:
         app = VarsMiddleware(never)
@@ -297,7 +297,7 @@ def test_the_lag_of_a_stuck_loop_grows_while_it_is_stuck() -> None:
 
     async def main() -> None:
         await run(VarsMiddleware(never), http_scope())
-        await asyncio.sleep(0.15)  # what that page sent through the loop has arrived
+        await asyncio.sleep(0.15)  # the probe of that page has run
         started.set()
         stop.wait(60)  # the loop is stuck
         await asyncio.sleep(0)
@@ -322,7 +322,7 @@ def test_the_lag_of_a_stuck_loop_grows_while_it_is_stuck() -> None:
 
 
 def test_a_registry_that_raises_is_an_answer_of_ours() -> None:
-    """Here in a process of its own, which has no peers: so the event loop is where it raises first."""
+    """In a process of its own, which has no peers, so that it raises on the event loop first."""
     code = """
 import asyncio, logging
 from tests.integrations.test_asgi import http_scope, run
@@ -345,7 +345,7 @@ def test_what_raises_after_its_answer_has_begun_goes_on() -> None:
 
 
 def test_functions_under_trio() -> None:
-    """They are waited for in a thread. Here in a process of its own, which has no peers."""
+    """The page waits for them in a thread. In a process of its own, which has no peers."""
     code = """
 import trio, pyvars
 from tests.integrations.test_asgi import http_scope, run

@@ -1,4 +1,4 @@
-"""Services that run out of files, threads and memory: every answer is one of pyvars, with all its headers."""
+"""Services that run out of files, threads and memory: pyvars answers every request, with all its headers."""
 
 import http.client
 import json
@@ -96,7 +96,7 @@ def test_no_file_can_be_opened() -> None:
 
 
 def test_nothing_is_imported_by_a_request() -> None:
-    """But by those for what costs nothing while nobody asks for it: prometheus_client and psutil."""
+    """Except prometheus_client and psutil, which are imported when they are first needed."""
     code = """
 import http.client, sys, pyvars
 pyvars.publish("function", lambda: 7)
@@ -135,7 +135,7 @@ print([asyncio.run(get(app, path)) for app, path in apps], sorted(set(sys.module
 
 @pytest.mark.parametrize("error", ['RuntimeError("can\'t start new thread")', "MemoryError()"])
 def test_no_thread_can_be_started(error: str) -> None:
-    """The page is rendered without one; only functions need one."""
+    """The page is rendered without a thread; only functions need one."""
     code = f"""
 import json, logging, threading, urllib.request, pyvars
 logging.disable()
@@ -173,7 +173,7 @@ def test_what_is_no_request(registry: Registry, request_line: bytes) -> None:
 
 
 def test_what_is_no_request_after_one_that_is(registry: Registry) -> None:
-    """Also in the middle of a body of which the answer has come already: no second answer follows then."""
+    """Also during a body whose response was already sent: then there is no second response."""
     with pyvars.serve(0, registry=registry) as server:
         first = b"GET /debug/vars HTTP/1.1\r\nHost: localhost\r\n\r\n"
         with socket.create_connection((server.host, server.port), timeout=30) as connection:
@@ -196,7 +196,7 @@ def test_no_memory_to_compress(
     size: int,
     expected: int,
 ) -> None:
-    """A small page fails with all headers; a large one goes as it is, as if its turn had not come in time."""
+    """A small page is a 500 with all headers; a large one is sent uncompressed."""
     registry.publish("text", lambda: "x" * size)
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
@@ -215,7 +215,7 @@ def test_no_memory_to_compress(
 
 
 def test_a_time_that_is_not_told() -> None:
-    """The header Date is missing, nothing else."""
+    """Only the header Date is missing."""
     code = """
 import http.client, json, time, pyvars
 registry = pyvars.Registry()
@@ -268,7 +268,7 @@ def _get(
 
 
 def _until(connection: socket.socket, end: bytes = b"\0") -> bytes:
-    """What comes until `end`, or until the other side closes."""
+    """The bytes received until `end`, or until the server closes the connection."""
     received = b""
     while not received.endswith(end):
         part = connection.recv(65536)

@@ -263,7 +263,7 @@ def test_a_request_counts_once(shop: Registry, chain: str) -> None:
 @pytest.mark.parametrize("chain", ["wsgi", "asgi"])
 @pytest.mark.parametrize("count", [True, False])
 def test_middlewares_further_out_know_the_route(shop: Registry, chain: str, count: bool) -> None:
-    """Also where something stands between, so that they do not wrap the handler itself."""
+    """Also if another middleware is between, so that they do not wrap the handler itself."""
     inner = handler(chain, registry=shop, count=count)
     registry = Registry()
 
@@ -336,7 +336,7 @@ def test_a_program_that_publishes_http_itself_is_served(shop: Registry, chain: s
 
 
 def test_who_has_no_credential_is_asked_for_one(shop: Registry) -> None:
-    """Django sends a header once, so that both challenges are in one."""
+    """Django sends each header once, so one header has both challenges."""
     with override_settings(MIDDLEWARE=[OURS], ROOT_URLCONF=SITE, PYVARS={"registry": shop, "access": token(TOKEN)}):
         for client in (Client(), AsyncClient()):
             get = client.get if isinstance(client, Client) else async_to_sync(client.get)

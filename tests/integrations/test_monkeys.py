@@ -58,7 +58,7 @@ def page():
     names = ("orders", "quick", "slow", "again", "pyvars.workers", "threads")
     return {{**{{name: shown[name] for name in names}}, "errors": errors}}
 """
-# As a server that forks its workers, of which one has ended.
+# Like a server that forks workers, one of which has ended.
 FORKS = """
 (ready, is_ready), (stop, stopping) = os.pipe(), os.pipe()
 def worker(lives):
@@ -87,7 +87,7 @@ def program(kind: str, order: str, code: str) -> Any:
         "after the import": (PYVARS, PATCH[kind], INTEGRATION),
         "after the integration": (PYVARS, INTEGRATION, PATCH[kind]),
     }[order]
-    quiet = "import warnings\nwarnings.simplefilter('ignore')"  # both say that they should come first
+    quiet = "import warnings\nwarnings.simplefilter('ignore')"  # both warn that they should be imported first
     return json.loads(run("\n".join([quiet, *parts, PROGRAM, FORKS, SERVE[kind], code, END])).stdout)
 
 
@@ -142,7 +142,7 @@ shown = [pages, others]
 """,
     )
     assert others[0] == "app"
-    assert others[1] in (25, 503)  # it may have to wait for too long
+    assert others[1] in (25, 503)  # it may not get a slot in time
     assert len(pages) == 3
     assert {*pages} <= {None, 503}
 
@@ -170,7 +170,7 @@ shown.append(text.getvalue())
 
 
 def test_eventlet_with_many_files() -> None:
-    """Its selector is one of select(2) by name only: file descriptors from 1024 on are no limit."""
+    """Its selector is only named after select(2): it also works with file descriptors above 1023."""
     shown = program(
         "eventlet",
         "before",

@@ -1,4 +1,4 @@
-"""ASGI services in a process that can start no thread: pages are served without functions, and nobody else notices."""
+"""ASGI services in a process that can start no thread: pages have no functions, and the service runs on."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from tests.programs import run
 
-# A limit that also binds root: there is no room in memory for the stack of a thread.
+# A limit that also holds for root: a thread needs more memory for its stack than there is.
 PROGRAM = """
 import asyncio, json, resource, threading
 import pyvars
@@ -66,7 +66,7 @@ async def shown(service):
 
 
 def page_of(code: str, start: str = "asyncio.run") -> Any:
-    """The page, if every view answers, the application too, also many at once."""
+    """The page. Also checks that all views and the application answer, also many requests at once."""
     done = run(f"{PROGRAM}{SHOWN}{code}\nprint(json.dumps({start}(shown, service)))")
     paths, at_once = json.loads(done.stdout)
     assert {path: status for path, (status, _) in paths.items()} == dict.fromkeys(paths, 200)
@@ -93,7 +93,7 @@ def test_an_integration_that_is_made_where_no_thread_can_be_started(loop: str) -
 
 @pytest.mark.parametrize("loop", RUN)
 def test_a_service_that_comes_to_a_limit(loop: str) -> None:
-    """The threads that pyvars has by then go on."""
+    """The threads that pyvars has already started keep running."""
     page = page_of(f"{RUN[loop]}\nservice = make()\nrefuse_threads()", "start")
     assert (page["orders"], page["function"]) == (62, None)
     assert page["pyvars.errors"]["function"]["type"] == "skipped"

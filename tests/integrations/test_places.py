@@ -1,4 +1,4 @@
-"""Where the variables are: `path=` of a middleware, mounts that nobody tells, and Litestar's own middlewares."""
+"""The path of the variables: `path=` of a middleware, mounts without root_path, and Litestar's middlewares."""
 
 import asyncio
 import warnings
@@ -33,7 +33,7 @@ def own_wsgi(environ: Any, start_response: Any) -> list[bytes]:
 
 
 def fetch(app: Any, target: str, **changes: Any) -> tuple[int, bytes]:
-    """Status and body of the answer to a request for `target`, as it is on the wire."""
+    """Status and body of the response to a request for `target`, which is sent as it is."""
     path = changes.pop("path", unquote(target))
     scope = {**http_scope(path, **changes), "raw_path": target.encode()}
     sent = asyncio.run(run(app, scope, {"type": "http.request", "body": b"", "more_body": False}))
@@ -191,7 +191,7 @@ LITESTAR = [
 
 @pytest.mark.parametrize(("target", "status"), LITESTAR)
 def test_a_mount_in_litestar(shop: Registry, target: str, status: int) -> None:
-    """Litestar cuts its mount off the path, drops doubled slashes, and has root_path say nothing of it."""
+    """Litestar removes the mount point and doubled slashes from the path, and does not set root_path."""
     shop.publish("vars", Int(4))
     app = litestar(mounted(DebugApp(shop)))
     assert fetch(app, target)[0] == status
@@ -201,7 +201,7 @@ def test_a_mount_in_litestar(shop: Registry, target: str, status: int) -> None:
 
 
 def test_a_mount_in_a_router_of_litestar(shop: Registry) -> None:
-    """Litestar copies what a Router of its holds, deeply; and a mount may have any name."""
+    """Litestar deep-copies the applications in a Router; a mount point may have any name."""
     router = Router("/in ner/\u00fc", route_handlers=[mounted(DebugApp(shop)), mounted(HealthApp(), "/status")])
     app = litestar(Router("/outer", route_handlers=[router]))
     assert fetch(app, "/outer/in%20ner/%C3%BC/debug/vars/orders") == (200, b"3\n")
@@ -237,13 +237,13 @@ def test_a_service_in_a_mount_that_nobody_tells(shop: Registry) -> None:
     ],
 )
 def test_another_spelling_is_no_mount(shop: Registry, target: str) -> None:
-    """Whatever a server or framework makes of it, the path as it was sent counts."""
+    """The path as the client sent it decides, even if a server or framework normalises it."""
     for path in ("/vars", "/vars/"):
         assert fetch(DebugApp(shop), target, path=path)[0] == 404
 
 
 def told(*middlewares: Any) -> list[tuple[str, str]]:
-    """The warnings of a Litestar with these middlewares, and the files that they name."""
+    """The warnings for a Litestar with these middlewares, each with the file that it names."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         litestar(other, middleware=[*middlewares])
@@ -286,7 +286,7 @@ def test_litestar_is_told_once_that_its_middlewares_are_not_in_front(middlewares
 
 
 def test_in_front_of_litestar_nothing_is_told(shop: Registry) -> None:
-    """Filters make warnings errors here."""
+    """There is no warning, which would be an error in tests."""
     app = VarsMiddleware(litestar(), registry=shop)  # type: ignore[arg-type]
     assert fetch(app, "/debug/vars/orders") == (200, b"3\n")
     assert fetch(app, "/hello")[0] == 200

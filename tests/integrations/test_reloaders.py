@@ -1,6 +1,6 @@
 """Reloaders: a parent process watches the files, and a child runs the program anew after each change of one.
 
-The child that runs has the side port, if the parent has taken it first, too; and nobody else is given it.
+The child gets the side port, even if the parent has opened it first; no other process gets it.
 """
 
 import http.client
@@ -91,8 +91,8 @@ class Program:
         due = 0.0
 
         def changed(page: Any) -> bool:
-            # Again and again: it may not have begun to watch. And later, as some look at whole seconds. But seldom, and
-            # never while a child starts, which has no page: the reloader would interrupt that one, too.
+            # Repeatedly, since the reloader may not watch yet; with a later time, since some compare whole seconds. But
+            # seldom, and not while a child is starting, since the reloader would interrupt it.
             nonlocal due
             if page["version"] != "2" and time.monotonic() >= due:
                 later = time.time() + 10 * time.monotonic()
@@ -163,7 +163,7 @@ if __name__ == "__main__":
         assert program.change()["process"]["pid"] != parent
 
 
-# The parent serves an address, and starts what its first argument says; a child of the same program never starts any.
+# The parent serves an address, and starts the process that its argument names; a child of the same program starts none.
 FAMILY = """
 import os, subprocess, sys
 import pyvars
@@ -198,7 +198,7 @@ def test_only_a_child_of_the_same_program_is_given_it(child: str, printed: str, 
 
 
 def test_programs_without_a_file(tmp_path: Path) -> None:
-    """Those of `python -c` are the same if their text is; those of standard input have nothing to tell them apart."""
+    """Two programs of `python -c` are the same if their texts are; those from standard input cannot be compared."""
     code = FAMILY.replace("{child}", "[sys.executable, *sys.orig_argv[1:]]")
     assert family(tmp_path, "-c", code) == "served False\n"
     code = FAMILY.replace("{child}", "[sys.executable, *sys.orig_argv[1:-1], sys.orig_argv[-1] + '#']")
@@ -221,7 +221,7 @@ def family(folder: Path, *command: str, given: str = "", **environment: str) -> 
 
 
 def test_others_ask_in_vain() -> None:
-    """Who is no child, who says nothing, and who says too much; and the port is served if the name is taken."""
+    """A process that is no child, an empty and a too long question; serve() also works if the name is taken."""
     code = """
 import os, socket, subprocess, sys
 import pyvars
@@ -278,14 +278,14 @@ def test_a_child_of_a_reloader_is_found_while_it_lives(tmp_path: Path) -> None:
     wait = [sys.executable, "-c", "import sys; sys.stdin.read()"]
     with subprocess.Popen(wait, stdin=subprocess.PIPE, env={**os.environ, "RUN_MAIN": "true"}) as process:
         end = time.monotonic() + 30
-        while f"in process {process.pid}," not in child_of_reloader():  # it may not have begun to run
+        while f"in process {process.pid}," not in child_of_reloader():  # the child may not have started yet
             assert time.monotonic() < end
     assert child_of_reloader() == ""
     assert child_of_reloader(str(tmp_path / "nowhere")) == ""
 
 
 def test_only_the_parent_gives_the_address_away() -> None:
-    """Another process may listen at the name by which children find their parent."""
+    """Another process may listen on the socket name at which children ask their parent."""
     code = """
 import os, socket
 from pyvars.sideport import handover

@@ -1,4 +1,4 @@
-"""Services that nobody here wrote: what they answer is, byte for byte, what they answer without pyvars."""
+"""Third-party services: their responses are, byte for byte, the same as without pyvars."""
 
 import json
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def httpbin(name: str) -> Iterator[int]:
 
 @pytest.mark.parametrize(("start", "requests"), [(datasette, DATASETTE), (httpbin, HTTPBIN)])
 def test_every_answer_is_the_bare_services(start, requests: list[tuple[str, str, bytes | None]]) -> None:
-    """Under load from four clients, while a fifth reads the page."""
+    """With four clients that send requests, while a fifth reads the page."""
     with ExitStack() as stack:
         bare = stack.enter_context(start("bare"))
         wrapped = stack.enter_context(start("app"))
@@ -92,7 +92,7 @@ def test_every_answer_is_the_bare_services(start, requests: list[tuple[str, str,
 
 
 def steady(reply: Reply) -> Reply:
-    """Without what differs between two runs of the service itself."""
+    """The response without the parts that differ between two runs of the service itself."""
     changing = {"x-databases", "set-cookie"}
     return reply._replace(headers=[field for field in reply.headers if field[0].lower() not in changing])
 

@@ -1,1 +1,1 @@
-"""runtime: the variables that are built in."""
+"""runtime: the built-in variables."""

@@ -1,4 +1,4 @@
-"""Two workers that multiprocessing spawns, one after the other, each of which shows a page."""
+"""Spawns two workers with multiprocessing, one after the other; each prints a page."""
 
 import json
 import multiprocessing

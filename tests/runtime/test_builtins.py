@@ -1,4 +1,4 @@
-"""The other built-ins, and how they are installed."""
+"""The built-ins without a module of tests of their own, and `install`."""
 
 import gc
 import json
@@ -32,7 +32,7 @@ def test_process_says_what_the_kernel_says(registry: Registry, page: Read) -> No
     cpu = process.cpu_times()
     assert abs(float(shown["cpu_user_seconds"]) - cpu.user) < 1
     assert abs(float(shown["cpu_system_seconds"]) - cpu.system) < 1
-    within = 8 * 1024 * 1024  # of what it was before and after: other tests may free memory meanwhile
+    within = 8 * 1024 * 1024  # tolerance, since other tests may free memory meanwhile
     assert min(before, after) - within < shown["rss_bytes"] < max(before, after) + within
     assert shown["peak_rss_bytes"] >= shown["rss_bytes"]
     assert shown["open_fds"] > 0
@@ -41,7 +41,7 @@ def test_process_says_what_the_kernel_says(registry: Registry, page: Read) -> No
 
 
 def test_what_is_said_of_another_process() -> None:
-    """The same where there is no /proc, within what it does meanwhile; zeros of one that has gone."""
+    """About the same with and without /proc; zeros if the process has ended."""
     mine, portable = of_process(os.getpid()), of_process(os.getpid(), "/nowhere")
     assert mine.keys() == portable.keys()
     assert abs(mine["start_time_seconds"] - portable["start_time_seconds"]) < 1
@@ -61,7 +61,7 @@ def test_a_process_that_a_signal_has_stopped(proc: str) -> None:
     with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
         assert not is_stopped(process.pid, proc)
         process.send_signal(signal.SIGSTOP)
-        os.waitpid(process.pid, os.WUNTRACED)  # until it has
+        os.waitpid(process.pid, os.WUNTRACED)  # until it is stopped
         assert is_stopped(process.pid, proc)
         process.send_signal(signal.SIGCONT)
         process.communicate()
@@ -223,7 +223,7 @@ def test_the_whole_command_line_is_redacted(
 
 
 def test_long_arguments_are_redacted_at_once(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a time that grows with their length alone: a megabyte of each would else take hours."""
+    """In time linear in their length: quadratic time would be hours for a megabyte."""
     install(registry, cmdline="redacted", only=["cmdline"])
     monkeypatch.setattr(
         sys, "argv", ["x" * 1_000_000, "-" * 500_000 + "key" * 300_000, "a=" * 100_000, "key:" * 100_000]
@@ -247,7 +247,7 @@ print("asyncio" in sys.modules)
 def test_install_takes_its_words(registry: Registry) -> None:
     install(registry)
     assert list(registry) == sorted(BUILTINS)
-    install(registry)  # again replaces
+    install(registry)  # replaces them
     assert registry.metadata("memstats").help
     assert repr(registry["gc"]) == "<built-in pyvars.runtime.gc:GC>"
     with pytest.raises(ValueError, match="redacted"):
@@ -261,7 +261,7 @@ GIVING_WAY = sorted({*BUILTINS} - {"cmdline", "memstats", "pyvars.workers"})
 
 @pytest.mark.parametrize("name", GIVING_WAY)
 def test_a_built_in_gives_way_to_a_variable_of_the_program(name: str, registry: Registry, page: Read) -> None:
-    """Whatever a later version adds: a name that the program has is the program's, in whatever order."""
+    """A variable of the program keeps its name, published before or after the built-in of that name."""
     install(registry)
     page()
     with pytest.warns(
@@ -291,7 +291,7 @@ def test_it_gives_way_to_a_function_and_to_what_may_exist_already(name: str, reg
     registry.delete(name)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        registry.publish(name, pyvars.Int(5))  # who deletes it before knows what it is
+        registry.publish(name, pyvars.Int(5))  # no warning: the program has deleted the built-in
     assert page()[name] == 5
 
 
@@ -356,7 +356,7 @@ os.wait()
 
 
 def test_the_size_of_the_directory_or_its_entries_count_the_files() -> None:
-    """Linux before 6.2 has no size for /proc/self/fd."""
+    """Before Linux 6.2 the size of /proc/self/fd is 0."""
     code = """
 import os, pyvars
 stat = os.stat

@@ -1,4 +1,4 @@
-"""A clock that somebody sets, as NTP does on a board without a battery: only what is shown since the epoch follows it.
+"""If somebody sets the clock, as NTP does on a board without a battery, only times since the epoch change.
 
 The programs have a clock of their own in place of time.time and time.time_ns, and set it.
 """
@@ -51,7 +51,7 @@ shown.append(told())
 
 
 def test_a_clock_that_is_kept_right_moves_nothing() -> None:
-    """NTP moves it by less than a second at a time: readers take a start that changes for a restart."""
+    """NTP sets it by less than a second at a time: readers would take another start time for a restart."""
     starts = program(
         """
 set_to(real())
@@ -101,7 +101,7 @@ assert get()["orders"] == 2
 
 
 def test_pauses_stay_those_of_the_last_minute() -> None:
-    """Their ends are since the epoch, and /api/stats counts those of the last minute."""
+    """The ends of pauses are times since the epoch, and /api/stats counts the pauses of the last minute."""
     shown = program(
         """
 from pyvars.formats.gostats import stats
@@ -127,7 +127,7 @@ shown.append(recent())
 
 
 def test_a_group_is_found_empty_whatever_the_clock_says() -> None:
-    """A process that is alone looks for peers by one system call; one that comes is not missed."""
+    """A process without peers looks for new ones with one system call, and misses none."""
     shown = program(
         """
 set_to(real() + 86400)

@@ -1,4 +1,4 @@
-"""A built-in that cannot be read costs only its own value: the rest of the page, and every other view, stays whole."""
+"""If a built-in cannot be read, only its own value is null: the rest of the page, and all other views, are complete."""
 
 import asyncio
 import gc
@@ -31,7 +31,7 @@ HEADERS = {
 
 
 class Hostile(Exception):
-    """What the program raises where pyvars looks."""
+    """The exception that replaced functions of the program raise."""
 
 
 def raising(*args: object, **kwargs: object) -> Any:
@@ -39,7 +39,7 @@ def raising(*args: object, **kwargs: object) -> Any:
 
 
 class Hanging:
-    """An object that hangs, or raises, however it is made a text."""
+    """An object whose conversion to text hangs or raises."""
 
     def __fspath__(self) -> str:
         raise AssertionError("no code of the program runs")
@@ -59,7 +59,7 @@ class HangingList(list[object]):
 
 @pytest.fixture(autouse=True)
 def _anew(registry: Registry) -> Iterator[None]:
-    """All built-ins beside a variable of the program; what was read is read anew, before the test and after it."""
+    """All built-ins and a variable of the program. Figures are read anew before the test and after it."""
     install(registry)
     registry.publish("orders", Int(62))
     reading.expire()
@@ -67,7 +67,7 @@ def _anew(registry: Registry) -> Iterator[None]:
     reading.expire()
 
 
-# By built-in: what a program, or a test of one, may put in the place of what its figures are read from.
+# By built-in: replacements that a program, or a test of it, may make for the sources of its figures.
 BROKEN: dict[str, tuple[str, object, str, object]] = {
     "argv holds None": ("cmdline", sys, "argv", [None]),
     "argv holds bytes": ("cmdline", sys, "argv", [b"/srv/app.py"]),
@@ -93,7 +93,7 @@ BROKEN: dict[str, tuple[str, object, str, object]] = {
 @pytest.fixture(params=BROKEN)
 def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     name, module, attribute, value = BROKEN[request.param]
-    gc.collect()  # or what gc says would be as before
+    gc.collect()  # otherwise the figures of gc would not change
     monkeypatch.setattr(module, attribute, value)
     return name
 
@@ -128,7 +128,7 @@ def test_it_is_null_alone_and_named(
     assert strict(part.body).keys() == {broken, "pyvars.errors"}
     assert one.body == b"null\n"
     assert strict(errors.body).keys() == {broken}
-    assert log_text(caplog).count(f"variable {broken!r} is null") <= 1  # once in the life of the process
+    assert log_text(caplog).count(f"variable {broken!r} is null") <= 1  # logged once in each process
     reading.expire()
     whole = strict(respond("/debug/vars").body)
     assert "pyvars.errors" not in whole
@@ -157,7 +157,7 @@ def test_every_view_answers(broken: str, respond: Callable[..., Response]) -> No
 
 
 def test_a_flood_of_pages_does_not_read_it_again_and_again(page: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What raises is as costly as what does not: it is read ten times a second at most."""
+    """An exception is reused as a figure is: the built-in is read at most ten times a second."""
     calls: list[None] = []
 
     def costly() -> Any:
@@ -276,7 +276,7 @@ def test_a_long_text_is_cut(
 
 
 class Unnamed(threading.Thread):
-    """Its name raises; threading itself does not need it."""
+    """A thread whose property `name` raises; threading itself does not use the property."""
 
     name = property(raising, raising)  # type: ignore[assignment]
 
@@ -319,7 +319,7 @@ def test_a_thread_name_of_lone_surrogates(page: Read) -> None:
 
 
 def test_tasks_that_raise(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine the page may show the count of the last second first."""
+    """On a busy machine the first page may show the count of the last second."""
 
     async def read() -> Any:
         from pyvars.runtime.event_loop import register_loop
@@ -340,7 +340,7 @@ def test_tasks_that_raise(registry: Registry, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_loop_that_does_not_say_whether_it_is_closed(page: Read) -> None:
-    """It counts as closed; a request to the program that runs on another loop does not notice."""
+    """It counts as closed, and requests to the program on another loop do not fail."""
 
     class Loop(asyncio.SelectorEventLoop):
         broken = False
@@ -407,7 +407,7 @@ def test_an_object_whose_other_attributes_raise(page: Read, registry: Registry) 
 
 @pytest.mark.parametrize("error", ['RuntimeError("can\'t start new thread")', "MemoryError()"])
 def test_no_memory_for_a_thread(error: str) -> None:
-    """Functions are skipped, and what is logged comes later; everything else is there."""
+    """Functions are skipped, and log records are late; the rest of the page is complete."""
     code = f"""
 import json, threading, pyvars
 from pyvars.site.default import debug
@@ -430,7 +430,7 @@ print(page()["function"])
 
 
 def test_a_clock_that_stands_still_bounds_functions_all_the_same() -> None:
-    """freezegun replaces each name of a module that is a clock."""
+    """freezegun replaces the clocks in all modules."""
     code = """
 import json, sys, threading, time, pyvars
 from pyvars.access.request import Request
@@ -483,7 +483,7 @@ def test_proc_that_has_gone(page: Read, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.skipif(os.geteuid() != 0, reason="chroot is for root")
 @pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
 def test_a_program_without_proc(tmp_path: Path, before: bool) -> None:
-    """It changed its root before or after the integration was made, where nothing can be imported any more either."""
+    """It changed its root directory before or after the integration was made; then no module can be imported either."""
     code = f"""
 import json, os, psutil, sys, pyvars
 from tests.conftest import local_request
@@ -528,7 +528,7 @@ print([site.respond(local_request(f"/debug/{path}")).status for path in ("worker
 
 
 def test_a_process_id_that_the_program_made_up_is_no_fork() -> None:
-    """The counts would begin at zero, as those of a child."""
+    """As in a forked child, the counts would begin at zero."""
     code = """
 import json, os, pyvars
 from tests.conftest import local_request

@@ -1,4 +1,4 @@
-"""`asyncio` in programs that pyvars does not serve: their loops are found, and probed each second, page or no page."""
+"""`asyncio` in programs without an integration: their loops are found, and probed each second, without a page, too."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ import pytest
 from tests.programs import ROOT, output
 from tests.services import free_port
 
-# A program reads its own page from another thread, until it says so; every wait has a limit.
+# A program reads its own page in another thread until a condition holds; every wait has a limit.
 PRELUDE = """
 import asyncio, json, sys, threading, time, urllib.request, pyvars
 def read(path="/debug/vars"):
@@ -63,7 +63,7 @@ deep(100)
 
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_a_loop_of_a_program_is_found(runner: str) -> None:
-    """Whatever runs it; the loop of the side port is none of the program's."""
+    """However the program runs the loop. The loop of the side port does not count."""
     if "uvloop" in runner:
         pytest.importorskip("uvloop")
     start = "import uvloop\n" if "uvloop" in runner else ""
@@ -149,7 +149,7 @@ def test_a_block_between_two_pages_leaves_its_trace(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", ["", "off"])
 def test_probes_are_sent_without_a_page(share: str) -> None:
-    """Also where no numbers are shared."""
+    """Also if no numbers are shared."""
     code = """
 server = pyvars.serve(0)
 async def main():
@@ -164,7 +164,7 @@ print(pyvars.get("asyncio_lag_seconds").count >= 2)
 
 
 def test_loops_that_come_and_go() -> None:
-    """None is kept, nor a probe of it; the longest lag stays."""
+    """Neither the loops nor their probes are kept; the longest lag is."""
     code = """
 import gc, weakref
 server = pyvars.serve(0)
@@ -185,7 +185,7 @@ print(len(loops), found["tasks"], found["lag_seconds"], found["lag_max_seconds"]
 
 
 def test_a_loop_that_is_stopped_for_a_while_has_no_lag() -> None:
-    """Nobody waits for it; when it runs again, what was sent before counts for nothing."""
+    """The loop has no lag while it is stopped; a probe that was sent before is ignored when it runs again."""
     code = """
 server = pyvars.serve(0)
 loop = asyncio.new_event_loop()
@@ -208,7 +208,7 @@ loop.close()
 
 
 def test_a_child_that_was_forked_has_no_loop_but_its_own() -> None:
-    """Not those of its parent, which do not run there; nor by a task of theirs, as of uvloop."""
+    """Not the loops of its parent, which do not run in it, nor loops such as uvloop's by tasks of the parent."""
     pytest.importorskip("uvloop")
     code = """
 import os, uvloop, warnings
@@ -243,7 +243,7 @@ print(status)
 
 
 def test_a_loop_below_a_deep_stack_is_found_later() -> None:
-    """So that a program that recurses does not pay for it."""
+    """The search is bounded, so that it costs little in a program with a deep recursion."""
     code = """
 server = pyvars.serve(0)
 sys.setrecursionlimit(3000)
@@ -291,7 +291,7 @@ thread.join()
 
 
 def test_loops_of_any_library_do_no_harm() -> None:
-    """One that raises whatever it is asked is not probed, and does not count as running."""
+    """A loop whose methods raise is not probed, and does not count as running."""
     code = """
 server = pyvars.serve(0)
 class Loop(asyncio.SelectorEventLoop):
@@ -316,7 +316,7 @@ with asyncio.Runner(loop_factory=Loop) as runner: runner.run(main())
 
 
 def test_a_variable_of_the_program_has_the_name() -> None:
-    """It stays, and the log says so once."""
+    """The variable of the program stays, and the log says so once."""
     code = """
 import logging
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
@@ -336,7 +336,7 @@ print(len(records), "asyncio_lag_seconds" in records[0], page()["asyncio_lag_sec
 
 
 def test_many_tasks_are_counted_beside_the_pages() -> None:
-    """To count them costs more than a page: so the thread that sends the probes does."""
+    """Counting them takes longer than a page, so the thread that sends the probes counts them."""
     code = """
 server = pyvars.serve(0)
 async def main():
@@ -367,7 +367,7 @@ trio.run(main)
 
 
 def test_a_loop_of_another_kind_is_found_by_its_tasks() -> None:
-    """uvloop is one: it is no frame of Python that runs it."""
+    """Such as uvloop, which does not run in a Python frame."""
     code = """
 import asyncio
 from pyvars.runtime.loops import running_loops

@@ -1,4 +1,4 @@
-"""memstats: Go's keys, types and identities on every answer, and figures that tell the truth about memory."""
+"""memstats: Go's keys, types and equations on every page, and figures that agree with the memory in use."""
 
 import gc
 import json
@@ -28,7 +28,7 @@ MB = 1_000_000
 
 @pytest.fixture
 def memstats(registry: Registry, page: Read) -> Read:
-    """memstats as the page shows them, read anew."""
+    """memstats as the page shows it, read anew."""
     install(registry, only=["memstats"])
 
     def read() -> Any:
@@ -75,7 +75,7 @@ def test_the_identities_hold_while_memory_moves(memstats: Read) -> None:
 
 
 def test_memory_that_is_used_is_told_from_memory_that_is_held(memstats: Read) -> None:
-    """The proof that it is worth having: freed memory that malloc keeps does not look like a leak."""
+    """Freed memory that malloc keeps does not look like a leak."""
     moments = json.loads(
         output(
             """
@@ -144,7 +144,7 @@ print(json.dumps([start, used, read()]))
         assert_identities(memstats)
     start, used, freed = (memstats["HeapAlloc"] for memstats in shown)
     assert used - start > 100 * MB
-    if "LD_PRELOAD" not in environment:  # jemalloc does not say what it holds free
+    if "LD_PRELOAD" not in environment:  # jemalloc does not report its free memory
         assert freed - start < 20 * MB
     tracing = "PYTHONTRACEMALLOC" in environment or bool(before)
     assert (shown[1]["BuckHashSys"] > 0) is tracing
@@ -166,7 +166,7 @@ def test_where_there_is_no_proc_psutil_says_what_is_resident(registry: Registry,
 
 
 def test_without_what_glibc_and_cpython_offer_it_falls_back_to_what_is_resident() -> None:
-    """As on musl, or on an interpreter that does not tell: HeapAlloc is all of HeapSys that is not known to be free."""
+    """As on musl, or in an interpreter without these statistics: HeapAlloc is HeapSys less the known free memory."""
     shown = json.loads(
         output(
             f"""
@@ -213,7 +213,7 @@ print(json.dumps([before, read()]))
 
 
 def test_collections_are_counted_and_timed(memstats: Read) -> None:
-    gc.collect()  # or the first below might pass for one that was due anyway
+    gc.collect()  # otherwise the first one below could be taken for an automatic one
     before = memstats()
     for _ in range(3):
         gc.collect()
@@ -282,7 +282,7 @@ print(json.dumps([len(copies), shown]))
 
 
 def test_a_page_shows_a_collection_at_once(registry: Registry, page: Read) -> None:
-    """Only what is costly to read may be up to 100 ms old."""
+    """Only costly figures may be up to 100 ms old."""
     install(registry, only=["memstats", "gc"])
     before = page()
     gc.collect()
@@ -293,7 +293,7 @@ def test_a_page_shows_a_collection_at_once(registry: Registry, page: Read) -> No
 
 
 def test_a_costly_reading_is_taken_less_often() -> None:
-    """Work of 30 ms may be repeated after 3 s, so that it takes 1 % of a CPU; cheap work after 100 ms."""
+    """A reading of 30 ms is repeated after 3 s, so that it takes 1 % of a CPU; a cheap one after 100 ms."""
     readings: list[float] = []
 
     def costly() -> float:
@@ -347,7 +347,7 @@ def test_what_is_handed_out_is_the_users_own(memstats: Read, registry: Registry)
 
 
 def test_other_interpreters_answer_too() -> None:
-    """The core and the built-ins need nothing installed, so any CPython runs them from this source."""
+    """The core and the built-ins need no packages, so any CPython can run them from this source tree."""
     for python in other_pythons("3.11", "3.12", "3.13", "3.14"):
         done = subprocess.run(
             [python, "-c", f"{PREFIX}\nread()\ngc.collect()\nprint(json.dumps(read()))"],

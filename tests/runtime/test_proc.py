@@ -1,4 +1,4 @@
-"""Programs that /proc tells less: with the files of processes alone, with those of other users hidden, or with none."""
+"""Programs with a limited /proc: only files of processes, without those of other users, or no /proc at all."""
 
 import json
 import os
@@ -84,13 +84,13 @@ print(json.dumps([answers, get("/debug/vars/orders")]))
 
 
 def views(kind: str) -> dict[str, Any]:
-    """What the views answer, each of which has to; as JSON where it is that."""
+    """The responses of all views, each of which must answer; parsed if it is JSON."""
     done = within(kind, VIEWS)
     assert done.stderr == "" or "are missing" in done.stderr
     assert "Traceback" not in done.stderr
     answers, after = json.loads(done.stdout)
     assert {path: status for path, (status, _) in answers.items()} == dict.fromkeys(answers, 200)
-    assert after == [200, "25\n"]  # those of workers that have ended, too
+    assert after == [200, "25\n"]  # the sum, with workers that have ended
     return {path: json.loads(body) if body[0] in "{[" else body for path, (_, body) in answers.items()}
 
 
@@ -145,7 +145,7 @@ def test_without_any_file_only_their_figures_are_absent() -> None:
     assert {page["memstats"][name] for name in OF_STATUS} == {0}
     assert page["threads"]["count"] >= 1
     workers = page["pyvars.workers"]
-    assert (workers["live"], workers["shared"]) == (3, False)  # there may be others, which it could not know
+    assert (workers["live"], workers["shared"]) == (3, False)  # it cannot know whether there are others
     assert "set PYVARS_SHARE" in workers["reason"]
     rows = answers["/debug/workers"]["workers"]
     assert [row["start_time_seconds"] for row in rows] == [None] * 3

@@ -1,4 +1,4 @@
-"""`cmdline` tells programs apart: it is the name by which a person knows the program, however it was started."""
+"""`cmdline` has the name of the program, however it was started."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def shown(folder: Path, *command: str) -> list[object]:
-    """What the program, and its children, found in `cmdline`."""
+    """The `cmdline` that the program and its children print."""
     done = subprocess.run(
         [sys.executable, *command],
         cwd=folder,
@@ -109,7 +109,7 @@ def test_code_on_the_command_line_and_a_folder_that_is_here(folder: Path) -> Non
 
 @pytest.mark.parametrize("program", [["-m", "early", "x"], ["-mearly", "-m", "x"], ["-Bmearly"]])
 def test_while_a_package_is_imported(folder: Path, program: list[str]) -> None:
-    """A package that runs the service when it is imported: sys.argv does not name the module yet."""
+    """If a package runs the service during its import, sys.argv does not name the module yet."""
     assert shown(folder, *program) == [["early"], ["early"]]
 
 

@@ -1,6 +1,6 @@
-"""What the servers serve: a probe that says what the server tells, and pyvars by every rule that shapes ask for.
+"""The application on the servers: a probe that reports scope or environ, and pyvars with every rule of the shapes.
 
-Which rule is asked is said by the header X-Rule, so that one start of a server serves all; without it, it is `local()`.
+The header X-Rule selects the rule, so that one server process serves all shapes; without it the rule is `local()`.
 """
 
 import json
@@ -20,7 +20,7 @@ logging.getLogger("pyvars").addHandler(logging.FileHandler(os.environ.get("PYVAR
 TOKEN = "correct-horse-battery"
 PASSWORD = "staple:\u00e9-battery"  # a colon and a letter of two bytes are allowed in it
 OWN = b"own"
-"""What the application itself answers, with 404, to a path that nobody has."""
+"""The body of the application's own 404."""
 
 RULES: dict[str, Access] = {
     "local": local(),

@@ -1,4 +1,4 @@
-"""Where a server makes something else of a shape than the others do, and why."""
+"""The shapes that a server treats differently from the others, and why."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What came of a shape on a server, and what was to come of it there."""
+"""The outcome of a shape on a server, and the expected outcome."""
 
 from tests.servers.app import TOKEN
 from tests.servers.exceptions import EXCEPTIONS
@@ -8,16 +8,16 @@ from tests.servers.table import Server
 
 MEMSTATS = b'"memstats"'
 _OF_PLACES = ("local", "mounted", "networks")
-"""Rules that look at nothing but where a request comes from."""
+"""Rules that depend only on the origin of a request."""
 _ANSWERS = {200: HEAD, 204: ALLOWED, 400: QUERY, 401: UNAUTHORIZED, 404: REFUSED, 405: METHOD}
 
 
 def outcome(reply: Reply) -> str:
-    """In the words of shapes."""
+    """The outcome, as one of the constants of shapes."""
     if MEMSTATS in reply.everything:
         return PAGE
     if reply.headers.get("x-application") == "own" or (reply.status == 404 and b"Not Found" in reply.body):
-        return REFUSED  # by the application that the middleware, or the mount, stands in
+        return REFUSED  # by the application around the middleware or the mount
     if "content-security-policy" in reply.headers:
         return _ANSWERS[reply.status]
     assert reply.status not in (200, 204, 500), reply
@@ -25,7 +25,7 @@ def outcome(reply: Reply) -> str:
 
 
 def expected(shape: Shape, server: Server) -> set[str]:
-    """What may come of it."""
+    """The possible outcomes."""
     for exception in EXCEPTIONS:
         if server.name in exception.servers and shape.title in exception.titles:
             return {exception.outcome}

@@ -1,6 +1,6 @@
 """Starts a server that has no command of its own: `python -m tests.servers.launch NAME PORT PATH`.
 
-It listens on the port of 127.0.0.1, and on a unix socket at the path if the server can do that.
+It listens on this port of 127.0.0.1, and on a unix socket at the path if the server supports that.
 """
 
 import os

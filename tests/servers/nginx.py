@@ -1,4 +1,4 @@
-"""A real nginx before a server, once for each way in which one is set up."""
+"""A real nginx in front of a server, with several configurations."""
 
 import subprocess
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ WAYS = {
     "X-Forwarded-For": f"{_HTTP_1_1} {_FORWARDED}",
     "WebSockets": f"{_UPGRADE} proxy_set_header Host $host; {_FORWARDED}",
 }
-"""What stands beside `proxy_pass`."""
+"""The directives beside `proxy_pass`, by configuration."""
 
 
 @contextmanager
 def proxied(program: str, server: Running, folder: Path) -> Iterator[dict[tuple[str, str], Address]]:
-    """Where visitors find it, by the way and by how nginx goes to the server: over `tcp`, or `unix`."""
+    """The addresses of nginx, by configuration and by its connection to the server: `tcp` or `unix`."""
     upstreams = {"tcp": f"127.0.0.1:{server.port}", **({"unix": f"unix:{server.unix}"} if server.unix else {})}
     ports = {(way, over): free_port() for way in WAYS for over in upstreams}
     servers = "\n".join(

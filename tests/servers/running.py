@@ -12,16 +12,16 @@ from typing import NamedTuple
 from tests.services import free_port, service
 
 Address = tuple[str, int] | str
-"""Of a TCP socket, or of a unix socket."""
+"""The address of a TCP socket or of a unix socket."""
 
 
 class Running(NamedTuple):
-    """A server, and where it listens: a port of 127.0.0.1, and a unix socket if it can do that."""
+    """A server and its addresses: a port of 127.0.0.1, and a unix socket if it supports that."""
 
     port: int
     unix: str | None
     log: Path
-    """What pyvars logged in it."""
+    """The log lines of pyvars in the server."""
 
     @property
     def tcp(self) -> Address:
@@ -29,7 +29,7 @@ class Running(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What came back: `status` is 0 if it was no HTTP response, or nothing."""
+    """A response: `status` is 0 if the server sent nothing, or no HTTP response."""
 
     status: int
     headers: dict[str, str]
@@ -51,7 +51,7 @@ def running(commands: tuple[tuple[str, ...], ...], folder: Path, *, has_unix: bo
 
 
 def wait_for(address: Address) -> None:
-    """Wait until somebody listens there."""
+    """Wait until a server listens there."""
     until = time.monotonic() + 60
     while True:
         try:
@@ -74,7 +74,7 @@ def connection(address: Address) -> socket.socket:
 
 
 def ask(address: Address, request: bytes, seconds: float = 30) -> Reply:
-    """Send the bytes over a connection of their own, and read until the server closes it, or nothing comes anymore."""
+    """Send the bytes over a new connection, and read until the server closes it, or sends nothing more."""
     method = request.partition(b" ")[0].decode("latin-1").upper()
     with connection(address) as client:
         received = bytearray()
@@ -82,7 +82,7 @@ def ask(address: Address, request: bytes, seconds: float = 30) -> Reply:
             client.settimeout(seconds)
             client.sendall(request)
         except OSError:
-            pass  # the server has had enough: it may have said why
+            pass  # the server has closed it before it read all; it may have sent a response
         try:
             while chunk := client.recv(65536):
                 received += chunk
@@ -92,7 +92,7 @@ def ask(address: Address, request: bytes, seconds: float = 30) -> Reply:
 
 
 class _Stream:
-    """Bytes in the form in which HTTPResponse reads them."""
+    """Bytes as a socket, from which HTTPResponse can read."""
 
     def __init__(self, data: bytes) -> None:
         self._file = BytesIO(data)

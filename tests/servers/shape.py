@@ -1,4 +1,4 @@
-"""What one request is, and what is to come of it."""
+"""Shape: a request and its expected outcome."""
 
 from typing import NamedTuple
 
@@ -8,12 +8,12 @@ ALLOWED = "204"
 METHOD = "405"
 QUERY = "400"
 REFUSED = "refused"
-"""The rule refuses it: the application's own 404 answers."""
+"""The rule refuses the request: the response is the application's own 404."""
 NOT_OURS = "not ours"
-"""Its path is none of ours: the same answer."""
+"""The path is not one of pyvars: the same response."""
 UNAUTHORIZED = "401"
 SERVER = "server"
-"""The server itself answers with an error, or closes the connection, or waits for more: nobody of ours is asked."""
+"""The server answers with an error, closes the connection, or waits for more: pyvars does not see the request."""
 
 HERE = "/debug/vars"
 EVIL = "evil.example"
@@ -26,11 +26,11 @@ class Shape(NamedTuple):
     data: bytes
     outcome: str
     rule: str
-    """Which of the rules in tests/servers/app.py is asked."""
+    """The name of the rule in tests/servers/app.py."""
     spelling: str
-    """How its path differs from ours; where the server does not tell that, it is ours (see `table.Server.untold`)."""
+    """How the path differs from one of pyvars; some servers do not report the difference (`table.Server.untold`)."""
     odd: bool
-    """Whether it is malformed, or rare enough that a server may refuse it by itself."""
+    """Whether the request is malformed or so unusual that a server may refuse it."""
 
 
 def shape(
@@ -46,14 +46,14 @@ def shape(
     spelling: str = "",
     odd: bool = False,
 ) -> Shape:
-    """A request whose headers stand behind the Host."""
+    """A request with these headers after the Host."""
     first = [f"X-Rule: {rule}", "Connection: close", *([] if host is None else [b"Host: " + _bytes(host)])]
     line = b" ".join(part for part in (_bytes(method), _bytes(target), _bytes(version)) if part)
     return Shape(title, b"\r\n".join([line, *map(_bytes, (*first, *headers)), b"", body]), outcome, rule, spelling, odd)
 
 
 def odd(outcome: str, title: str, *headers: str | bytes, **options: str | bytes | None) -> Shape:
-    """The same of one that a server may refuse by itself."""
+    """The same for a request that a server may refuse."""
     return shape(outcome, title, *headers, odd=True, **options)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""All shapes: the one table that runs on every server."""
+"""All shapes: the table that runs on every server."""
 
 from tests.servers import shapes_frames
 from tests.servers.shape import Shape

@@ -1,4 +1,4 @@
-"""Shapes of credentials: tokens and passwords, in every form in which they are and are not taken."""
+"""Shapes of credentials: tokens and passwords, in all forms that are accepted or refused."""
 
 from base64 import b64encode
 from functools import partial

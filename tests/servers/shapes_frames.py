@@ -1,4 +1,4 @@
-"""Shapes of how a request is framed: what stands beside or before a header must not hide it."""
+"""Shapes of the framing of a request: other bytes before or beside a header must not hide it."""
 
 from tests.servers.shape import METHOD, NOT_OURS, PAGE, REFUSED, Shape, odd, shape
 
@@ -38,11 +38,11 @@ FRAMES: dict[str, tuple[tuple[str | bytes, ...], bytes]] = {
     "a WebSocket": (("Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZQ=="), b""),
     "h2c": (("Upgrade: h2c", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"), b""),
 }
-"""Headers that stand before others, and a body."""
+"""Headers that come before others, and a body."""
 
 
 def _lines_of_lf(one: Shape) -> Shape:
-    return one._replace(data=one.data.replace(b"\r\n", b"\n") + b"\r\n\r\n")  # whom LF does not end waits no longer
+    return one._replace(data=one.data.replace(b"\r\n", b"\n") + b"\r\n\r\n")  # or a server might wait
 
 
 SHAPES = (

@@ -1,4 +1,4 @@
-"""Shapes of where a request comes from: its Host, the trace of proxies, and what browsers say of the page behind it."""
+"""Shapes of the origin of a request: its Host, the headers of proxies, and the headers of browsers."""
 
 from tests.servers.shape import EVIL, HEAD, HERE, PAGE, REFUSED, UNAUTHORIZED, odd, shape
 

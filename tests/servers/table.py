@@ -1,6 +1,6 @@
-"""The table of servers: what each reports to an application, and what `local()` does with that.
+"""The table of servers: what each server reports to an application, and how `local()` decides there.
 
-Every column of it is asserted of the real server by tests/servers/test_servers.py; `python -m tests.servers` prints it.
+tests/servers/test_servers.py checks every column with the real server; `python -m tests.servers` prints the table.
 """
 
 import sys
@@ -14,35 +14,35 @@ Commands = tuple[tuple[str, ...], ...]
 
 
 class Server(NamedTuple):
-    """What a server reports, in the form in which its interface does."""
+    """What a server reports, in the terms of its interface."""
 
     name: str
     commands: Commands
-    """How it is started: the first listens on `{port}`; it, or the second, on the unix socket `{unix}`."""
+    """The commands that start it: the first listens on `{port}`; the last also or only on the unix socket `{unix}`."""
     version_1_0: str
     version_1_1: str
     raw_path: str
-    """What holds the path as it was sent."""
+    """The key with the path as the client sent it."""
     twice: str
-    """What a header becomes that is sent twice."""
+    """How it reports a header that is sent twice."""
     unix_peer: str | None
-    """What it reports as the peer on a unix socket; None if it cannot listen on one."""
+    """The peer that it reports on a unix socket; None if it cannot listen on one."""
     version_2: str = ""
-    """Empty if it does not speak HTTP/2 without TLS."""
+    """The version that it reports for HTTP/2 without TLS; empty if it does not support that."""
     forwarded_peer: str = "127.0.0.1"
-    """The peer, of a client on loopback that sends `X-Forwarded-For: 203.0.113.7`."""
+    """The peer that it reports for a client on loopback that sends `X-Forwarded-For: 203.0.113.7`."""
     untold: tuple[str, ...] = ()
-    """Spellings of a path that reach the application as the path itself, and nothing tells."""
+    """Other spellings of a path that the application cannot distinguish from the path."""
     hidden: tuple[str, ...] = ()
-    """Headers of proxies that do not reach the application."""
+    """Headers of proxies that it does not pass on to the application."""
     local: str = ""
-    """Why `local()` refuses all its requests; empty if it lets in those of programs on this machine."""
+    """Why `local()` refuses all its requests; empty if it allows those of programs on this machine."""
     local_unix: str = ""
-    """The same of requests over its unix socket."""
+    """The same for requests over its unix socket."""
     tunnels: bool = False
-    """Whether it upgrades to HTTP/2, so that whom a proxy lets upgrade talks to it past the proxy."""
+    """Whether it upgrades to HTTP/2: after an upgrade a proxy passes on the bytes of its client unread."""
     needs: str = ""
-    """A module that an installed version may lack."""
+    """A module that it needs, and that may not be installed."""
 
 
 def _asgi(name: str, commands: Commands, **columns: object) -> Server:
@@ -62,7 +62,7 @@ def _uvicorn(*options: str) -> Commands:
 
 
 def _granian(interface: str, application: str) -> Commands:
-    # A worker of it may miss the signal to end, and is waited for.
+    # A worker may miss the signal to end, and the server waits for it.
     common = ("granian", "--interface", interface, "--no-log", "--workers", "1", "--workers-kill-timeout", "3")
     return (*common, "--port", "{port}", application), (*common, "--uds", "{unix}", application)
 
@@ -84,7 +84,7 @@ _UWSGI = (
 )
 _REWRITTEN = "203.0.113.7"
 _OF_URL = ("absolute", "fragment")
-"""What parsers tell that give the path of a parsed URL."""
+"""The spellings that parsers hide which report the path of a parsed URL."""
 _NO_PEER = "the server does not report the client's address, as some servers do not over a unix socket"
 _NO_UNIX_PEER = {"unix_peer": "client None, server None", "local_unix": _NO_PEER}
 _HIDES = "waitress, removes the headers that tell whether a proxy forwarded it"
@@ -163,7 +163,7 @@ SERVERS = (
     _wsgi(
         "eventlet",
         _launched("eventlet"),
-        version_1_1="HTTP/1.0",  # whatever the request
+        version_1_1="HTTP/1.0",  # for every request
         raw_path="none",
         untold=("encoded", "slashes"),
         unix_peer="unix",

@@ -1,4 +1,4 @@
-"""Every row of the table of servers, asserted of the real server; and every shape of request, sent to it."""
+"""Every row of the table of servers, checked with the real server; and every shape of request, sent to each."""
 
 import importlib.util
 import json
@@ -30,7 +30,7 @@ class Started(NamedTuple):
 
 @pytest.fixture(
     scope="module",
-    # Of each server one process of tests asks everything.
+    # One test process runs all tests of a server.
     params=[pytest.param(row, id=row.name, marks=pytest.mark.xdist_group(f"server {row.name}")) for row in SERVERS],
 )
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
@@ -48,7 +48,7 @@ def ways(server: Started, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def told(address: Address, *headers: str, target: str = "/probe", version: str = "HTTP/1.1") -> dict[str, Any]:
-    """What the server tells the application of a request."""
+    """What the server reports to the application for a request."""
     reply = ask(address, shape(PAGE, "", *headers, target=target, version=version).data)
     assert reply.status == 200, reply
     found: dict[str, Any] = json.loads(reply.body)
@@ -98,7 +98,7 @@ def test_spellings_that_nothing_tells(server: Started) -> None:
     for spelling, target in SPELLINGS.items():
         reply = ask(server.at.tcp, shape(PAGE, "", target=target).data)
         if reply.status == 400:
-            continue  # the server does not take it
+            continue  # the server does not accept it
         found = json.loads(reply.body)
         if found["path"] == "/probe" and (not found["raw"] or found["raw"][1].partition("?")[0] == "/probe"):
             untold.append(spelling)
@@ -129,7 +129,7 @@ def test_traces_of_a_proxy_that_the_server_removes(server: Started) -> None:
 
 
 def test_what_local_does(server: Started) -> None:
-    """It lets in a program on this machine; or nobody, and then says in the log why."""
+    """It allows a program on this machine; or refuses all requests, and logs why."""
     for address, refusal in ((server.at.tcp, server.row.local), (server.at.unix, server.row.local_unix)):
         if address is not None:
             assert outcome(ask(address, shape(PAGE, "").data)) == (REFUSED if refusal else PAGE)
@@ -158,7 +158,7 @@ def visit(address: Address, *headers: str, host: str = "shop.example", rule: str
 
 @pytest.mark.parametrize("over", ["tcp", "unix"])
 def test_what_a_visitor_gets_through_nginx(server: Started, ways: dict[tuple[str, str], Address], over: str) -> None:
-    """Nothing. The known limit: HTTP/1.1 with a loopback Host and nothing added looks like a program here."""
+    """The 404. The known limit: HTTP/1.1 with a loopback Host and no added header looks like a local program."""
     if over == "unix" and server.at.unix is None:
         pytest.skip("it cannot listen on a unix socket")
     refuses = server.row.local if over == "tcp" else server.row.local_unix
@@ -175,7 +175,7 @@ def test_what_a_visitor_gets_through_nginx(server: Started, ways: dict[tuple[str
 
 
 def test_a_visitor_cannot_hide_what_nginx_adds(server: Started, ways: dict[tuple[str, str], Address]) -> None:
-    """Not behind lines at which some servers end the headers."""
+    """Also not with lines at which some servers end the headers."""
     for what, (headers, body) in FRAMES.items():
         for host in ("shop.example", "localhost"):
             request = shape(NOT_OURS, what, *headers, host=host, body=body).data
@@ -183,9 +183,9 @@ def test_a_visitor_cannot_hide_what_nginx_adds(server: Started, ways: dict[tuple
 
 
 def test_a_tunnel_for_websockets(server: Started, ways: dict[tuple[str, str], Address]) -> None:
-    """Whom nginx lets upgrade, and the server lets upgrade to HTTP/2, asks past nginx, which adds no header to that.
+    """If nginx and the server let a client upgrade to HTTP/2, nginx adds no header to its further requests.
 
-    Of the servers hypercorn alone does that.
+    Only hypercorn upgrades to HTTP/2.
     """
     http2 = H2Connection()
     settings = http2.initiate_upgrade_connection()

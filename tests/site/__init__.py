@@ -1,1 +1,1 @@
-"""site: requests and answers, whatever somebody sends."""
+"""site: responses to requests of any kind."""

@@ -1,4 +1,4 @@
-"""What costs much is not done on the event loop, and what costs little takes no thread."""
+"""Long work does not run on the event loop, and short work uses no thread."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ MANY = 5000
 
 
 async def is_done_at_once(app: DebugApp, path: str, query: str = "") -> bool:
-    """Whether the application has answered before the event loop gets to do anything else."""
+    """Whether the application answers before the event loop runs anything else."""
     scope = {
         "type": "http",
         "method": "GET",
@@ -57,7 +57,7 @@ def a_map_of(count: int) -> Map:
 
 
 def within(var: Any) -> Registry:
-    """The variable in a registry in a registry, as `a.b`."""
+    """The variable in a registry within a registry, as `a.b`."""
     outer, inner = Registry(), Registry()
     inner.publish("b", var)
     outer.publish("a", inner)
@@ -100,7 +100,7 @@ async def all_cases() -> dict[str, list[bool]]:
 
 @pytest.fixture(scope="module")
 def found() -> Any:
-    """What a process finds that has no peers: where a page may have to wait for these, it takes a thread."""
+    """The result in a process without peers: if there are peers, a page may wait for them in a thread."""
     code = """
 import asyncio, json
 from tests.site.test_event_loop import all_cases

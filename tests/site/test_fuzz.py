@@ -1,4 +1,4 @@
-"""Any request, in any bytes: never an exception, never a page of ours to one who may not look."""
+"""Any request, with any bytes: never an exception, and never a page for a request without access."""
 
 import asyncio
 import re
@@ -134,7 +134,7 @@ def test_a_stranger_sees_nothing(request: dict[str, Any], integration: Any, rule
 
 
 def test_the_local_rule_against_a_second_opinion() -> None:
-    """From a peer on loopback: if the page is answered, the Host was this machine's and nothing was forwarded."""
+    """From a client on loopback: if it gets the page, the Host was local, and there was no forwarding header."""
     seen: list[bool] = []
 
     @settings(deadline=None, max_examples=500)

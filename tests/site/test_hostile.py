@@ -1,7 +1,7 @@
-"""Hostile requests, byte by byte, through every integration that they can reach.
+"""Hostile requests, as bytes, through every integration that they can reach.
 
 Real servers read the bytes from a socket: the side port (uvicorn) and gunicorn. In process a harness hands them to ASGI
-and WSGI as the most careless server would, so that nothing is refused before it reaches the gate.
+and WSGI as a server without any checks would, so that all of them reach the gate.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from tests.services import free_port, service
 pytestmark = pytest.mark.xdist_group("hostile")
 
 TOKEN = "correct-horse-battery"
-SECRET = b"31337"  # the value of a variable: whoever sees it has seen the page
+SECRET = b"31337"  # the value of a variable: only the page contains it
 
 
 class Answer(NamedTuple):
@@ -127,7 +127,7 @@ def over_socket(address: Any, family: int = socket.AF_INET) -> Send:
             try:
                 while chunk := connection.recv(65536):
                     answer += chunk
-            except ConnectionResetError:  # refused in the middle of what was sent
+            except ConnectionResetError:  # the server refused it before it had read all
                 pass
         head, _, body = answer.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1."), answer
@@ -221,7 +221,7 @@ def assert_nothing(answer: Answer, *statuses: int) -> None:
     assert b"access-control" not in answer.head
 
 
-# Rows 1 to 7, 9: what the local rule says. A server may refuse a request itself, then with 400.
+# Rows 1 to 7, 9: the rule `local`. A server may refuse a request itself, with 400.
 @pytest.mark.parametrize(
     "host",
     [
@@ -243,7 +243,7 @@ def test_hosts_of_this_machine(connect: Callable[..., Send], host: str) -> None:
 
 
 def test_a_host_that_is_missing_or_empty(connect: Callable[..., Send], integration: str) -> None:
-    """Over a unix socket too: there it is what nginx makes of a client that sent none."""
+    """Over a unix socket, too: nginx sends such requests there for clients that sent no Host."""
     send = connect()
     for version in ("1.0", "1.1"):
         for host in (None, ""):
@@ -281,7 +281,7 @@ def test_http_1_0(connect: Callable[..., Send]) -> None:
     assert_nothing(connect()(get(version="1.0")), 404)
 
 
-# Rows 8, 10 to 13: credentials, the Host being another.
+# Rows 8, 10 to 13: credentials, with a Host that is not local.
 @pytest.mark.parametrize(
     "value",
     [
@@ -327,7 +327,7 @@ def test_another_origin_gets_neither_the_page_nor_a_cors_header(connect: Callabl
 
 
 def test_what_browsers_say_of_other_sites(connect: Callable[..., Send]) -> None:
-    """A page of another site can make a browser ask localhost; a person may also follow a link to it."""
+    """A page of another site can make a browser send requests to localhost; a user may also follow a link."""
     send = connect()
     link = ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
     for site in ("same-origin", "none"):
@@ -467,7 +467,7 @@ def test_security_headers_on_every_answer_of_ours(connect: Callable[..., Send]) 
 
 # Row 24: floods and slow readers.
 class BrokenRegistry(Registry):
-    """A registry of the program that cannot be read."""
+    """A registry whose methods raise."""
 
     def get(self, name: str) -> Any:
         raise LookupError(TOKEN)
@@ -492,7 +492,7 @@ def test_a_view_that_raises_is_an_answer_of_ours(caplog: pytest.LogCaptureFixtur
 
 
 def test_two_hundred_scrapes_at_once(registry: Registry) -> None:
-    """At most two pages are rendered at once; whoever gets no place within the deadline gets 503; memory stays."""
+    """At most two pages are rendered at once; a request without a slot in time gets 503; memory stays bounded."""
     rendering, most = [], [0]
     lock = threading.Lock()
 
@@ -527,7 +527,7 @@ def test_two_hundred_scrapes_at_once(registry: Registry) -> None:
 
 
 def test_a_slow_reader_holds_no_place(registry: Registry) -> None:
-    """A hundred clients that do not read: the page is there for the next one."""
+    """With a hundred clients that do not read their responses, the next client gets the page."""
     for number in range(20_000):
         registry.publish(f"counter_{number:06}", Int(number))
     with pyvars.serve(0, registry=registry) as server:
@@ -548,7 +548,7 @@ def test_a_slow_reader_holds_no_place(registry: Registry) -> None:
 
 
 def test_the_command_line_never_shows_arguments_by_default(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows 36, 36b: `cmdline` is the name of the program alone; test_builtins.py has the redacted one."""
+    """Rows 36, 36b: `cmdline` is only the name of the program; test_builtins.py tests the redacted one."""
     monkeypatch.setattr(sys, "argv", ["/srv/shop.py", "--token", "secret"])
     pyvars.runtime.install(registry, only=["cmdline"])
     assert registry.snapshot() == {"cmdline": ["shop.py"]}

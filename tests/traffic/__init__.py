@@ -1,1 +1,1 @@
-"""traffic: what the middlewares count."""
+"""traffic: the variable `http`, in which the middlewares count."""

@@ -1,4 +1,4 @@
-"""A service with an endless answer, an upload and an error, as an ASGI and as a WSGI application."""
+"""A service with an endless response, an upload and an error, as an ASGI and as a WSGI application."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Requests that end without an answer while the client waits, as a WSGI and as an ASGI application."""
+"""Requests that end without a response while the client waits, as a WSGI and as an ASGI application."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ async def _asgi(scope, receive, send):
 
 
 async def asgi(scope, receive, send):
-    """A timeout further out, which cancels what it waits for."""
+    """A timeout in an outer middleware, which cancels the application."""
     if scope["type"] == "http" and scope["path"] == "/outer":
         with suppress(TimeoutError):
             await asyncio.wait_for(_counted(scope, receive, send), 0.05)

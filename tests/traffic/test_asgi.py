@@ -1,4 +1,4 @@
-"""What the ASGI middlewares count."""
+"""The counts of the ASGI middlewares."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ DISCONNECT = {"type": "http.disconnect"}
 
 
 def shown(registry: Registry) -> Any:
-    """What is on the page, without the seconds, once they have been checked."""
+    """The variable on the page, without the seconds, which are checked here."""
     http: Any = registry["http"].snapshot()
     seconds, by_route = http.pop("seconds"), http.pop("seconds_by_route")
     first, streams, websockets = http.pop("first_byte_seconds"), http.pop("streams"), http.pop("websockets")
@@ -51,7 +51,7 @@ def routes(registry: Registry) -> dict[str, int]:
 
 
 async def send_to(app: Any, path: str = "/", method: str = "GET", messages: Any = (), **changes: Any) -> list[Any]:
-    """What the application sends to a server that has `messages` for it, and then waits."""
+    """The messages that the application sends to a server, which has `messages` for it and then waits."""
     waiting, sent = list(messages), []
 
     async def receive() -> Any:
@@ -128,7 +128,7 @@ def test_middlewares_of_one_registry_share_what_they_count(registry: Registry) -
 def test_what_the_program_publishes_as_http_stays(
     registry: Registry, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The middleware serves, does not count, and says so once; what only counts cannot do it, and raises."""
+    """VarsMiddleware serves without counting, and logs that once; CountRequests raises."""
     mine = registry.publish("http", {"map": Map, "int": Int}[kind]())
     for _ in range(2):
         ask(VarsMiddleware(Starlette(routes=[Route("/", hello)]), registry=registry))
@@ -140,7 +140,7 @@ def test_what_the_program_publishes_as_http_stays(
 
 
 def test_what_the_program_publishes_as_http_later_takes_its_place(registry: Registry) -> None:
-    """A Starlette application is wrapped long before the module that counts is imported, or long after."""
+    """Starlette may wrap the application long before the module with the variable is imported, or long after."""
     app = VarsMiddleware(Starlette(routes=[Route("/", hello)]), registry=registry)
     ask(app)
     with pytest.warns(PyvarsWarning, match="'http' was a variable of pyvars itself, which this one replaces"):
@@ -234,7 +234,7 @@ def test_seconds(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     assert http["seconds"]["sum"] == 0.75
 
 
-# How a request may end: an application, what the server has for it, and what is counted: class, errors, bytes.
+# Ends of requests: an application, the server's messages for it, and the counts: status class, errors, bytes.
 
 
 async def raises(scope: Any, receive: Any, send: Any) -> None:
@@ -341,13 +341,13 @@ async def says_an_odd_status(scope: Any, receive: Any, send: Any) -> None:
     ("app", "messages", "status", "errors", "size"),
     [
         (raises, [], "5xx", 1, 0),
-        (raises_in_the_body, [], "2xx", 1, 4),  # what the client saw, and that the program failed
+        (raises_in_the_body, [], "2xx", 1, 4),  # the status that the client got, and an error
         (raises_after_all, [], "2xx", 0, 5),
         (says_500, [], "5xx", 1, 0),
         (does_nothing, [], "5xx", 1, 0),  # the server says 500
         (does_half, [], "2xx", 1, 0),
-        (is_cancelled, [], "5xx", 1, 0),  # by a timeout, say: the client waits, and the server says 500
-        (is_cancelled, [DISCONNECT], "5xx", 1, 0),  # nobody has asked, so nobody knows
+        (is_cancelled, [], "5xx", 1, 0),  # for example by a timeout: the client waits, and gets 500
+        (is_cancelled, [DISCONNECT], "5xx", 1, 0),  # the application has not received the disconnect
         (is_cancelled_when_the_client_has_left, [DISCONNECT], "499", 0, 0),
         (exits, [], "5xx", 1, 0),
         (is_closed, [], "499", 0, 0),
@@ -386,7 +386,7 @@ def test_what_an_application_raises_goes_on_as_it_is(registry: Registry, app: An
 
 
 def test_a_send_that_says_that_the_client_has_left(registry: Registry) -> None:
-    """As servers do since version 2.4 of the specification; Starlette then raises what it likes."""
+    """As servers do since version 2.4 of the specification; Starlette then raises another exception."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send(START)
@@ -407,7 +407,7 @@ def test_a_send_that_says_that_the_client_has_left(registry: Registry) -> None:
 
 @pytest.mark.parametrize("then", [None, RuntimeError("ClientDisconnect"), asyncio.CancelledError()])
 def test_a_send_of_the_start_that_fails(registry: Registry, then: BaseException | None) -> None:
-    """The client has nothing of the response."""
+    """The client gets no part of the response."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -492,7 +492,7 @@ def test_routes_are_bounded(registry: Registry) -> None:
 
 
 def test_two_threads_that_are_first_with_a_route(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another one has put its Histogram there, while this one made its own."""
+    """One thread makes the Histogram while the other has already stored one."""
     module = import_module("pyvars.traffic.recorder")
     app = CountRequests(says_500, registry=registry)
     made: list[object] = []
@@ -549,7 +549,7 @@ STARLETTE = [
 
 
 def forgetful(app: Any) -> Any:
-    """Leaves in the scope what Starlette left there before it said the route."""
+    """Leaves in the scope what old versions of Starlette, which set no route, left there."""
 
     async def forgets(scope: Any, receive: Any, send: Any) -> None:
         async def before(message: Any) -> None:
@@ -615,7 +615,7 @@ def test_routes_of_fastapi(registry: Registry, path: str, template: str) -> None
 def test_routes_of_django(registry: Registry) -> None:
     handler = get_asgi_application()
     app = VarsMiddleware(CountRequests(handler, registry=Registry()), registry=registry)  # type: ignore[arg-type]
-    CountRequests(handler, registry=registry)  # twice is as once
+    CountRequests(handler, registry=registry)  # a second middleware changes nothing
     for path in ("/hello", "/none"):
         ask(app, path, messages=[{"type": "http.request", "body": b"", "more_body": False}])
     assert routes(registry) == {"/hello": 1, "unmatched": 1}
@@ -631,7 +631,7 @@ def test_routes_that_an_application_says_itself(registry: Registry) -> None:
 
 
 class Odd:
-    """Looks like a route, and is none."""
+    """Has attributes of a route, but is none."""
 
     path_format = "/odd/{path}"
 
@@ -685,7 +685,7 @@ def test_a_scope_that_is_no_dict(registry: Registry) -> None:
 
 
 def test_it_takes_no_time_to_speak_of(registry: Registry) -> None:
-    """The figure is for the benchmark; here it is only not ten times that."""
+    """The benchmark measures the time; this test only finds a tenfold increase."""
     app = CountRequests(says_500, registry=registry)
 
     async def send(message: Any) -> None:

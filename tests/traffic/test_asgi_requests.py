@@ -1,4 +1,4 @@
-"""A middleware that counts: what servers see of it, and what it makes of any application, message and scope."""
+"""Middlewares that count: their coroutines as servers see them, and any application, message and scope."""
 
 import asyncio
 import gc
@@ -46,7 +46,7 @@ async def send(message: Any) -> None:
 
 
 class Suspended:
-    """An awaitable that hands a word to who runs the coroutine, and takes one from there."""
+    """An awaitable that yields a word to the code that runs the coroutine, and receives one."""
 
     def __await__(self) -> Generator[str, str, str]:
         return (yield "word")
@@ -79,7 +79,7 @@ def test_the_application_can_be_replaced(registry: Registry) -> None:
 
 
 class Iterable:
-    """An application that is no coroutine function, and whose awaitable is none either."""
+    """An application that is no coroutine function, and returns an awaitable that is no coroutine."""
 
     def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         return self.Awaitable(says(scope, receive, send))

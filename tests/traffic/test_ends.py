@@ -1,4 +1,4 @@
-"""Requests that end without an answer behind real servers: only who is known to have left is 499."""
+"""Requests that end without a response behind real servers: 499 only if the client is known to have disconnected."""
 
 import socket
 from contextlib import closing, suppress
@@ -21,11 +21,11 @@ COMMANDS = {
 }
 
 PAGE = "/debug/vars/http"
-COUNTED = {"eventlet": "/counted"}  # what one process counts: the default rule refuses every request under eventlet
+COUNTED = {"eventlet": "/counted"}  # counts of one process, since the default rule refuses all under eventlet
 
 
 def ask(port: int, path: str) -> int:
-    """The status; 0 without an answer."""
+    """The status; 0 without a response."""
     with closing(HTTPConnection("127.0.0.1", port, timeout=20)) as connection, suppress(HTTPException, OSError):
         connection.request("GET", path)
         with connection.getresponse() as answer:

@@ -1,4 +1,4 @@
-"""Templates of routes of frameworks that keep them to themselves, and that these go on as before."""
+"""Templates of routes of frameworks that do not report them, and that the hooks do not change these frameworks."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""The requests of this process that are being answered, and the age of the oldest."""
+"""The requests of this process that are in flight, and the age of the oldest."""
 
 import asyncio
 import os

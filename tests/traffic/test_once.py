@@ -1,4 +1,4 @@
-"""Each request counts once: through any middlewares, mounts and copies of scopes; those that pyvars answers never."""
+"""Each request is counted once, through any middlewares, mounts and copies of scopes; those of pyvars never."""
 
 import asyncio
 from typing import Any
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("both_kinds")
 
 
 def requests(registry: Registry) -> int:
-    """How many are counted, of which none is in flight."""
+    """The number of counted requests. None may be in flight."""
     http: Any = registry["http"].snapshot()
     assert (http["in_flight"], http["streams"]["open"], http["websockets"]["open"]) == (0, 0, 0)
     assert requests_in_flight() == 0
@@ -34,7 +34,7 @@ def requests(registry: Registry) -> int:
 
 
 def starlette(registry: Registry) -> Any:
-    """Counts by itself, and below a Mount."""
+    """An application with a middleware, and with another one below a Mount."""
     inner = Starlette(routes=[Route("/items/{id}", hello)])
     inner.add_middleware(CountRequests, registry=registry)
     app = Starlette(routes=[Route("/", hello), Mount("/sub", inner)])
@@ -94,7 +94,7 @@ def copies(app: Any) -> Any:
 
 @pytest.mark.parametrize("wrap", [lambda app: app, copies])
 def test_what_pyvars_answers_counts_nowhere(registry: Registry, wrap: Any) -> None:
-    """Not in a middleware around it either, and not in another registry; not even a refusal."""
+    """Not in an outer middleware or another registry either, and no refused request."""
     other = Registry()
     site = Starlette(routes=[Mount("/debug", wrap(DebugApp(registry))), Mount("/status", HealthApp())])
     app = CountRequests(CountRequests(site, registry=other), registry=registry)
@@ -202,7 +202,7 @@ def test_an_environ_that_is_used_again_counts_anew(registry: Registry) -> None:
 
 
 def test_a_wsgi_application_behind_asgi(registry: Registry) -> None:
-    """a2wsgi hands it the scope."""
+    """a2wsgi passes the scope to it."""
     app = CountRequests(WSGIMiddleware(flask(registry)), registry=registry)
     ask(app, "/items/3", messages=[{"type": "http.request"}])
     assert requests(registry) == 1

@@ -1,4 +1,4 @@
-"""Streams and WebSockets behind real servers: open while they are, and then how long they lived."""
+"""Streams and WebSockets behind real servers: counted as open, and then with their duration."""
 
 import http.client
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What is left out of the counting, and the bounds of what is counted."""
+"""Requests that are not counted, and the bounds of the Histograms."""
 
 import asyncio
 from typing import Any
@@ -83,7 +83,7 @@ def test_what_is_left_out_by_its_path_is_not_in_flight(registry: Registry) -> No
     counting = CountRequests(app, registry=registry, count=Traffic(exclude=("/healthz", "/items/{id}")))
     for path in ("/healthz", "/items/3"):
         ask(counting, path)
-    assert seen == [("/healthz", 0, 0), ("/items/3", 1, 1)]  # the template is known at the end
+    assert seen == [("/healthz", 0, 0), ("/items/3", 1, 1)]  # the template is known only at the end
     assert (shown(registry)["in_flight"], requests_in_flight(), shown(registry)["requests"]) == (0, 0, 0)
 
 
@@ -202,7 +202,7 @@ def test_other_bounds_in_one_registry_are_an_error(registry: Registry, one: Any,
 
 @pytest.mark.parametrize("options", [{"exclude": ("/healthz",)}, {"bounds": (0.5, 30)}], ids=["exclude", "bounds"])
 def test_a_variable_of_the_program_stays_whatever_the_options(registry: Registry, options: Any) -> None:
-    """The middleware serves and does not count; what only counts raises."""
+    """VarsMiddleware serves without counting; CountRequests raises."""
     registry.publish("http", Int(3))
     count = Traffic(**options)
     asgi = VarsMiddleware(starlette(), registry=registry, count=count)

@@ -1,4 +1,4 @@
-"""What is counted behind real servers: clients that leave, and four workers."""
+"""Counts behind real servers: clients that disconnect, and four workers."""
 
 import http.client
 import socket
@@ -50,8 +50,8 @@ def traffic(port: int, path: str = "/debug/vars/http") -> Any:
 
 
 def wait_until(port: int, done: Callable[[Any], bool], path: str = "/debug/vars/http") -> Any:
-    """What is counted when the last of it is: a server says that a body is at its end after it has sent that."""
-    until = time.monotonic() + 60  # a full machine may take long for one page
+    """The counts once a condition holds: a server reports the end of a body after it has sent the body."""
+    until = time.monotonic() + 60  # a busy machine may take long for a page
     while not done(found := traffic(port, path)):
         assert time.monotonic() < until, found
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""What stays open is apart from the latency: event streams, what is open for long, WebSockets."""
+"""Event streams, long responses and WebSockets are not part of the latency."""
 
 import asyncio
 from collections.abc import Iterator
@@ -26,14 +26,14 @@ LAST = {"type": "http.response.body", "body": b""}
 
 
 def level(registry: Registry) -> tuple[int, int, int]:
-    """In flight, streams and WebSockets that are open."""
+    """The numbers of requests in flight, open streams and open WebSockets."""
     http: Any = registry["http"].snapshot()
     assert http["in_flight"] == requests_in_flight()
     return http["in_flight"], http["streams"]["open"], http["websockets"]["open"]
 
 
 def ended(registry: Registry) -> tuple[int, int, int, int]:
-    """Requests, those that are part of the latency, streams and WebSockets that have ended."""
+    """The numbers of ended requests, of those in the latency, of ended streams and ended WebSockets."""
     http: Any = registry["http"].snapshot()
     assert level(registry) == (0, 0, 0)
     assert http["requests"] == http["seconds"]["count"] + http["streams"]["seconds"]["count"]
@@ -45,7 +45,7 @@ def ended(registry: Registry) -> tuple[int, int, int, int]:
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything is open for long."""
+    """Every request counts as long."""
     monkeypatch.setattr("pyvars.traffic.recorder.LONG_SECONDS", -1.0)
 
 
@@ -75,7 +75,7 @@ def test_an_event_stream(registry: Registry, headers: Any) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         seen.append(level(registry))
         await send({**START, "headers": headers})
-        seen.append(level(registry))  # it may be long until the first event
+        seen.append(level(registry))  # the first event may come late
         await send(PART)
         seen.append(level(registry))
         await send(LAST)
@@ -99,7 +99,7 @@ def test_headers_that_can_be_read_only_once_are_the_servers(registry: Registry) 
 
 
 def test_an_application_that_begins_twice(registry: Registry) -> None:
-    """And one that has answered, and then has pyvars answer."""
+    """And an application that has answered, and then calls pyvars, which answers again."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({**START, "headers": EVENTS[0]})

@@ -1,4 +1,4 @@
-"""What the WSGI middlewares count."""
+"""The counts of the WSGI middlewares."""
 
 import io
 import sys
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("both_kinds")
 
 
 class Server:
-    """Does what PEP 3333 asks of a server."""
+    """A server that follows PEP 3333."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -158,7 +158,7 @@ def test_what_the_program_publishes_as_http_stays(registry: Registry, caplog: py
 
 
 def test_a_body_that_is_all_there_is_the_applications_own(registry: Registry) -> None:
-    """Servers ask it for its length."""
+    """Servers call len() on it."""
     bodies: list[Any] = [[b"x"], (b"x", b"y"), []]
 
     def app(environ: Any, start_response: Any) -> Any:
@@ -199,7 +199,7 @@ def test_a_body_is_not_held_and_closed_once(registry: Registry) -> None:
 
 
 def test_a_client_that_leaves(registry: Registry) -> None:
-    """The server closes the body, whether it has begun with it or not."""
+    """The server closes the body, whether it has sent a part of it or not."""
 
     def app(environ: Any, start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [])
@@ -212,7 +212,7 @@ def test_a_client_that_leaves(registry: Registry) -> None:
             assert next(iter(body)) == b"half"
         body.close()
     http = shown(registry)
-    assert http["by_status"] == {"2xx": 1, "499": 1}  # the second never got to start_response
+    assert http["by_status"] == {"2xx": 1, "499": 1}  # the second never called start_response
     assert (http["errors"], http["in_flight"], http["bytes_out"]) == (0, 0, 4)
 
 
@@ -232,7 +232,7 @@ class Waits(Exception):
 
 
 class Timeout(BaseException):
-    """As those of gevent and eventlet."""
+    """Like the timeouts of gevent and eventlet."""
 
 
 CALLS: list[Any] = [
@@ -274,14 +274,14 @@ def test_arguments_that_the_server_names_otherwise_or_refuses(registry: Registry
 
 
 class ClientDisconnected(Exception):
-    """As waitress raises it."""
+    """Like the exception that waitress raises."""
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError, ClientDisconnected])
 @pytest.mark.parametrize("parts", [0, 1])
 @pytest.mark.parametrize("goes_on", [False, True])
 def test_a_write_that_fails(registry: Registry, error: type[Exception], parts: int, goes_on: bool) -> None:
-    """The client has left: before the response, or in the middle of it."""
+    """The client has disconnected: before the response, or during it."""
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
         write = start_response("200 OK", [])
@@ -318,7 +318,7 @@ def test_a_write_that_fails(registry: Registry, error: type[Exception], parts: i
 def test_a_start_that_the_server_refuses(
     registry: Registry, handed: Exception | None, errors: int, status: str
 ) -> None:
-    """It hands an error back that comes too late, and says by one of its own that the client has left."""
+    """It raises again an exception that comes too late, and its own exception if the client has disconnected."""
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
         if handed:
@@ -338,7 +338,7 @@ def test_a_start_that_the_server_refuses(
 
 @pytest.mark.parametrize("data", [7, "text"])
 def test_a_write_of_what_is_no_bytes(registry: Registry, data: Any) -> None:
-    """That is the application's error, whoever notices it."""
+    """That is an error of the application, whether the middleware or the server notices it."""
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [])(data)
@@ -497,7 +497,7 @@ def starts_late(environ: Any, start_response: Any) -> Iterable[bytes]:
         (never_starts, "5xx", 1, 0),
         (raises_without_a_start, "5xx", 1, 4),
         (ends_the_program, "5xx", 1, 0),
-        (raises_before_the_body, "5xx", 1, 0),  # the server has not sent the 200 yet, and says 500
+        (raises_before_the_body, "5xx", 1, 0),  # the server has not sent the 200 yet, and sends 500
         (raises_in_the_body, "2xx", 1, 4),
         (is_killed_in_the_body, "2xx", 1, 4),
         (answers_its_own_error, "5xx", 1, 4),
@@ -531,7 +531,7 @@ def test_a_part_or_a_file_without_a_start_is_refused_by_the_server(registry: Reg
 
 @pytest.mark.parametrize("length", ["1000", "", "many"])
 def test_a_file_for_the_server_is_handed_on_as_it_is(registry: Registry, length: str) -> None:
-    """Or the server would not know that it may use sendfile."""
+    """Otherwise the server would not know that it can use sendfile."""
     made: list[Any] = []
 
     def app(environ: Any, start_response: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What type checkers must see of the public API. Checked by mypy and pyright, never run."""
+"""The types of the public API, and calls that must be errors. Checked by mypy and pyright, never run."""
 
 from collections.abc import AsyncGenerator, Callable, Generator, ItemsView
 from typing import Never, assert_type

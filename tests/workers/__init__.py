@@ -1,4 +1,4 @@
-"""workers: processes that are one program."""
+"""workers: the processes of one program share their numbers."""
 
 
 def group_of(live: int, *, retired: int = 0, reason: str = "") -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""A service that counts its requests, as an ASGI and as a WSGI application, and as Celery's."""
+"""A service that counts its requests, as an ASGI, a WSGI and a Celery application."""
 
 import os
 
@@ -41,7 +41,7 @@ def _wsgi(environ, start_response) -> list[bytes]:
     return [body]
 
 
-# uWSGI tells HTTP/1.0 peers and others apart in its own way; who may look is tested elsewhere.
+# uWSGI reports HTTP versions in its own way; access is tested elsewhere.
 asgi = VarsMiddleware(_asgi, access=anyone())
 wsgi = integration.VarsMiddleware(_wsgi, access=anyone())
 application = wsgi

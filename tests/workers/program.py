@@ -1,6 +1,6 @@
 """A program whose worker processes each have a side port: `python -m tests.workers.program <how many>`.
 
-It prints the url of each worker by pid, and ends when its standard input does.
+It prints the URL of each worker by pid, and ends when its standard input is closed.
 """
 
 import json
@@ -19,7 +19,7 @@ queries = database.publish("queries", pyvars.Int())
 
 
 def work(number: int) -> None:
-    """Publish and count something else than the others, and something the same."""
+    """Publish and count variables of this worker only, and variables that all workers have."""
     orders.add(10 + number)
     revenue.add(number / 10)
     open_orders.set(1)

@@ -1,4 +1,4 @@
-"""A process that answers for workers whose variables it does not have shows them to Prometheus as they do."""
+"""A process without the variables of its workers shows them to Prometheus as the workers do."""
 
 from tests.programs import output
 

@@ -1,6 +1,6 @@
-"""Programs that close all files, as daemons and sandboxes do, and get the numbers for files of their own.
+"""Programs that close all files, as daemons and sandboxes do, and open their own under the same descriptors.
 
-The files of pyvars are then made anew. Nothing of the program is written to, locked or closed, and each number counts
+pyvars then makes its files anew. It does not write to, lock or close files of the program, and each number counts
 once.
 """
 
@@ -19,7 +19,7 @@ from pyvars.workers.together.files import has_lost_lock
 from tests.programs import ROOT, output
 from tests.workers.test_membership import INTEGRATION, PAGE
 
-# What a program does that closes all files: it opens files, pipes and sockets until they have all the numbers.
+# The program closes all files, and opens files, pipes and sockets until these have all the descriptors.
 CLOSE = """
 import signal, socket, tempfile
 log = tempfile.NamedTemporaryFile("w+", delete=False).name
@@ -114,7 +114,7 @@ def share(tmp_path: Path) -> Path:
 
 
 def test_a_program_that_closes_all_files_and_goes_on(share: Path) -> None:
-    """It publishes more than its segment has room for, shows pages, and its directory is removed."""
+    """It publishes more than fits into its segment, renders pages, and its group directory is removed."""
     lines = said(
         """
 close()
@@ -134,7 +134,7 @@ print(json.dumps([summary(page()), harm()]))
 
 
 def test_a_program_that_closes_all_files_while_one_of_proc_is_read(share: Path) -> None:
-    """At each place that reads one, as another thread may do at any moment."""
+    """At each place that reads a file of /proc, as another thread may do it at any moment."""
     lines = said(
         """
 places, found = set(), []
@@ -157,7 +157,7 @@ print(json.dumps([len(places) > 0, shown, found + harm()]))
 
 @pytest.mark.parametrize("which", ["all", "0", "1", "2", "3"])
 def test_a_worker_whose_files_are_closed_while_a_sibling_reads(which: str, share: Path) -> None:
-    """It is live all the time, with all its numbers; what peers ask it is answered again; and its death is noticed.
+    """It stays live, with all its numbers; it answers its peers again; and its end is noticed.
 
     The program closes all files, or one of the lock, the socket and the pipe.
     """
@@ -229,7 +229,7 @@ for _ in range(2):
 
 
 def test_a_worker_that_becomes_another_program_has_ended(share: Path) -> None:
-    """It has its pid and start still, but not its files nor its memory."""
+    """After exec it has the same pid and start, but neither the files nor the memory of the worker."""
     lines = said(
         """
 pyvars.publish("open", pyvars.Int(gauge=True)).set(1)
@@ -253,7 +253,7 @@ os.kill(pid, signal.SIGKILL)
 
 @pytest.mark.parametrize("hidden", ["PermissionError", "FileNotFoundError"])
 def test_a_worker_whose_memory_nobody_may_look_at(hidden: str, share: Path) -> None:
-    """It is taken for live as long as its process is there, even if that has lost its files; a zombie is not."""
+    """It counts as live while its process exists, even if that has lost its files; a zombie does not."""
     lines = said(
         """
 def policy(event, about):
@@ -278,7 +278,7 @@ print(json.dumps(summary(page())))
 
 
 def test_a_worker_without_room_that_closes_its_files(share: Path) -> None:
-    """Its segment is empty, so that it is in no memory: it counts as live all the same."""
+    """Its segment is empty, so it is not mapped; the worker counts as live nevertheless."""
     lines = said(
         """
 import resource
@@ -304,7 +304,7 @@ print(json.dumps(summary(page())))
 
 
 def test_standard_numbers_are_left_to_the_program(share: Path) -> None:
-    """A program that runs without standard input, output and error may get what it opens under their numbers."""
+    """If a program runs without standard input, output and error, its files may get their descriptors."""
     code = f"""
 import os
 saved = os.dup(1)
@@ -332,7 +332,7 @@ print(json.dumps(summary(page())), flush=True)
 
 
 def test_a_question_that_a_peer_still_owes_an_answer(share: Path) -> None:
-    """Its number is that of a socket of the program by now, which nobody else reads."""
+    """Its descriptor is that of a socket of the program by now, from which pyvars must not read."""
     lines = said(
         """
 def work():
@@ -376,7 +376,7 @@ print(json.dumps([told, harm()]))
 
 
 def test_files_that_are_not_as_they_should_be(share: Path) -> None:
-    """What cannot be mapped is an error; what is gone has lost no lock; a file that another one replaced is no more."""
+    """A file that cannot be mapped is an error; a removed file keeps its lock; a replaced file counts as removed."""
     path = str(share / "file")
     with OwnFile.open(path, os.O_RDWR | os.O_CREAT) as file:
         assert file.is_at(path)
@@ -396,7 +396,7 @@ def test_files_that_are_not_as_they_should_be(share: Path) -> None:
 
 
 def test_a_segment_that_another_file_has_replaced(share: Path) -> None:
-    """The worker goes on in a new one; the other file stays as it is."""
+    """The worker makes a new segment; the other file stays unchanged."""
     lines = said(
         """
 from pathlib import Path
@@ -414,7 +414,7 @@ print(json.dumps([lost, page()["n"], page()["pyvars.workers"]["live"], harm(), P
 
 
 def test_a_segment_whose_lock_a_peer_just_looks_at(share: Path) -> None:
-    """It is locked again with the next try; a thread that comes meanwhile leaves that to the first."""
+    """The worker locks it again at the next attempt; only one thread does that."""
     lines = said(
         """
 import subprocess
@@ -478,7 +478,7 @@ with daemon.DaemonContext(files_preserve=[out], working_directory=os.getcwd()):
 
 
 def test_python_daemon(share: Path) -> None:
-    """It forks twice, lets the parents end without a word, and closes all files."""
+    """It forks twice, ends the parents with os._exit, and closes all files."""
     command = [sys.executable, "-W", "error", "-c", DAEMON]
     environment = {**os.environ, "PYVARS_SHARE": str(share)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, env=environment, check=True)

@@ -1,4 +1,4 @@
-"""A worker whose built-ins or variables raise: what the others show of it never falls, and it costs no page."""
+"""A worker whose built-ins or variables raise: the sums of the others do not fall, and no page fails."""
 
 import json
 
@@ -73,7 +73,7 @@ os.wait()
 
 
 def test_functions_and_objects_that_combine_badly() -> None:
-    """An object of the program may have anything as `combine`; a key may be no valid text."""
+    """An object of the program may have any attribute `combine`; a key may be invalid text."""
     code = (
         TWO
         + """

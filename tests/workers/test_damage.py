@@ -1,6 +1,6 @@
-"""What a file of a peer may say, case by case: each kind of damage, each number and name that is out of place.
+"""Damaged files of peers, case by case: each kind of damage, and each invalid number and name.
 
-The dice of test_segments find what nobody thought of; here is what somebody did.
+test_segments tests random damage; here are the known cases.
 """
 
 import fcntl
@@ -54,7 +54,7 @@ HALVES = record(b"halves", FLOAT, ROOT_WORD, HALVES_WORD)
 
 
 def segment(*records: bytes, generation: int = 2, orders: int = 1000, halves: float = 0.0) -> bytes:
-    """A file that says this and no more; its owner died in the middle of a change if the generation is odd."""
+    """A file with these contents; if the generation is odd, its owner died during a change."""
     (bits,) = struct.unpack("<Q", struct.pack("<d", halves))
     data = with_word(real_files()[0], H_GENERATION, generation)
     data = with_word(with_word(data, ORDERS_WORD, orders), HALVES_WORD, bits)
@@ -69,7 +69,7 @@ def with_figures_of(data: bytes, text: bytes, *, flip: int = 0) -> bytes:
 
 
 def with_figures(**figures: object) -> bytes:
-    """The file of a process whose figures of memory are these."""
+    """The file of a process with these memory figures."""
     others = dict[str, object].fromkeys(("pyvars.runtime.gc:GC", "pyvars.runtime.process:Process"), {})
     text = json.dumps({MEMSTATS: figures, **others}, separators=(",", ":")).replace("e+308", "e308").encode()
     assert len(text) <= FIGURES_SIZE - 8
@@ -150,7 +150,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, P
 
 @pytest.fixture
 def place(programs: tuple[Path, Program]) -> Iterator[Path]:
-    """Where the reader looks; it is alone there before and after the test."""
+    """The directory of the reader, which has no peers there before and after the test."""
     place, reader = programs
     own = set(os.listdir(place))
     yield place
@@ -169,7 +169,7 @@ def reader(programs: tuple[Path, Program]) -> Program:
 
 @pytest.mark.parametrize("lives", [True, False])
 def test_what_cannot_be_read_is_named(lives: bool, reader: Program, place: Path) -> None:
-    """And nothing of it is on the page."""
+    """The page names the file, and shows nothing of it."""
     for number, (case, (make, reason)) in enumerate(REFUSED.items()):
         name = f"w-1-1-{number}"
         with file(place / name, make(), lives=lives):
@@ -182,7 +182,7 @@ def test_what_cannot_be_read_is_named(lives: bool, reader: Program, place: Path)
 
 @pytest.mark.parametrize("lives", [True, False])
 def test_what_can_be_read_counts(lives: bool, reader: Program, place: Path) -> None:
-    """Whatever else is in the file."""
+    """Also if other parts of the file are damaged."""
     for number, (case, make) in enumerate(READ.items(), 1):
         with file(place / f"w-1-1-{number}", make(), lives=lives):
             for page in (reader.page(), reader.page()):
@@ -194,14 +194,14 @@ def test_what_can_be_read_counts(lives: bool, reader: Program, place: Path) -> N
 
 
 def test_figures_that_cannot_be_put_together(reader: Program, place: Path) -> None:
-    """This process's own are on the page, and what went wrong."""
+    """The page shows the figures of this process, and names the error."""
     with file(place / "w-1-1-a", with_figures(PauseNs=[1, 2], PauseEnd=["text", 1], NumGC=2), lives=True):
         page = reader.page()
         assert page["orders"] == 1005
         assert page["pyvars.errors"].keys() == {"memstats"}
         assert page["pyvars.errors"]["memstats"]["type"] == "TypeError"
         assert page["memstats"]["Sys"] > 1_000_000
-    with locked(place):  # of one that is dead, and stays where it is, none of them is added
+    with locked(place):  # no figure of a dead worker in a segment is added
         page = reader.page()
         assert (page["orders"], page["pyvars.workers"]["retired"]) == (1005, 1)
         assert "pyvars.errors" not in page
@@ -212,7 +212,7 @@ def test_figures_that_cannot_be_put_together(reader: Program, place: Path) -> No
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """As while another process moves the numbers of the dead."""
+    """Holds the lock, as another process does while it folds."""
     opened = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(opened, fcntl.LOCK_EX)
@@ -222,7 +222,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def test_figures_that_are_too_long_to_be_kept(reader: Program, place: Path) -> None:
-    """Pauses of as many digits as there are: what was counted is kept without them."""
+    """Pauses with so many digits that there is no room: the counts are kept without them."""
     longest = [1.7976931348623157e308] * 256
     data = with_figures(PauseNs=longest, PauseEnd=longest, NumGC=2**31, Mallocs=2**62)
     with file(place / "w-1-1-a", data, lives=True):
@@ -235,19 +235,19 @@ def test_figures_that_are_too_long_to_be_kept(reader: Program, place: Path) -> N
 
 
 def test_numbers_beyond_their_kind(reader: Program, place: Path) -> None:
-    """Integers end at 64 bits; a float beyond the largest is null, and the sum of both infinities, too."""
+    """Integers are clamped to 64 bits; a float overflow is null, and so is the sum of both infinities."""
     far = segment(ROOT, ORDERS, HALVES, orders=2**63 - 1, halves=1.7e308)
     with file(place / "w-1-1-a", far, lives=True), file(place / "w-1-1-b", far, lives=True):
         page = reader.page()
         assert (page["orders"], page["halves"]) == (2**63 - 1, None)
-    for _ in range(2):  # the dead are kept
+    for _ in range(2):  # the second page has the folded counts
         page = reader.page()
         assert (page["orders"], page["halves"], page["level"]) == (2**63 - 1, None, 7)
     assert page["pyvars.workers"] == group_of(1, retired=2)
 
 
 def test_what_a_sum_of_the_dead_was_rounded_by_is_kept(reader: Program, place: Path) -> None:
-    """So that the sum does not fall, nor depend on who is added first."""
+    """So that the sum neither falls nor depends on the order of folds."""
     for dead in range(1, 11):
         (place / f"w-1-1-{dead}").write_bytes(segment(ROOT, HALVES, halves=0.1))
         for _ in range(2):
@@ -255,7 +255,7 @@ def test_what_a_sum_of_the_dead_was_rounded_by_is_kept(reader: Program, place: P
 
 
 def test_the_file_of_one_that_was_counted_is_there_again(reader: Program, place: Path) -> None:
-    """As when who moved its numbers was killed before it had removed the file."""
+    """As if the process that folded it was killed before it removed the file."""
     path, other = place / "w-1-1-a", place / "w-1-1-b"
     path.write_bytes(segment(ROOT, ORDERS))
     assert reader.page()["orders"] == 1005
@@ -269,7 +269,7 @@ def test_the_file_of_one_that_was_counted_is_there_again(reader: Program, place:
 
 
 def test_figures_that_are_damaged_after_they_were_read(reader: Program, place: Path) -> None:
-    """The numbers count, and stay where they are, since nobody who comes now could read the file."""
+    """The numbers count, but are not folded, since a new reader cannot read the file."""
     good = with_figures_of(segment(ROOT, ORDERS), b"{}")
     with file(place / "w-1-1-a", good, lives=True) as opened:
         assert reader.page()["orders"] == 1005
@@ -284,7 +284,7 @@ def test_figures_that_are_damaged_after_they_were_read(reader: Program, place: P
 
 
 def test_an_owner_that_stands_in_the_middle_of_a_change(reader: Program, place: Path) -> None:
-    """It is waited for, for a moment, and then read as it is."""
+    """The reader waits for it for a moment, and then reads the file as it is."""
     with file(place / "w-1-1-a", segment(ROOT, ORDERS, generation=3), lives=True):
         for _ in range(2):
             page = reader.page()
@@ -293,7 +293,7 @@ def test_an_owner_that_stands_in_the_middle_of_a_change(reader: Program, place: 
 
 
 def test_what_those_left_who_were_killed_at_birth_or_while_they_moved_the_dead(reader: Program, place: Path) -> None:
-    """It goes with the next death; what may be a newborn's stays."""
+    """The next fold removes these files, but not those that a starting worker may need."""
     left, sockets = [f".w-{2**22 + 1}-1-a", ".w-0-0-a"], ["s-1-1-a", "s-1-1-b"]
     kept = [f".w-{os.getpid()}-{start_of(os.getpid())}-a", ".w-x-y-z", "s-1-1-c", "s-mydata.db", "other"]
     for name in (*left, *kept):
@@ -309,7 +309,7 @@ def test_what_those_left_who_were_killed_at_birth_or_while_they_moved_the_dead(r
 
 
 def test_a_directory_in_place_of_what_is_kept_of_the_dead(reader: Program, place: Path) -> None:
-    """They count where they are, until there is a place for them."""
+    """The counts stay in the segments until the retired file can be written."""
     (place / "retired").mkdir()
     (place / "w-1-1-a").write_bytes(segment(ROOT, ORDERS))
     for _ in range(2):
@@ -326,7 +326,7 @@ def test_a_directory_in_place_of_what_is_kept_of_the_dead(reader: Program, place
 
 
 def test_what_is_kept_of_the_dead_is_another_file_in_the_same_place(reader: Program, place: Path) -> None:
-    """As a new file may have the inode of the last but one, with as many changes in it."""
+    """A new file may have the inode of an older one, and the same number of changes."""
     path = place / "retired"
     path.write_bytes(with_word(segment(ROOT, ORDERS), H_RETIRED, 1))
     assert reader.page()["orders"] == 1005
@@ -336,7 +336,7 @@ def test_what_is_kept_of_the_dead_is_another_file_in_the_same_place(reader: Prog
 
 
 def test_what_is_kept_of_the_dead_is_damaged(reader: Program, place: Path) -> None:
-    """With the next death it begins again."""
+    """The next fold starts a new one."""
     (place / "retired").write_bytes(segment(ROOT, ORDERS)[:-100])
     page = reader.page()
     assert page["pyvars.workers"]["reason"] == "retired: it is cut short"

@@ -1,4 +1,4 @@
-"""Files of other programs where the workers meet: they are never opened, changed or removed."""
+"""Files of other programs in the group directory: pyvars never opens, changes or removes them."""
 
 import os
 import socket
@@ -65,7 +65,7 @@ def make_all(place: Path) -> None:
 
 
 def tree(place: Path) -> dict[str, object]:
-    """What is there: of each entry what it is, whose, since when and with which content."""
+    """The entries of the directory, each with its mode, owner, time and content."""
     found: dict[str, object] = {}
     for path in place.rglob("*"):
         status = path.lstat()
@@ -99,7 +99,7 @@ def test_what_is_foreign(kind: str, place: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_directory_with_files_of_others_is_refused(place: Path) -> None:
-    """The page names the first one, and says what to do."""
+    """The page names the first of them, and says what to do."""
     (place / "s-mydata.db").write_text(TEXT)
     before = tree(place)
     with measured(READER, PYVARS_SHARE=place) as reader:
@@ -112,7 +112,7 @@ def test_a_directory_with_files_of_others_is_refused(place: Path) -> None:
 
 
 def test_files_of_others_in_a_directory_in_use_stay_as_they_are(place: Path) -> None:
-    """While workers come, die, are folded and end."""
+    """While workers start, are killed, are folded and end."""
     with measured(READER, PYVARS_SHARE=place) as reader:
         assert reader.page()["orders"] == 5
         own = set(os.listdir(place))
@@ -132,7 +132,7 @@ def test_files_of_others_in_a_directory_in_use_stay_as_they_are(place: Path) -> 
 
 @pytest.mark.parametrize("kind", IN_PLACE_OF_THE_RETIRED)
 def test_a_file_of_another_program_in_place_of_the_retired_file(kind: str, place: Path) -> None:
-    """The dead are counted where they are."""
+    """The counts of dead workers stay in their segments."""
     with measured(READER, PYVARS_SHARE=place) as reader:
         assert reader.page()["orders"] == 5
         own = set(os.listdir(place))
@@ -148,7 +148,7 @@ def test_a_file_of_another_program_in_place_of_the_retired_file(kind: str, place
 
 
 def test_what_others_put_in_place_of_the_files_of_a_worker(place: Path) -> None:
-    """The worker has other files from then on, and leaves theirs alone when it ends."""
+    """The worker makes new files with other names, and does not remove the foreign ones when it ends."""
     lines = said(
         f"""
 {INTEGRATION}
@@ -173,7 +173,7 @@ print(json.dumps([page()["n"], MEMBER.shared]))
 
 
 def test_a_group_that_has_ended_with_files_of_others(tmp_path: Path) -> None:
-    """What is of pyvars goes."""
+    """The files of pyvars are removed."""
     group = tmp_path / name_of(Process(2**22 + 1, 1))
     group.mkdir()
     make_all(group)
@@ -187,7 +187,7 @@ def test_a_group_that_has_ended_with_files_of_others(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_opened_may_be_of_a_live_worker(tmp_path: Path) -> None:
-    """As under a policy of the system."""
+    """As under a security policy of the system."""
     group = tmp_path / name_of(Process(2**22 + 1, 1))
     group.mkdir()
     (group / "p-80-127.0.0.1").touch()

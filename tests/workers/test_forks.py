@@ -1,4 +1,4 @@
-"""Strange forks and births: without hooks, in a hook, in a finalizer, where nothing is shared, before a sweeper."""
+"""Unusual forks: without hooks, in a hook, in a finalizer, without sharing, and while a peer removes old files."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.workers.test_membership import AS_NOBODY, AS_ROOT, INTEGRATION, PAGE,
 
 
 def test_a_fork_that_runs_no_hooks(tmp_path: Path) -> None:
-    """As a library in C forks. The child is found out with its first page."""
+    """As a C library forks. pyvars notices the child when it renders its first page."""
     lines = said(
         f"""
 import ctypes, threading
@@ -49,7 +49,7 @@ print(json.dumps([n.value, page()["n"], page()["pyvars.workers"]["retired"]]))
 
 
 def test_a_fork_hook_that_forks() -> None:
-    """Each child is a worker of its own, and collects garbage if the program does."""
+    """Each child is a worker, and has garbage collection enabled if the program has."""
     lines = said(
         f"""
 import gc
@@ -77,7 +77,7 @@ print(json.dumps([page()["n"], page()["pyvars.workers"]["retired"]]))
 
 
 def test_a_fork_in_the_middle_of_a_fork() -> None:
-    """A hook that was set before pyvars was imported runs when pyvars is ready for the fork, and forks itself."""
+    """A hook that was registered before pyvars was imported runs after the hook of pyvars, and forks itself."""
     code = """
 import gc, os
 seen = []
@@ -98,7 +98,7 @@ print(seen, os.waitstatus_to_exitcode(os.wait()[1]), gc.isenabled())
 
 
 def test_a_fork_where_nothing_is_shared() -> None:
-    """Parent and child go on from what was counted, and each is all the workers that there are."""
+    """Parent and child continue from the same counts, and each is a group of one worker."""
     lines = said(
         f"""
 {INTEGRATION}
@@ -117,7 +117,7 @@ print(json.dumps({{pid: each["n"] for pid, each in page(query="worker=all").item
 
 
 def test_a_fork_after_the_registry_of_the_page_has_gone() -> None:
-    """The child is no member of anything, until it has a page again."""
+    """The child is in no group until it has an integration again."""
     lines = said(
         f"""
 import gc
@@ -142,7 +142,7 @@ print(json.dumps([page()["n"], page()["pyvars.workers"]["retired"]]))
 
 
 def test_a_registry_that_goes_while_a_child_becomes_a_worker() -> None:
-    """As when garbage is collected just then: here by what is called when the child needs more memory."""
+    """As if garbage were collected at that moment: here in a function that the child calls to extend its segment."""
     lines = said(
         f"""
 {INTEGRATION}
@@ -190,7 +190,7 @@ print(json.dumps([page()["n"], count.value, page()["pyvars.workers"]["retired"]]
 
 
 def test_garbage_that_was_collected_before_a_fork_is_the_parents() -> None:
-    """Also where nobody had begun to record it."""
+    """Also if recording had not begun."""
     lines = said(
         """
 import gc, pyvars.runtime.gc
@@ -224,13 +224,13 @@ print(json.dumps([name[:2] for name in sorted(os.listdir(os.environ["PYVARS_SHAR
     [(3, True, "", ["s-", "w-"]), (1000, False, "another process keeps removing the group directory", [])],
 )
 def test_a_newborn_that_is_swept_away(times: int, shared: bool, reason: str, files: list[str], tmp_path: Path) -> None:
-    """It is born again, unless that goes on for ever; what was counted before stays."""
+    """It makes its files again, a limited number of times; its counts stay."""
     lines = said(SWEPT.replace("{times}", str(times)), PYVARS_SHARE=str(tmp_path / "shared"))
     assert lines == [[8, shared, reason], files]
 
 
 def test_a_place_that_comes_later(tmp_path: Path) -> None:
-    """It is looked for again, once a second."""
+    """The process looks for the directory once a second."""
     lines = said(
         f"""
 {INTEGRATION}
@@ -249,7 +249,7 @@ print(json.dumps([first, found["n"], found["pyvars.workers"]["reason"]]))
 @AS_ROOT
 @AS_NOBODY
 def test_a_process_that_is_another_user_for_a_while() -> None:
-    """It goes on in that one's place, and then in its own; each number is counted once."""
+    """It uses the directory of that user, and then its own again; each number counts once."""
     lines = said(
         f"""
 {INTEGRATION}
@@ -272,7 +272,7 @@ shutil.rmtree(places[1])  # or who is that user the next time does it
 
 
 def test_a_system_without_locks() -> None:
-    """As Windows: each process counts for itself."""
+    """As on Windows: each process counts for itself."""
     code = f"""
 import asyncio, sys
 sys.modules["fcntl"] = None
@@ -286,7 +286,7 @@ print(json.dumps([page()["n"], page()["pyvars.workers"]]))
 
 
 def test_a_child_of_multiprocessing_joins_where_it_is_told(tmp_path: Path) -> None:
-    """With its first publish, or with one that comes 100 ms after that, once there is a place."""
+    """At its first publish, or, if there was no group directory, at one that comes at least 100 ms later."""
     code = f"""
 import itertools
 {PAGE}
@@ -314,7 +314,7 @@ print(json.dumps(told))
     ],
 )
 def test_a_parent_that_nobody_may_look_at(flag: str, reason: str) -> None:
-    """As under a policy of the system. The program runs on, and the page says why it is alone."""
+    """As under a security policy. The program runs on, and the page says why it is in no group."""
     code = f"""
 import os, sys
 def policy(event, about):
@@ -335,7 +335,7 @@ print(json.dumps([page()["n"], page()["pyvars.workers"]["reason"].replace(str(os
 
 
 def test_a_newborn_in_a_group_that_is_swept(tmp_path: Path) -> None:
-    """It stays, also if it came after the sweeper had looked for somebody who lives."""
+    """Its files stay, even if it starts after the sweeping process has looked for live workers."""
     code = """
 import os, subprocess, sys
 from pyvars.workers.together.group import Process, name_of
@@ -365,7 +365,7 @@ print(os.listdir(sys.argv[1]))
 
 
 def test_a_group_that_another_sweeper_removes_meanwhile_hides_no_other(tmp_path: Path) -> None:
-    """The scan that met such a group once ended there, as if there were no group at all."""
+    """A scan that met such a group used to end there, as if there were no group."""
     ended = [str(tmp_path / name_of(Process(pid, 1))) for pid in (1 << 22, (1 << 22) + 1)]
     for group in ended:
         os.mkdir(group)
@@ -390,7 +390,7 @@ def test_what_another_sweeper_has_removed_is_no_error(tmp_path: Path) -> None:
 
 
 def test_a_segment_that_vanishes_while_the_group_is_read(tmp_path: Path) -> None:
-    """Its worker has joined elsewhere, or was folded: that is no damage."""
+    """Its worker has joined another directory, or was folded: that is no damage."""
     tmp_path.chmod(0o700)
     code = f"""
 import json, os, sys

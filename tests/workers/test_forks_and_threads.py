@@ -1,4 +1,4 @@
-"""The threads of pyvars and forks: none is there while a program forks, and they are there again soon after.
+"""The threads of pyvars and forks: they end before a fork, and start again soon after it.
 
 Python 3.12 and later warn of a fork if the process has several threads once its fork hooks have run. The programs here
 count them themselves, so that this is tested with any Python.
@@ -39,7 +39,7 @@ def said(code: str) -> list[object]:
 
 
 def test_no_thread_is_there_when_the_hooks_have_run() -> None:
-    """Though a hook of the program runs after those of pyvars. The program that only sleeps has the thread again."""
+    """Even if a hook of the program runs after those of pyvars. A program that only sleeps gets the thread again."""
     lines = said(
         """
 for _ in range(20): fork()
@@ -79,7 +79,7 @@ print(json.dumps(hooked == [1] or {bool(module)}))
 
 
 def test_threads_come_back_with_a_page_if_nothing_else_brings_them() -> None:
-    """Here the queue of what the main thread is to call is full: a hook of C has filled it."""
+    """Here a hook in C has filled the queue of pending calls of the main thread."""
     lines = said(
         """
 import ctypes
@@ -100,7 +100,7 @@ print(json.dumps(told))
 
 @pytest.mark.parametrize("lock", ["functions.FUNCTIONS._threads.lock", "background_lock()"])
 def test_a_signal_handler_that_forks_while_its_thread_has_a_lock(lock: str) -> None:
-    """The fork goes on without the end of those threads."""
+    """The fork does not wait for the end of those threads."""
     code = f"""
 import signal
 from pyvars.collect import background, functions
@@ -116,7 +116,7 @@ print(json.dumps(page()["of a function"]))
 
 
 def test_a_thread_that_the_system_has_not_ended_yet() -> None:
-    """It is waited for, with a limit."""
+    """The fork waits for it, up to a limit."""
     code = """
 import os, threading
 from pyvars.core.resources import join

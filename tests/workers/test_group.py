@@ -1,4 +1,4 @@
-"""Which processes belong together, as /proc tells it: the rules by a table of what it may say of the parents."""
+"""Which processes are a group, by /proc: a table of parents and the expected owner."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ FORKSERVER = b"python\0-c\0from multiprocessing.forkserver import main; main(3)\
 
 
 class Proc:
-    """A proc file system with this process in it, started at 900."""
+    """A proc file system with this process, which started at tick 900."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -25,7 +25,7 @@ class Proc:
     def add(
         self, pid: int, parent: int, *, start: int, auxv: bytes | None = b"", cmdline: bytes | None = b"", exe: str = ""
     ) -> None:
-        """One process; files that are None are not there."""
+        """Add a process. Files that are None do not exist."""
         folder = self.root / str(pid)
         folder.mkdir(exist_ok=True)
         fields = ["S", str(parent), *["0"] * 17, str(start)]
@@ -65,7 +65,7 @@ def test_the_pid_of_a_parent_that_has_gone_is_anothers(proc: Proc) -> None:
 
 
 def test_spawned_and_forked_and_served(proc: Proc) -> None:
-    """This process was forked by one that multiprocessing spawned; above is a fork server, above that the program."""
+    """This process was forked by a spawned one, whose parent is a fork server of the program."""
     proc.add(PARENT, 70, start=800, auxv=b"mine", cmdline=SPAWNED)
     proc.add(70, 60, start=700, auxv=b"x", cmdline=FORKSERVER)
     proc.add(60, 50, start=600, auxv=b"y", cmdline=FORKSERVER)
@@ -100,7 +100,7 @@ def test_a_chain_without_end_is_cut(proc: Proc) -> None:
 def test_without_proc_a_process_is_alone(tmp_path: Path) -> None:
     assert find(str(tmp_path)) == [Process(ME, 0)]
     assert name_of(Process(ME, 0), str(tmp_path)) == f"g-{ME}-0-0"
-    assert owner_in(f"g-{ME}-0-0") == Process(ME, 0)  # also where there is one, so that it can be swept
+    assert owner_in(f"g-{ME}-0-0") == Process(ME, 0)  # also of an existing directory, so that it can be removed
 
 
 def test_a_parent_whose_command_line_is_hidden(proc: Proc) -> None:
@@ -119,8 +119,8 @@ def test_a_parent_that_proc_hides_is_reported(proc: Proc) -> None:
     ("title", "found"),
     [
         ("", "the parent"),
-        # As if the server had a title: the last byte of the command line is overwritten in the child, as setproctitle
-        # overwrites the whole. Whether the parent has one, too, cannot be told.
+        # As if the server had set its title: the last byte of the command line is overwritten in the child, while
+        # setproctitle overwrites all of it. Whether the parent has set a title cannot be known.
         ("write_title()", "this process has changed its title (setproctitle), and its parent <pid> runs as another"),
     ],
 )

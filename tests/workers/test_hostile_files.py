@@ -1,4 +1,4 @@
-"""Files that a process of the same user puts among the segments to do harm: they cost little, once, and are named."""
+"""Hostile files among the segments, made by a process of the same user: each costs little, once, and is named."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ ENDLESS = "its names have no end"
 
 
 def chain(levels: int, names: int, kind: int = COMPOSITE) -> bytes:
-    """Containers within each other, each with so many names: names ** levels paths to one number."""
+    """Nested containers, each with this number of names: names ** levels paths to one number."""
     words = [ROOT_WORD, *range(50, 50 + levels)]
     below = [
         record(f"n{name}".encode(), kind, parent, word) for parent, word in pairwise(words) for name in range(names)
@@ -29,7 +29,7 @@ def chain(levels: int, names: int, kind: int = COMPOSITE) -> bytes:
 
 
 def ring(size: int) -> bytes:
-    """Containers each of which has all others."""
+    """Containers, each of which contains all others."""
     words = [ROOT_WORD, *range(50, 50 + size)]
     return segment(
         ROOT, *(record(f"n{word}".encode(), COMPOSITE, parent, word) for parent in words for word in words[1:])
@@ -37,7 +37,7 @@ def ring(size: int) -> bytes:
 
 
 def of_one_word() -> bytes:
-    """As many names as there is room for, of one number."""
+    """As many names of one number as there is room for."""
     chunks = 12
     data = with_word(with_word(segment(ROOT), H_CHUNKS, chunks), H_USED, chunks * 1024)
     area = b"".join(record(f"{name:05}".encode(), INT, ROOT_WORD, ORDERS_WORD) for name in range(1792))
@@ -62,7 +62,7 @@ def reader(tmp_path: Path) -> Iterator[Program]:
 
 
 def bytes_read(reader: Program) -> int:
-    """What its system calls have read so far."""
+    """The number of bytes that its system calls have read so far."""
     text = Path(f"/proc/{reader.process.pid}/io").read_text()
     return int(text.split()[1])
 
@@ -91,7 +91,7 @@ def test_more_paths_than_records(case: str, lives: bool, reader: Program, tmp_pa
 
 
 def test_a_number_with_several_names_is_read(reader: Program, tmp_path: Path) -> None:
-    """As a registry may be in several others."""
+    """As for a registry that is published in several others."""
     with file(tmp_path / NAME, chain(3, 4), lives=True):
         page = reader.page()
         assert page["orders"] == 1005
@@ -101,7 +101,7 @@ def test_a_number_with_several_names_is_read(reader: Program, tmp_path: Path) ->
 
 @pytest.mark.parametrize("size", [10 * 2**30, MAX_CHUNKS * CHUNK])
 def test_a_file_that_is_a_hole(size: int, reader: Program, tmp_path: Path) -> None:
-    """Its header claims all the words that there may be. Of one as large as a segment can be, holes are not read."""
+    """Its header claims the maximum number of words. Even if the file has that size, holes are not read."""
     data = with_word(with_word(segment(ROOT, ORDERS), H_CHUNKS, MAX_CHUNKS), H_USED, MAX_CHUNKS * 1024)
     with file(tmp_path / NAME, data, lives=True):
         os.truncate(tmp_path / NAME, size)
@@ -116,7 +116,7 @@ def test_a_file_that_is_a_hole(size: int, reader: Program, tmp_path: Path) -> No
 
 
 def test_a_damaged_file_is_read_again_when_it_has_changed(reader: Program, tmp_path: Path) -> None:
-    """Whoever mends it, through a mapping or not."""
+    """Whether it was repaired through a mapping or with write()."""
     with file(tmp_path / NAME, segment(ROOT, ORDERS)[:-100], lives=True) as opened:
         for _ in range(2):
             assert is_named(reader.page(), "it is cut short")
@@ -134,7 +134,7 @@ def test_a_damaged_file_is_read_again_when_it_has_changed(reader: Program, tmp_p
 
 
 def test_many_damaged_files(reader: Program, tmp_path: Path) -> None:
-    """More than are remembered."""
+    """More files than pyvars remembers."""
     for number in range(300):
         (tmp_path / f"w-1-1-{number}").write_bytes(b"damaged")
     for _ in range(2):
@@ -174,7 +174,7 @@ STRANGE: dict[str, Callable[[Path], None]] = {
 @pytest.mark.parametrize("name", [NAME, "retired"])
 @pytest.mark.parametrize("kind", STRANGE)
 def test_what_is_no_regular_file(kind: str, name: str, reader: Program, tmp_path: Path) -> None:
-    """It is never opened, so nothing waits for its other end."""
+    """It is never opened, since opening a FIFO would wait for its other end."""
     STRANGE[kind](tmp_path / name)
     for _ in range(2):
         assert is_named(reader.page(), "it is no regular file", name)
@@ -185,7 +185,7 @@ def test_what_is_no_regular_file(kind: str, name: str, reader: Program, tmp_path
 
 
 def test_names_that_are_too_deep_are_left_out_by_all_alike(tmp_path: Path) -> None:
-    """The page of who has them shows them; each page says that they are not in the sums."""
+    """The page of the worker that has them shows them; each page says that the sums lack them."""
     tmp_path.chmod(0o700)
     deep = "inner = pyvars.publish('deep', pyvars.Registry()); inner.publish('high', pyvars.Int(1))"
     deeper = "; exec('for _ in range({}): inner = inner.publish(\"r\", pyvars.Registry())')"

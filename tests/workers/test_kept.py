@@ -1,4 +1,4 @@
-"""What ended workers counted stays on the page, at whatever level of Maps, also where only they had a key."""
+"""Counts of ended workers stay on the page at every level of nested Maps, also under keys that only they had."""
 
 import json
 from typing import Any

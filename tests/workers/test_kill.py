@@ -1,11 +1,11 @@
 """The kill test: workers and readers are killed at random moments, and readers in the middle of a fold.
 
-Workers are also stopped for a while, and close all their files: what they then open must stay as it is. Others end as
-they should and are replaced, as in a reload. On a small disk that is now and then full, fresh workers count privately.
+Workers are also stopped for a while, and close all their files: files that they then open must stay unchanged. Others
+end normally and are replaced, as in a reload. On a small disk that is sometimes full, new workers count privately.
 
-Every page must lie between what was done before it and what was started before its end. Each process writes down what
-it starts and what it has done in memory that outlives it, in a row of its own: a table that all of them map. Without
-room a page may lack what the workers that it names have done; once there is room again it must show all of that.
+Every count on a page must lie between the counting that had ended before the page, and that which had started before
+its end. Each process records both in its row of a table, in memory that all processes map and that outlives them. If
+there is no room, a page may lack the counts of the workers that it names; with room again it must show all of them.
 
 `make stress` runs it for minutes.
 """
@@ -37,11 +37,11 @@ READERS = 3
 LAST_READERS = 4
 LAST_PAGES = 5
 SLOTS = WORKERS + READERS + 1
-"""A process has a slot, one after another: the workers first, then the readers, then those at the end."""
+"""The slots of the processes: the workers first, then the readers, then those of the end."""
 
 MOMENTS = ("made", "before", "after", "between")
-"""Where in a fold a reader dies: the file of the retired is made; before its rename; after it, when nothing is removed
-yet; and when of the first dead worker the segment is removed, but not the socket."""
+"""Where in a fold a reader dies: the retired file is made; before its rename; after it, when no segment is removed
+yet; and when the segment of the first dead worker is removed, but not its socket."""
 
 PROGRAM = """
 import json, mmap, os, random, signal, sys, time
@@ -242,7 +242,7 @@ CERTAIN, POSSIBLE, FULL = range(SLOTS * ROW, SLOTS * ROW + 3)
 
 
 class Family(Protocol):
-    """How processes come into the world."""
+    """How the processes are started."""
 
     def start(self, *arguments: object) -> Any: ...
 
@@ -256,7 +256,7 @@ class Family(Protocol):
 
 
 class Programs:
-    """Each is a program of its own; they meet in a directory that PYVARS_SHARE names."""
+    """Each process is a separate program; PYVARS_SHARE names their group directory."""
 
     def __init__(self, directory: Path, errors: Any) -> None:
         (directory / "shared").mkdir(mode=0o700)
@@ -280,7 +280,7 @@ class Programs:
 
 
 class Forks:
-    """All are forked by one program that has an integration; they are found to belong together."""
+    """All processes are forked by one program with an integration; pyvars finds their group."""
 
     def __init__(self, directory: Path, errors: Any, *below: str) -> None:
         pipes = {"stderr": errors, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -305,7 +305,7 @@ class Forks:
         self.signal(process, signal.SIGKILL)
 
     def signal(self, process: int, number: int) -> None:
-        os.kill(process, number)  # as long as its parent has not asked, nobody else has its pid
+        os.kill(process, number)  # its pid is not reused before its parent has waited for it
 
     def end(self) -> None:
         assert self._master.stdin
@@ -316,7 +316,7 @@ class Forks:
 
 
 class SmallDisk(Forks):
-    """They find one another on a disk of their own, which can be full."""
+    """The group directory is on a small disk, which can be full."""
 
     def __init__(self, directory: Path, errors: Any) -> None:
         mount = 'mount -t tmpfs -o size=4m none /dev/shm && exec "$0" "$@"'
@@ -324,7 +324,7 @@ class SmallDisk(Forks):
         self._file = Path(f"/proc/{self._master.pid}/root/dev/shm/full")
 
     def fill(self) -> None:
-        """Take the room that there is, also what was given back since the last time."""
+        """Fill the disk, also with the room that was freed since the last time."""
         with suppress(OSError), self._file.open("ab", buffering=0) as file:
             while True:
                 file.write(bytes(mmap.PAGESIZE))
@@ -367,7 +367,7 @@ class Chaos:
         return self._table[word : SLOTS * ROW : ROW].tolist()
 
     def start(self, slot: int) -> None:
-        """Have a process run in the slot. Of the readers most will die by their own hand, in their first fold."""
+        """Start a process in the slot. Most readers kill themselves in their first fold."""
         self._table[slot * ROW + LIFE] += 1
         life = self._table[slot * ROW + LIFE]
         self._moments.pop(slot, None)
@@ -383,7 +383,7 @@ class Chaos:
         return self._table[slot * ROW + READY] == self._table[slot * ROW + LIFE]
 
     def kill(self, slot: int, by: int = signal.SIGKILL) -> None:
-        """Kill the process of the slot, and write down whether it had a segment for the others to see.
+        """Kill the process of the slot, and record whether it had a segment that the others could see.
 
         By SIGHUP a worker ends as it should.
         """
@@ -407,7 +407,7 @@ class Chaos:
         return crashed > 0
 
     def stop_for_a_while(self) -> None:
-        """Stop a worker, wherever it is: pages go on meanwhile."""
+        """Stop a worker at any point; pages are rendered meanwhile."""
         process = self._processes[self._dice.randrange(WORKERS)]
         self._family.signal(process, signal.SIGSTOP)
         time.sleep(self._dice.random() / 10)
@@ -419,7 +419,7 @@ class Chaos:
         self.start(slot)
 
     def fill_for_a_while(self, disk: SmallDisk) -> None:
-        """Start workers while there is no room; they go on living until a page has all that they counted."""
+        """Start workers while there is no room; they live until a page has all their counts."""
         self._table[FULL] = 1
         roomy = self._dice.sample(range(WORKERS), WORKERS)
         pages = sum(self.column(PARTIAL)) + 5
@@ -431,7 +431,7 @@ class Chaos:
         disk.empty()
         for _ in self._until(lambda: all(map(self.is_ready, range(WORKERS)))):
             pass
-        pages = sum(self.column(PAGES)) + READERS + 1  # of which one began after that
+        pages = sum(self.column(PAGES)) + READERS + 1  # at least one of these began after that
         for _ in self._until(lambda: sum(self.column(PAGES)) >= pages):
             pass
         self._table[FULL] = 0
@@ -446,7 +446,7 @@ class Chaos:
             self.renew()
 
     def renew(self) -> None:
-        """Start anew those who killed themselves; nobody else ends."""
+        """Start the processes again that killed themselves; no other process ends."""
         for slot, process in list(self._processes.items()):
             if self._family.is_dead(process):
                 assert self._took_its_life(slot), f"the process in slot {slot} ended"
@@ -467,7 +467,7 @@ class Chaos:
             if isinstance(self._family, SmallDisk) and self._dice.random() < 0.05:
                 self.fill_for_a_while(self._family)
             slot = self._dice.choice([*range(WORKERS), *range(WORKERS), *range(WORKERS + READERS)])
-            if self.is_ready(slot) or self._dice.random() < 0.02:  # few are killed before they have a segment
+            if self.is_ready(slot) or self._dice.random() < 0.02:  # kill only a few before they have a segment
                 self.replace(slot)
         for slot in list(self._processes):
             self.kill(slot)
@@ -520,7 +520,7 @@ def test_no_count_is_lost_and_none_comes_twice(kind: type[Programs] | type[Forks
         done, started = sum(chaos.column(DONE)), sum(chaos.column(STARTED))
         print("done", done, "started", started, "shown", pages[0])
         orders, states, halves = pages[0][:3]
-        others = 1 if kind is Programs else 2  # the reader, and who forks
+        others = 1 if kind is Programs else 2  # the reader, and the process that forks
         for page, (*counts, retired, _, level, live, reason, files) in enumerate(pages):
             assert counts == [orders, states, halves]
             before = page // LAST_PAGES
@@ -530,4 +530,4 @@ def test_no_count_is_lost_and_none_comes_twice(kind: type[Programs] | type[Forks
         assert done <= orders <= started
         assert done <= states <= started
         assert done <= halves <= started
-        assert started - done <= chaos.kills  # each death leaves at most one that was not done
+        assert started - done <= chaos.kills  # each killed process leaves at most one count unfinished

@@ -1,4 +1,4 @@
-"""`?worker=all`: each live worker is in the first answer, however many there are, and whatever they owed before."""
+"""`?worker=all`: each live worker is in the first answer, also if there are many, and if they were late before."""
 
 import json
 import os
@@ -35,7 +35,7 @@ sys.stdout.buffer.write(b"".join(application(environ, lambda *_: None)))
 
 
 def test_all_workers_are_in_the_first_answer() -> None:
-    for _ in range(3):  # a machine with other work may not let all of them run within the deadline
+    for _ in range(3):  # a busy machine may not let all of them run within the deadline
         pages = json.loads(output(PROGRAM))
         if {"error": "timeout"} not in pages.values():
             break
@@ -47,7 +47,7 @@ def test_all_workers_are_in_the_first_answer() -> None:
 def test_a_worker_that_owes_an_answer_is_asked_once_it_has_given_it(deployment: Deployment) -> None:
     stopped = deployment.pids[1]
     os.kill(stopped, signal.SIGSTOP)
-    deployment.raw(0)  # asks it for its figures, in vain
+    deployment.raw(0)  # asks it for its figures, without an answer
     os.kill(stopped, signal.SIGCONT)
     pages = deployment.read(0, "/debug/vars?worker=all&name=only")
     assert pages[str(stopped)] == {"only_2": 2}
@@ -66,7 +66,7 @@ def test_a_question_for_one_worker_forgets_no_stopped_one(deployment: Deployment
 
 
 def test_many_variables_that_only_a_peer_has_are_sorted_among_the_others() -> None:
-    """With the errors, too: here, in the order of the page, before all of them."""
+    """So is `pyvars.errors`, which comes before all of them here."""
     page = json.loads(
         output("""
 import json, os, sys

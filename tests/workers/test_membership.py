@@ -1,4 +1,4 @@
-"""A process as a member of its group: where it is, who may be there, a change of user, strangers on its socket."""
+"""A process as a member of its group: its directory, the permissions, a change of user, strangers on its socket."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from tests.programs import ROOT, UNMEASURED, output, run
 from tests.tools import tool
 from tests.workers import group_of
 
-# A program that can render its page at any moment, with nothing left to import.
+# A program that has imported all that a page needs.
 PAGE = """
 import json, os, sys, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
@@ -30,19 +30,19 @@ def page(path="/debug/vars", query=""):
     return json.loads(site.respond(ask(path, query)).body)
 """
 INTEGRATION = 'site = debug(None, None, prefix="/debug")\n'
-AS_NOBODY = pytest.mark.xdist_group("user nobody")  # one at a time: they share what that user has in /dev/shm
+AS_NOBODY = pytest.mark.xdist_group("user nobody")  # one at a time: they share the directory of that user in /dev/shm
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do that")
 
 
 def said(code: str, **environment: str) -> Any:
-    """The JSON that the program prints, line by line."""
+    """The JSON in each line that the program prints."""
     return [json.loads(line) for line in output(PAGE + code, **environment).splitlines()]
 
 
 @AS_ROOT
 @AS_NOBODY
 def test_children_that_become_another_user_find_each_other() -> None:
-    """As the workers of a server whose master stays root: forked as root, and then nobody, without a word to pyvars."""
+    """As the workers of a server whose master stays root: they are forked as root, and then become nobody."""
     lines = said(
         f"""
 {INTEGRATION}
@@ -80,12 +80,12 @@ for pipe, order in pipes:
     )
     status = group_of(3)
     assert lines[:3] == [[33, status, 11]] * 3
-    assert lines[3] == [1000, 1000]  # they are gone from the place that only root reads
+    assert lines[3] == [1000, 1000]  # they have left the directory that only root can read
 
 
 @AS_ROOT
 def test_without_shared_memory_the_runtime_directory_is_taken(tmp_path: Path) -> None:
-    """And the temporary directory without that."""
+    """And without that, the temporary directory."""
     tmp_path.chmod(0o700)
     code = f"{PAGE}{INTEGRATION}print(MEMBER.group.directory)"
     for variables in ({"XDG_RUNTIME_DIR": str(tmp_path)}, {"XDG_RUNTIME_DIR": "", "TMPDIR": str(tmp_path)}):
@@ -104,7 +104,7 @@ def test_without_shared_memory_the_runtime_directory_is_taken(tmp_path: Path) ->
 
 
 def test_a_long_path_is_no_hindrance(tmp_path: Path) -> None:
-    """A socket has a path of at most 107 bytes; a directory may be longer."""
+    """The path of a socket has at most 107 bytes; that of a directory may be longer."""
     place = tmp_path / ("a" * 120)
     lines = said(
         f"""
@@ -129,7 +129,7 @@ os.wait()
 
 
 def test_strangers_on_the_socket_do_no_harm(tmp_path: Path) -> None:
-    """Half a question, none, a wrong one, one for what is not there, a hundred at once."""
+    """Half a question, no question, a wrong one, one about an unknown registry, and a hundred at once."""
     with subprocess.Popen(
         [sys.executable, "-c", f"{PAGE}{INTEGRATION}n.add(3)\nprint(os.getpid(), flush=True)\nsys.stdin.read()"],
         cwd=ROOT,
@@ -150,7 +150,7 @@ def test_strangers_on_the_socket_do_no_harm(tmp_path: Path) -> None:
                 client.sendall(data)
                 client.shutdown(socket.SHUT_WR)
                 answer = b""
-                with contextlib.suppress(ConnectionResetError):  # it has not read all that was sent
+                with contextlib.suppress(ConnectionResetError):  # the worker closed it before it had read everything
                     while part := client.recv(65536):
                         answer += part
             return answer[16:]
@@ -170,14 +170,14 @@ def test_strangers_on_the_socket_do_no_harm(tmp_path: Path) -> None:
         answered = 0
         for client in waiting:
             client.settimeout(10)
-            answered += bool(client.recv(100))  # of too many at once some are sent away
+            answered += bool(client.recv(100))  # of too many connections some are closed
             client.close()
         assert answered >= 4
         assert process.communicate("")[1] == ""
 
 
 def test_numbers_of_registries_of_ones_own() -> None:
-    """They are told apart by the order of their integrations; when one is gone, so are its numbers."""
+    """Registries are identified by the order of their integrations; if one is freed, its numbers vanish."""
     lines = said(
         """
 import gc
@@ -217,7 +217,7 @@ print(json.dumps("both" in page()))
 
 
 def test_a_registry_that_goes_while_there_is_a_page_of_another() -> None:
-    """As when garbage is collected just then: here with each step in which the page finds its own registry."""
+    """As if garbage were collected at that moment: here at each step in which the page looks up its registry."""
     lines = said(
         f"""
 others = [pyvars.Registry() for _ in range(3)]
@@ -259,7 +259,7 @@ os.close(end)
 os.wait()
 """
     )
-    assert lines == [["mine", [1, 2, 2, "text"], None]]  # the last is never the part of one worker alone
+    assert lines == [["mine", [1, 2, 2, "text"], None]]  # the last one is never the number of one worker alone
 
 
 @pytest.mark.parametrize("place", ["missing/there", "/proc/nowhere"])
@@ -271,7 +271,7 @@ def test_a_place_that_cannot_be_is_reported(place: str, tmp_path: Path) -> None:
 
 
 def test_a_fork_in_the_middle_of_a_publish() -> None:
-    """The child begins anew with what there is."""
+    """The child starts with the variables that are published."""
     code = """
 import signal
 def fork(*_):
@@ -293,12 +293,12 @@ while len(results) < 20:
         pyvars.publish(f"v{number % 50}", pyvars.Int()); pyvars.delete(f"v{number % 50}")
 print(json.dumps(results))
 """
-    # Unmeasured: coverage has a lock of its own, in which a signal handler finds its own thread.
+    # Without coverage, whose lock the signal handler would find held by its own thread.
     assert said(INTEGRATION + code, **UNMEASURED) == [[0] * 20]
 
 
 def test_a_program_may_end_while_it_counts() -> None:
-    """Threads that publish while the interpreter is on its way out are no error."""
+    """Threads may publish while the interpreter shuts down."""
     code = """
 import threading
 def work():
@@ -311,13 +311,13 @@ for _ in range(3): threading.Thread(target=work, daemon=True).start()
 time.sleep(0.05)
 print(json.dumps(page()["n"]))
 """
-    # Unmeasured: coverage would take its turns with these threads when it saves what it has, which may take long.
+    # Without coverage, which would compete with these threads for the GIL while it saves its data.
     done = run(PAGE + INTEGRATION + code, check=False, **UNMEASURED)
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
 
 
 def test_what_is_published_after_the_end_is_left_alone() -> None:
-    """As is a registry that goes after the names of a module have gone."""
+    """So is a registry that is freed after the names of its module."""
     code = """
 import atexit, pyvars
 atexit.register(lambda: print(len(pyvars.publish("late", pyvars.Map()))))
@@ -328,7 +328,7 @@ DebugApp()
 
 
 def test_the_figures_of_the_group_are_there_without_a_page(tmp_path: Path) -> None:
-    """For a program that logs them, say: of this moment, though no page was made for a while."""
+    """For example for a program that logs them: they are current, even if no page was rendered for a while."""
     tmp_path.chmod(0o700)
     code = f"""
 {INTEGRATION}

@@ -1,4 +1,4 @@
-"""Files of peers that change, go, or have no room, at the very moment in which they are read or moved."""
+"""Files of peers that change, vanish or are full at the moment in which they are read or folded."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ for line in sys.stdin:
 
 
 def test_a_file_that_changes_faster_than_it_can_be_read(tmp_path: Path) -> None:
-    """What was read of it a moment ago is on the page, if anything was."""
+    """The page has the numbers of the previous reading, if there was one."""
     tmp_path.chmod(0o700)
     data = with_figures_of(segment(ROOT, ORDERS), b"{}", flip=1)
     with file(tmp_path / "w-1-1-a", data, lives=True):
@@ -69,14 +69,14 @@ for line in sys.stdin:
 
 
 def test_a_disk_that_becomes_full_while_the_dead_are_moved(tmp_path: Path) -> None:
-    """They count where they are, and nothing is left of the attempt."""
+    """The counts stay in the segments, and no file of the attempt is left."""
     tmp_path.chmod(0o700)
     with measured(LIMITED, PYVARS_SHARE=tmp_path) as reader:
         reader.page(0)
         (tmp_path / "w-1-1-a").write_bytes(real_files()[1])
         before = sorted(os.listdir(tmp_path))
         for _ in range(2):
-            page = reader.page(CHUNK)  # half of what is to be written
+            page = reader.page(CHUNK)  # room for half of the file
             assert (page["orders"], page["pyvars.workers"]["retired"]) == (1005, 1)
             assert sorted(os.listdir(tmp_path)) == before
         assert reader.page(0)["orders"] == 1005
@@ -85,7 +85,7 @@ def test_a_disk_that_becomes_full_while_the_dead_are_moved(tmp_path: Path) -> No
 
 
 def test_of_too_many_names_that_nobody_shows_the_last_are_kept(tmp_path: Path) -> None:
-    """A twentieth here of how many there are."""
+    """Here the limit is a twentieth of the real one."""
     tmp_path.chmod(0o700)
     code = f"import pyvars.workers.numbers.retired; pyvars.workers.numbers.retired.MAX_UNSEEN = 1000{READER}"
     many = real_files()[1]
@@ -97,7 +97,7 @@ def test_of_too_many_names_that_nobody_shows_the_last_are_kept(tmp_path: Path) -
             assert (page["orders"], page["pyvars.workers"]["retired"]) == (2005, 1)
             assert page["number_50"] == 50
             assert page["number_1499"] == 2 * 1499
-            (tmp_path / "w-1-1-c").write_bytes(many)  # all of its names are shown by a live one
+            (tmp_path / "w-1-1-c").write_bytes(many)  # a live worker publishes all of its names
             page = reader.page()
             assert (page["number_50"], page["number_1499"]) == (100, 3 * 1499)
             assert not (tmp_path / "w-1-1-c").exists()

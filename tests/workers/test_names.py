@@ -1,4 +1,4 @@
-"""Names that come, go, and change what they stand for, as another process sees them; and how many there may be."""
+"""Names that are published, deleted and published again, as another process sees them; and their maximum number."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from pyvars.workers.numbers.segment import CHUNK, FLOAT, INT, MAP
 from tests.workers.test_damage import HALVES_WORD, ORDERS_WORD, ROOT, ROOT_WORD, record, segment
 from tests.workers.test_segments import PRELUDE, READER, Program, file, measured, program
 
-# Each line that it is told is a statement; then comes a page.
+# Each line of its input is a statement, which it runs before it prints a page.
 TOLD = f"""{PRELUDE}
 from pyvars.core.variables import Composite
 from pyvars.workers.numbers.segment import Segment
@@ -36,14 +36,14 @@ BUILTINS = {"asyncio", "cmdline", "gc", "memstats", "process", "pyvars.workers",
 
 
 class Pair:
-    """A program that does what it is told, and another that sees it."""
+    """A program that runs statements, and another one whose page has its numbers."""
 
     def __init__(self, told: Program, observer: Program) -> None:
         self._told = told
         self._observer = observer
 
     def do(self, statement: str) -> dict[str, Any]:
-        """What both show after it, the same."""
+        """Run a statement. Returns the page, which must be the same in both programs."""
         mine, seen = self._told.page(statement), self._observer.page()
         for page in (mine, seen):
             assert page["pyvars.workers"]["reason"] == ""
@@ -100,7 +100,7 @@ def test_a_registry_that_is_taken_away_with_what_is_no_number(pair: Pair) -> Non
 
 
 def test_a_key_that_is_replaced_while_it_is_replaced(pair: Pair) -> None:
-    """By what interrupts: the last one stands there, for all to see."""
+    """By code that interrupts the first replacement: all workers see the last variable."""
     pair.do("by = pyvars.publish('by', pyvars.Map()); by.add('b')")
     pair.do("by.set('a', pyvars.Int(1))")
     pair.do("at_next(Composite._changed, lambda: by.set('a', pyvars.Int(30))); by.set('a', pyvars.Int(2))")
@@ -111,7 +111,7 @@ def test_a_key_that_is_replaced_while_it_is_replaced(pair: Pair) -> None:
 
 
 def test_names_that_come_while_a_page_is_made(pair: Pair) -> None:
-    """Oftener than it looks again."""
+    """More often than the page retries."""
     pair.do("number = itertools.count(1)")
     pair.do("publish = lambda: pyvars.publish(f'n{next(number)}', pyvars.Int(1))")
     shown = pair.do("at_each(Segment.numbers, publish)")
@@ -127,7 +127,7 @@ def test_a_registry_that_stands_in_another_may_have_a_page_too(pair: Pair) -> No
 
 
 def test_a_name_of_another_kind_in_a_peer(tmp_path: Path) -> None:
-    """This process's own stands for itself."""
+    """The page shows the variable of the process that answers."""
     tmp_path.chmod(0o700)
     other = segment(
         ROOT, record(b"orders", MAP, ROOT_WORD, 50), record(b"a", INT, 50, 51), record(b"states", INT, ROOT_WORD, 52)
@@ -153,7 +153,7 @@ def test_a_number_that_is_an_integer_in_one_worker_and_a_float_in_another(tmp_pa
 
 
 def test_maps_of_several_workers_keep_within_their_bound(tmp_path: Path) -> None:
-    """The rest counts together, unless something else stands there."""
+    """The other keys are counted under `__other__`, unless that is a variable of another kind."""
     tmp_path.chmod(0o700)
     other = segment(
         ROOT,
@@ -192,7 +192,7 @@ def test_functions_whose_values_are_too_large_together(tmp_path: Path) -> None:
 
 
 def test_several_functions_that_hang_in_a_peer(tmp_path: Path) -> None:
-    """It is named once."""
+    """`pyvars.errors` names the worker once."""
     tmp_path.chmod(0o700)
     with measured(TOLD, PYVARS_SHARE=tmp_path) as one, measured(TOLD, PYVARS_SHARE=tmp_path) as other:
         one.page("[pyvars.publish(name, lambda: 1, combine='sum') for name in ('quick', 'slow', 'slower')]")
@@ -206,7 +206,7 @@ def test_several_functions_that_hang_in_a_peer(tmp_path: Path) -> None:
 
 
 def page_when(reader: Program, done: Callable[[Any], bool]) -> Any:
-    """A page to which the peers contributed in time, which they may not where much else runs."""
+    """A page for which the peers answered in time; on a busy machine they may be late."""
     until = time.monotonic() + 30
     while not done(page := reader.page()):
         assert time.monotonic() < until, page
@@ -214,7 +214,7 @@ def page_when(reader: Program, done: Callable[[Any], bool]) -> Any:
 
 
 def test_there_is_an_end_to_the_numbers_that_are_shared(tmp_path: Path) -> None:
-    """Which is lower here than it is: a file of 524,288."""
+    """Here the limit is lower than the real one, 524,288."""
     tmp_path.chmod(0o700)
     code = f"import pyvars.workers.numbers.segment; pyvars.workers.numbers.segment.MAX_CHUNKS = 1{TOLD}"
     with measured(code, PYVARS_SHARE=tmp_path) as told:
@@ -227,7 +227,7 @@ def test_there_is_an_end_to_the_numbers_that_are_shared(tmp_path: Path) -> None:
 
 
 def test_a_system_that_cannot_reserve_a_file(tmp_path: Path) -> None:
-    """As macOS."""
+    """As on macOS."""
     tmp_path.chmod(0o700)
     with measured(f"import os\ndel os.posix_fallocate\n{TOLD}", PYVARS_SHARE=tmp_path) as told:
         page = told.page("pyvars.publish('orders', pyvars.Int(5))")

@@ -22,7 +22,7 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def reader(place: Path) -> Iterator[Program]:
-    """One of two workers. Only this one is ever asked for a page; the other one counts 1000 orders."""
+    """One of two workers. All pages are requested from this one; the other one counts 1000 orders."""
     with measured(READER, PYVARS_SHARE=place) as reader, measured(PEER, 1, PYVARS_SHARE=place) as peer:
         peer.line()
         assert reader.page()["orders"] == 1005
@@ -31,7 +31,7 @@ def reader(place: Path) -> Iterator[Program]:
 
 
 def whole(reader: Program) -> Any:
-    """The page as soon as both workers are on it. Nothing is counted twice meanwhile, and the reader is never lost."""
+    """The page, once both workers are on it. Meanwhile no number counts twice, and the reader's own are on it."""
     until = time.monotonic() + LIMIT_SECONDS
     while True:
         page = reader.page()
@@ -68,7 +68,7 @@ def test_the_directory(remove: Callable[[Path], None], place: Path, reader: Prog
 
 
 def test_the_directory_is_moved_away_and_back(place: Path, reader: Program) -> None:
-    """What is in the old files is not counted again."""
+    """The numbers in the old files do not count again."""
     replaced(place)
     whole(reader)
     removed(place)
@@ -87,7 +87,7 @@ def test_single_files(prefix: str, place: Path, reader: Program) -> None:
 
 
 def test_the_retired_file(place: Path, reader: Program) -> None:
-    """The numbers of the dead were nowhere else."""
+    """The numbers of the dead workers were only in this file."""
     with program(PEER, 1, PYVARS_SHARE=place) as dead:
         dead.line()
         assert reader.page()["orders"] == 2005
@@ -98,7 +98,7 @@ def test_the_retired_file(place: Path, reader: Program) -> None:
 
 @pytest.mark.parametrize("in_its_place", ["a file", "a directory that is open to all", "a directory of others"])
 def test_something_else_is_in_its_place(in_its_place: str, place: Path, reader: Program) -> None:
-    """Each worker counts alone, and says why, until that has gone."""
+    """Each worker counts for itself, and its page says why, until the other file is removed."""
     removed(place)
     while True:
         try:
@@ -108,7 +108,7 @@ def test_something_else_is_in_its_place(in_its_place: str, place: Path, reader: 
                 place.mkdir(mode=0o700)
                 (place / "s-mydata.db").touch()
                 place.chmod(0o755 if in_its_place == "a directory that is open to all" else 0o700)
-        except FileExistsError:  # a worker was quicker
+        except FileExistsError:  # a worker has made the directory already
             removed(place)
         else:
             break
@@ -116,13 +116,13 @@ def test_something_else_is_in_its_place(in_its_place: str, place: Path, reader: 
     while (page := reader.page())["pyvars.workers"]["shared"] or not is_alone(page):
         assert time.monotonic() < until
     assert str(place) in page["pyvars.workers"]["reason"]
-    time.sleep(1.1)  # longer than until the next attempt: also after the second one they go on trying
+    time.sleep(1.1)  # longer than the time between two attempts, of which there are more
     place.unlink() if place.is_file() else removed(place)
     whole(reader)
 
 
 def test_a_process_that_has_forked_and_cannot_join_again(place: Path) -> None:
-    """Its thread looks for dead children, too, and finds no group."""
+    """Its thread also looks for dead children, and finds no group."""
     lines = said(
         f"""
 import shutil
@@ -149,7 +149,7 @@ print(json.dumps([*shared, page()["n"], MEMBER.shared]))
 
 
 def test_workers_that_count_while_their_directory_is_removed() -> None:
-    """A family of forks: whatever is removed and when, each count is there once."""
+    """Forks of one program: each count appears once, whatever is removed at any time."""
     counts, page = said(
         f"""
 import shutil, signal
@@ -195,7 +195,7 @@ for pid in children: os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)
 
 
 def test_many_pages_notice_it_at_once() -> None:
-    """One of them joins again; the others go on when it has."""
+    """One of them joins again, and the others wait for it."""
     (told,) = said(
         f"""
 import shutil, threading

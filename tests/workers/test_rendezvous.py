@@ -1,4 +1,4 @@
-"""Which processes find each other with nothing configured, and which do not."""
+"""Which processes find each other without configuration, and which do not."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def page(url):
 
 
 def program(tmp_path: Path, main: str) -> Any:
-    """What `main` prints, of a program in a file, as the children of multiprocessing need it."""
+    """The output of `main` in a program in a file, which children of multiprocessing can import."""
     path = tmp_path / "program.py"
     path.write_text(f"{COUNTING}\nif __name__ == '__main__':\n" + indent(main, "    "))
     done = subprocess.run(
@@ -54,7 +54,7 @@ def program(tmp_path: Path, main: str) -> Any:
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_pools_of_multiprocessing(tmp_path: Path, method: str) -> None:
-    """While the pool works, after it, and with a second one."""
+    """While the pool works, after its end, and with a second pool."""
     during, after, again = program(
         tmp_path,
         f"""
@@ -89,7 +89,7 @@ with pyvars.serve(0) as server:
 
 
 def test_children_of_a_plain_fork(tmp_path: Path) -> None:
-    """A child's share begins at zero; its counts stay when it ends, also those of its own child."""
+    """A child begins at zero; its counts are kept when it ends, and so are those of its own child."""
     lines = program(
         tmp_path,
         """
@@ -111,7 +111,7 @@ with pyvars.serve(0) as server:
 
 
 def test_without_a_integration_nothing_is_shared(tmp_path: Path) -> None:
-    """A forked child goes on from the value at the fork, and no file is anywhere."""
+    """A forked child continues from the value at the fork, and no file is made."""
     lines = program(
         tmp_path,
         """
@@ -173,7 +173,7 @@ for child in children: child.communicate()
 
 
 def test_two_programs_of_one_supervisor_do_not_mix() -> None:
-    """The supervisor is a Python program that runs another twice."""
+    """The supervisor is a Python program that runs another program twice."""
     assert output(TWO_PROGRAMS) == "[[1, 1], [1, 1]]\n"
 
 
@@ -193,7 +193,7 @@ print(urllib.request.urlopen(pyvars.serve(0).url + "/debug/vars/pyvars.workers")
 
 
 def test_celery_prefork(tmp_path: Path) -> None:
-    """50 tasks in 3 worker processes; one more than these serves the page: the parent, which ran none."""
+    """50 tasks in 3 worker processes. The page is served by their parent, the fourth process, which runs no task."""
     port = free_port()
     (tmp_path / "celery_app.py").write_text(
         f"""
@@ -232,7 +232,7 @@ def _nobody_can_read(path: str) -> bool:
 @AS_NOBODY
 @pytest.mark.parametrize("preload", [(), ("--preload",)])
 def test_workers_that_drop_root(preload: tuple[str, ...], tmp_path: Path) -> None:
-    """The master stays root, and so cannot be read; its workers find each other as who they have become."""
+    """The master stays root, so its workers cannot read it; they find each other as their new user."""
     for path in (sys.base_prefix, sys.prefix, str(ROOT)):
         if not _nobody_can_read(path):
             pytest.skip(f"user nobody cannot read {path}, where this Python or the tests are")

@@ -1,6 +1,6 @@
-"""Workers without room for their numbers: below a limit, out of descriptors, or where they may not write.
+"""Workers without room for their numbers: with a limit on files, without file descriptors, or without permission.
 
-Each page says whose numbers are missing, no sum falls because of it, and with the room the numbers come in.
+Each page names the workers whose numbers are missing, and no sum falls. Once there is room, the sums include them.
 """
 
 import sys
@@ -14,7 +14,7 @@ from pyvars.workers.numbers.segment import CHUNK
 from tests.tools import tool
 from tests.workers.test_segments import PRELUDE, Program, can_mount, measured, program
 
-# Each line that it is told is a statement; then comes a page.
+# Each line of its input is a statement, which it runs before it prints a page.
 TOLD = f"""{PRELUDE}
 import psutil, resource, threading
 def limit_files(size):
@@ -55,7 +55,7 @@ def total(page: Any, prefix: str = "n") -> int:
 
 
 def pids(page: Any) -> str:
-    """Whose numbers are missing, as `pyvars.errors` says; `shared` and `reason` say it, too."""
+    """The pids whose numbers are missing, by `pyvars.errors`. Checks that `shared` and `reason` agree."""
     entry = page.get("pyvars.errors", {}).get("pyvars.workers")
     status = page["pyvars.workers"]
     assert status["shared"] is (status["reason"] == "") is (entry is None)
@@ -68,7 +68,7 @@ def both(one: Program, other: Program) -> str:
 
 
 def page_when(worker: Program, missing: str) -> Any:
-    """The first page that names these pids; a worker shares its numbers when it is asked, at most every 100 ms."""
+    """The first page that names these pids; a worker tries to share its numbers for a page, at most every 100 ms."""
     until = monotonic() + 30
     while pids(page := worker.page("pass")) != missing:
         assert monotonic() < until, page["pyvars.workers"]
@@ -92,7 +92,7 @@ def test_numbers_without_room_are_named_and_come_in(tmp_path: Path) -> None:
         assert total(other.page("pass")) == 3500
         page = full.page("limit_files(1000); publish(3000); [by.add(f'k{key}') for key in range(100)]")
         pid = str(full.process.pid)
-        assert (total(page), len(page["by"]), page["half"]) == (6000, 101, 1.0)  # all, since it has its own
+        assert (total(page), len(page["by"]), page["half"]) == (6000, 101, 1.0)  # all numbers, with its own
         assert pids(page) == pid
         assert page["pyvars.workers"]["reason"] == "some numbers are private to this process: File too large"
         for _ in range(2):
@@ -105,12 +105,12 @@ def test_numbers_without_room_are_named_and_come_in(tmp_path: Path) -> None:
         before = total(page)
         page = full.page("[pyvars.get(f'n{number}').add() for number in range(3000)]; half.add(1); n.add(7)")
         assert (total(page), page["half"], page["n"]) == (9002, 2.0, 7)
-        page = other.page("pass")  # what was on the page goes on
+        page = other.page("pass")  # numbers that were on the page stay on it
         assert total(page) >= before + 500
         assert (page["half"], page["n"]) == (2.0, 7)
         full.page("by.add('a', 0.5); n0 = pyvars.get('n0'); by.set('k1', n0)")
         assert other.page("pass")["by"]["a"] == 2.5  # although it is a Float now
-        # Its name is where that of another number was, and its word is private.
+        # Its name is in the place of another number, and its word is in private memory.
         full.page("pyvars.delete('n1'); by.set('k1', pyvars.Int(3)); pyvars.publish('zz', pyvars.get('n2999'))")
         assert "zz" not in other.page("pass")
         full.page("pyvars.publish('n1', pyvars.Int(2)); limit_files(resource.RLIM_INFINITY)")
@@ -134,7 +134,7 @@ def test_a_worker_without_any_room_is_not_forgotten(tmp_path: Path) -> None:
         started(other).page("publish(10); n.add(100)")
         full.line()
         page = full.page("limit_files(0); n.add(5); integration(); n.add()")
-        assert (page["n"], total(page)) == (106, 10)  # it reads the others, as ever
+        assert (page["n"], total(page)) == (106, 10)  # it still reads the others
         assert pids(page) == str(full.process.pid)
         for _ in range(2):
             page = other.page("pass")
@@ -184,7 +184,7 @@ def test_a_worker_that_gets_room_as_it_ends(tmp_path: Path) -> None:
 
 
 def test_counting_goes_on_while_numbers_move_to_the_file(tmp_path: Path) -> None:
-    """And no page shows less than the last one."""
+    """And no page shows less than the one before."""
     tmp_path.chmod(0o700)
     with measured(TOLD, PYVARS_SHARE=tmp_path) as full, measured(TOLD, PYVARS_SHARE=tmp_path) as other:
         started(other)
@@ -247,7 +247,7 @@ def test_a_worker_that_may_not_write_reads_its_peers(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_gone_when_the_file_is_made(tmp_path: Path) -> None:
-    """As when a worker that ends takes it for one that nobody is in. It is made again."""
+    """As if a worker that ends takes the directory for an empty one and removes it. It is made again."""
     hook = """
 gone = []
 def remove(event, about):
@@ -262,7 +262,7 @@ sys.addaudithook(remove)
 
 
 def test_a_system_that_cannot_reserve_a_file_and_finds_half_of_a_chunk(tmp_path: Path) -> None:
-    """As macOS, where a file is made longer by writing."""
+    """As on macOS, where pyvars extends a file by writing to it."""
     tmp_path.chmod(0o700)
     code = f"import os\ndel os.posix_fallocate\n{TOLD}"
     with measured(code, PYVARS_SHARE=tmp_path) as full, measured(TOLD, PYVARS_SHARE=tmp_path) as other:

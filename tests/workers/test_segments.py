@@ -1,6 +1,6 @@
-"""What the files of peers may do to a page: nothing. And what a process does that can have no file, or no more room.
+"""Files of peers can do no harm to a page; and processes that cannot make a file, or have no room in it.
 
-A damaged file, a strange directory and a full disk cost what cannot be read or shared, and the page says so.
+With a damaged file, an unusable directory or a full disk, the page lacks only numbers that cannot be read or shared.
 """
 
 import fcntl
@@ -49,7 +49,7 @@ from tests.tools import tool
 from tests.workers import group_of
 
 CASES = 20
-"""Of each kind of damage, each as the file of a process that lives, and of one that is dead."""
+"""The number of files for each kind of damage, each as the file of a live and of a dead process."""
 INTEGERS = (0, 1, 2, 33, 1023, 1024, 4096, 4097, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 1)
 
 PRELUDE = """
@@ -102,7 +102,7 @@ OWN = {"own": 41, "orders": 5, "states": {"k1": 2}, "halves": 0.25, "level": 7, 
 
 
 def parsed(body: str) -> Any:
-    """The page; strictly JSON, and no name in it twice."""
+    """The page, parsed strictly as JSON, without duplicate names."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         assert len(dict(pairs)) == len(pairs), body
@@ -115,7 +115,7 @@ def parsed(body: str) -> Any:
 
 
 class Program:
-    """A program that answers a line with a page."""
+    """A program that prints a page for each line of its input."""
 
     def __init__(self, code: str, *arguments: str, **environment: str) -> None:
         self.process = subprocess.Popen(
@@ -144,7 +144,7 @@ class Program:
 
 @contextmanager
 def program(code: str, *arguments: object, **environment: object) -> Iterator[Program]:
-    """One that is killed at the end, and so not measured."""
+    """A Program that is killed at the end, and so runs without coverage."""
     variables = {name: str(value) for name, value in {**UNMEASURED, **environment}.items()}
     started = Program(code, *map(str, arguments), **variables)
     with started.process:
@@ -156,7 +156,7 @@ def program(code: str, *arguments: object, **environment: object) -> Iterator[Pr
 
 @contextmanager
 def measured(code: str, *arguments: object, **environment: object) -> Iterator[Program]:
-    """One that ends by itself when its standard input does, without an error."""
+    """A Program that ends without an error when its standard input is closed."""
     started = Program(code, *map(str, arguments), **{name: str(value) for name, value in environment.items()})
     with started.process:
         yield started
@@ -167,7 +167,7 @@ def measured(code: str, *arguments: object, **environment: object) -> Iterator[P
 
 @cache
 def real_files() -> tuple[bytes, bytes, bytes]:
-    """A segment as a real process leaves it, a larger one, and what is kept of both."""
+    """A segment of a real process, a larger one, and the retired file with the counts of both."""
     with TemporaryDirectory() as directory:
         files = []
         for numbers in (20, 1500):
@@ -187,7 +187,7 @@ def with_word(data: bytes, index: int, value: int) -> bytes:
 
 
 def with_records(data: bytes, records: list[tuple[int, bytes, int, int]]) -> bytes:
-    """The segment with other records, whose checksums are right."""
+    """The segment with other records and correct checksums."""
     area = b""
     for parent, key, kind, word in records:
         size = -(-(RECORD.size + len(key)) // 16) * 16
@@ -224,7 +224,7 @@ def other_header(dice: random.Random, real: bytes) -> bytes:
 
 
 def other_numbers(dice: random.Random, real: bytes) -> bytes:
-    """Every number is anything: the largest, no float, infinite."""
+    """Every number is replaced: by the largest, by one that is no float, by infinity."""
     words = [
         dice.choice([*INTEGERS, 0x7FF0 << 48, 0xFFF0 << 48, 0x7FF8 << 48, dice.randrange(2**64)]) for _ in range(992)
     ]
@@ -232,7 +232,7 @@ def other_numbers(dice: random.Random, real: bytes) -> bytes:
 
 
 def other_records(dice: random.Random, real: bytes) -> bytes:
-    """Records that nobody would write: rings, names that are taken, reserved or no text, unknown kinds, far words."""
+    """Records that pyvars never writes: cycles, duplicate, reserved or invalid names, unknown kinds, wrong words."""
     keys = [b"orders", b"states", b"k1", b"text", b"function", b"memstats", b"MemStats", b"cmdline", b"pyvars.workers"]
     keys += [b"pyvars.errors", b"", b"x" * 300, b"\xff", b"\xed\xa0\x80", "é".encode(), b"a\0b", b"default", b"db"]
     kinds = [INT, FLOAT, COMPOSITE] * 3 + [FOLDED, FREE, 1, 255] * (dice.random() < 0.3)
@@ -245,7 +245,7 @@ def other_records(dice: random.Random, real: bytes) -> bytes:
 
 
 def other_figures(dice: random.Random, real: bytes) -> bytes:
-    """Runtime figures that are JSON, and nonsense."""
+    """Runtime figures that are JSON of a wrong structure."""
     figures: list[Any] = ["text", None, [], {}, [1, "2"], 2**70, -1, 1.5, 1e308, {"gen0": 1}, [{}]]
     targets = ["pyvars.runtime.memstats:MemStats", "pyvars.runtime.gc:GC", "pyvars.runtime.process:Process", "x"]
     keys = ["Sys", "Mallocs", "NumGC", "LastGC", "PauseNs", "PauseEnd", "retired", "gen0", "gen1", "pid", "threads"]
@@ -262,7 +262,7 @@ def other_figures(dice: random.Random, real: bytes) -> bytes:
 
 
 def branching(dice: random.Random, real: bytes) -> bytes:
-    """Containers with several names each, deep, in rings: few records that describe any number of paths."""
+    """Containers with several names each, nested and in cycles: few records that describe any number of paths."""
     depth = dice.randrange(1, 150)
     some = [(0, b"default", COMPOSITE, 32)]
     for level in range(depth):
@@ -273,7 +273,7 @@ def branching(dice: random.Random, real: bytes) -> bytes:
 
 
 def far_sizes(dice: random.Random, real: bytes) -> bytes:
-    """Records whose sizes and lengths are out of place, with checksums that are right."""
+    """Records with wrong sizes and lengths, and correct checksums."""
     area = b""
     for _ in range(dice.randrange(1, 20)):
         size, length = (dice.choice([0, 1, 19, 20, 32, 48, 288, 2**15, 2**16 - 1]) for _ in range(2))
@@ -283,7 +283,7 @@ def far_sizes(dice: random.Random, real: bytes) -> bytes:
 
 
 def far_header(dice: random.Random, real: bytes) -> bytes:
-    """A header that claims more than there is, of a file that is mostly a hole."""
+    """A header that claims more than there is, in a file that is mostly a hole."""
     chunks = dice.choice([1, 2, 511, 512, 513, 4096, 2**40])
     real = with_word(with_word(real, H_CHUNKS, chunks), H_USED, dice.choice([chunks * 1024, 33, 2**62]))
     return real.ljust(CHUNK * min(chunks, 4) + dice.choice([0, 1, CHUNK]), b"\0")
@@ -302,7 +302,7 @@ NO_SEGMENT = {"random_bytes", "random_behind_the_magic", "cut_short"}
 
 @contextmanager
 def file(path: Path, data: bytes, *, lives: bool) -> Iterator[BinaryIO]:
-    """A file that this process owns, if it lives."""
+    """A file of a live process, which is this one, or of a dead one."""
     path.write_bytes(data)
     with path.open("r+b") as opened:
         if lives:
@@ -311,8 +311,8 @@ def file(path: Path, data: bytes, *, lives: bool) -> Iterator[BinaryIO]:
 
 
 def check(page: Any, alone: Any, damage: str = "") -> None:
-    """What is this process's alone, and what every reader looks for, is there whatever the peers' files say."""
-    counted = {int, float, NoneType} if damage == "other_records" else {int}  # that has Floats where others have Ints
+    """The variables of this process alone, and those that readers require, are on the page with any files of peers."""
+    counted = {int, float, NoneType} if damage == "other_records" else {int}  # this damage makes Floats of Ints
     figures = {int, float} if damage == "other_figures" else {int}
     for name in ("own", "text", "cmdline"):
         assert page[name] == alone[name]
@@ -355,7 +355,7 @@ def test_a_damaged_file_costs_itself(damage: str, tmp_path: Path) -> None:
                 ("retired", False, False),
             ):
                 with file(tmp_path / name, real if known else data, lives=lives) as opened:
-                    if known:  # what was read of it before is damaged now
+                    if known:  # the file was read before it was damaged
                         assert reader.page()["orders"] in (1005, 2005)
                         opened.truncate(len(data))
                         opened.write(data)
@@ -364,7 +364,7 @@ def test_a_damaged_file_costs_itself(damage: str, tmp_path: Path) -> None:
                         check(page, alone, damage)
                         reason = page["pyvars.workers"]["reason"]
                         assert reason == "" or reason.startswith(f"{name}: ")
-                        # None of it is on the page, or it could be read whole.
+                        # Either nothing of the file is on the page, or all of it.
                         assert is_alone(page) or not reason or "numbers are private" in reason
                         assert reason or known or damage not in NO_SEGMENT
                         said += reason != ""
@@ -404,7 +404,7 @@ def test_a_word_of_the_header_is_in_no_sum(word: int, tmp_path: Path) -> None:
 
 
 def test_a_number_of_a_peer_is_no_text_of_ours(tmp_path: Path) -> None:
-    """Nor is it the value of a function."""
+    """Nor does it replace the value of a function."""
     tmp_path.chmod(0o700)
     names = [(COMPOSITE, b"default", 0, 32), (INT, b"text", 32, 33), (FLOAT, b"cmdline", 32, 34)]
     data = with_records(real_files()[0], [(parent, key, kind, word) for kind, key, parent, word in names])
@@ -434,7 +434,7 @@ for line in sys.stdin:
 
 
 def test_a_reader_sees_every_fold(tmp_path: Path) -> None:
-    """Also of the names that those who died before did not have, and of runtime figures."""
+    """Also names that workers which died before did not have, and runtime figures."""
     tmp_path.chmod(0o700)
     expected = {"orders": 5, "halves": 0.25, "states": {"k1": 2}}
     collections = 0
@@ -447,7 +447,7 @@ def test_a_reader_sees_every_fold(tmp_path: Path) -> None:
                 assert other.page()["memstats"]["NumGC"] >= collections
             for name in names.split():
                 expected[name] = {"k1": expected[name]["k1"] + 1} if name == "states" else expected[name] + 1
-            # One that sees every fold, and one that sees every other: a file may have the inode of the last but one.
+            # One reader sees every fold, the other every second one: a new file may have the inode of an older one.
             for asked in (other, reader)[: 1 + deaths % 2]:
                 for _ in range(3):
                     page = asked.page()
@@ -459,7 +459,7 @@ def test_a_reader_sees_every_fold(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["directory", "link", "pipe", "socket"])
 def test_what_is_no_file_costs_itself(kind: str, tmp_path: Path) -> None:
-    """And those that died are kept all the same."""
+    """And the counts of dead workers are kept nevertheless."""
     tmp_path.chmod(0o700)
     path = tmp_path / "w-1-1-a"
     with measured(READER, PYVARS_SHARE=tmp_path) as reader:
@@ -522,7 +522,7 @@ FOREIGN = {make.__name__: make for make in (link, open_to_all, Path.touch, of_an
 
 @pytest.mark.parametrize("kind", [*FOREIGN, "missing", "off"])
 def test_a_strange_directory_is_not_used(kind: str, tmp_path: Path) -> None:
-    """Counting goes on, alone, and the page says why."""
+    """The process counts for itself, and the page says why."""
     if kind == "of_another_user" and os.geteuid() != 0:
         pytest.skip("only root gives a directory to another user")
     path = tmp_path / "shared"
@@ -686,7 +686,7 @@ make_room()
 
 
 def on_small_disk(directory: Path, code: str, limit: str) -> Any:
-    """What the program prints that has little room: on a disk of its own that nobody else sees, or by a limit."""
+    """The output of a program with little room: on a small disk of its own, or with a limit on the size of files."""
     environment = {"DISK": str(directory), "PYVARS_SHARE": str(directory / "shared"), "CODE": code}
     if limit == "limit":
         done = run(code, limit, check=False, **environment)
@@ -740,7 +740,7 @@ def test_a_full_disk_at_the_start(limit: str, tmp_path: Path) -> None:
 
 
 def test_a_disk_without_room_for_more_numbers(limit: str, tmp_path: Path) -> None:
-    """Also not for one in place of another, nor for another registry."""
+    """Nor for a number that replaces another, nor for another registry."""
     tmp_path.chmod(0o700)
     other, (few, many, status, counted), *later = on_small_disk(tmp_path, FULL_OF_NUMBERS, limit)
     assert other.pop("pyvars.errors")["pyvars.workers"]["type"] == "incomplete"
@@ -755,7 +755,7 @@ def test_a_disk_without_room_for_more_numbers(limit: str, tmp_path: Path) -> Non
 
 
 def test_a_disk_without_room_for_more_names(limit: str, tmp_path: Path) -> None:
-    """A number would have its place, but not its long name."""
+    """There is room for a number, but not for its long name."""
     tmp_path.chmod(0o700)
     ((maps, status, counted),) = on_small_disk(tmp_path, FULL_OF_NAMES, limit)
     assert maps == [{"k": number} for number in range(200)]
@@ -764,19 +764,19 @@ def test_a_disk_without_room_for_more_names(limit: str, tmp_path: Path) -> None:
 
 
 def test_a_disk_that_becomes_full(limit: str, tmp_path: Path) -> None:
-    """While names are published, and while workers die: nothing is lost, and what has a place in memory keeps it."""
+    """While names are published, and while workers die: no count is lost, and numbers keep their place in memory."""
     tmp_path.chmod(0o700)
     (told,) = on_small_disk(tmp_path, FULL_LATER, limit)
     first, *dead, late, numbers, published, status = told[:7]
     assert (first, *dead) == (3, 3, 3)
-    assert late == [114, {"a": 114}, 57]  # of this process, which has them to itself, of a live one and a dead one
+    assert late == [114, {"a": 114}, 57]  # private counts of this process, and those of a live and a dead one
     assert numbers[:3] == [3003, 3003, 1501.5]
-    assert numbers[3] == 1001  # keys, with that for the rest
+    assert numbers[3] == 1001  # keys, with `__other__`
     assert published
     assert not status["shared"]
     assert status["reason"].startswith("some numbers are private to this process: ")
     assert ERRORS[limit] in status["reason"]
-    assert told[7:11] == [3003, 3003, 3, 2]  # there was no room to keep the dead in one file
+    assert told[7:11] == [3003, 3003, 3, 2]  # there was no room to fold the dead workers
     assert told[11:14] == [3003, 3003, 2]
     assert [file for file in told[14] if file != "s-"] == ["re", "w-"]
 
@@ -848,7 +848,7 @@ gc.set_threshold(2, 2, 2)
 
 @pytest.mark.parametrize("kind", INTERRUPTS)
 def test_what_interrupts_counting_may_count_and_publish(kind: str, tmp_path: Path) -> None:
-    """Another process sees every number, and no name that is gone."""
+    """Another process sees every number, and no name that was deleted."""
     tmp_path.chmod(0o700)
     code = INTERRUPTED
     for mark, text in INTERRUPTS[kind].items():
@@ -867,7 +867,7 @@ def test_what_interrupts_counting_may_count_and_publish(kind: str, tmp_path: Pat
         assert page["pyvars.workers"]["reason"] == ""
         shown = {name: value for name, value in page.items() if name in values or name[0] == "v" or name[:5] == "alias"}
         assert shown == values
-        os.kill(counting.process.pid, signal.SIGSTOP)  # what is on the page does not come from its code
+        os.kill(counting.process.pid, signal.SIGSTOP)  # the page must not need its code
         assert {name: page[name] for name in values} == {name: reader.page()[name] for name in values}
         os.kill(counting.process.pid, signal.SIGCONT)
 

@@ -1,4 +1,4 @@
-"""What the page of several workers says: sums, views of each worker, stopped ones, runtime figures together."""
+"""The page of several workers: sums, pages of single workers, stopped workers, combined runtime figures."""
 
 import json
 import os
@@ -20,7 +20,7 @@ WORKERS = 3
 
 
 class Deployment:
-    """The program, and its workers in the order of their birth."""
+    """The program, and its workers in the order of their start."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
@@ -29,7 +29,7 @@ class Deployment:
         self.pids = list(self.urls)
 
     def read(self, worker: int, path: str = "/debug/vars") -> Any:
-        """What a worker answers."""
+        """The response of a worker."""
         return json.loads(self.raw(worker, path))
 
     def raw(self, worker: int, path: str = "/debug/vars") -> bytes:
@@ -42,7 +42,7 @@ class Deployment:
         return [self.read(worker, f"/debug/vars{query}") for worker in range(WORKERS)]
 
     def whole(self, worker: int, query: str = "") -> Any:
-        """The page of a worker, to which all contributed in time: they may be late where much else runs."""
+        """The page of a worker for which all others answered in time; on a busy machine they may be late."""
         until = time.monotonic() + 20
         while True:
             try:
@@ -75,7 +75,7 @@ def deployment() -> Iterator[Deployment]:
 def test_numbers_are_summed_whoever_answers(deployment: Deployment) -> None:
     for page in deployment.pages():
         assert page["orders"] == 36
-        assert page["revenue"] == 0.6  # not 0.6000000000000001, which 0.1 + 0.2 + 0.3 is in some orders
+        assert page["revenue"] == 0.6  # not 0.6000000000000001, the result of 0.1 + 0.2 + 0.3 in some orders
         assert page["open_orders"] == 3
         assert page["db"] == {"queries": 6}
         assert page["by_state"] == {"__other__": 3, "limit": 6, "paid": 3, "state 1": 1, "state 2": 2}
@@ -124,7 +124,7 @@ def test_the_page_of_one_worker(deployment: Deployment) -> None:
 def test_the_pages_of_all_workers(deployment: Deployment) -> None:
     for asked in range(WORKERS):
         pages: dict[str, Any] = {"": {"error": "timeout"}}
-        until = time.monotonic() + 20  # a worker may have to wait for its CPU longer than its peers wait for it
+        until = time.monotonic() + 20  # on a busy machine a worker may answer too late
         while {"error": "timeout"} in pages.values() and time.monotonic() < until:
             pages = deployment.read(asked, "/debug/vars?worker=all&name=orders&name=only&name=pid")
         assert pages == {
@@ -164,11 +164,11 @@ def test_the_list_of_workers(deployment: Deployment) -> None:
 def test_a_stopped_worker_is_named_and_waited_for_once(deployment: Deployment) -> None:
     deployment.pages()
     os.kill(deployment.pids[2], signal.SIGSTOP)
-    time.sleep(0.2)  # the figures of the pages before may be used for 100 ms; then the stopped one is asked
+    time.sleep(0.2)  # figures are reused for 100 ms; after that the stopped worker is asked
     page = deployment.read(0)
-    assert page["orders"] == 36  # numbers wait for nobody
+    assert page["orders"] == 36  # numbers need no answer
     assert page["open_orders"] == 3
-    assert page["in_use"] == 6  # its last value is there
+    assert page["in_use"] == 6  # its last value is used
     stale = page["pyvars.errors"]["in_use"]
     assert (stale["type"], stale["workers"]) == ("stale", str(deployment.pids[2]))
     assert 0 < stale["age_seconds"] < 10
@@ -178,14 +178,14 @@ def test_a_stopped_worker_is_named_and_waited_for_once(deployment: Deployment) -
         began = time.monotonic()
         assert deployment.read(0)["orders"] == 36
         took.append(time.monotonic() - began)
-    assert min(took) < 0.05  # far below the 200 ms that it has; so nobody is waited for
+    assert min(took) < 0.05  # far below the limit of 200 ms, so the page waits for no worker
     pages = deployment.read(0, "/debug/vars?worker=all&name=orders")
     assert pages[str(deployment.pids[2])] == {"error": "timeout"}
     with pytest.raises(urllib.error.HTTPError, match="504"):
         deployment.read(0, f"/debug/vars?worker={deployment.pids[2]}")
 
     until = time.monotonic() + 60
-    while (page := deployment.read(0))["in_use"] is not None:  # for ten seconds
+    while (page := deployment.read(0))["in_use"] is not None:  # the last value is used for ten seconds
         assert page["in_use"] == 6
         assert time.monotonic() < until
     lost = page["pyvars.errors"]["in_use"]
@@ -217,7 +217,7 @@ def test_counts_stay_and_levels_go_with_a_worker(deployment: Deployment) -> None
 
 
 def test_runtime_figures_of_all_workers_do_not_jump(deployment: Deployment) -> None:
-    """As a reader of Go's expvar polls one port that several workers share."""
+    """For a reader of Go's expvar that polls a port which several workers share."""
     counts = ("NumGC", "NumForcedGC", "PauseTotalNs", "Mallocs", "Frees", "TotalAlloc", "LastGC")
     before = dict.fromkeys(counts, 0)
     cpu = 0.0

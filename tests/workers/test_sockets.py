@@ -1,4 +1,4 @@
-"""Workers that ask each other over their sockets: one that is slow, silent, half there, out of threads or of files."""
+"""Workers that ask each other over sockets: a slow or silent worker, and one without threads or files."""
 
 import fcntl
 import json
@@ -19,7 +19,7 @@ from pyvars.workers.asking.wire import HEAD
 from tests.workers.test_damage import ORDERS, ROOT, segment
 from tests.workers.test_segments import PRELUDE, file, measured
 
-# Each line that it is told is a statement; then comes the page, or what else is asked for.
+# Each line of its input is a statement, which it runs before it prints the page or another result.
 TOLD = f"""{PRELUDE}
 import resource, socket, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
@@ -42,7 +42,7 @@ for line in sys.stdin:
 
 @contextmanager
 def peer(directory: Path) -> Iterator[socket.socket]:
-    """The file and the socket of a worker: what it says is up to the test."""
+    """The files of a simulated worker, for which the test answers."""
     with file(directory / "w-1-1-a", segment(ROOT, ORDERS), lives=True), socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(directory / "s-1-1-a"))
         listener.listen(64)
@@ -52,7 +52,7 @@ def peer(directory: Path) -> Iterator[socket.socket]:
 
 @contextmanager
 def answering(listener: socket.socket, answer: Callable[[socket.socket], None]) -> Iterator[None]:
-    """Do this with each connection, once there is a question."""
+    """Calls a function with each connection, once a question has arrived."""
     ended, end = os.pipe()
 
     def work() -> None:
@@ -76,7 +76,7 @@ def answered(page: Any) -> list[bool]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for what is late where much else runs."""
+    """Wait for a condition, which may be late on a busy machine."""
     end = monotonic() + 30
     while not condition():
         assert monotonic() < end
@@ -91,7 +91,7 @@ def send(path: Path, question: bytes) -> socket.socket:
 
 
 def received(client: socket.socket) -> bytes:
-    """All that comes, without its head."""
+    """All bytes received, without the header."""
     with client:
         text = b""
         while part := client.recv(1 << 20):
@@ -100,7 +100,7 @@ def received(client: socket.socket) -> bytes:
 
 
 def test_one_that_answers_in_halves(tmp_path: Path) -> None:
-    """It is not asked again before it has said the rest."""
+    """It is not asked again before it has sent the rest."""
     tmp_path.chmod(0o700)
     with measured(TOLD, PYVARS_SHARE=tmp_path) as told, peer(tmp_path) as listener:
         assert answered(told.page()) == [False, True]
@@ -117,7 +117,7 @@ def test_one_that_answers_in_halves(tmp_path: Path) -> None:
         def in_halves(connection: socket.socket) -> None:
             connection.recv(1000)
             connection.sendall(HEAD.pack(2, monotonic()))
-            until(lambda: fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)) == bytes(4))  # it has been read
+            until(lambda: fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)) == bytes(4))  # the other end has read it
             connection.sendall(b"{}")
             connection.close()
 
@@ -126,7 +126,7 @@ def test_one_that_answers_in_halves(tmp_path: Path) -> None:
 
 
 def test_one_that_hangs_up(tmp_path: Path) -> None:
-    """Before it has read the question, or without an answer."""
+    """It closes the connection before it has read the question, or without an answer."""
     tmp_path.chmod(0o700)
 
     def read_and_close(connection: socket.socket) -> None:
@@ -150,7 +150,7 @@ def test_one_that_is_silent_and_dies(tmp_path: Path) -> None:
             page = told.page("assert fork() == 0")
             assert answered(page) == [False, True]
             (row,) = (row for row in page["workers"] if not row["answered"])
-            assert (row["rss_bytes"], row["cpu_seconds"]) == (0, 0)  # as of a process that has gone
+            assert (row["rss_bytes"], row["cpu_seconds"]) == (0, 0)  # as of a process that has ended
         for name in ("s-1-1-a", "w-1-1-a"):  # as another worker removes them
             (tmp_path / name).unlink()
         page = told.page()
@@ -158,7 +158,7 @@ def test_one_that_is_silent_and_dies(tmp_path: Path) -> None:
 
 
 def test_who_comes_when_many_are_waited_for_is_sent_away(tmp_path: Path) -> None:
-    """They do not take their answers, which are too long to be kept for them."""
+    """The first ones do not read their answers, which are too long for the buffers."""
     tmp_path.chmod(0o700)
     long = "[pyvars.publish(f'text_{number}', pyvars.String('x' * 10_000)) for number in range(200)]"
     with measured(TOLD, PYVARS_SHARE=tmp_path) as told:
@@ -172,10 +172,10 @@ def test_who_comes_when_many_are_waited_for_is_sent_away(tmp_path: Path) -> None
 
 
 def test_a_worker_that_is_out_of_threads(tmp_path: Path) -> None:
-    """It is asked in vain for what needs one. When it forks it has none to answer with; with the next fork it has."""
+    """Questions that need a thread get no answer. After a fork it has no thread to answer, after the next it has."""
     tmp_path.chmod(0o700)
     with measured(TOLD, PYVARS_SHARE=tmp_path) as told:
-        assert answered(told.page("threading.stack_size(1 << 46)")) == [True]  # more than there is
+        assert answered(told.page("threading.stack_size(1 << 46)")) == [True]  # more memory than there is
         (path,) = tmp_path.glob("s-*")
         question = b'{"ask":"page","registry":"default","names":["gc"]}\n'
         assert received(send(path, question)) == b""
@@ -191,7 +191,7 @@ def test_a_worker_that_is_out_of_threads(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_is_out_of_files(tmp_path: Path) -> None:
-    """As before; the child counts for itself."""
+    """As without threads; the child counts for itself."""
     tmp_path.chmod(0o700)
     with measured(TOLD, PYVARS_SHARE=tmp_path) as told:
         told.page()
@@ -206,7 +206,7 @@ def test_a_worker_that_is_out_of_files(tmp_path: Path) -> None:
 
 
 def test_a_place_without_sockets(tmp_path: Path) -> None:
-    """As under a policy that forbids them: the numbers are there, and nobody who answers."""
+    """As under a policy that forbids sockets: the numbers are summed, but no peer answers."""
     tmp_path.chmod(0o700)
     forbid = """
 import sys
@@ -223,7 +223,7 @@ sys.addaudithook(policy)
 
 
 def test_one_that_owes_an_answer_is_not_asked_again_after_others_were(tmp_path: Path) -> None:
-    """Whoever else is asked meanwhile: it costs its one deadline. Here it says a byte of a long answer now and then."""
+    """Also if others are asked meanwhile: it costs one deadline. Here it sends single bytes of a long answer."""
     tmp_path.chmod(0o700)
     with measured(TOLD, PYVARS_SHARE=tmp_path) as told, measured(TOLD, PYVARS_SHARE=tmp_path) as other:
         other.page()
@@ -250,12 +250,12 @@ ANSWERS = {
     "JSON that is no object": HEAD.pack(2, 0.0) + b"[]",
     "deep JSON": HEAD.pack(9000, 0.0) + b"[" * 9000,
 }
-"""What a peer says that means harm, whatever it was asked."""
+"""Hostile answers of a peer to any question."""
 
 
 @pytest.mark.parametrize("case", ANSWERS)
 def test_one_that_answers_nonsense(case: str, tmp_path: Path) -> None:
-    """The page has its numbers from its file; a function to which it should have added is null, and reported."""
+    """The page has the numbers in its file; a function with combine= is null, and `pyvars.errors` names it."""
     tmp_path.chmod(0o700)
     with measured(TOLD, PYVARS_SHARE=tmp_path) as told, peer(tmp_path) as listener:
 
@@ -272,7 +272,7 @@ def test_one_that_answers_nonsense(case: str, tmp_path: Path) -> None:
 
 
 def test_a_question_that_comes_byte_by_byte(tmp_path: Path) -> None:
-    """It has 50 ms in all, not for each byte."""
+    """The time limit of 50 ms is for the whole question, not for each byte."""
     tmp_path.chmod(0o700)
     with measured(TOLD, PYVARS_SHARE=tmp_path) as told:
         told.page()
@@ -281,6 +281,6 @@ def test_a_question_that_comes_byte_by_byte(tmp_path: Path) -> None:
         with send(path, b"{") as client, suppress(BrokenPipeError, ConnectionResetError):
             while sent < 60_000:
                 sent += client.send(b" ")
-                until(lambda: fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)) == bytes(4))  # it has been read
+                until(lambda: fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)) == bytes(4))  # the other end has read it
         assert sent < 60_000
         assert json.loads(received(send(path, b'{"ask":"figures"}\n')))["in_flight"] == 0

@@ -1,4 +1,4 @@
-"""A worker that is stuck is seen on /debug/workers, on the page, on /metrics and in a terminal."""
+"""The states of workers on /debug/workers, on the page, on /metrics and in `pyvars workers`."""
 
 import json
 import os
@@ -17,7 +17,7 @@ import pytest
 from tests.programs import ROOT, output
 from tests.services import fetch, free_port, service
 
-# Workers with a side port each. Each prints its pid and url, and then does what its line says.
+# Workers, each with a side port. Each prints its pid and URL, and then runs its line of code.
 WORKERS = """
 import asyncio, json, os, signal, sys, threading, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
@@ -120,17 +120,17 @@ def test_each_state() -> None:
             assert by_name[name]["HeapAlloc"] > 1_000_000
         for name in ("stop", "hold"):
             assert not by_name[name]["answered"]
-            assert [by_name[name][key] for key in LOAD] == [None] * 4  # what only it could tell
+            assert [by_name[name][key] for key in LOAD] == [None] * 4  # only the worker itself knows these
         for row in rows.values():
             assert row["rss_bytes"] > 1_000_000
             assert row["cpu_seconds"] > 0
             assert row["threads"] >= 2
 
         def counts(page: Any) -> list[int | None]:
-            told = page.get("pyvars.workers", {})  # without it the worker was late, and that is its page
+            told = page.get("pyvars.workers", {})  # missing if the worker was late
             return [told.get(key) for key in ("live", "blocked", "stopped", "silent")]
 
-        for worker in (asked, found["block"]):  # who is blocked says so itself
+        for worker in (asked, found["block"]):  # a blocked worker reports that itself
             until(worker.page, lambda page: counts(page) == [5, 1, 1, 1])
             until(worker.rows, lambda rows: rows[found["block"].pid]["state"] == "blocked")
         keys = ["live", "retired", "blocked", "stopped", "silent", "shared", "reason", "threads"]
@@ -184,7 +184,7 @@ SERVERS = {
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_worker_of_a_server_with_a_blocked_loop(server: str, tmp_path: Path) -> None:
-    """A loop that a coroutine blocks; the others say so, and count the request that it is with."""
+    """A coroutine blocks the loop; the other workers report that, and count its request in flight."""
     (tmp_path / "blocking.py").write_text(BLOCKING)
     port = free_port()
     command = [part.format(port=port) for part in SERVERS[server]]
@@ -224,7 +224,7 @@ def test_a_worker_of_a_server_with_a_blocked_loop(server: str, tmp_path: Path) -
 
 
 def test_a_worker_without_a_loop_is_blocked_by_a_request_that_lasts() -> None:
-    """For 30 seconds; here the time is shorter."""
+    """The limit is 30 seconds; here it is shorter."""
     code = """
 import http.client, json, threading, time
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -291,7 +291,7 @@ def test_an_answer_may_hold_anything(answer: bytes, tmp_path: Path) -> None:
 
 
 def test_a_worker_that_runs_no_threads_is_not_silent() -> None:
-    """As under gevent: it answers nobody, and that is known."""
+    """As under gevent: it answers no peer, and the peers know that."""
     pytest.importorskip("gevent")
     port = free_port()
     command = ("gunicorn", "-k", "gevent", "-w", "2", "-b", f"127.0.0.1:{port}", "--log-level", "critical")

@@ -1,4 +1,4 @@
-"""Groups whose page nobody reads: workers that join or end fold the dead, so that they leave few files."""
+"""Groups without readers: workers that start or end fold dead workers, so that few files are left."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ from tests.workers.test_segments import READER, measured
 
 FORKS = int(os.environ.get("PYVARS_STRESS_FORKS") or 60)
 MOST = 8
-"""Segments, the one of the program itself included."""
+"""The maximum number of segments, including that of the program."""
 
 PROGRAM = f"""
 import signal
@@ -39,7 +39,7 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("at_once", [1, 20])
 def test_forks_that_nobody_reads(way: str, at_once: int) -> None:
-    """One after another, and many at a time: all of these are alive before the first of them ends."""
+    """One after the other, and many at a time, which all live before the first of them ends."""
     rounds = FORKS // at_once // (3 if way == "exits" else 1)  # that takes longest
     files, page = said(
         f"""{PROGRAM}
@@ -69,7 +69,7 @@ end()
 
 @pytest.mark.parametrize("moment", ["made", "before", "after", "between"])
 def test_a_fork_that_is_killed_while_it_folds(moment: str) -> None:
-    """When the retired file is made, before and after its rename, and between the removal of two files."""
+    """When it has made the retired file, before and after its rename, and between the removals of two files."""
     files, page, told = said(
         f"""{PROGRAM}
 parent, steps, killed = os.getpid(), [], 0
@@ -111,7 +111,7 @@ print(json.dumps([killed, counted, forks]))
 
 
 def test_a_worker_that_ends_folds(tmp_path: Path) -> None:
-    """Also what others left that were killed while they joined, or removed a dead worker's files."""
+    """Also files of workers that were killed while they joined, or while they removed files of a dead worker."""
     tmp_path.chmod(0o700)
     with measured(READER, PYVARS_SHARE=tmp_path) as reader:
         assert reader.page()["orders"] == 5
@@ -135,7 +135,7 @@ def test_few_dead_are_left_to_the_next_reader(tmp_path: Path) -> None:
 
 
 def test_of_very_many_files_only_some_are_looked_at(tmp_path: Path) -> None:
-    """Others by each worker, so that all are folded in the end."""
+    """Each worker looks at different ones, so that finally all are folded."""
     tmp_path.chmod(0o700)
     for number in range(200):
         (tmp_path / f"w-1-1-{number}").write_bytes(segment(ROOT, ORDERS, orders=1))

@@ -1,4 +1,4 @@
-"""One truth across the worker processes of real servers, while workers are killed."""
+"""The workers of real servers show the same sums, while workers are killed."""
 
 import http.client
 import json
@@ -44,7 +44,7 @@ SERVERS = {
     ),
 }
 NO_RESPAWN = {"hypercorn"}
-"""Its workers stay dead, and it ends with the first of them."""
+"""It does not start new workers, and ends with the first of them."""
 MASTER_IMPORTS = {"gunicorn sync preload", "gunicorn gevent preload", "uwsgi", "uwsgi threads"}
 
 
@@ -79,7 +79,7 @@ def page(port: int, query: str = "") -> Any:
 
 
 def wait_for_members(port: int, members: int, imports: int | None = None) -> None:
-    """A worker that multiprocessing spawned is a member from its first `publish` on, before all of it is imported."""
+    """A worker that multiprocessing spawned joins the group at its first `publish`, before its imports have ended."""
     until = time.monotonic() + 30
     latest = page(port)
     while latest["pyvars.workers"]["live"] != members or imports not in (None, latest["at_import"]):
@@ -115,12 +115,12 @@ def test_the_sum_is_exact_while_workers_are_killed(name: str) -> None:
                 while len(answered) < (kill + 1) * REQUESTS // (KILLS + 1):
                     assert not any(future.done() for future in work)
                     time.sleep(0.005)
-                # One of the first if there is one left: granian ends where a new worker dies within seconds.
+                # One of the first workers if one is left: granian ends if a new worker dies within seconds.
                 first = first or set(answered)
                 left = [pid for pid in reversed(answered) if pid not in killed]
                 victim = next((pid for pid in left if pid in first), left[0])
                 killed.add(victim)
-                with suppress(ProcessLookupError):  # --max-requests was quicker
+                with suppress(ProcessLookupError):  # --max-requests has ended it already
                     os.kill(victim, signal.SIGKILL)
             for future in work:
                 future.result()
@@ -132,19 +132,19 @@ def test_the_sum_is_exact_while_workers_are_killed(name: str) -> None:
         # A request whose worker was killed may have been counted before it was.
         assert len(answered) <= totals.pop() <= len(answered) + len(broken)
         orders, paid, revenue = pages[0]["orders"], pages[0]["by_state"]["paid"], 4 * pages[0]["revenue"]
-        assert orders - len(killed) <= revenue <= paid <= orders  # each may have been killed between two of them
+        assert orders - len(killed) <= revenue <= paid <= orders  # each killed one may lack the later counts
         assert {(each["by_state"]["paid"], 4 * each["revenue"]) for each in pages} == {(paid, revenue)}
         status = pages[-1]["pyvars.workers"]
         assert (status["shared"], status["reason"] == "") == (True, status["threads"])
         assert status["retired"] >= len(killed)
-        assert status["live"] == members or name == "gunicorn max requests"  # a page is a request
+        assert status["live"] == members or name == "gunicorn max requests"  # pages count for --max-requests
         assert pages[-1]["workers"] <= members
         if name == "uwsgi lazy":
             wait_until_all_serve(port)
 
 
 def wait_until_all_serve(port: int) -> None:
-    """A worker of uWSGI that still starts takes a signal as its master does: it would not end with the others."""
+    """A worker of uWSGI handles a signal as its master does while it starts: it would not end with the others."""
     until = time.monotonic() + 60
     while not all(worker["requests"] for worker in json.loads(get(port, "/debug/workers") or b"{}")["workers"]):
         assert time.monotonic() < until
@@ -152,7 +152,7 @@ def wait_until_all_serve(port: int) -> None:
 
 @pytest.mark.parametrize("option", ["--enable-threads", "--threads"])
 def test_the_master_of_uwsgi_has_no_thread_of_ours(option: str) -> None:
-    """It lets go of the GIL and forks: a thread that has the GIL at that moment has it for ever in the new worker."""
+    """It forks without the GIL: if a thread holds the GIL at that moment, the new worker can never get it."""
     port = free_port()
     command = [part.format(port=port) for part in UWSGI] + [option, *(["2"] if option == "--threads" else [])]
     with service(*command, ready=port) as master:
@@ -162,7 +162,7 @@ def test_the_master_of_uwsgi_has_no_thread_of_ours(option: str) -> None:
 
 
 def test_uwsgi_without_a_master() -> None:
-    """It does not let its hooks of forks be set as they are elsewhere; there is one process, which counts."""
+    """Its fork hooks cannot be set as with a master; there is one process, which counts."""
     port = free_port()
     command = [part.format(port=port) for part in UWSGI if part not in ("--master", "--processes", "4")]
     with service(*command, ready=port):
