@@ -12,6 +12,7 @@ import pytest
 
 from pyvars import Int, Map, Registry
 from pyvars.access.request import deadline
+from pyvars.collect.functions import FUNCTIONS
 from tests.conftest import Read, logged, until
 from tests.programs import UNMEASURED, output
 
@@ -27,10 +28,11 @@ def hurried(page: Read) -> Read:
 
 @pytest.fixture
 def release() -> Iterator[Event]:
-    """The event for which functions that hang wait; it is set at the end."""
+    """The event for which functions that hang wait; it is set at the end, and then none of them runs any more."""
     event = Event()
     yield event
     event.set()
+    until(lambda: FUNCTIONS._threads._running, lambda running: not running)
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float]:
