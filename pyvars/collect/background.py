@@ -1,9 +1,9 @@
 """Calls the functions that are published with `every` in the background, and keeps the outcome of their latest calls.
 
 One thread calls them, one after the other; a coroutine function runs on an event loop of the program. The thread starts
-when an integration is made, or with a page that shows such a function. It ends when there is no such function any more,
-and before a fork. If a call has not returned after HANDOVER_SECONDS, the thread is left to it, and the next page that
-shows such a function starts another thread for the others. There are at most MAX_THREADS threads.
+when an integration is made, if there is such a function then, or with a page that shows one. It ends when there is none
+any more, and before a fork. If a call has not returned after HANDOVER_SECONDS, the thread is left to it, and the next
+page that shows such a function starts another thread for the others. There are at most MAX_THREADS threads.
 """
 
 from collections.abc import Callable, Iterable

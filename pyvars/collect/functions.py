@@ -237,7 +237,7 @@ class FunctionRunner:
         return self._called(job.name, job.label, cast("Any", job.function) if plain else job.var.snapshot)
 
     def _outcome_in_background(self, func: Func, call: Callable[[], object]) -> Outcome:
-        label = getattr(func._function, "__qualname__", "of every=")
+        label = getattr(func._function, "__qualname__", "an object with every=")
         return self._called(label, label, call)
 
     def _called(self, name: str, label: str, call: Callable[[], object]) -> Outcome:

@@ -210,7 +210,7 @@ class _Reading:
         reasons += [(each.variable, "collision") for each in collisions]
         _log(collisions)
         samples = [Sample("", {"variable": name, "reason": reason}, 1) for name, reason in sorted({*reasons})]
-        help = "Variables that are not here, or not whole, and why."
+        help = "Variables that are left out or incomplete, and the reason."
         return [*families, Family(prefix + LEFT_OUT, "gauge", help, "", samples)] if samples else families
 
     def _returned(self, place: _Place, data: object) -> None:

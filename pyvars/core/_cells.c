@@ -440,7 +440,8 @@ cell_bind(Cell *cell, PyObject *const *arguments, Py_ssize_t number, const char 
         index >= memory->len / memory->itemsize) {
         let_go(words);
         return PyErr_Format(PyExc_ValueError,
-                            "_bind() takes one row of words of the format %s that can be written, and the index of one",
+                            "_bind() takes a writable contiguous one-dimensional memoryview of the format %s, and an"
+                            " index in it",
                             format);
     }
     return move(cell, (word_t *)memory->buf + index, words, 0);
@@ -522,7 +523,7 @@ cell_init(Cell *cell, PyObject *arguments, PyObject *named, PyObject **value)
             *place = Py_NewRef(given);
     }
     if (!good)
-        PyErr_SetString(PyExc_TypeError, "a number takes at most one value, and gauge by name");
+        PyErr_SetString(PyExc_TypeError, "an Int or Float takes at most one value, and gauge only by keyword");
     else if (gauge != NULL && !PyBool_Check(gauge)) {
         PyErr_Format(PyExc_TypeError, "gauge is True or False, got %R", gauge);
         good = 0;
@@ -786,7 +787,7 @@ counts_place(Counts *counts, PyObject *key, PyObject *new)
         else if (IS_REAL(before))
             result = none(add_real((Cell *)before, IS_REAL(new) ? real_of(number) : (double)number));
         else
-            PyErr_SetString(PyExc_TypeError, "what stands under the key does not count");
+            PyErr_SetString(PyExc_TypeError, "the variable under the key does not count");
         goto done;
     }
     if (before != NULL) {

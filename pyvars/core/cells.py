@@ -115,7 +115,8 @@ class PythonCell(NumberCell):
         one_row = words.ndim == 1 and words.c_contiguous and not words.readonly and words.format == self._code
         if not one_row or not 0 <= index < len(words):
             raise ValueError(
-                f"_bind() takes one row of words of the format {self._code} that can be written, and the index of one"
+                f"_bind() takes a writable contiguous one-dimensional memoryview of the format {self._code}, and an"
+                " index in it"
             )
         with lock:
             words[index] = self._value

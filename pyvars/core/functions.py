@@ -33,9 +33,10 @@ class Func(Variable):
     With `combine` the page shows the sum, maximum or minimum over all workers; without it, the value of the worker that
     answers.
 
-    With `every` pages do not call the function: a thread of pyvars calls it every `every` seconds, and pages show the
-    latest value. The thread starts when an integration is made, and after a fork with the next page that shows such a
-    function. The function may then be a coroutine function, which runs on an event loop of the program.
+    With `every`, pages do not call the function: a thread of pyvars calls it every `every` seconds, and pages show the
+    latest value. The thread starts when an integration is made, if such a function is published by then; otherwise, and
+    after a fork, it starts with the next page that shows one. With `every` the function may be a coroutine function,
+    which runs on an event loop of the program.
 
     Raises:
         TypeError: `function` is not callable, requires arguments, is a generator function, or is a coroutine function

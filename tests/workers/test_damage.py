@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a record of a kind to come": (
         lambda: segment(ROOT, ORDERS, record(b"new", 200, ROOT_WORD, ORDERS_WORD)),
-        "a record is of no known kind",
+        "a record is of an unknown kind",
     ),
     "a number outside of the file": (
         lambda: segment(ROOT, ORDERS, record(b"far", INT, ROOT_WORD, 5000)),
@@ -109,7 +109,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a name that is no text": (
         lambda: segment(ROOT, ORDERS, record(b"\xff", INT, ROOT_WORD, ORDERS_WORD)),
-        "a name is no text",
+        "a name is not valid UTF-8",
     ),
     "figures that are no JSON": (
         lambda: with_figures_of(segment(ROOT, ORDERS), b"{"),

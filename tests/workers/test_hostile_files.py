@@ -16,7 +16,7 @@ from tests.workers.test_names import TOLD
 from tests.workers.test_segments import READER, Program, file, is_alone, measured, with_word
 
 NAME = "w-1-1-a"
-ENDLESS = "its names have no end"
+ENDLESS = "it has too many names"
 
 
 def chain(levels: int, names: int, kind: int = COMPOSITE) -> bytes:

@@ -75,16 +75,16 @@ def received(connection: OwnSocket) -> Question:
     text, until = b"", monotonic() + QUESTION_TIMEOUT_SECONDS
     while not text.endswith(b"\n"):
         if (left := until - monotonic()) <= 0:
-            raise TimeoutError("half a question")
+            raise TimeoutError("the question is incomplete")
         connection.socket.settimeout(left)
         part = connection.socket.recv(MAX_QUESTION_BYTES)
         if not part or len(text) > MAX_QUESTION_BYTES:
-            raise ConnectionError("half a question")
+            raise ConnectionError("the question is incomplete or too long")
         text += part
     try:
         question = from_json(text)
     except ValueError:
-        raise ConnectionError("no question") from None
+        raise ConnectionError("the question is not JSON") from None
     if not isinstance(question, dict):
-        raise ConnectionError("no question")
+        raise ConnectionError("the question is not an object")
     return cast("Question", question)

@@ -115,7 +115,7 @@ def _parse(areas: Sequence[bytes], used: int, lenient: bool) -> SegmentLayout:
                 words.add(record.word)
                 spare -= 1
                 if spare + _RECORDS * len(words) < 0:
-                    raise CorruptError("its names have no end")
+                    raise CorruptError("it has too many names")
             elif not lenient:
                 raise CorruptError("a record points outside of the file")
     found: dict[int, list[tuple[Path, int, bool]]] = {INT: [], FLOAT: []}
@@ -157,11 +157,11 @@ def _records(area: bytes, lenient: bool) -> Iterator[tuple[int, str, _Record]]:
         if kind == FREE:
             continue
         if kind not in (INT, FLOAT, COMPOSITE, MAP, HISTOGRAM, FOLDED):
-            raise CorruptError("a record is of no known kind")
+            raise CorruptError("a record is of an unknown kind")
         try:
             key = valid_text(text[RECORD.size - 4 :].decode(errors="surrogatepass"))
         except ValueError:
-            raise CorruptError("a name is no text") from None
+            raise CorruptError("a name is not valid UTF-8") from None
         yield parent, key, _Record(kind, bool(gauge), index)
 
 
@@ -179,7 +179,7 @@ def _walk(
         for key, record in level:
             names_left -= len(within)
             if names_left < 0:
-                raise CorruptError("its names have no end")
+                raise CorruptError("it has too many names")
             if record.kind not in (COMPOSITE, MAP, HISTOGRAM):
                 if path:  # else it is damaged: directly below word 0 there are only registries
                     found[record.kind].append(((*path, key), record.word, record.gauge))
