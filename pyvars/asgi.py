@@ -244,7 +244,7 @@ async def reply(response: Response, send: Send) -> None:
 
 
 def contained(app: ASGIApp) -> ASGIApp:
-    """Returns the application; if it raises, the client gets a 500 of pyvars: that of a server lacks its headers."""
+    """Returns the application with a 500 response of pyvars if it raises: that of a server lacks pyvars' headers."""
 
     async def answered(scope: Scope, receive: Receive, send: Send) -> None:
         begun = False

@@ -40,9 +40,9 @@ class ConfigurationError(PyvarsError, ValueError):
 class PyvarsWarning(UserWarning):
     """The call works, but probably not as intended.
 
-    A known reader cannot read the name of a variable; a variable replaces one of pyvars itself, or a function that is
-    defined elsewhere; a built-in variable is left out, because the program has published its name; or a framework calls
-    a middleware for some requests only.
+    The reason is one of these. A known reader cannot read the name of a variable. A variable replaces one of pyvars
+    itself, or a function that is defined elsewhere. A built-in variable is left out, because the program has published
+    its name. A framework will call a middleware for some requests only.
     """
 
 

@@ -92,12 +92,12 @@ class Job:
 
     def __init__(self, name: str, label: str, var: Var) -> None:
         self.name: str = name
-        """The name on the page under which the variable is, or the composite that holds it."""
+        """The name on the page: of the variable, or of the composite that holds it."""
         self.label: str = label
         """The name of the variable itself, with the keys that lead to it: `orders.open`."""
         self.var: Var = var
         self.function: object = getattr(var, "_function", var) if issubclass(type(var), Func) else var
-        """The function, of which two calls must not overlap, even if several Funcs or names have it."""
+        """The function. Two calls of it for pages must not overlap, even if several Funcs or names have it."""
         func = cast("Func", var) if issubclass(type(var), Func) else None
         self.every: float | None = func.every if func is not None else None
         self.periodic: Func | None = func if self.every is not None else None
@@ -326,6 +326,6 @@ def failure(word: str) -> dict[str, object]:
 
 
 FUNCTIONS: FunctionRunner = FunctionRunner()
-"""The FunctionRunner of this process. There is only one, so that calls of a function never overlap."""
+"""The FunctionRunner of this process. There is only one, so that calls of a function for pages never overlap."""
 
 resources.hold(__name__, "functions that run", in_child=FUNCTIONS.reset)

@@ -25,10 +25,11 @@ class Func(Variable):
 
         publish("queue_depth", jobs.qsize)    # publish makes the Func
 
-    The function runs in a thread of pyvars; two calls of it never overlap. All functions of a page share one deadline.
-    For a function that misses it the page shows the value of its last call, if that is at most 10 s old, else null. If
-    a function raises, or returns a value that has no JSON form, only its own variable is null.
-    `help("pyvars.formats.forms")` says what a function may return, and how the page shows that.
+    The function runs in a thread of pyvars. Two calls of it never overlap, unless it is published both with and without
+    `every`. All functions of a page share one deadline. For a function that misses it the page shows the value of its
+    last call, if that is at most 10 s old, else null. If a function raises, or returns a value that has no JSON form,
+    only its own variable is null. `help("pyvars.formats.forms")` says what a function may return, and how the page
+    shows that.
 
     With `combine` the page shows the sum, maximum or minimum over all workers; without it, the value of the worker that
     answers.

@@ -132,8 +132,8 @@ class Registry(Composite, Mapping[str, Var]):
                 `exist_ok=True` it replaces a function or object that has another qualified name or is defined in
                 another file; or a known reader refuses the name, or mistakes it for another one. Such a name has
                 characters that are not printable ASCII; has an empty or blank part (`a..b`, `.a`, `a.`), or over 18
-                parts; contains `memstats`; is `build`, `crypto` or `system`; or there are both a name and that name
-                with a dot and more (`http` and `http.requests`).
+                parts; contains `memstats`; or is `build`, `crypto` or `system`. Two names clash if one is the other
+                with a dot and more, as `http.requests` is to `http`.
         """
         if not isinstance(name, str):
             hint = '; write @publish("name") with the name' if callable(name) and var is MISSING else ""

@@ -25,9 +25,9 @@ __all__ = (
 KEY = "pyvars.request"
 """The key of scope or environ under which the FollowedRequest is, until it has ended: see `once`."""
 CLIENT_CLOSED_REQUEST = 499
-"""The status of a request whose client disconnected before it was answered. The number is nginx's."""
+"""The status of a request whose client disconnected before the response began. nginx uses the same number."""
 UNMATCHED = "unmatched"
-"""The route of a request that no route matched. Its path may be anything, so the path must not be a key."""
+"""The key in `by_route` for requests that no route matched. Their paths may be anything, so these must not be keys."""
 MAX_ROUTES = 1000
 """The maximum number of routes that are counted one by one; further ones are counted under `"__other__"`."""
 LONG_SECONDS = 10.0

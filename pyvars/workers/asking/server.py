@@ -106,7 +106,7 @@ class WorkerServer:
             self._resume()
 
     def _is_intact(self) -> bool:
-        """Whether the program has closed no file of the thread."""
+        """Whether the files of the thread are open: the program has closed none."""
         listener, stop = self._listener, self._stop
         return (listener is None or listener.is_intact) and (stop is None or stop.is_intact)
 
@@ -245,7 +245,7 @@ class _Stop:
 
     @property
     def is_intact(self) -> bool:
-        """Whether the program has not closed the pipe."""
+        """Whether the pipe is open, or was closed by `say`: then the program has not closed it."""
         return self.said.is_set() or (self.read.is_intact and self._write.is_intact)
 
     def say(self) -> None:

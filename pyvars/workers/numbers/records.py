@@ -129,7 +129,7 @@ class Records:
                         cast("NumberCell", var)._restart()
 
     def changed(self, node: _Node, key: str | None, before: Before) -> None:
-        """Update the records of a composite after the variable under `key`, which was `before`, has changed.
+        """Update the records of a composite, in which another variable than `before` may be under `key` now.
 
         If `key` is None, every key may have changed, and `before` has the variables that were there before, by key.
         """
@@ -138,7 +138,7 @@ class Records:
         self._do(partial(self._process, node, key, before))
 
     def _do(self, change: Callable[[], None]) -> None:
-        """Make a change of records now; or queue it, if a change is being made, for the thread that makes that one."""
+        """Make a change of records now. If another one is being made, queue it for the thread that makes that one."""
         self._waiting.append(change)
         while self._waiting and not self._closed and self._busy.acquire(blocking=False):
             try:
