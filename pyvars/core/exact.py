@@ -39,7 +39,7 @@ def exact_float(value: SupportsFloat | SupportsIndex) -> float:
         OverflowError: `value` is an integer too large for a float.
     """
     if not hasattr(value, "__float__") and not hasattr(value, "__index__"):
-        raise TypeError(f"this takes a number, such as 1.5, got {value!r}")  # `this`: a Float, a Map or a Histogram
+        raise TypeError(f"a number is needed, such as 1.5, got {value!r}")
     return float.__pos__(float(value))
 
 

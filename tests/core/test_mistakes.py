@@ -31,12 +31,12 @@ def mistakes() -> list[tuple[Any, str, str]]:
     registry, wrong = Registry(), "a"
     return [
         *[
-            (lambda x=x: x.add(wrong), "TypeError", f"this takes a number, such as 1.5, got '{wrong}'")
+            (lambda x=x: x.add(wrong), "TypeError", f"a number is needed, such as 1.5, got '{wrong}'")
             for x in (Float(), Float(gauge=True))
         ],
-        (lambda: Histogram().observe("a"), "TypeError", "this takes a number, such as 1.5, got 'a'"),
-        (lambda: Histogram().observe(None), "TypeError", "this takes a number, such as 1.5, got None"),
-        (lambda: Map().add("key", "a"), "TypeError", "this takes a number, such as 1.5, got 'a'"),
+        (lambda: Histogram().observe("a"), "TypeError", "a number is needed, such as 1.5, got 'a'"),
+        (lambda: Histogram().observe(None), "TypeError", "a number is needed, such as 1.5, got None"),
+        (lambda: Map().add("key", "a"), "TypeError", "a number is needed, such as 1.5, got 'a'"),
         (lambda: Int().add("a"), "TypeError", "an Int takes whole numbers, got 'a'"),
         (lambda: Int().set(None), "TypeError", "an Int takes whole numbers, got None"),
         (lambda: Int(1.5), "TypeError", "an Int takes whole numbers, got 1.5; a Float takes fractions"),
