@@ -29,8 +29,8 @@ class Histogram(Buckets, Composite):
     With `bounds`, such as `Histogram(bounds=(0.1, 0.3, 1.2))`, there is one bucket up to each bound, and one for larger
     values, and `/metrics` has exactly these. A value that equals a bound is in the bucket of that bound. The page then
     shows bounds only: p90 is the lowest bound that nine of ten values do not exceed; `min` and `max` are the bounds
-    around all values. Values over the last bound are shown as the last bound. All workers, including those that have
-    ended, must have the same bounds; otherwise the variable is null, and `pyvars.errors` has a BoundsError.
+    around all values. Values over the last bound are shown as the last bound. All workers, dead ones too, must have the
+    same bounds; otherwise the variable is null, and `pyvars.errors` has a BoundsError.
 
     Thread-safe; exact also in signal handlers, gc callbacks and finalizers. In a forked child it starts as an Int does:
     at 0 if the process shares its numbers, else from the values at the fork.
