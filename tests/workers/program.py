@@ -1,6 +1,7 @@
 """A program whose worker processes each have a side port: `python -m tests.workers.program <how many>`.
 
-It prints the url of each worker by pid, and ends when its standard input does.
+It prints the url of each worker by pid, and ends when its standard input does. With `PATIENCE` in the environment a
+request has so many seconds, and not 200 ms.
 """
 
 import json
@@ -9,6 +10,9 @@ import signal
 import sys
 
 import pyvars
+from pyvars.access import request
+
+request.DEADLINE_SECONDS = float(os.environ.get("PATIENCE") or request.DEADLINE_SECONDS)
 
 orders = pyvars.publish("orders", pyvars.Int())
 revenue = pyvars.publish("revenue", pyvars.Float())
