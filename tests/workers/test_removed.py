@@ -11,7 +11,7 @@ import pytest
 from tests.workers.test_membership import INTEGRATION, said
 from tests.workers.test_segments import PEER, READER, Program, is_alone, measured, program
 
-LIMIT_SECONDS = 30
+LIMIT_SECONDS = 60
 
 
 @pytest.fixture
