@@ -177,7 +177,13 @@ def test_of_two_that_stand_by_in_one_process_one_takes_over() -> None:
 import os, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
 import pyvars
+from pyvars import server
 from tests.services import free_port
+claim, asked = server.claim, []
+def counted(*about):
+    asked.append(about)
+    return claim(*about)
+server.claim = counted
 first = pyvars.serve(free_port())
 told = os.pipe()
 pid = os.fork()
@@ -187,7 +193,9 @@ if not pid:
     until = time.monotonic() + 50
     while not any(each.serving for each in both) and time.monotonic() < until:
         time.sleep(0.01)
-    time.sleep(0.5)  # the other one has asked meanwhile
+    before = len(asked)
+    while len(asked) < before + 2 and time.monotonic() < until:  # the other one goes on
+        time.sleep(0.01)
     print(sorted(each.serving for each in both), flush=True)
     for each in both: each.close()
     os._exit(0)
