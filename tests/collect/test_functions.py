@@ -13,7 +13,9 @@ import pytest
 from pyvars import Int, Map, Registry
 from pyvars.access.request import deadline
 from pyvars.collect.functions import FUNCTIONS
-from tests.conftest import Read, logged, until
+from pyvars.site.default import debug
+from pyvars.site.gate import Admitted
+from tests.conftest import Read, local_request, logged, until
 from tests.programs import UNMEASURED, output
 
 HANGS = 60.0
@@ -234,6 +236,17 @@ def test_a_request_whose_time_is_up_starts_nothing(registry: Registry, page: Rea
     assert shown["number"] == 1
     assert words(shown) == {"f": "busy"}
     assert calls == []
+
+
+def test_a_page_that_starts_nothing_waits_for_nothing(registry: Registry) -> None:
+    """Nor does an event loop, which is woken at once."""
+    registry.publish("f", lambda: 1)
+    admitted = debug(registry, None, prefix="/debug").admit(local_request(deadline=time.monotonic() - 1))
+    assert isinstance(admitted, Admitted)
+    functions, woken = admitted.begin(), list[int]()
+    assert functions is not None
+    functions.when_back(lambda: woken.append(1))
+    assert (functions.seconds(), woken) == (None, [1])
 
 
 def test_however_many_fail_there_is_a_page(registry: Registry, page: Read) -> None:

@@ -67,7 +67,7 @@ class Program:
         self.port = port
 
     def page(self) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", "/debug/vars")
             return json.loads(connection.getresponse().read())
@@ -77,7 +77,7 @@ class Program:
             connection.close()
 
     def until(self, wanted: Callable[[Any], bool]) -> Any:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 55
         while not ((page := self.page()) and wanted(page)):
             said = (self.file.parent / "log").read_text()
             assert self.process.poll() is None, said
@@ -175,7 +175,7 @@ except OSError as error:
 if "CHILD" in os.environ:
     sys.exit("served")
 child = {child}
-done = subprocess.run(child, env={**os.environ, "CHILD": "1"}, capture_output=True, text=True, timeout=30)
+done = subprocess.run(child, env={**os.environ, "CHILD": "1"}, capture_output=True, text=True, timeout=50)
 print(done.stderr.splitlines()[-1], server.serving)
 """
 

@@ -153,21 +153,25 @@ def test_a_large_page_that_is_not_compressed_in_time_comes_plain(server: Server,
     for number in range(120):
         registry.publish(f"text_{number:04}", String(letters[number * 60_000 : (number + 1) * 60_000]))
     plain = get(server).body
-    found: list[tuple[int, str | None, bool]] = []
+    found: set[tuple[int, str | None, bool]] = set()
 
     def read() -> None:
         answer = get(server, accept_encoding="gzip")
         encoding = answer.headers.get("content-encoding")
         right = answer.status == 503 or (gzip.decompress(answer.body) if encoding else answer.body) == plain
-        found.append((answer.status, encoding, right))
+        found.add((answer.status, encoding, right))
 
-    readers = [threading.Thread(target=read) for _ in range(12)]
-    for reader in readers:
-        reader.start()
-    for reader in readers:
-        reader.join(60)
-    assert len(found) == 12
-    assert {(200, "gzip", True), (200, None, True)} == {*found} - {(503, None, True)}
+    def read_at_once() -> set[tuple[int, str | None, bool]]:
+        readers = [threading.Thread(target=read) for _ in range(12)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+        return found - {(503, None, True)}
+
+    both = {(200, "gzip", True), (200, None, True)}
+    until(read_at_once, lambda found: found >= both)  # a busy machine may let them come one after another
+    assert found - {(503, None, True)} == both
 
 
 @pytest.mark.parametrize("accept", ["", "identity", "gzip;q=0", "gzip; q=0.0", "deflate", "x-gzipped", "*"])

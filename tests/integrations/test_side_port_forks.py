@@ -169,7 +169,7 @@ whole = zlib.compress
 zlib.compress = lambda *arguments: hang() and whole(*arguments)
 for number in range(100): pyvars.publish(f"large {{number}}", pyvars.String("x" * 1000))
 server = pyvars.serve(0)
-connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=50)
 connection.request("GET", "/debug/vars", headers={{"Accept-Encoding": "gzip"}})
 asked.wait()
 fork()

@@ -17,7 +17,7 @@ lines = []
 logging.getLogger("pyvars").addHandler(Log())
 
 def until(true):
-    end = time.monotonic() + 20
+    end = time.monotonic() + 50
     while not true():
         assert time.monotonic() < end, lines
         time.sleep(0.01)
@@ -29,12 +29,12 @@ def ask(connection):
     return answer.status
 
 def connected(server):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=50)
     assert ask(connection) == 200
     return connection
 
 def status(server):
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=50)) as connection:
         return ask(connection)
 """
 

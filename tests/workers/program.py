@@ -1,6 +1,7 @@
 """A program whose worker processes each have a side port: `python -m tests.workers.program <how many>`.
 
-It prints the URL of each worker by pid, and ends when its standard input is closed.
+It prints the URL of each worker by pid, and ends when its standard input is closed. With `PATIENCE` in the environment
+the deadline of a request is that many seconds, not 200 ms.
 """
 
 import json
@@ -9,6 +10,9 @@ import signal
 import sys
 
 import pyvars
+from pyvars.access import request
+
+request.DEADLINE_SECONDS = float(os.environ.get("PATIENCE") or request.DEADLINE_SECONDS)
 
 orders = pyvars.publish("orders", pyvars.Int())
 revenue = pyvars.publish("revenue", pyvars.Float())

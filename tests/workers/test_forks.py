@@ -296,6 +296,7 @@ until = time.monotonic() + 0.1
 for number in itertools.count():
     pyvars.publish(f"n{{number}}", pyvars.Int())
     if time.monotonic() > until: break
+pyvars.publish("last", pyvars.Int())  # the one before may have begun earlier
 told.append(MEMBER.shared)
 print(json.dumps(told))
 """

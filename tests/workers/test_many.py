@@ -4,16 +4,20 @@ import json
 import os
 import signal
 
+from tests.conftest import until
 from tests.programs import output
-from tests.workers.test_several import Deployment, deployment
+from tests.workers.test_several import Deployment, deployed, deployment
 
 __all__ = ("deployment",)
 
 WORKERS = 50
 
+# A request has a minute here: a machine with other work may not let all of them run within 200 ms.
 PROGRAM = f"""
 import json, os, sys
 import pyvars
+from pyvars.access import request
+request.DEADLINE_SECONDS = 60
 from pyvars import wsgi
 for number in range(100):
     pyvars.publish(f"counter_{{number}}", pyvars.Int(number))
@@ -35,34 +39,34 @@ sys.stdout.buffer.write(b"".join(application(environ, lambda *_: None)))
 
 
 def test_all_workers_are_in_the_first_answer() -> None:
-    for _ in range(3):  # a busy machine may not let all of them run within the deadline
-        pages = json.loads(output(PROGRAM))
-        if {"error": "timeout"} not in pages.values():
-            break
+    pages = json.loads(output(PROGRAM))
     assert len(pages) == WORKERS
     assert [pid for pid, page in pages.items() if "counter_99" not in page] == []
     assert {page["pyvars.workers"]["live"] for page in pages.values()} == {WORKERS}
 
 
-def test_a_worker_that_owes_an_answer_is_asked_once_it_has_given_it(deployment: Deployment) -> None:
-    stopped = deployment.pids[1]
-    os.kill(stopped, signal.SIGSTOP)
-    deployment.raw(0)  # asks it for its figures, without an answer
-    os.kill(stopped, signal.SIGCONT)
-    pages = deployment.read(0, "/debug/vars?worker=all&name=only")
-    assert pages[str(stopped)] == {"only_2": 2}
+def test_a_worker_that_owes_an_answer_is_asked_once_it_has_given_it() -> None:
+    with deployed(PATIENCE="60") as deployment:
+        stopped = deployment.pids[1]
+        os.kill(stopped, signal.SIGSTOP)
+        deployment.raw(0, "/debug/vars/orders")  # asks it for its figures, in vain
+        os.kill(stopped, signal.SIGCONT)
+        pages = deployment.read(0, "/debug/vars?worker=all&name=only")
+        assert pages[str(stopped)] == {"only_2": 2}
 
 
 def test_a_question_for_one_worker_forgets_no_stopped_one(deployment: Deployment) -> None:
     os.kill(deployment.pids[1], signal.SIGSTOP)
     deployment.raw(0)
     for _ in range(2):
-        pages = deployment.read(0, "/debug/vars?worker=all&name=only")
+        pages = until(
+            lambda: deployment.read(0, "/debug/vars?worker=all&name=only"),
+            lambda pages: pages[str(deployment.pids[0])] == {"only_1": 1},
+        )
         assert pages[str(deployment.pids[1])] == {"error": "timeout"}
-        assert pages[str(deployment.pids[0])] == {"only_1": 1}
-        assert deployment.read(0, f"/debug/vars?worker={deployment.pids[2]}&name=only") == {"only_3": 3}
+        assert deployment.whole(0, f"?worker={deployment.pids[2]}&name=only") == {"only_3": 3}
     os.kill(deployment.pids[1], signal.SIGCONT)
-    assert deployment.read(0, f"/debug/vars?worker={deployment.pids[1]}&name=only") == {"only_2": 2}
+    assert deployment.whole(0, f"?worker={deployment.pids[1]}&name=only") == {"only_2": 2}
 
 
 def test_many_variables_that_only_a_peer_has_are_sorted_among_the_others() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import until
 from tests.programs import ROOT, UNMEASURED, output, run
 from tests.tools import tool
 from tests.workers import group_of
@@ -116,7 +117,9 @@ if os.fork() == 0:
     os.read(ended, 1)
     os._exit(0)
 while (found := page())["n"] < 5: pass
-answered = [each["answered"] for each in page("/debug/workers")["workers"]]
+until = time.monotonic() + 30
+while not all(answered := [each["answered"] for each in page("/debug/workers")["workers"]]):
+    assert time.monotonic() < until  # a peer may be late
 print(json.dumps([answered, sorted(os.listdir({str(place)!r}))]))
 os.close(end)
 os.wait()
@@ -145,7 +148,7 @@ def test_strangers_on_the_socket_do_no_harm(tmp_path: Path) -> None:
 
         def talk(data: bytes) -> bytes:
             with socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(10)
+                client.settimeout(60)
                 client.connect(str(path))
                 client.sendall(data)
                 client.shutdown(socket.SHUT_WR)
@@ -155,23 +158,28 @@ def test_strangers_on_the_socket_do_no_harm(tmp_path: Path) -> None:
                         answer += part
             return answer[16:]
 
-        page = json.loads(talk(b'{"ask":"page","registry":"default","names":["n"],"seconds":1}\n'))
+        def told(data: bytes) -> bytes:
+            """What it says; a busy machine may let a question come too late for an answer."""
+            return until(lambda: talk(data), bool)
+
+        page = json.loads(told(b'{"ask":"page","registry":"default","names":["n"],"seconds":1}\n'))
         assert page == {"n": 3}
         for nothing in (b"", b"{", b"\xff\xff\n", b"3\n", b"[]\n", b'{"ask":' + b"x" * 200_000 + b"\n"):
             assert talk(nothing) == b""
-        assert json.loads(talk(b'{"ask":"figures"}\n'))["in_flight"] == 0
-        assert talk(b'{"ask":"page","registry":"17"}\n') == b"null"
-        assert json.loads(talk(b'{"ask":"page","registry":"default","names":7,"seconds":"x"}\n'))["n"] == 3
-        assert json.loads(talk(b'{"ask":"values","registry":"default","names":["n","cmdline",3]}\n')) == {}
+        assert json.loads(told(b'{"ask":"figures"}\n'))["in_flight"] == 0
+        assert told(b'{"ask":"page","registry":"17"}\n') == b"null"
+        assert json.loads(told(b'{"ask":"page","registry":"default","names":7,"seconds":"x"}\n'))["n"] == 3
+        assert json.loads(told(b'{"ask":"values","registry":"default","names":["n","cmdline",3]}\n')) == {}
         waiting = [socket.socket(socket.AF_UNIX) for _ in range(50)]
         for client in waiting:
             client.connect(str(path))
-            client.sendall(b'{"ask":"page","registry":"default","names":["n"],"seconds":1}\n')
+            with contextlib.suppress(ConnectionError):  # it has come too late
+                client.sendall(b'{"ask":"page","registry":"default","names":["n"],"seconds":1}\n')
         answered = 0
         for client in waiting:
-            client.settimeout(10)
-            answered += bool(client.recv(100))  # of too many connections some are closed
-            client.close()
+            client.settimeout(60)
+            with client, contextlib.suppress(ConnectionError):
+                answered += bool(client.recv(100))  # of too many at once some are sent away
         assert answered >= 4
         assert process.communicate("")[1] == ""
 
@@ -253,7 +261,8 @@ if os.fork() == 0:
     os.read(ended, 1)
     os._exit(0)
 os.read(reader, 1)
-found = page()
+until = time.monotonic() + 30
+while list((found := page())["pyvars.errors"]) != ["raises"]: assert time.monotonic() < until  # another may be late
 print(json.dumps([found["text"], sorted(found["nested"]["level"].values(), key=str), found["raises"]]))
 os.close(end)
 os.wait()

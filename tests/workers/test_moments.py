@@ -59,6 +59,27 @@ def test_a_file_that_goes_while_the_directory_is_read(tmp_path: Path) -> None:
         assert not (tmp_path / "w-1-1-a").exists()
 
 
+UNSETTLED = f"""
+import itertools, os, sys
+moments = itertools.count(1)
+def change(event, about):
+    if event == "os.listdir" and str(about[0]) == os.environ["PYVARS_SHARE"]:
+        os.utime(about[0], (0, next(moments)))
+sys.addaudithook(change)
+{READER}
+"""
+
+
+def test_a_directory_that_changes_whenever_it_is_read(tmp_path: Path) -> None:
+    """It is read a few times, and what was read last is on the page."""
+    tmp_path.chmod(0o700)
+    with measured(UNSETTLED, PYVARS_SHARE=tmp_path) as reader:
+        assert is_alone(reader.page())
+        with file(tmp_path / "w-1-1-a", segment(ROOT, ORDERS), lives=True):
+            page = reader.page()
+            assert (page["orders"], page["pyvars.workers"]["live"]) == (1005, 2)
+
+
 LIMITED = f"""
 import resource
 {READER.rpartition("for line in")[0]}

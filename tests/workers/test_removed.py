@@ -12,7 +12,7 @@ from tests.workers import group_of
 from tests.workers.test_membership import INTEGRATION, said
 from tests.workers.test_segments import PEER, READER, Program, is_alone, measured, program
 
-LIMIT_SECONDS = 30
+LIMIT_SECONDS = 60
 
 
 @pytest.fixture
@@ -192,6 +192,31 @@ for pid in children: os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)
     )
     assert page[:2] == [sum(counts), sum(counts)]
     assert page[2] == group_of(3)
+
+
+def test_another_thread_has_joined_again_just_before() -> None:
+    """Here when a page is about to do it, and takes the lock."""
+    (told,) = said(
+        f"""
+import shutil, threading
+{INTEGRATION}
+n.add(3)
+page()
+shutil.rmtree(MEMBER.group.directory)
+named = []
+def meanwhile(frame, event, function):
+    if event == "c_call" and function.__name__ == "acquire" and frame.f_code is MEMBER._catch_up.__func__.__code__:
+        sys.setprofile(None)
+        thread = threading.Thread(target=page)
+        thread.start()
+        thread.join()
+        named.append(MEMBER.name)
+sys.setprofile(meanwhile)
+found = page()
+print(json.dumps([found["n"], found["pyvars.workers"]["live"], named == [MEMBER.name]]))
+"""
+    )
+    assert told == [3, 1, True]
 
 
 def test_many_pages_notice_it_at_once() -> None:

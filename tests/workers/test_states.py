@@ -85,7 +85,7 @@ def workers(*what: str) -> Iterator[dict[str, Worker]]:
 
 
 def until(read: Callable[[], Any], condition: Callable[[Any], object]) -> Any:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not condition(found := read()):
         assert time.monotonic() < end, found
         time.sleep(0.1)
@@ -109,7 +109,13 @@ def test_each_state() -> None:
             return answered and {name: row["state"] for name, row in each.items()} == states
 
         late = found["block"].pid
-        rows = until(asked.rows, lambda rows: seen(rows) and (rows[late]["lag_seconds"] or 0) > 1)
+        looping = found["loop"].pid  # its loop is found within a second
+        rows = until(
+            asked.rows,
+            lambda rows: (
+                seen(rows) and (rows[late]["lag_seconds"] or 0) > 1 and rows[looping]["lag_seconds"] is not None
+            ),
+        )
         by_name = {name: rows[worker.pid] for name, worker in found.items()}
         assert by_name["loop"]["lag_seconds"] < by_name["block"]["lag_seconds"]
         assert by_name["rest"]["lag_seconds"] is None  # it has no loop

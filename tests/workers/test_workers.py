@@ -72,7 +72,7 @@ def get(port: int, path: str) -> bytes | None:
 
 
 def page(port: int, query: str = "") -> Any:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while (body := get(port, f"/debug/vars{query}")) is None:
         assert time.monotonic() < until
     return json.loads(body)
@@ -80,7 +80,7 @@ def page(port: int, query: str = "") -> Any:
 
 def wait_for_members(port: int, members: int, imports: int | None = None) -> None:
     """A worker that multiprocessing spawned joins the group at its first `publish`, before its imports have ended."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     latest = page(port)
     while latest["pyvars.workers"]["live"] != members or imports not in (None, latest["at_import"]):
         assert time.monotonic() < until, (latest["at_import"], latest["pyvars.workers"])
@@ -143,10 +143,13 @@ def test_the_sum_is_exact_while_workers_are_killed(name: str) -> None:
             wait_until_all_serve(port)
 
 
+NONE_SERVES = b'{"workers": [{"requests": 0}]}'
+
+
 def wait_until_all_serve(port: int) -> None:
     """A worker of uWSGI handles a signal as its master does while it starts: it would not end with the others."""
     until = time.monotonic() + 60
-    while not all(worker["requests"] for worker in json.loads(get(port, "/debug/workers") or b"{}")["workers"]):
+    while not all(worker["requests"] for worker in json.loads(get(port, "/debug/workers") or NONE_SERVES)["workers"]):
         assert time.monotonic() < until
 
 

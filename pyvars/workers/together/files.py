@@ -144,9 +144,8 @@ def first_foreign(directory: str) -> str | None:
     foreign = None
     with os.scandir(directory) as entries:
         for entry in islice(entries, _MAX_LOOKED_AT):
-            if not is_ours(directory, entry.name):
-                if os.path.lexists(entry.path):  # else a worker has removed it meanwhile
-                    foreign = foreign or entry.name
+            if not is_ours(directory, entry.name):  # or a worker has removed it meanwhile
+                foreign = foreign or (entry.name if os.path.lexists(entry.path) else None)
             elif entry.name.startswith("w-") and _is_in_use(directory, entry.name):
                 return None
     return foreign
