@@ -56,9 +56,11 @@ class HTTPServer:
 
         At `offer` a child asks for the address. Raises what kept it from starting.
         """
-        self._uvicorn = running = _Uvicorn(self._config, offer, partial(Offer, program(), self._give))
+        self._error = None
         try:
             self._loop = loop = Loop(listener)
+            listener, offer = loop.listener, offer and loop.own(offer)
+            self._uvicorn = running = _Uvicorn(self._config, offer, partial(Offer, program(), self._give))
             try:
                 main = running.serve(sockets=[listener])
                 self._thread = LoopThread(loop, main, partial(self._ended, loop, running))

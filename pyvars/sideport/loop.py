@@ -1,26 +1,32 @@
 """The event loop of the side port, which notices when the program has closed its files.
 
 A program may close all files, to become a daemon say, and its own files then get the numbers of those of the loop. So
-the loop remembers what each file descriptor was (st_dev and st_ino), and looks at that before it uses any.
+each socket of the loop remembers what its file descriptor was (st_dev and st_ino), and looks at that before it uses it.
 """
 
 import errno
 import os
 import selectors
 import socket
-from asyncio import Handle
+from asyncio import all_tasks
 from asyncio.selector_events import BaseSelectorEventLoop
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from contextvars import Context
-from typing import Any, TypeVarTuple
+from typing import Any
 
 from pyvars.core.threads import threads_run
 
-__all__ = ("Loop",)
+__all__ = ("FilesLost", "Loop")
 
 CHECK_SECONDS = 3.0
 """How long the loop waits at most before it looks at its files again."""
+
+
+class FilesLost(OSError):
+    """The program has closed files of the event loop."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EBADF, "the program has closed its files")
 
 
 def _identity(file: int) -> tuple[int, int] | None:
@@ -32,29 +38,78 @@ def _identity(file: int) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-class _Selector(selectors.BaseSelector):
-    """A selector that raises OSError once one of its files is not what it was when it was registered."""
+def _checked(name: str) -> Any:
+    """The method of a socket with this name, which is not called once the number is that of another file.
 
-    def __init__(self) -> None:
+    Then there is nothing to be had from the socket for now, as asyncio understands it; the loop notices in its turn.
+    """
+    method: Any = getattr(socket.socket, name, None)  # a socket of eventlet has not all of them
+
+    def call(own: "_Socket", *arguments: Any) -> Any:
+        if not own.is_intact:
+            raise BlockingIOError
+        return method(own, *arguments)
+
+    return call
+
+
+class _Socket(socket.socket):
+    """A socket of the loop, which is used and closed only while its number is its own."""
+
+    def __init__(self, plain: socket.socket, open_sockets: "set[_Socket]") -> None:
+        super().__init__(plain.family, plain.type, plain.proto, plain.detach())
+        self._identity = _identity(self.fileno())
+        self._open = open_sockets
+        self._open.add(self)
+
+    recv: Any = _checked("recv")
+    recv_into: Any = _checked("recv_into")
+    send: Any = _checked("send")
+    sendmsg: Any = _checked("sendmsg")
+    _accept: Any = _checked("_accept")
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether it is open, and its number is its own."""
+        return self._identity is not None and _identity(self.fileno()) == self._identity
+
+    def accept(self) -> "tuple[_Socket, Any]":
+        """Accept a connection, which is a socket of the loop, too."""
+        connection, address = super().accept()
+        return _Socket(connection, self._open), address
+
+    def close(self) -> None:
+        """Close it. The loop no longer expects it to be open."""
+        self._open.discard(self)
+        self.lose()
+
+    def lose(self) -> None:
+        """Close it, unless its number is that of another file by now. The loop notices."""
+        is_intact, file = self.is_intact, self.detach()
+        if is_intact:
+            with suppress(OSError):  # another thread was quicker
+                os.close(file)
+
+
+class _Selector(selectors.BaseSelector):
+    """A selector that raises FilesLost once one of the sockets is not what it was when it was made."""
+
+    def __init__(self, open_sockets: set[_Socket]) -> None:
         # poll() has no file descriptor of its own that the program could close. Where threads are greenlets, the module
         # that makes them so has replaced the default.
         self._selector = selectors.PollSelector() if threads_run() else selectors.DefaultSelector()
-        self.identities: dict[int, tuple[int, int] | None] = {}
-        """Of each file that was ever registered, by its number."""
+        self._open = open_sockets
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        key = self._selector.register(fileobj, events, data)
-        self.identities[key.fd] = _identity(key.fd)
-        return key
+        return self._selector.register(fileobj, events, data)
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
         return self._selector.unregister(fileobj)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         events = self._selector.select(CHECK_SECONDS if timeout is None else min(timeout, CHECK_SECONDS))
-        for file in self.get_map():
-            if _identity(file) != self.identities[file]:
-                raise OSError(errno.EBADF, "the program has closed its files")
+        if not all(each.is_intact for each in [*self._open]):
+            raise FilesLost
         return events
 
     def close(self) -> None:
@@ -64,7 +119,6 @@ class _Selector(selectors.BaseSelector):
         return self._selector.get_map()
 
 
-_Ts = TypeVarTuple("_Ts")
 _abandoned: list[object] = []
 
 
@@ -72,44 +126,30 @@ class Loop(BaseSelectorEventLoop):
     """An event loop for a server. Its base is not one of the classes that nest_asyncio and debuggers patch."""
 
     def __init__(self, listener: socket.socket) -> None:
-        self._files = _Selector()
-        super().__init__(self._files)
-        self._listener = listener
+        self._open: set[_Socket] = set()
+        super().__init__(_Selector(self._open))
         # asyncio has no public way to the two ends of the pipe that wakes it.
-        self._ends: tuple[socket.socket, ...] = vars(self)["_ssock"], vars(self)["_csock"]
-        self._own = {each.fileno(): _identity(each.fileno()) for each in (listener, *self._ends)}
+        vars(self).update({end: self.own(vars(self)[end]) for end in ("_ssock", "_csock")})
+        self.listener: _Socket = self.own(listener)
 
     @property
     def intact(self) -> bool:
-        """Whether its listener and the pipe that wakes it are what they were."""
-        return all(_identity(file) == identity for file, identity in self._own.items())
+        """Whether its sockets are what they were, and the listener is open."""
+        return self.listener in self._open and all(each.is_intact for each in [*self._open])
 
-    def call_soon_threadsafe(
-        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
-    ) -> Handle:
-        """Do so, but write nothing into a file of the program: then the loop is about to notice by itself."""
-        can_wake = all(_identity(end.fileno()) == self._own.get(end.fileno(), ()) for end in self._ends)
-        call = super().call_soon_threadsafe if can_wake else self.call_soon
-        return call(callback, *args, context=context)
+    def own(self, plain: socket.socket) -> _Socket:
+        """Make the socket one of the loop, which is used and closed only while its number is its own."""
+        return _Socket(plain, self._open)
 
     def close_listener(self) -> None:
-        """Close the listener, unless its number is that of another file by now."""
-        file = self._listener.detach()
-        _close(file, self._own.get(file))
+        """Close the listener, unless its number is that of another file by now. A loop that still runs will notice."""
+        self.listener.lose()
 
     def abandon(self, *used: object) -> None:
-        """Close those of its files that are still its own, and never free what has their numbers: that is `used`, too.
+        """Close those of its sockets that are still its own, and keep it and what is `used` from garbage collection.
 
-        Python closes the number of a freed socket, and that may be a file of the program by then.
+        asyncio complains of loops that were not closed, and of tasks that did not end.
         """
-        for each in (self._listener, *self._ends):
-            each.detach()
-        for file, identity in {**self._files.identities, **self._own}.items():
-            _close(file, identity)
-        _abandoned.append((self, *used))
-
-
-def _close(file: int, identity: tuple[int, int] | None) -> None:
-    if identity is not None and _identity(file) == identity:
-        with suppress(OSError):  # another thread was quicker
-            os.close(file)
+        for each in [*self._open]:
+            each.lose()
+        _abandoned.append((self, all_tasks(self), *used))
