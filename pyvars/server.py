@@ -4,7 +4,7 @@ import atexit
 import os
 import socket
 from contextlib import suppress
-from threading import Event, Thread
+from threading import Event, RLock, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from pyvars.errors import ConfigurationError
 from pyvars.runtime.event_loop import register_loop
 from pyvars.sideport.handover import ask_parent, offered
 from pyvars.sideport.http import STOP_SECONDS, HTTPServer
+from pyvars.sideport.loop import FilesLost
 from pyvars.site.compression import MAX_INLINE_BYTES, accepts_gzip, compressed, is_compressible
 from pyvars.site.default import side_port
 from pyvars.site.gate import Site
@@ -37,6 +38,12 @@ __all__ = ("Server", "serve")
 
 STAND_BY_SECONDS = 0.2
 """The time between two attempts of a side port that stands by to take the address."""
+
+RESTORE_SECONDS = 1.0
+"""The time from when a side port finds its files closed until it binds its address again.
+
+Meanwhile the program may open files of its own, and rely on the numbers of the file descriptors that they get.
+"""
 
 
 class Server:
@@ -55,7 +62,9 @@ class Server:
         self.port: int = port
         """The port that it listens on; if the requested port was 0, the one that the system chose."""
         self._http = HTTPServer(app, self._report, self._make_way)
+        self._lock = RLock()  # for the start of the thread that stands by; reentrant: a signal handler may fork
         self._standby_thread: Thread | None = None
+        self._forks = False
         self._paused = Event()
         self._closed = Event()
         self._pid = os.getpid()
@@ -86,7 +95,8 @@ class Server:
     def serving(self) -> bool:
         """Whether this process serves the address; False while the side port stands by, and once it is closed.
 
-        Also False once its thread has ended, for example because the program closed its files; the log has the reason.
+        Also False once its thread has ended; the log has the reason. If that is that the program has closed its files,
+        it binds the address again a second later, and serves on.
         """
         return self._http.runs
 
@@ -116,8 +126,14 @@ class Server:
 
     def _report(self, error: BaseException) -> None:
         """Called if the server fails while no caller waits for it. Another worker may then take over the address."""
-        self._closed.set()
         self._release()
+        if isinstance(error, FilesLost):
+            try:
+                self._resume_standby(RESTORE_SECONDS)
+                return warn("the side port at %s stops, and binds its address again: %s", self.url, error)
+            except Exception as reason:  # no more threads, no memory for one, or the interpreter shuts down
+                error = reason
+        self._closed.set()
         warn("the side port at %s has ended: %s", self.url, error, exc_info=error)
 
     def _make_way(self, pid: int) -> None:
@@ -127,8 +143,9 @@ class Server:
         self._release()
         warn("the side port at %s is handed over to process %d, which runs this program again", self.url, pid)
 
-    def _stand_by(self, pause: Event) -> None:
-        while not pause.wait(STAND_BY_SECONDS):
+    def _stand_by(self, pause: Event, delay: float) -> None:
+        while not pause.wait(delay):
+            delay = STAND_BY_SECONDS
             try:
                 claimed = claim(self._requested_host, self.port)
             except OSError:  # another Server of this process has the address
@@ -144,37 +161,46 @@ class Server:
                 self._serve(listener)
             except Exception as error:
                 self._report(error)
-            return
+            with self._lock:
+                if self._claimed or self._closed.is_set():
+                    self._standby_thread = None
+                    return
+            delay = RESTORE_SECONDS  # the program has closed the files already
 
-    def _resume_standby(self) -> None:
-        """Start the thread that stands by, at first or again after a fork."""
-        if not self._claimed and not self._closed.is_set() and self._pid == os.getpid():
-            self._paused = Event()
-            self._standby_thread = Thread(
-                target=self._stand_by, args=(self._paused,), name="pyvars-standby", daemon=True
-            )
-            self._standby_thread.start()
+    def _resume_standby(self, delay: float = STAND_BY_SECONDS) -> None:
+        """Start the thread that stands by, unless there is one: at first, after a fork, or after files were closed."""
+        with self._lock:
+            idle = not (self._claimed or self._closed.is_set() or self._forks or self._standby_thread is not None)
+            if idle and self._pid == os.getpid():
+                self._paused = Event()
+                thread = Thread(target=self._stand_by, args=(self._paused, delay), name="pyvars-standby", daemon=True)
+                thread.start()
+                self._standby_thread = thread
 
     def _pause_standby(self) -> None:
         """Stop the thread that stands by, if there is one: before a fork, and to close."""
-        if self._standby_thread is not None:
+        with self._lock:
+            thread, self._standby_thread = self._standby_thread, None
             self._paused.set()
-            self._standby_thread.join(STOP_SECONDS)
-            self._standby_thread = None
+        if thread is not None:
+            thread.join(STOP_SECONDS)
 
     def _pause(self) -> None:
         """Before a fork: end its threads."""
+        self._forks = True
         self._pause_standby()
         self._http.pause()
 
     def _resume(self) -> None:
         """After a fork: start them again."""
+        self._forks = False
         self._http.resume()
         self._resume_standby()
 
     def _forget(self) -> None:
         """In a forked child: close the sockets that the parent still uses, and leave its event loop alone."""
         resources.release(self._resource)
+        self._lock = RLock()
         self._closed = Event()
         self._closed.set()
         self._standby_thread = None

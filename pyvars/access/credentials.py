@@ -15,6 +15,7 @@ from hashlib import sha256
 from pyvars.access.request import Request
 from pyvars.access.rules import Rule
 from pyvars.core.log import MinuteLog
+from pyvars.core.own_file import OwnFile
 from pyvars.errors import ConfigurationError
 
 __all__ = ("Basic", "TokenFile", "Tokens")
@@ -91,10 +92,9 @@ def _read(path: str) -> tuple[object, bytes]:
     """The state of the file, and its content: at most one byte more than is allowed."""
     if not stat.S_ISREG(os.stat(path).st_mode):  # to open a FIFO may block, to open a device may have side effects
         raise OSError(f"{path} is not a regular file")
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # the path may be a FIFO by now
-    with open(file, "rb") as opened:
-        found = os.fstat(file)  # of the open file: the path may name another one by now
-        return _state(found), opened.read(MAX_TOKEN_FILE + 1) if stat.S_ISREG(found.st_mode) else b""
+    with OwnFile(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))) as file:  # it may be a FIFO by now
+        found = os.fstat(file.number)  # of the open file: the path may name another one by now
+        return _state(found), os.read(file.number, MAX_TOKEN_FILE + 1) if stat.S_ISREG(found.st_mode) else b""
 
 
 def _state(found: os.stat_result) -> tuple[int, ...]:

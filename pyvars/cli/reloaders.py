@@ -7,6 +7,7 @@ the program, as `python program.py`, without `-m pyvars`.
 import os
 from contextlib import suppress
 
+from pyvars.core.own_file import read
 from pyvars.runtime.proc import stat_of
 from pyvars.runtime.reading import Reading
 
@@ -28,9 +29,8 @@ def child_of_reloader(root: str = "/proc") -> str:
 
 
 def _is_started_by_reloader(process: str) -> bool:
-    with open(f"{process}/environ", "rb") as environ, open(f"{process}/cmdline", "rb") as command:
-        # RUN_MAIN is Django's, WERKZEUG_RUN_MAIN Flask's. hupper starts `python -c "from hupper.ipc import ..."`.
-        return b"RUN_MAIN=true\0" in environ.read() or b"hupper" in command.read()
+    # RUN_MAIN is Django's, WERKZEUG_RUN_MAIN Flask's. hupper starts `python -c "from hupper.ipc import ..."`.
+    return b"RUN_MAIN=true\0" in read(f"{process}/environ") or b"hupper" in read(f"{process}/cmdline")
 
 
 CHILD_OF_RELOADER: Reading[str] = Reading(child_of_reloader)

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pyvars.core.own_file import read
+
 __all__ = ("CPUs", "Memory", "cpus", "memory")
 
 
@@ -140,8 +142,7 @@ def _text(folder: str, *names: str) -> str:
 
 def _lines(path: str) -> list[str]:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().splitlines()
+        return read(path).decode(errors="surrogateescape").splitlines()
     except OSError:
         return []
 

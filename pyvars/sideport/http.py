@@ -59,9 +59,11 @@ class HTTPServer:
 
         At the socket `offer` a child process asks for the address. Both sockets are closed when the thread ends.
         """
-        self._uvicorn = running = _Uvicorn(self._config, offer, partial(Offer, program(), self._give))
+        self._error = None
         try:
             self._loop = loop = Loop(listener)
+            listener, offer = loop.listener, offer and loop.own(offer)
+            self._uvicorn = running = _Uvicorn(self._config, offer, partial(Offer, program(), self._give))
             try:
                 main = running.serve(sockets=[listener])
                 self._thread = LoopThread(loop, main, partial(self._ended, loop, running))

@@ -1,27 +1,33 @@
 """The event loop of the side port, which notices when the program has closed its files.
 
 A program may close all file descriptors, for example to become a daemon. Files that it opens later then get the numbers
-of the file descriptors of the loop. So the loop remembers the identity (st_dev, st_ino) of the file behind each of its
-file descriptors, and compares it before it uses the file descriptor.
+of the file descriptors of the loop. So each socket of the loop remembers the identity (st_dev, st_ino) of the file
+behind its file descriptor, and compares it before it uses the file descriptor.
 """
 
 import errno
 import os
 import selectors
 import socket
-from asyncio import Handle
+from asyncio import all_tasks
 from asyncio.selector_events import BaseSelectorEventLoop
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from contextvars import Context
-from typing import Any, TypeVarTuple
+from typing import Any
 
 from pyvars.core.threads import threads_run
 
-__all__ = ("Loop",)
+__all__ = ("FilesLost", "Loop")
 
 CHECK_SECONDS = 3.0
 """The maximum time between two checks of the file descriptors."""
+
+
+class FilesLost(OSError):
+    """The program has closed files of the event loop."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EBADF, "the program has closed its files")
 
 
 def _identity(file: int) -> tuple[int, int] | None:
@@ -33,29 +39,78 @@ def _identity(file: int) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-class _Selector(selectors.BaseSelector):
-    """A selector that raises OSError if one of its file descriptors no longer has the file that was registered."""
+def _checked(name: str) -> Any:
+    """The method of a socket with this name, which raises BlockingIOError if the file descriptor is another file.
 
-    def __init__(self) -> None:
+    asyncio takes this error to mean that the socket is not ready. The selector then raises FilesLost.
+    """
+    method: Any = getattr(socket.socket, name, None)  # the sockets of eventlet lack some of them
+
+    def call(own: "_Socket", *arguments: Any) -> Any:
+        if not own.is_intact:
+            raise BlockingIOError
+        return method(own, *arguments)
+
+    return call
+
+
+class _Socket(socket.socket):
+    """A socket of the loop. It is used and closed only while its file descriptor is its own."""
+
+    def __init__(self, plain: socket.socket, open_sockets: "set[_Socket]") -> None:
+        super().__init__(plain.family, plain.type, plain.proto, plain.detach())
+        self._identity = _identity(self.fileno())
+        self._open = open_sockets
+        self._open.add(self)
+
+    recv: Any = _checked("recv")
+    recv_into: Any = _checked("recv_into")
+    send: Any = _checked("send")
+    sendmsg: Any = _checked("sendmsg")
+    _accept: Any = _checked("_accept")
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether it is open, and its file descriptor is its own."""
+        return self._identity is not None and _identity(self.fileno()) == self._identity
+
+    def accept(self) -> "tuple[_Socket, Any]":
+        """Accept a connection. Returns a socket of the loop."""
+        connection, address = super().accept()
+        return _Socket(connection, self._open), address
+
+    def close(self) -> None:
+        """Close it. From now on `Loop.intact` does not depend on it."""
+        self._open.discard(self)
+        self.lose()
+
+    def lose(self) -> None:
+        """Close it, unless its file descriptor is another file by now. `Loop.intact` is then false."""
+        is_intact, file = self.is_intact, self.detach()
+        if is_intact:
+            with suppress(OSError):  # another thread has closed it
+                os.close(file)
+
+
+class _Selector(selectors.BaseSelector):
+    """A selector that raises FilesLost if the file descriptor of an open socket is another file by now."""
+
+    def __init__(self, open_sockets: set[_Socket]) -> None:
         # poll() has no file descriptor of its own that the program could close. gevent and eventlet, which turn threads
         # into greenlets, replace the default selector by one of theirs.
         self._selector = selectors.PollSelector() if threads_run() else selectors.DefaultSelector()
-        self.identities: dict[int, tuple[int, int] | None] = {}
-        """The identity of each file that was ever registered, by its file descriptor."""
+        self._open = open_sockets
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        key = self._selector.register(fileobj, events, data)
-        self.identities[key.fd] = _identity(key.fd)
-        return key
+        return self._selector.register(fileobj, events, data)
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
         return self._selector.unregister(fileobj)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         events = self._selector.select(CHECK_SECONDS if timeout is None else min(timeout, CHECK_SECONDS))
-        for file in self.get_map():
-            if _identity(file) != self.identities[file]:
-                raise OSError(errno.EBADF, "the program has closed its files")
+        if not all(each.is_intact for each in [*self._open]):
+            raise FilesLost
         return events
 
     def close(self) -> None:
@@ -65,7 +120,6 @@ class _Selector(selectors.BaseSelector):
         return self._selector.get_map()
 
 
-_Ts = TypeVarTuple("_Ts")
 _abandoned: list[object] = []
 
 
@@ -73,46 +127,30 @@ class Loop(BaseSelectorEventLoop):
     """An event loop for a server. Its base is not one of the classes that nest_asyncio and debuggers patch."""
 
     def __init__(self, listener: socket.socket) -> None:
-        self._files = _Selector()
-        super().__init__(self._files)
-        self._listener = listener
+        self._open: set[_Socket] = set()
+        super().__init__(_Selector(self._open))
         # The two ends of the pipe that wakes the loop; asyncio has no public attributes for them.
-        self._ends: tuple[socket.socket, ...] = vars(self)["_ssock"], vars(self)["_csock"]
-        self._own = {each.fileno(): _identity(each.fileno()) for each in (listener, *self._ends)}
+        vars(self).update({end: self.own(vars(self)[end]) for end in ("_ssock", "_csock")})
+        self.listener: _Socket = self.own(listener)
 
     @property
     def intact(self) -> bool:
-        """Whether the file descriptors of the listener and of the pipe that wakes the loop are still its own."""
-        return all(_identity(file) == identity for file, identity in self._own.items())
+        """Whether the file descriptors of all open sockets are their own, and the listener is open."""
+        return self.listener in self._open and all(each.is_intact for each in [*self._open])
 
-    def call_soon_threadsafe(
-        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
-    ) -> Handle:
-        """Schedule a call from any thread. If the wake-up pipe is closed, the loop is not woken, since the file
-        descriptor may be a file of the program by now; the loop notices that at its next check.
-        """
-        can_wake = all(_identity(end.fileno()) == self._own.get(end.fileno(), ()) for end in self._ends)
-        call = super().call_soon_threadsafe if can_wake else self.call_soon
-        return call(callback, *args, context=context)
+    def own(self, plain: socket.socket) -> _Socket:
+        """Returns a socket of the loop that takes over the file descriptor of a plain one."""
+        return _Socket(plain, self._open)
 
     def close_listener(self) -> None:
-        """Close the listener, unless its file descriptor is that of another file by now."""
-        file = self._listener.detach()
-        _close(file, self._own.get(file))
+        """Close the listener, unless its file descriptor is another file by now. `select` then raises FilesLost."""
+        self.listener.lose()
 
     def abandon(self, *used: object) -> None:
         """Close the file descriptors that are still its own, and keep `used` and the loop itself alive for ever.
 
-        When Python frees a socket object, it closes its file descriptor, which may be a file of the program by then.
+        asyncio warns when it frees a loop that was not closed, or a task that has not ended.
         """
-        for each in (self._listener, *self._ends):
-            each.detach()
-        for file, identity in {**self._files.identities, **self._own}.items():
-            _close(file, identity)
-        _abandoned.append((self, *used))
-
-
-def _close(file: int, identity: tuple[int, int] | None) -> None:
-    if identity is not None and _identity(file) == identity:
-        with suppress(OSError):  # another thread was quicker
-            os.close(file)
+        for each in [*self._open]:
+            each.lose()
+        _abandoned.append((self, all_tasks(self), *used))

@@ -56,7 +56,7 @@ class LoopThread:
     def pause(self) -> None:
         """Before a fork: end the thread. Does not wait longer than PAUSE_SECONDS, and not at all if called in it."""
         thread, waits = self._thread, self._previous is not None and self._previous.is_alive()
-        if thread.is_alive() and not waits and thread is not current_thread() and self._loop.intact and threads_run():
+        if thread.is_alive() and not waits and thread is not current_thread() and threads_run():
             self._leaves.set()
             with suppress(RuntimeError):  # the loop was closed a moment ago
                 self._loop.call_soon_threadsafe(self._leave, monotonic() + GRACE_SECONDS)

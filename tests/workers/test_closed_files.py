@@ -155,6 +155,45 @@ print(json.dumps([len(places) > 0, shown, found + harm()]))
     assert lines == [[True, [3, 1, 0], []]]
 
 
+@pytest.mark.parametrize(
+    "reads",
+    [
+        "from pyvars.health.cgroup import memory as read",
+        "from pyvars.cli.reloaders import child_of_reloader as read; child = subprocess.Popen(['sleep', '60'])",
+        "read = partial(token_file(sys.argv[1]).refusal, request); time.sleep(0.01); os.utime(sys.argv[1])",
+    ],
+)
+def test_a_program_that_closes_all_files_while_another_one_is_read(reads: str, tmp_path: Path) -> None:
+    """One of a control group, of a child process, or with tokens."""
+    (tmp_path / "tokens").write_text("t" * 32)
+    code = f"""
+import os, subprocess, sys, time
+from functools import partial
+from pyvars.access import token_file
+from pyvars.access.request import Request, deadline
+{CLOSE}
+authorization = ("authorization", "Bearer " + "t" * 32)
+request = Request("GET", "/", "", None, "", (authorization,), "127.0.0.1", "1.1", deadline())
+child = None
+{reads}
+places = set()
+def during(frame, event, what):
+    if event == "c_return" and what.__name__ == "read" and "/pyvars/" in frame.f_code.co_filename:
+        if not places and frame.f_back.f_code.co_name != "stat_of":  # which is tried above
+            places.add(frame)
+            close()
+sys.setprofile(during)
+read()
+sys.setprofile(None)
+print(len(places), harm())
+for each in sockets: each.detach()
+if child:
+    child.kill()
+    child.wait()
+"""
+    assert output(code, str(tmp_path / "tokens")) == "1 []\n"
+
+
 @pytest.mark.parametrize("which", ["all", "0", "1", "2", "3"])
 def test_a_worker_whose_files_are_closed_while_a_sibling_reads(which: str, share: Path) -> None:
     """It stays live, with all its numbers; it answers its peers again; and its end is noticed.

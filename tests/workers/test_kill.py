@@ -421,7 +421,7 @@ class Chaos:
     def fill_for_a_while(self, disk: SmallDisk) -> None:
         """Start workers while there is no room; they live until a page has all their counts."""
         self._table[FULL] = 1
-        roomy = self._dice.sample(range(WORKERS), WORKERS)
+        roomy = [*filter(self.is_ready, self._dice.sample(range(WORKERS), WORKERS))]
         pages = sum(self.column(PARTIAL)) + 5
         for _ in self._until(lambda: sum(self.column(PARTIAL)) >= pages):
             disk.fill()
