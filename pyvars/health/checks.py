@@ -183,11 +183,10 @@ def check(name: str, *, timeout: float = 1.0, exist_ok: bool = False) -> Callabl
             pool.execute("select 1")
 
     The check passes if the function returns within `timeout` seconds, and returns anything but False; it fails if it
-    raises. All
-    checks run at the same time, each in a thread of pyvars. Two calls of one check never overlap: a request that comes
-    while a call runs waits for that call, and a function that hangs is not called again before it returns. The
-    decorator returns the function unchanged. With `exist_ok=True` an existing check of that name is kept. Thread-safe;
-    forked children have the same checks.
+    raises. All checks run at the same time, each in a thread of pyvars. Two calls of one check never overlap: a request
+    that comes while a call runs waits for that call, and a function that hangs is not called again before it returns.
+    The decorator returns the function unchanged. With `exist_ok=True` an existing check of that name is kept.
+    Thread-safe; forked children have the same checks.
 
     Raises:
         TypeError: `name` is not a str, `timeout` not a number, or `exist_ok` not a bool; the function takes arguments,

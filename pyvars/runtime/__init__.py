@@ -77,7 +77,8 @@ pyvars.workers                      the worker processes: help("pyvars.workers")
   blocked, stopped, silent          live workers in these states
   shared                            whether the sums on the page contain the numbers of all workers
   threads                           whether this process runs the threads of pyvars
-  reason                            why `shared` or `threads` is false; empty if both are true
+  reason                            why `shared` or `threads` is false, or a hint that a process of the program is not
+                                    on the page; mostly empty
 
 Costly figures are read at most every 100 ms, and less often if that would take more than 1 % of a CPU: figures that
 take 5 ms to read are read every 500 ms. Where there is no /proc, pyvars reads the figures that psutil has. If pymalloc
