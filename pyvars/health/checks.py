@@ -191,7 +191,7 @@ def check(name: str, *, timeout: float = 1.0, exist_ok: bool = False) -> Callabl
     Raises:
         TypeError: `name` is not a str, `timeout` not a number, or `exist_ok` not a bool; the function takes arguments,
             or is a coroutine or generator function.
-        ValueError: `name` is empty, unprintable or over 255 bytes; `timeout` is not over 0 and at most 60 seconds.
+        ValueError: `name` is empty, unprintable or over 255 bytes; `timeout` is 0 or less, or over 60 seconds.
         DuplicateNameError: there is a check of that name.
     """
     if not isinstance(name, str):
@@ -203,7 +203,7 @@ def check(name: str, *, timeout: float = 1.0, exist_ok: bool = False) -> Callabl
     if not isinstance(exist_ok, bool):
         raise TypeError(f"exist_ok is True or False, got {exist_ok!r}")
     if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
-        raise ValueError(f"timeout is over 0 and at most {MAX_TIMEOUT_SECONDS:.0f} seconds, got {timeout!r}")
+        raise ValueError(f"timeout must be above 0 and at most {MAX_TIMEOUT_SECONDS:.0f} seconds, got {timeout!r}")
 
     def decorate(function: F) -> F:
         if not callable(function):
