@@ -152,7 +152,7 @@ def test_what_hangs_costs_its_own_time_and_is_not_started_again(server: Server) 
         for _ in range(3):
             assert health(server) == (503, "UNAVAILABLE\nhangs: timeout\n")
         assert len(started) == 1
-        assert get(server).status == 200  # the page goes on
+        assert get(server).status == 200  # pages are rendered meanwhile
     finally:
         event.set()
     until_it_is((200, "OK\n"), server)
@@ -305,7 +305,7 @@ def test_a_name_is_taken_once(server: Server) -> None:
     check("db", timeout=60)(lambda: None)
     with pytest.raises(DuplicateNameError, match="exist_ok=True"):
         check("db")(lambda: False)
-    check("db", exist_ok=True)(lambda: False)  # the first one stays
+    check("db", exist_ok=True)(lambda: False)  # the existing one is kept
     assert health(server) == (200, "OK\n")
 
 
