@@ -226,11 +226,11 @@ def serve(
 
     The variables are those of the default registry, or only those of `registry`. The side port also has `/metrics`,
     `/api/stats`, `/status/health` and `/status/hardware/`; the index at `/` lists all paths. `access` decides which
-    requests may see the variables; the
-    default, `pyvars.access.default()`, allows programs on this machine, and requests that send PYVARS_TOKEN if that is
-    set. When `serve` returns, the side port accepts connections. With port 0 it takes a free port, which `url` shows.
-    If another worker has the address already, the side port stands by, and takes over within a second after that worker
-    ends. It does not touch the signal handlers, logging and event loop of the program.
+    requests may see the variables; the default, `pyvars.access.default()`, allows programs on this machine, and
+    requests that send PYVARS_TOKEN if that is set. With port 0 the side port takes a free port, which `url` shows. It
+    accepts connections when `serve` returns, unless another worker already has the address: then it stands by, and
+    takes over within a second after that worker ends. The side port does not touch the signal handlers, logging and
+    event loop of the program.
 
     Raises:
         TypeError: `port` is not an int, or `host` is not a str.

@@ -106,7 +106,7 @@ def token_file(path: str | os.PathLike[str]) -> Rule:
     """Allows requests with one of the tokens in a file, sent as for `token`. The file is read again when it changes.
 
     The file is a regular file of at most 64 KiB, in UTF-8, with one token on each line; a line that begins with `#` is
-    a comment. While the file is missing or malformed, the tokens that it held before stay valid, and the log says why.
+    a comment. While the file is missing or malformed, its previous tokens stay valid, and the log says why.
 
     Raises:
         ConfigurationError: the file cannot be read, or contains no valid tokens.

@@ -1,6 +1,6 @@
 """The formats of the page: JSON, the text formats of Prometheus, and the JSON of golang-stats-api-handler.
 
-What users of Go's expvar write, and what it is in pyvars:
+The calls of Go's expvar, and the corresponding calls of pyvars:
 
     x := expvar.NewInt("x")             x = publish("x", Int())
     x.Add(1), x.Set(5), x.Value()       x.add(), x.set(5), x.value          64 bits; an OverflowError where Go wraps
@@ -44,8 +44,8 @@ empty key, an integer above 2**63 - 1, deep nesting, and a slash:
       " ", ".a", "b.", "c..d"; over 18 parts, or 20 levels with nesting
     an empty key; integers above 2**63 - 1    the same                           loses the document
     build, crypto, system                     Telegraf, inputs.influxdb          loses this variable
-    a name that contains memstats             SignalFx, Splunk's smartagent      mixes it up with memstats
-    over 126 levels of lists and objects      collectd                           loses what follows on the page
+    a name that contains memstats             SignalFx, Splunk's smartagent      confuse it with memstats
+    over 126 levels of lists and objects      collectd                           loses the variables after it
     a slash in a name                         Datadog, collectd                  lose this variable
 
 Which values a function may return, and the JSON form of each: help("pyvars.formats.forms").

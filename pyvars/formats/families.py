@@ -36,7 +36,7 @@ class Sample(NamedTuple):
 
 
 class Family(NamedTuple):
-    """A metric family: the samples that share one name, kind, help text and unit."""
+    """A metric family: samples that have the same name, kind, help text and unit."""
 
     name: str
     """The name of the family: with the unit, without `_total`."""

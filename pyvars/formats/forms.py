@@ -1,6 +1,6 @@
 """The JSON form of a value of the program: what a function or `snapshot()` may return, and how the page shows it.
 
-    what it is                                          its form
+    value                                               JSON form
     --------------------------------------------------  ------------------------------------------------------------
     None, bool, str, int of up to 64 bits, float        itself; NaN and the infinities are null
     subclasses of these; numpy scalars; 0-d arrays      a number or a text
@@ -68,7 +68,7 @@ class Members(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """A value that orjson encodes as it is, and the least number of values in it."""
+    """A value that orjson encodes without a copy, and a lower bound of the size of its JSON in bytes."""
 
     value: object
     size: int
@@ -238,7 +238,7 @@ def form_of(kind: type) -> Form:
 
 
 def _field_names(kind: Any) -> Sequence[str] | None:
-    """The fields of a class whose instances are objects by field; None if it is no such class."""
+    """The fields of a class whose instances are shown as objects by field; None for other classes."""
     if tuple in kind.__mro__:
         like_stat = hasattr(kind, "n_sequence_fields")  # os.stat_result and its like
         return cast("Sequence[str] | None", getattr(kind, "__match_args__" if like_stat else "_fields", None))

@@ -27,7 +27,7 @@ As the liveness probe, with a check of a database, it would restart healthy prog
 503 if no figures can be read:
 
 total       bytes of the file system of `/`; bytes of memory; CPUs, such as 1.5
-used        bytes; bytes that cannot be freed at once; CPUs in use, as the mean over 10 s or more
+used        bytes; bytes that cannot be freed at once; the mean number of CPUs in use
 percent     0 to 100; for the disk as `df` computes it, which leaves out the blocks reserved for root
 status      `OK`, from 80 % `WARNING`, from 90 % `CRITICAL`; `UNKNOWN`, with `error`, if the use cannot be read
 source      only ram and cpu: `cgroup` if the container has a limit below the total of the machine (memory.max, cpu.max,
@@ -35,8 +35,9 @@ source      only ram and cpu: `cgroup` if the container has a limit below the to
 path        only disk: the file system
 count       only cpu: the CPUs of the machine
 
-The mean of `cpu` covers at least 10 s, however many clients read it: it begins at an earlier response that is at least
-10 s old. The first mean begins when the machine started, or, if a cgroup has a limit, when the integration was made.
+The mean of `cpu` begins at an earlier response that is at least 10 s old, however many clients read it. The first mean
+begins when the machine started, or, if a cgroup has a limit, when the integration was made; only that one may cover
+less than 10 s.
 
 The modules: checks (health checks, which are functions of the program); cgroup and hardware (figures of the kernel);
 views (the views below /status); app (the ASGI application).

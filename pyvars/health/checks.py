@@ -190,16 +190,15 @@ def check(name: str, *, timeout: float = 1.0, exist_ok: bool = False) -> Callabl
             pool.execute("select 1")
 
     The check passes if the function returns within `timeout` seconds, and returns anything but False; it fails if it
-    raises. All
-    checks run at the same time, each in a thread of pyvars. Two calls of one check never overlap: a request that comes
-    while a call runs waits for that call, and a function that hangs is not called again before it returns. The
-    decorator returns the function unchanged. With `exist_ok=True` the name may be taken, as when a module runs twice:
-    the later check replaces the first. Thread-safe; forked children have the same checks.
+    raises. All checks run at the same time, each in a thread of pyvars. Two calls of one check never overlap: a request
+    that comes while a call runs waits for that call, and a function that hangs is not called again before it returns.
+    The decorator returns the function unchanged. With `exist_ok=True` the name may be taken, as when a module runs
+    twice: the later check replaces the first. Thread-safe; forked children have the same checks.
 
     Raises:
         TypeError: `name` is not a str, `timeout` not a number, or `exist_ok` not a bool; the function takes arguments,
             or is a coroutine or generator function.
-        ValueError: `name` is empty, unprintable or over 255 bytes; `timeout` is not over 0 and at most 60 seconds.
+        ValueError: `name` is empty, unprintable or over 255 bytes; `timeout` is 0 or less, or over 60 seconds.
         DuplicateNameError: there is a check of that name.
 
     Warns:
@@ -214,7 +213,7 @@ def check(name: str, *, timeout: float = 1.0, exist_ok: bool = False) -> Callabl
     if not isinstance(exist_ok, bool):
         raise TypeError(f"exist_ok is True or False, got {exist_ok!r}")
     if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
-        raise ValueError(f"timeout is over 0 and at most {MAX_TIMEOUT_SECONDS:.0f} seconds, got {timeout!r}")
+        raise ValueError(f"timeout must be above 0 and at most {MAX_TIMEOUT_SECONDS:.0f} seconds, got {timeout!r}")
 
     def decorate(function: F) -> F:
         if not callable(function):

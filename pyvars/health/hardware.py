@@ -18,7 +18,7 @@ CRITICAL_PERCENT: float = 90.0
 """The use in percent from which the status is CRITICAL."""
 
 WINDOW_SECONDS = 10.0
-"""The minimum time that the mean use of the CPUs covers."""
+"""The minimum time that a mean use of the CPUs covers, except the first one."""
 
 
 def disk(path: str = "/") -> dict[str, object]:
@@ -75,7 +75,7 @@ class CPUs:
     def figures(self) -> dict[str, object]:
         """CPUs: `total` that may be used, such as 1.5; mean `used`; `count` of the machine; `percent` and `status`.
 
-        The mean begins at an earlier call, at least 10 s ago, so that it covers 10 s even if there are several readers.
+        The mean begins at an earlier call, at least 10 s ago, however many readers there are.
         The first mean begins at the start of the machine, or, if a cgroup has a limit, when this object was made.
         `source` is `machine` (psutil.cpu_times: all but idle and iowait), or `cgroup` if a cgroup has a lower limit. If
         psutil cannot read the use, the result is as in `ram`.

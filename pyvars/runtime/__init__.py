@@ -21,15 +21,16 @@ memstats                            memory and garbage collection under the name
   HeapObjects               blocks  blocks of memory in use: sys.getallocatedblocks()
   Mallocs, Frees            blocks  how much HeapObjects rose and fell from reading to reading, in all: lower bounds
   TotalAlloc                bytes   how much HeapAlloc rose from reading to reading, in all: a lower bound
-  NumGC                             collections of all generations since the first integration was made: gc.callbacks
+  NumGC                             collections of all generations since recording began, when the first integration was
+                                    made or the variable was first read: gc.callbacks
   NumForcedGC                       collections that only gc.collect() can have made: a lower bound
   PauseTotalNs              ns      all pauses together: gc.callbacks, time.perf_counter_ns()
   PauseNs, PauseEnd         ns      the last 256 pauses, and when each ended; the newest is at (NumGC + 255) % 256
   LastGC                    ns      when the last collection ended, since 1970
-  GCCPUFraction             0 to 1  the part of the time since the first integration was made that collections took
+  GCCPUFraction             0 to 1  the share of the time since recording began that collections took
   EnableGC, DebugGC                 gc.isenabled(); whether gc.get_debug() is not 0
   Lookups, HeapReleased, MSpan*, MCache*, GCSys, NextGC, BySize
-                                    0 or empty: CPython has nothing that corresponds to them
+                                    0 or empty: CPython has no such figures
 
 gc
   enabled                           gc.isenabled()
@@ -77,7 +78,8 @@ pyvars.workers                      the worker processes: help("pyvars.workers")
   blocked, stopped, silent          live workers in these states
   shared                            whether the sums on the page contain the numbers of all workers
   threads                           whether this process runs the threads of pyvars
-  reason                            why `shared` or `threads` is false; empty if both are true
+  reason                            why `shared` or `threads` is false, or a hint that a process of the program is not
+                                    on the page; mostly empty
 
 Costly figures are read at most every 100 ms, and less often if that would take more than 1 % of a CPU: figures that
 take 5 ms to read are read every 500 ms. Where there is no /proc, pyvars reads the figures that psutil has. If pymalloc

@@ -96,7 +96,7 @@ class HTTPServer:
             self._thread.pause()
 
     def resume(self) -> None:
-        """After a fork: go on in a new thread."""
+        """After a fork: continue in a new thread."""
         if self._thread is not None:
             self._thread.resume()
 

@@ -62,7 +62,7 @@ class LoopThread:
                 self._loop.call_soon_threadsafe(self._leave, monotonic() + GRACE_SECONDS)
             resources.join(thread, PAUSE_SECONDS)
             for worker in all_threads():
-                if getattr(worker, "loop", None) is self._loop:  # anyio has no public way
+                if getattr(worker, "loop", None) is self._loop:  # no public way finds anyio's threads
                     resources.join(worker, GRACE_SECONDS)
 
     def resume(self) -> None:

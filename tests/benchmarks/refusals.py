@@ -174,8 +174,9 @@ async def tables():
     ways = {(way, size): make(registry_of(size)) for way, make in WAYS.items() for size in SIZES}
     columns = ("way in", "query", *(f"{size:,} variables" for size in SIZES), "target (µs)", "met/missed")
     print_table("A refused request", columns, [row async for row in cost_rows(ways)])
-    columns = ("way in", "set against each other", "slower", "ratio of medians", "target", "met/missed")
-    print_table("What its time tells (|slower - 0.5|, or the ratio)", columns, [row async for row in rank_rows(ways)])
+    columns = ("way in", "compared", "slower", "ratio of medians", "target", "met/missed")
+    title = "Whether the time of a refusal reveals a name (target of |slower - 0.5|, or of the ratio)"
+    print_table(title, columns, [row async for row in rank_rows(ways)])
 
 
 def main():

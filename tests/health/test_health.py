@@ -152,7 +152,7 @@ def test_what_hangs_costs_its_own_time_and_is_not_started_again(server: Server) 
         for _ in range(3):
             assert health(server) == (503, "UNAVAILABLE\nhangs: timeout\n")
         assert len(started) == 1
-        assert get(server).status == 200  # the page goes on
+        assert get(server).status == 200  # pages are rendered meanwhile
     finally:
         event.set()
     until_it_is((200, "OK\n"), server)

@@ -1,4 +1,4 @@
-"""The side port: a real server beside the program, which it leaves alone."""
+"""The side port: a real server in the process of the program, which it does not affect."""
 
 import asyncio
 import base64
@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
 
 def get(server: Server, path: str = "/debug/vars", method: str = "GET", **headers: str) -> Answer:
-    """The answer as http.client reads it, which adds no header but Host and decodes nothing."""
+    """The response as http.client reads it, which adds only the header Host, and decodes nothing."""
     with closing(http.client.HTTPConnection(server.host, server.port, timeout=60)) as connection:
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in headers.items():
@@ -89,7 +89,7 @@ def test_the_answer_is_dated_when_it_is_given(server: Server, path: str) -> None
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads how often the threads woke under /proc")
 def test_its_threads_sleep_while_nobody_reads() -> None:
-    # A wake costs a program that holds the GIL all the time a tenth of a page, and a laptop its battery.
+    # In a program that always holds the GIL, each wake-up of the loop costs a tenth of a page, and a laptop's battery.
     code = """
 import threading, time, urllib.request
 import pyvars
@@ -131,7 +131,7 @@ def test_gzip_when_it_is_asked_for(server: Server, registry: Registry, accept: s
 
 @pytest.mark.parametrize("size", [400, 20_000, 200_000, 7_000_000, 9_000_000])
 def test_a_page_of_any_size_when_gzip_is_asked_for(server: Server, registry: Registry, size: int) -> None:
-    """Neither one that would gain nothing is compressed, nor one that would take long; HEAD says the same as GET."""
+    """A small page and a very large page are not compressed; HEAD has the same headers as GET."""
     letters = base64.b64encode(random.Random(0).randbytes(size * 3 // 4)).decode()
     for number, begin in enumerate(range(0, size, 60_000)):
         registry.publish(f"text_{number:04}", String(letters[begin : begin + 60_000]))
@@ -148,7 +148,7 @@ def test_a_page_of_any_size_when_gzip_is_asked_for(server: Server, registry: Reg
 
 
 def test_a_large_page_that_is_not_compressed_in_time_comes_plain(server: Server, registry: Registry) -> None:
-    """One is compressed at a time, and the others wait no longer than for anything else."""
+    """One page is compressed at a time; the others wait until their deadline, and are then sent as they are."""
     letters = base64.b64encode(random.Random(0).randbytes(5_400_000)).decode()
     for number in range(120):
         registry.publish(f"text_{number:04}", String(letters[number * 60_000 : (number + 1) * 60_000]))
@@ -207,7 +207,7 @@ def test_its_url_leads_to_the_index(server: Server) -> None:
     assert index.text == get(server, "/debug").body.decode() == get(server, "/debug/").body.decode()
     for line in index.text.splitlines():
         path = line.split()[0]
-        assert get(server, path).status in (200, 503) or path == "/api/stats"  # the registry holds no memstats
+        assert get(server, path).status in (200, 503) or path == "/api/stats"  # the registry has no memstats
     assert httpx.get(f"{server.url}/", headers={"Host": "evil.example"}).status_code == 404
 
 
@@ -265,7 +265,7 @@ def test_ipv6_and_names_of_loopback() -> None:
 
 
 def test_closing_leaves_nothing_behind(registry: Registry) -> None:
-    pyvars.serve(0, registry=registry).close()  # the thread that answers peers stays until the exit
+    pyvars.serve(0, registry=registry).close()  # the thread that answers peers runs until the exit
     before = set(threading.enumerate())
     server = pyvars.serve(0, registry=registry)
     port = server.port
@@ -276,7 +276,7 @@ def test_closing_leaves_nothing_behind(registry: Registry) -> None:
     server.close()
     server.close()
     keep_alive.close()
-    # A thread of anyio ends a moment after its event loop.
+    # A thread of anyio ends shortly after its event loop.
     until(lambda: set(threading.enumerate()), lambda threads: threads <= before)
     with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
         pass
@@ -368,7 +368,7 @@ def test_a_failure_to_start_gives_the_address_back(registry: Registry, monkeypat
 
 
 def test_a_response_is_one_segment(server: Server) -> None:
-    """Beside threads that burn CPU each send costs a wait for the GIL."""
+    """If other threads use the CPU, each send costs a wait for the GIL."""
     with socket.create_connection((server.host, server.port)) as client:
         head = f"GET /debug/vars?name=orders HTTP/1.1\r\nHost: localhost:{server.port}\r\n\r\n".encode()
 

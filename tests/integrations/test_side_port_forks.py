@@ -1,4 +1,4 @@
-"""The side port of a program that forks: its thread is not there meanwhile, and nobody who asks notices.
+"""The side port of a program that forks: its thread ends before the fork, and no client notices that.
 
 Python 3.12 and later warn of a fork if the process has several threads once its fork hooks have run. The programs here
 count them themselves, so that this is tested with any Python.
@@ -37,7 +37,7 @@ answers = []
 
 
 def test_no_thread_is_there_when_the_hooks_have_run() -> None:
-    """The connection of a client lasts, and the program that does nothing else serves on."""
+    """The connection of a client stays open, and a program that does nothing else continues to serve."""
     code = f"""
 {FORK}
 server = pyvars.serve(0)
@@ -67,7 +67,7 @@ print(answers, server.serving, lines)
 
 
 def test_a_fork_does_not_wait_long_for_a_rule_that_hangs() -> None:
-    """It may go on as long as it likes; the next thread takes over after that."""
+    """The rule may hang for any time; the next thread continues after that."""
     code = f"""
 {FORK}
 ignored()
@@ -110,7 +110,7 @@ print(server.serving, len(lines))
 
 @pytest.mark.parametrize("where", ["a rule", "a function"])
 def test_a_request_that_forks(where: str) -> None:
-    """In the thread of the event loop, which cannot end for it, or in that of functions."""
+    """In the thread of the event loop, which cannot end before the fork, or in a thread of functions."""
     code = f"""
 {FORK}
 ignored()
@@ -140,7 +140,7 @@ socket.create_server(("127.0.0.1", server.port)).close()
 
 
 def test_no_thread_can_be_started_after_the_fork() -> None:
-    """It says so, and the address is free."""
+    """The log says so, and the address is free."""
     code = f"""
 {FORK}
 whole = threading.Thread.start
@@ -160,7 +160,7 @@ print(lines[0].partition(" has ended: ")[2], len(lines))
 
 
 def test_a_large_page_leaves_no_thread_behind() -> None:
-    """A thread compresses it, which a fork waits for a moment, not longer."""
+    """A thread compresses the page; a fork waits for this thread up to a limit."""
     code = f"""
 {FORK}
 ignored()

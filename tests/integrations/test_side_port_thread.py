@@ -1,11 +1,11 @@
-"""The thread of the side port: it serves once serve() returns, or serve() raises; and it tells when it has ended."""
+"""The thread of the side port: it serves once serve() returns, or serve() raises; and the log says when it ends."""
 
 import pytest
 
 from tests.programs import output
 
 ALONE = {"PYVARS_SHARE": "off"}
-"""Without the files of a group: these programs close all files."""
+"""Without sharing, since these programs close all files."""
 
 TOOLS = """
 import asyncio, contextlib, gc, http.client, logging, os, socket, sys, threading, time
@@ -63,7 +63,7 @@ print(server.serving)
 
 
 def test_serve_raises_what_kept_it_from_serving() -> None:
-    """And gives back the address, and whatever it had."""
+    """And it releases the address, and closes its files."""
     code = f"""
 {TOOLS}
 from tests.services import free_port
@@ -104,7 +104,7 @@ print(status(server), lines)
 
 
 def test_one_that_stands_by_and_cannot_serve_says_so() -> None:
-    """It tries no more, and the address is free."""
+    """It makes no further attempt, and the address is free."""
     code = f"""
 {TOOLS}
 import warnings
@@ -134,9 +134,9 @@ print(os.waitpid(pid, 0)[1])
 
 
 def test_a_program_that_closes_all_files() -> None:
-    """As to become a daemon. What takes their numbers then is neither read, written nor closed.
+    """As a daemon does. Files that then get the same descriptors are neither read, written nor closed.
 
-    It can close the side port before that has begun anew.
+    The program can close the side port before it has bound its address again.
     """
     code = f"""
 {TOOLS}
@@ -162,7 +162,7 @@ print(lines[0].partition(" binds its address again: ")[2], len(lines), server.se
 
 
 def test_closing_it_after_the_program_has_closed_its_files() -> None:
-    """At once, mostly before the thread knows: nothing is written to what has the number of the pipe that wakes it."""
+    """At once, mostly before the thread notices: nothing is written to the file that has the descriptor of its pipe."""
     code = f"""
 {TOOLS}
 server = pyvars.serve(0)
@@ -181,7 +181,7 @@ print(all("closed its files" in line for line in lines))
 
 
 def test_a_child_that_closes_all_files() -> None:
-    """Its copies of the listener and of connections are closed once, not again when they are freed."""
+    """Its copies of the listener and of connections are closed only once, and not again when they are freed."""
     code = f"""
 {TOOLS}
 import warnings
@@ -208,7 +208,7 @@ connection.close()
 
 
 def test_closing_never_hangs() -> None:
-    """A rule of the program that does not return holds the thread; the address is free all the same."""
+    """If an access rule does not return, the thread cannot end; the address is free nevertheless."""
     code = f"""
 {TOOLS}
 from pyvars.sideport import http as sideport
@@ -240,7 +240,7 @@ print(status(server), server.serving)
 
 
 def test_a_request_that_takes_too_long_is_cancelled_when_it_is_closed() -> None:
-    """It ends before the event loop does: nothing complains of it."""
+    """Its task ends before the event loop, so that asyncio logs no error."""
     code = f"""
 {TOOLS}
 from pyvars.sideport.http import HTTPServer

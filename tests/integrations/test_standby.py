@@ -17,7 +17,7 @@ from typing import Any
 from tests.programs import ROOT, UNMEASURED, output
 from tests.services import free_port
 
-# Children that each call serve() on the same port; a line of each says its pid and whether it serves.
+# Children that each call serve() on the same port, and print a line with their pid and whether they serve.
 PROGRAM = """
 import json, os, signal, sys, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
@@ -70,7 +70,7 @@ def ask(port: int, path: str = "") -> Any:
 
 
 def answered(port: int) -> Any:
-    """The page, as soon as there is one."""
+    """The page, once a worker answers."""
     until = time.monotonic() + 60
     while True:
         try:
@@ -81,7 +81,7 @@ def answered(port: int) -> Any:
 
 
 def take_over(port: int, victim: int) -> int:
-    """Kill the one that serves: which one answers then."""
+    """Kill the worker that serves. Returns the pid of the worker that answers next."""
     os.kill(victim, signal.SIGKILL)
     pid: int = answered(port)["process"]["pid"]
     return pid
@@ -103,7 +103,7 @@ def test_the_others_take_over_one_after_another() -> None:
 
 
 def test_they_take_over_when_it_had_forked() -> None:
-    """Its child lives on, and has neither the address nor its lock."""
+    """The child of the killed worker lives on, and has neither the address nor its lock."""
     port = free_port()
     with workers(port, 2, "serving") as found:
         pid = take_over(port, next(pid for pid, serves in found.items() if serves))
@@ -111,7 +111,7 @@ def test_they_take_over_when_it_had_forked() -> None:
 
 
 def test_they_take_over_when_they_had_forked() -> None:
-    """A fork pauses what stands by, and it goes on."""
+    """A fork pauses the thread that stands by; it continues afterwards."""
     port = free_port()
     with workers(port, 2, "all") as found:
         pid = take_over(port, next(pid for pid, serves in found.items() if serves))
@@ -154,7 +154,7 @@ print(again.serving)
 
 
 def test_who_tries_twice_keeps_the_address() -> None:
-    """Another worker of the group stands by all the same."""
+    """Another worker of the group still stands by."""
     code = """
 import os, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
@@ -207,7 +207,7 @@ os.waitpid(pid, 0)
 
 
 def test_an_address_that_is_free_of_workers_but_not_of_others(tmp_path: Path) -> None:
-    """As when a child of the one that served it, such as a program it had started, holds the port still."""
+    """As if a child of the worker that served, such as a program that it started, still has the port open."""
     tmp_path.chmod(0o700)
     code = """
 import sys, pyvars
@@ -244,7 +244,7 @@ print(server.serving, flush=True)
 
 
 def test_a_directory_in_place_of_the_lock_of_an_address(tmp_path: Path) -> None:
-    """Then the system alone says who has it."""
+    """Then only the system decides which process has the address."""
     tmp_path.chmod(0o700)
     port = free_port()
     (tmp_path / f"p-{port}-127.0.0.1").mkdir()
@@ -278,7 +278,7 @@ os.close(end)
 
 
 def test_a_child_has_nothing_of_the_parents_side_port() -> None:
-    """No thread, no listening socket and no connection; closing it in the child is nothing to the parent."""
+    """No thread, no listener and no connection; closing it in the child does not affect the parent."""
     code = """
 import contextlib, http.client, os, warnings
 from pathlib import Path
