@@ -39,7 +39,8 @@ sys.stdout.buffer.write(b"".join(application(environ, lambda *_: None)))
 
 
 def test_all_workers_are_in_the_first_answer() -> None:
-    pages = json.loads(output(PROGRAM))
+    # A peer on a busy machine may be too late even to read the question: then another program is tried.
+    pages = until(lambda: json.loads(output(PROGRAM)), lambda pages: {"error": "timeout"} not in pages.values())
     assert len(pages) == WORKERS
     assert [pid for pid, page in pages.items() if "counter_99" not in page] == []
     assert {page["pyvars.workers"]["live"] for page in pages.values()} == {WORKERS}
