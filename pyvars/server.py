@@ -40,7 +40,7 @@ STAND_BY_SECONDS = 0.2
 """The time between two attempts of a side port that stands by to take the address."""
 
 RESTORE_SECONDS = 1.0
-"""The time from when a side port finds its files closed until it binds its address again.
+"""The time after which a side port that has found its files closed binds its address again.
 
 Meanwhile the program may open files of its own, and rely on the numbers of the file descriptors that they get.
 """
@@ -95,8 +95,8 @@ class Server:
     def serving(self) -> bool:
         """Whether this process serves the address; False while the side port stands by, and once it is closed.
 
-        Also False once its thread has ended; the log has the reason. If that is that the program has closed its files,
-        it binds the address again a second later, and serves on.
+        Also False once its thread has ended; the log has the reason. If the program has closed its files, the
+        side port binds the address again a second later, and serves it.
         """
         return self._http.runs
 

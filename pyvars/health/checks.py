@@ -136,7 +136,7 @@ class Checks:
             )
         text = moved(new.name, present.function, new.function)
         if text:
-            warn_caller(text)  # before it is replaced: where warnings are errors, nothing is
+            warn_caller(text)  # before the replacement: with warnings as errors, nothing is replaced
         with self._lock:
             self._checks = {**self._checks, new.name: new}
 
@@ -192,7 +192,7 @@ def check(name: str, *, timeout: float = 1.0, exist_ok: bool = False) -> Callabl
     The check passes if the function returns within `timeout` seconds, and returns anything but False; it fails if it
     raises. All checks run at the same time, each in a thread of pyvars. Two calls of one check never overlap: a request
     that comes while a call runs waits for that call, and a function that hangs is not called again before it returns.
-    The decorator returns the function unchanged. With `exist_ok=True` the name may be taken, as when a module runs
+    The decorator returns the function unchanged. With `exist_ok=True` the name may be taken, because a module runs
     twice: the later check replaces the first. Thread-safe; forked children have the same checks.
 
     Raises:

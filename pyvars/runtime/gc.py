@@ -19,7 +19,7 @@ __all__ = ("GC", "PAUSES", "Pauses", "RING")
 RING: int = 256
 """The number of pauses that are shown, the same as in Go."""
 _KEPT = 2 * RING
-"""The number of pauses that are kept, so that one that comes while a page reads does not replace one that it shows."""
+"""The number of pauses that are kept: more than RING, so that a collection during a reading overwrites none of them."""
 
 
 class Totals(NamedTuple):
@@ -95,19 +95,19 @@ class Pauses:
             self.totals = Totals(count + 1, forced + self._forced, total + pause, now, tuple(by_generation))
 
     def read(self) -> tuple[Totals, list[int], list[int]]:
-        """The totals, and the rings as they were then: the last pauses in ns, and when they ended, by since_boot_ns.
+        """The totals, and the rings that agree with them: the last pauses in ns, and when they ended, by since_boot_ns.
 
-        The pause of collection n, counted from 0, is at n % RING. A collection may come at any moment of this.
+        The pause of collection n, counted from 0, is at n % RING. A collection may happen during this reading.
         """
         while True:
             totals = self.totals
             pauses, ends = self._pauses.copy(), self._ends.copy()
-            if self.totals.collections - totals.collections < _KEPT - RING:  # else they have replaced some
+            if self.totals.collections - totals.collections < _KEPT - RING:  # otherwise some were overwritten
                 return totals, _ring(pauses, totals.collections), _ring(ends, totals.collections)
 
 
 def _ring(kept: list[int], count: int) -> list[int]:
-    """The ring of RING places after so many collections."""
+    """The ring of RING items after this number of collections."""
     newest = count % _KEPT
     last = kept[newest - RING : newest] if newest >= RING else kept[newest - RING :] + kept[:newest]
     oldest = RING - count % RING

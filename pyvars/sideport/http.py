@@ -138,7 +138,7 @@ class _Uvicorn(uvicorn.Server):
         """Set once the server accepts connections, or has ended before it did."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen also where a child asks for the address."""
+        """Also listen on the socket at which a child process asks for the address."""
         await super().startup(sockets)
         if self._offer is not None:
             self.servers.append(await asyncio.get_running_loop().create_server(self._answer, sock=self._offer))

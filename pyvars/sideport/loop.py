@@ -40,7 +40,7 @@ def _identity(file: int) -> tuple[int, int] | None:
 
 
 def _checked(name: str) -> Any:
-    """The method of a socket with this name, which raises BlockingIOError if the file descriptor is another file.
+    """The method of a socket with this name, which raises BlockingIOError if the file descriptor has another file.
 
     asyncio takes this error to mean that the socket is not ready. The selector then raises FilesLost.
     """
@@ -85,7 +85,7 @@ class _Socket(socket.socket):
         self.lose()
 
     def lose(self) -> None:
-        """Close it, unless its file descriptor is another file by now. `Loop.intact` is then false."""
+        """Close it, unless its file descriptor has another file by now. `Loop.intact` is then false."""
         is_intact, file = self.is_intact, self.detach()
         if is_intact:
             with suppress(OSError):  # another thread has closed it
@@ -93,7 +93,7 @@ class _Socket(socket.socket):
 
 
 class _Selector(selectors.BaseSelector):
-    """A selector that raises FilesLost if the file descriptor of an open socket is another file by now."""
+    """A selector that raises FilesLost if the file descriptor of an open socket has another file by now."""
 
     def __init__(self, open_sockets: set[_Socket]) -> None:
         # poll() has no file descriptor of its own that the program could close. gevent and eventlet, which turn threads
@@ -143,7 +143,7 @@ class Loop(BaseSelectorEventLoop):
         return _Socket(plain, self._open)
 
     def close_listener(self) -> None:
-        """Close the listener, unless its file descriptor is another file by now. `select` then raises FilesLost."""
+        """Close the listener, unless its file descriptor has another file by now. `select` then raises FilesLost."""
         self.listener.lose()
 
     def abandon(self, *used: object) -> None:
