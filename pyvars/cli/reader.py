@@ -95,7 +95,8 @@ def _parsed(url: str, path: str) -> tuple[SplitResult, Credential | None]:
     user, at, place = parts.netloc.rpartition("@")
     if parts.port is None and "://" not in url:
         place += ":6060"
-    basic = f"Basic {base64.b64encode(unquote(user).encode()).decode()}"
+    name, _, password = user.partition(":")
+    basic = f"Basic {base64.b64encode(f'{unquote(name)}:{unquote(password)}'.encode()).decode()}"
     whole = parts.path if parts.path not in ("", "/") else path
     return parts._replace(netloc=place, path=whole, fragment=""), Credential(
         basic, "the user and password of the URL"
@@ -140,13 +141,13 @@ def _fetch(url: SplitResult, timeout: float, credential: Credential | None) -> P
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy: the page is not on the internet
     with opener.open(request, timeout=timeout) as answer:
         body = answer.read(MAX_PAGE_BYTES)
+    name = unquote(url.path.partition("/debug/vars/")[2])  # of one variable: units are read from its name
     try:
         page: object = json.loads(body)
     except (ValueError, RecursionError):
-        page = None
-    if not isinstance(page, dict):
+        page = name = ""
+    if not (name or isinstance(page, dict)):
         raise ValueError("the response is no page of variables (no JSON object)")
-    name = unquote(url.path.partition("/debug/vars/")[2])  # of one variable: units are read from its name
     return {name: page} if name else cast("Page", page)
 
 

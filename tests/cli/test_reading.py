@@ -79,11 +79,13 @@ def test_the_page_of_a_url(at: str, registry: Registry, run: Run) -> None:
         assert run("get", f"{server.port}{at}") == (0, "orders  3\n", "")
 
 
-def test_a_composite_alone_has_its_name(registry: Registry, run: Run) -> None:
+def test_one_variable_alone_has_its_name(registry: Registry, run: Run) -> None:
     registry.publish("wait_seconds", Map()).add("eu", 0.000935)
+    registry.publish("poll_seconds", Float(0.25))
     with pyvars.serve(0, registry=registry) as server:
-        url = f"{server.url}/debug/vars/wait_seconds"
-        assert run("get", "--human", url) == (0, "wait_seconds.eu  935 µs\n", "")
+        url = f"{server.url}/debug/vars"
+        assert run("get", "--human", f"{url}/wait_seconds") == (0, "wait_seconds.eu  935 µs\n", "")
+        assert run("get", "--human", f"{url}/poll_seconds") == (0, "poll_seconds  250 ms\n", "")
 
 
 def test_the_token_of_the_environment(
