@@ -118,7 +118,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     """What pyvars has said, once the thread that says it has said all."""
     for thread in threading.enumerate():
         if thread.name == "pyvars-log":
-            thread.join(10)
+            thread.join(60)
     return caplog.records
 
 
