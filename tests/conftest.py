@@ -118,7 +118,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     """The log records of pyvars, once its log thread has written all of them."""
     for thread in threading.enumerate():
         if thread.name == "pyvars-log":
-            thread.join(10)
+            thread.join(60)
     return caplog.records
 
 

@@ -51,8 +51,8 @@ class PeerValues:
             parts.values.append(value)
             if moment > at:
                 parts.ages[pid] = moment - at
-        while len(self._kept) > MAX_KEPT:
-            self._kept.pop(next(iter(self._kept.copy())), None)
+        for key in list(self._kept)[: max(0, len(self._kept) - MAX_KEPT)]:
+            self._kept.pop(key, None)
         return parts
 
 

@@ -108,7 +108,7 @@ def test_a_client_of_the_proxy_sees_the_applications_own_404(nginx: Proxy, way: 
 def test_a_client_that_sends_no_host_sees_nothing(nginx: Proxy, way: str) -> None:
     """nginx then sends no Host, or a name from its own configuration."""
     with socket.create_connection(("127.0.0.1", nginx.ports[way, "application"])) as client:
-        client.settimeout(10)
+        client.settimeout(60)
         client.sendall(b"GET /debug/vars HTTP/1.0\r\n\r\n")
         answer = b""
         while chunk := client.recv(65536):

@@ -143,7 +143,7 @@ def handler(*about):
 signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
 main = 0
-until = time.monotonic() + 20
+until = time.monotonic() + 50
 while len(handled) < 2000 and time.monotonic() < until:
     count(50)
     main += 50
@@ -201,7 +201,7 @@ signal.setitimer(signal.ITIMER_REAL, 0.001, 0.005)  # a page takes longer while 
 async def main():
     from pyvars.runtime.event_loop import register_loop
     register_loop()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 50
     while len(handled) < 300 and time.monotonic() < until:
         reading.expire()
         pyvars.default_registry.snapshot()
@@ -244,14 +244,14 @@ import logging, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork in a process with threads
 logging.disable()  # on a slow machine four threads of pages keep each other waiting
 from pyvars.site.default import debug
-from pyvars.access.request import Request, deadline
+from tests.conftest import local_request
 own = pyvars.Registry()
 own.publish("number", number)
 own.publish("function", lambda: os.getpid())
 pyvars.runtime.install(own)
 site = debug(own, None, prefix="/debug")
 def page():
-    return site.respond(Request("GET", "/debug/vars", "", None, "", (("host", "localhost"),), "", "1.1", deadline()))
+    return site.respond(local_request())
 stop = threading.Event()
 def work():
     while not stop.is_set():
@@ -263,7 +263,7 @@ results = []
 for _ in range(30):
     pid = os.fork()
     if pid == 0:
-        signal.alarm(10)
+        signal.alarm(50)
         before = number.value
         count(10)
         good = number.value == before + 10 and b'"function": %d' % os.getpid() in page().body
