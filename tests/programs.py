@@ -22,7 +22,7 @@ def run(code: str, *arguments: str, check: bool = True, **environment: str) -> s
         text=True,
         check=check,
         cwd=ROOT,
-        timeout=60,
+        timeout=100,
         env=variables,
     )
 

@@ -65,7 +65,7 @@ def service(*command: str, ready: int, **environment: str) -> Iterator[subproces
         finally:
             process.terminate()
             try:
-                process.communicate(timeout=30)
+                process.communicate(timeout=60)
             except subprocess.TimeoutExpired:
                 if "--master" in command or not command[0].endswith("uwsgi"):
                     raise
@@ -76,7 +76,7 @@ class Client:
     """Requests over one connection that is kept alive, with the same Host whatever the port."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def ask(self, path: str, method: str = "GET", body: bytes | None = None) -> Reply:
         headers = {"Host": "localhost:8000", "User-Agent": "test"}

@@ -60,7 +60,7 @@ def shell(command: Command, ports: dict[str, int]) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         env={**os.environ, "PATH": path},
     )
     assert done.returncode == 0, f"{line}: {done.stderr}"

@@ -37,7 +37,7 @@ def outcome(
     command: list[str], cwd: Path, given: str = "", environment: dict[str, str] = ENVIRONMENT
 ) -> tuple[int, str, str]:
     done = subprocess.run(
-        command, cwd=cwd, input=given, capture_output=True, text=True, timeout=60, env=environment, check=False
+        command, cwd=cwd, input=given, capture_output=True, text=True, timeout=100, env=environment, check=False
     )
     return done.returncode, done.stdout, done.stderr
 

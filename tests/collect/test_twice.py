@@ -67,7 +67,7 @@ def test_a_module_that_is_run_and_imported(tmp_path: Path, linked: bool) -> None
         capture_output=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
-        timeout=60,
+        timeout=100,
     )
     assert done.stderr == b""
     assert strict(done.stdout) == {"depth": {"depth": "main"}, "orders": 2, "pool": "main", "which": "main"}

@@ -215,7 +215,7 @@ def family(folder: Path, *command: str, given: str = "", **environment: str) -> 
         input=given,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
     )
     return done.stdout + (done.stderr if done.returncode else "")
 

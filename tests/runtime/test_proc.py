@@ -38,7 +38,7 @@ def within(kind: str, code: str, *, check: bool = True, **environment: str) -> s
         text=True,
         check=check,
         cwd=ROOT,
-        timeout=60,
+        timeout=100,
         env={**os.environ, **environment},
     )
 

@@ -66,7 +66,7 @@ def shown(folder: Path, *command: str) -> list[object]:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=True,
     )
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -44,7 +44,7 @@ def program(tmp_path: Path, main: str) -> Any:
         [sys.executable, "-W", "ignore::DeprecationWarning", str(path)],  # 3.12: fork in a process with threads
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=False,
     )

@@ -162,7 +162,7 @@ def measured(code: str, *arguments: object, **environment: object) -> Iterator[P
         yield started
         assert started.process.stdin
         started.process.stdin.close()
-        assert started.process.wait(30) == 0
+        assert started.process.wait(60) == 0
 
 
 @cache
@@ -698,7 +698,7 @@ def on_small_disk(directory: Path, code: str, limit: str) -> Any:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
         )
     assert (done.returncode, done.stderr) == (0, "")
     return [json.loads(line) for line in done.stdout.splitlines()]

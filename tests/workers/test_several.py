@@ -50,9 +50,10 @@ class Deployment:
             try:
                 return self.read(worker, f"/debug/vars{query}")
             except urllib.error.HTTPError as error:
-                if error.code != 504:
-                    raise
-                return {"pyvars.errors": error.code}
+                with error:
+                    if error.code != 504:
+                        raise
+                    return {"pyvars.errors": error.code}
 
         return until(read, lambda page: "pyvars.errors" not in page)
 
