@@ -2,7 +2,7 @@
 
 A loop written in Python is `self` in the frame of its `run_forever`. Any loop that asyncio.run runs is found in the
 frame of asyncio.Runner. A loop written in C that the program runs itself (uvloop) has no such frame: it is found
-through its tasks.
+through its tasks; from Python 3.14 on, which tells the tasks of a known loop only, if it is a local variable there.
 """
 
 import gc
@@ -25,6 +25,8 @@ MAX_DEPTH = 500
 """How many frames of a thread are searched. A loop below deeper frames is found later."""
 MAX_TASKS = 64
 """How many tasks are looked at, so that the cost does not grow with them."""
+TASKS_ARE_KNOWN = sys.version_info < (3, 14)
+"""Whether asyncio tells the tasks of loops that are not known."""
 _ENTRIES = ("run_forever", "run_until_complete", "run")
 
 
@@ -64,7 +66,21 @@ def _in_stack(frame: FrameType | None) -> "Iterator[AbstractEventLoop]":
                 owner = owner._loop
             if issubclass(type(owner), AbstractEventLoop):
                 yield owner
+        if not TASKS_ARE_KNOWN:  # here to read the locals does not keep them alive
+            yield from _of_locals(frame)
         frame = frame.f_back
+
+
+def _of_locals(frame: FrameType) -> "Iterator[AbstractEventLoop]":
+    """The loops that are not written in Python and run, of the variables of a frame, which may be the one that runs it.
+
+    Others are found by the frames of theirs.
+    """
+    from asyncio import AbstractEventLoop, BaseEventLoop
+
+    for each in [*frame.f_locals.values()]:
+        if issubclass(type(each), AbstractEventLoop) and not isinstance(each, BaseEventLoop) and each.is_running():
+            yield each
 
 
 def _of_tasks() -> "Iterator[AbstractEventLoop]":
