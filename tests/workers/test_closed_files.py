@@ -22,7 +22,8 @@ from tests.workers.test_membership import INTEGRATION, PAGE
 # What a program does that closes all files: it opens files, pipes and sockets until they have all the numbers.
 CLOSE = """
 import signal, socket, tempfile
-log = tempfile.NamedTemporaryFile("w+", delete=False).name
+number, log = tempfile.mkstemp()
+os.close(number)
 with open(log, "w") as file: file.write("log of the program")
 taken, pipes, sockets = {}, [], []
 def take(upto):
