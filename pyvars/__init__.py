@@ -110,7 +110,9 @@ def _join(name: str | None, before: object) -> None:
         default_registry._on_change = _join  # the parent may share its numbers later
 
 
-if any(each.startswith(("--multiprocessing-fork", "from multiprocessing.forkserver")) for each in _sys.orig_argv):
+# Before Python 3.14 the command of a fork server did not import sys.
+_STARTED = "--multiprocessing-fork", "from multiprocessing.forkserver", "import sys; from multiprocessing.forkserver"
+if any(each.startswith(_STARTED) for each in _sys.orig_argv):
     default_registry._on_change = _join
 
 

@@ -2,7 +2,8 @@
 
 A loop written in Python is `self` in the frame of its `run_forever`. A loop that asyncio.run runs is in the frame of
 asyncio.Runner. A loop written in C (uvloop) that the program runs itself has no such frame: it is found through its
-tasks.
+tasks. From Python 3.14 on asyncio lists only the tasks of a known loop: there it is found if it is a local variable of
+a frame.
 """
 
 import gc
@@ -25,6 +26,8 @@ MAX_DEPTH = 500
 """The maximum number of frames of a thread that are searched. A loop below more frames is found later."""
 MAX_TASKS = 64
 """The maximum number of tasks that are searched, which bounds the cost."""
+TASKS_ARE_KNOWN = sys.version_info < (3, 14)
+"""Whether asyncio lists the tasks of loops that are not known."""
 _ENTRIES = ("run_forever", "run_until_complete", "run")
 
 
@@ -64,7 +67,21 @@ def _in_stack(frame: FrameType | None) -> "Iterator[AbstractEventLoop]":
                 owner = owner._loop
             if issubclass(type(owner), AbstractEventLoop):
                 yield owner
+        if not TASKS_ARE_KNOWN:  # here to read the locals does not keep them alive
+            yield from _of_locals(frame)
         frame = frame.f_back
+
+
+def _of_locals(frame: FrameType) -> "Iterator[AbstractEventLoop]":
+    """The loops among the local variables of a frame that run and are not written in Python.
+
+    One that is written in Python is found by its own frame.
+    """
+    from asyncio import AbstractEventLoop, BaseEventLoop
+
+    for each in [*frame.f_locals.values()]:
+        if issubclass(type(each), AbstractEventLoop) and not isinstance(each, BaseEventLoop) and each.is_running():
+            yield each
 
 
 def _of_tasks() -> "Iterator[AbstractEventLoop]":

@@ -262,11 +262,11 @@ FORMS: dict[str, tuple[object, object]] = {
         [
             numpy.datetime64("2026-01-02T03:04:05.000000006", "ns"),
             numpy.datetime64("2026-01-02"),
-            numpy.datetime64("NaT"),
+            numpy.datetime64("NaT", "ns"),
         ],
         ["2026-01-02T03:04:05", "2026-01-02T00:00:00", None],
     ),
-    "timedelta64": ([numpy.timedelta64(1500, "ms"), numpy.timedelta64("NaT")], [Decimal("1.5"), None]),
+    "timedelta64": ([numpy.timedelta64(1500, "ms"), numpy.timedelta64("NaT", "ms")], [Decimal("1.5"), None]),
     "array, strided": (numpy.arange(10)[::3], [0, 3, 6, 9]),
     "array, backwards": (numpy.arange(3.0)[::-1], [2, 1, 0]),
     "array, transposed": (NUMBERS.T, [[0, 3], [1, 4], [2, 5]]),

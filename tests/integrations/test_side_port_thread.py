@@ -49,7 +49,8 @@ PATCHES = {
 @pytest.mark.parametrize("patch", PATCHES)
 def test_it_serves_whatever_a_program_does_to_asyncio(patch: str) -> None:
     code = f"""
-import asyncio
+import asyncio, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.14: policies
 def broken(*_, **__): raise TypeError("patched")
 class Policy(asyncio.DefaultEventLoopPolicy): new_event_loop = broken
 {PATCHES[patch]}

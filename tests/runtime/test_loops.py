@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pyvars.runtime.loops import TASKS_ARE_KNOWN
 from tests.programs import ROOT, output
 from tests.services import free_port
 
@@ -72,6 +73,19 @@ server = pyvars.serve(0)
 print(page()["asyncio"]["loops"], page()["asyncio"]["tasks"])
 """
     assert output(PRELUDE + before + MAIN + start + RUNNERS[runner]) == "0 0\n1 True\n"
+
+
+def test_a_loop_is_found_without_its_tasks() -> None:
+    """As in Python 3.14, where asyncio tells the tasks of a known loop only."""
+    pytest.importorskip("uvloop")
+    code = """
+from pyvars.runtime import loops
+loops.TASKS_ARE_KNOWN, loops._some_tasks = False, list
+server = pyvars.serve(0)
+print(page()["asyncio"]["loops"], page()["asyncio"]["tasks"])
+other = uvloop.new_event_loop()  # does not run
+"""
+    assert output(f"{PRELUDE}import uvloop\n{code}{MAIN}{UVLOOP_BY_HAND}other.close()") == "0 0\n1 True\n"
 
 
 def test_several_loops_in_several_threads() -> None:
@@ -366,6 +380,7 @@ trio.run(main)
     assert output(PRELUDE + code) == "0 None ok\n"
 
 
+@pytest.mark.skipif(not TASKS_ARE_KNOWN, reason="this Python does not tell the tasks of unknown loops")
 def test_a_loop_of_another_kind_is_found_by_its_tasks() -> None:
     """Such as uvloop, which does not run in a Python frame."""
     code = """

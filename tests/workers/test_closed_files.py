@@ -22,7 +22,8 @@ from tests.workers.test_membership import INTEGRATION, PAGE
 # The program closes all files, and opens files, pipes and sockets until these have all the descriptors.
 CLOSE = """
 import signal, socket, tempfile
-log = tempfile.NamedTemporaryFile("w+", delete=False).name
+number, log = tempfile.mkstemp()
+os.close(number)
 with open(log, "w") as file: file.write("log of the program")
 taken, pipes, sockets = {}, [], []
 def take(upto):

@@ -13,6 +13,7 @@ ME, PARENT = os.getpid(), os.getppid()
 COMMAND = b"\0".join(map(os.fsencode, sys.orig_argv)) + b"\0"
 SPAWNED = b"python\0-c\0from multiprocessing.spawn import spawn_main\0--multiprocessing-fork\0"
 FORKSERVER = b"python\0-c\0from multiprocessing.forkserver import main; main(3)\0"
+LATER_FORKSERVER = FORKSERVER.replace(b"from", b"import sys; from")  # of Python 3.14
 
 
 class Proc:
@@ -64,11 +65,12 @@ def test_the_pid_of_a_parent_that_has_gone_is_anothers(proc: Proc) -> None:
     assert proc.owner() == ME
 
 
-def test_spawned_and_forked_and_served(proc: Proc) -> None:
+@pytest.mark.parametrize("forkserver", [FORKSERVER, LATER_FORKSERVER])
+def test_spawned_and_forked_and_served(proc: Proc, forkserver: bytes) -> None:
     """This process was forked by a spawned one, whose parent is a fork server of the program."""
     proc.add(PARENT, 70, start=800, auxv=b"mine", cmdline=SPAWNED)
-    proc.add(70, 60, start=700, auxv=b"x", cmdline=FORKSERVER)
-    proc.add(60, 50, start=600, auxv=b"y", cmdline=FORKSERVER)
+    proc.add(70, 60, start=700, auxv=b"x", cmdline=forkserver)
+    proc.add(60, 50, start=600, auxv=b"y", cmdline=forkserver)
     proc.add(50, 40, start=500, auxv=b"z", cmdline=b"python\0app.py\0")
     proc.add(40, 1, start=400, auxv=b"a shell's")
     assert proc.owner() == 50

@@ -71,7 +71,8 @@ with pyvars.serve(0) as server:
     assert during["tasks"] == after["tasks"] == 1050
     assert during["by_parity"] == after["by_parity"] == {"even": 25, "odd": 25}
     assert again["tasks"] == 1100
-    assert during["pyvars.workers"]["live"] > 1 == after["pyvars.workers"]["live"]
+    fork_server = method == "forkserver" and sys.version_info >= (3, 14)  # it imports the program itself, and stays
+    assert during["pyvars.workers"]["live"] > 1 + fork_server == after["pyvars.workers"]["live"]
     assert after["pyvars.workers"]["retired"] > 0
 
 

@@ -156,6 +156,12 @@ def _same_program(pid: int, proc: str) -> bool:
         return False
 
 
+_FORKSERVERS = (
+    b"from multiprocessing.forkserver import main",
+    b"import sys; from multiprocessing.forkserver import main",  # Python 3.14
+)
+
+
 def _is_multiprocessing(pid: int, proc: str) -> bool:
     """Whether multiprocessing started the process as spawn or forkserver, or the forkserver forked it."""
     # This process uses sys.orig_argv, because setproctitle may have changed its command line in /proc.
@@ -163,9 +169,7 @@ def _is_multiprocessing(pid: int, proc: str) -> bool:
         arguments = _original_command() if pid == os.getpid() else _read(pid, "cmdline", proc).split(b"\0")
     except OSError:
         return False
-    return b"--multiprocessing-fork" in arguments or any(
-        argument.startswith(b"from multiprocessing.forkserver import main") for argument in arguments
-    )
+    return b"--multiprocessing-fork" in arguments or any(argument.startswith(_FORKSERVERS) for argument in arguments)
 
 
 def _same_command(pid: int, parent: int, proc: str) -> bool:
