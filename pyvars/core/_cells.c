@@ -243,13 +243,20 @@ own_bucket_of(Buckets *buckets, double value) /* bisect_left */
 }
 
 static inline PyObject *
-find_bucket(Buckets *buckets, Py_ssize_t n) /* a new reference, or NULL with an exception set */
+known_bucket(Buckets *buckets, Py_ssize_t n) /* a new reference, or NULL without an exception */
 {
     PyObject **place, *cell;
     Py_BEGIN_CRITICAL_SECTION(buckets);
     place = place_of(buckets, n);
     cell = place == NULL ? NULL : Py_XNewRef(*place);
     Py_END_CRITICAL_SECTION();
+    return cell;
+}
+
+static inline PyObject *
+find_bucket(Buckets *buckets, Py_ssize_t n) /* a new reference, or NULL with an exception set */
+{
+    PyObject *cell = known_bucket(buckets, n);
     return cell == NULL ? PyObject_CallMethod((PyObject *)buckets, "_first", "n", n) : cell;
 }
 
@@ -983,6 +990,16 @@ buckets_put(Buckets *buckets, PyObject *arguments)
 }
 
 static PyObject *
+buckets_bucket(Buckets *buckets, PyObject *number)
+{
+    Py_ssize_t n = PyNumber_AsSsize_t(number, NULL); /* cut to what an index can be */
+    if (n == -1 && PyErr_Occurred())
+        return NULL;
+    PyObject *cell = n < 0 || n > OCTAVES * PARTS + 1 ? NULL : known_bucket(buckets, n);
+    return cell == NULL ? Py_NewRef(Py_None) : cell;
+}
+
+static PyObject *
 buckets_known(Buckets *buckets, PyObject *Py_UNUSED(none))
 {
     PyObject *known = PyDict_New();
@@ -1098,6 +1115,7 @@ static PyMethodDef buckets_methods[] = {
                "    TypeError: `value` is not a number.\n    ValueError: `value` is negative, infinite or NaN.\n"
                "    OverflowError: `value` is an integer too large for a float.")},
     {"_put", (PyCFunction)buckets_put, METH_VARARGS, NULL},
+    {"_bucket", (PyCFunction)buckets_bucket, METH_O, NULL},
     {"_known", (PyCFunction)buckets_known, METH_NOARGS, NULL},
     {NULL},
 };

@@ -236,6 +236,10 @@ class Buckets:
             raise TypeError("_put() takes the number of a bucket, and an Int")
         return self._cells.setdefault(n, cell)
 
+    def _bucket(self, n: int) -> IntCell | None:
+        """Returns the cell of bucket `n`; None if the bucket has none yet, or does not exist."""
+        return self._cells.get(n)
+
     def _known(self) -> dict[int, IntCell]:
         """Returns the cells of the buckets by number. A bucket without a cell has counted nothing."""
         return self._cells.copy()

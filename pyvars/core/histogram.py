@@ -100,6 +100,12 @@ class Histogram(Buckets, Composite):
             return {SUM: self._total, **{str(n): cell for n, cell in known.items()}}
         return {SUM: self._total, **{key: known[n] for n, key in enumerate(keys_of(self.bounds))}}
 
+    def _child(self, key: str) -> Var | None:
+        """Returns the cell under `key`, or None."""
+        if self.bounds is None and key.isdecimal():  # asked for each new bucket, without a list of all the others
+            return cast("Int | None", self._bucket(int(key)))
+        return super()._child(key)
+
     def _merged(self, members: Mapping[str, object]) -> dict[str, object]:
         """Returns what the page shows, given the number of each cell by key."""
         return summary_of({key: number for key, number in members.items() if isinstance(number, int | float)})

@@ -11,6 +11,7 @@ memory shared with other workers; those of the peers are in private memory, the 
 
 import asyncio
 import io
+import os
 import random
 import socket
 import subprocess
@@ -59,14 +60,19 @@ def served(kinds):
     """The applications in a process of their own: connections to each, which are kept alive."""
     command = [sys.executable, "-m", "tests.benchmarks.hello", *kinds]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    cpus = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
     try:
         ports = [int(port) for port in process.stdout.readline().split()]
+        if len(cpus) > 1:  # else the kernel runs this client on the server's CPU after each answer, in its place
+            os.sched_setaffinity(0, cpus - {max(cpus)})
         with ExitStack() as stack:
             yield [
                 [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(CONNECTIONS)]
                 for port in ports
             ]
     finally:
+        if cpus:
+            os.sched_setaffinity(0, cpus)
         process.terminate()
         process.wait()
         process.stdout.close()

@@ -342,3 +342,15 @@ def test_the_clock_runs() -> None:
     with seconds.time():
         time.sleep(0.01)
     assert 0.01 <= seconds.sum <= time.perf_counter() - started
+
+
+@pytest.mark.parametrize("bounds", [None, (0.5, 1.0)])
+def test_a_cell_is_found_by_its_key_as_in_the_list_of_all(bounds: tuple[float, ...] | None) -> None:
+    seconds = Histogram(bounds=bounds)
+    for value in (0.0, 0.001, 0.75, 2.0, 2.0**50):
+        seconds.observe(value)
+    cells = seconds._children()
+    assert len(cells) > 3
+    assert {key: seconds._child(key) for key in cells} == dict(cells)
+    for key in ("", "x", "7", "514", "-1", "9" * 30):
+        assert seconds._child(key) is None

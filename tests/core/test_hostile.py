@@ -199,6 +199,7 @@ def test_what_is_no_cell_is_refused() -> None:
     for n in (-1, 514, 2**40):
         with pytest.raises(TypeError):
             seconds._put(n, Int())
+        assert seconds._bucket(n) is None
     with pytest.raises(TypeError):
         seconds._put(3, Float())  # type: ignore[arg-type]
     with pytest.raises(TypeError):

@@ -164,6 +164,8 @@ def test_what_no_program_should_call_is_refused_and_not_a_crash() -> None:
         again.observe(4)
     with pytest.raises((TypeError, AttributeError)):
         _cells.Buckets.__new__(_cells.Buckets).observe(1.0)
+    with pytest.raises(TypeError):
+        again._bucket("3")  # type: ignore[arg-type]
     for wrong in (5, int, String):
         with pytest.raises(TypeError):
             _cells.fast_methods(wrong)
