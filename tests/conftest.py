@@ -31,6 +31,14 @@ T = TypeVar("T")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_configure() -> None:
+    """How long an example takes to be made and tested says nothing of pyvars: the machine of a test may be busy."""
+    from hypothesis import HealthCheck, settings  # not for the programs of tests that import this module
+
+    settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("busy machine")
+
+
 _in_python: dict[str, ModuleType] = {}
 
 

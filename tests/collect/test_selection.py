@@ -45,7 +45,9 @@ def shown(registry: Registry, site: Any, chosen: list[str]) -> Any:
     return list(strict(response.body).items())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(pages=st.lists(st.tuples(steps, prefixes), min_size=1, max_size=4))
 def test_it_is_what_a_look_at_each_name_would_choose(pages: list[Any]) -> None:
     """Names are published and deleted between the pages."""
