@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pyvars.workers.numbers.segment import CHUNK, FLOAT, INT, MAP
+from tests.programs import output
 from tests.workers.test_damage import HALVES_WORD, ORDERS_WORD, ROOT, ROOT_WORD, record, segment
 from tests.workers.test_segments import PRELUDE, READER, Program, file, measured, program
 
@@ -168,6 +169,60 @@ def test_maps_of_several_workers_keep_within_their_bound(tmp_path: Path) -> None
         assert page["two"] == {"a": 1, "b": 1001, "__other__": 1}
         assert page["one"] == {"a": 2, "__other__": 1000}
         assert page["odd"] == {"a": 1, "b": 1000, "__other__": "text"}
+
+
+def test_a_map_with_more_keys_than_its_bound_is_the_same_alone_and_beside_a_peer() -> None:
+    """`set` makes a key that `add` would not make."""
+    code = """
+import json, os, pyvars
+from pyvars.site.default import debug
+from tests.conftest import local_request
+class Own(pyvars.Int): pass
+for name in ("chosen", "mixed", "nested"):
+    pyvars.publish(name, pyvars.Map(max_keys=2))
+chosen, mixed, nested = map(pyvars.get, ("chosen", "mixed", "nested"))
+for key in "dcba":
+    chosen.set(key, pyvars.Int(1))
+    nested.set(key, pyvars.Map() if key in "ac" else pyvars.Int(1))
+for key, var in zip("xyba", (None, None, Own(1), lambda: 1)):
+    mixed.add(key) if var is None else mixed.set(key, var)
+for one in (chosen, mixed, nested): one.add("z")
+site = debug(None, None, prefix="/debug")
+def shown(name):
+    return json.loads(site.respond(local_request(f"/debug/vars/{name}")).body)
+def series():
+    lines = site.respond(local_request("/debug/metrics")).body.decode().splitlines()
+    return [line for line in lines if line.startswith(("chosen", "mixed", "nested"))]
+alone = [*map(shown, ("chosen", "mixed", "nested")), series()]
+(asked, ask), (told, tell) = os.pipe(), os.pipe()
+if os.fork() == 0:
+    os.write(tell, b"1")
+    os.read(asked, 1)
+    for key in "AB": chosen.add(key)  # further keys
+    chosen.delete("a")
+    chosen.delete("b")
+    chosen.delete("c")
+    for key in "AB": chosen.add(key)
+    os.write(tell, b"1")
+    os.read(asked, 1)
+    os._exit(0)
+os.read(told, 1)
+print([*map(shown, ("chosen", "mixed", "nested")), series()] == alone)
+print(*map(json.dumps, alone[:3]), len(alone[3]))
+os.write(ask, b"1")
+os.read(told, 1)
+print(json.dumps(shown("chosen")))
+for key in "abcd": chosen.delete(key)
+print(json.dumps(shown("chosen")))
+os.write(ask, b"1")
+"""
+    assert output(code).splitlines() == [
+        "True",
+        '{"__other__": 1, "a": 1, "b": 1, "c": 1, "d": 1} {"__other__": 1, "a": 1, "b": 1, "x": 1, "y": 1}'
+        ' {"__other__": 1, "a": {}, "b": 1, "c": {}, "d": 1} 13',
+        '{"a": 1, "b": 1, "c": 1, "d": 1, "__other__": 5}',
+        '{"A": 1, "__other__": 4, "d": 0}',
+    ]
 
 
 def test_a_registry_in_a_registry_has_what_only_a_peer_publishes_in_it(tmp_path: Path) -> None:
