@@ -184,6 +184,33 @@ print(right())
     assert output(code).split() == ["True"] * 4
 
 
+def test_the_log_names_the_variable_if_it_is_known_else_the_function() -> None:
+    code = """
+import logging, threading, pyvars
+from pyvars.site.default import debug
+class Lines(logging.Handler):
+    def emit(self, record):
+        print(record.getMessage(), flush=True)
+        logged.release()
+logged = threading.Semaphore(0)
+logging.getLogger("pyvars").addHandler(Lines())
+def depth():
+    raise KeyError
+pyvars.publish("named", depth, every=3600)
+debug(None, None, prefix="/debug")
+logged.acquire(timeout=30)
+states = pyvars.publish("states", pyvars.Map())
+states.set("one", pyvars.Func(depth, every=3600))
+states.set("other", pyvars.Func(depth, every=3600))
+logged.acquire(timeout=30)
+logged.acquire(timeout=30)
+"""
+    assert output(code).splitlines() == [
+        "variable 'named' is null on the page: it raised (logged once)",
+        *["function 'depth' is null on the page: it raised (logged once)"] * 2,
+    ]
+
+
 def test_mistakes() -> None:
     registry = Registry()
 
