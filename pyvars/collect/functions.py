@@ -102,6 +102,12 @@ class Job:
         self.value: Fragment | None = None
         self.error: dict[str, object] | None = None
 
+    @property
+    def is_combined(self) -> bool:
+        """Whether its values in several workers are combined."""
+        # The class decides: an object of the program may have any attribute `combine`, or raise when it is read.
+        return issubclass(type(self.var), Func) and getattr(self.var, "combine", None) is not None
+
 
 class Round:
     """The calls for one page, and how long the page waits for them."""

@@ -233,6 +233,44 @@ def test_a_registry_in_a_registry_has_what_only_a_peer_publishes_in_it(tmp_path:
         assert page["db"] == {"errors": 1, "queries": 1000}
 
 
+def test_functions_with_so_many_names_that_a_question_would_be_too_long() -> None:
+    code = """
+import json, os, pyvars
+from pyvars.site.default import debug
+from tests.conftest import local_request
+def names(kind, combine, value):
+    for number in range(300):
+        pyvars.publish(f"{kind}{number}." + "n" * 240, lambda: value, combine=combine)
+    keys = pyvars.publish(kind, pyvars.Map())
+    for number in range(300):
+        keys.set(f"{number}" + "k" * 250, pyvars.Func(lambda: value, combine=combine))
+names("sums", "sum", 1)
+names("plain", None, 1)
+pyvars.publish("one", lambda: 1, combine="sum")
+site = debug(None, None, prefix="/debug")
+(asked, ask), (told, tell) = os.pipe(), os.pipe()
+if os.fork() == 0:
+    os.write(tell, b"1")
+    os.read(asked, 1)
+    os._exit(0)
+os.read(told, 1)
+def shown(query):
+    for _ in range(50):  # a busy machine may not call all functions in time
+        page = json.loads(site.respond(local_request(query=query)).body)
+        if not page.get("pyvars.errors"):
+            break
+    return page
+try:
+    page = shown("")
+    values = [value for name, value in page.items() if name.startswith("sums") and name != "sums"]
+    print(len(values), sum(values), sum(page["sums"].values()), sum(page["plain"].values()), page["one"])
+    print(shown("name=one")["one"])
+finally:
+    os.write(ask, b"1")
+"""
+    assert output(code).splitlines() == ["300 600 600 300 2", "2"]
+
+
 def test_functions_whose_values_are_too_large_together(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     publish = "pyvars.publish('large', lambda: 2**64 - 1, combine='sum')"
