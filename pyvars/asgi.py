@@ -21,7 +21,7 @@ from pyvars.traffic.asgi import ASGIApp, ASGIRequest, Message, Receive, Scope, S
 from pyvars.traffic.frameworks import install_route_hook
 from pyvars.traffic.http_variable import recorder_of
 from pyvars.traffic.once import detach, discard, outer_request, stand_in
-from pyvars.traffic.options import Traffic, exclusions, traffic
+from pyvars.traffic.options import Traffic, exclusions, required_traffic, traffic
 from pyvars.traffic.recorder import KEY, FollowedRequest
 from pyvars.traffic.routes import path_in
 from pyvars.traffic.websocket import ASGIWebSocket
@@ -111,9 +111,9 @@ class Middleware:
             await self.app(scope, receive, send)
             return
         prefix = self._prefix
-        if prefix is not None:
+        if prefix is not None and scope["type"] == "http":
             _count_request()
-            if prefix in path and scope["type"] == "http":
+            if prefix in path:
                 register_loop()
                 response = await respond(self._site, scope)
                 if response.ours:
@@ -203,7 +203,7 @@ class CountRequests(Middleware):
     same `http`. Thread-safe.
 
     Raises:
-        TypeError: `registry` is not a Registry, or `count` is neither a bool nor a Traffic.
+        TypeError: `registry` is not a Registry, or `count` is neither True nor a Traffic.
         DuplicateNameError: another variable is published as `http`.
         ConfigurationError: another middleware counts in the registry with other bounds.
     """
@@ -211,7 +211,7 @@ class CountRequests(Middleware):
     def __init__(
         self, app: ASGIApp, *, registry: Registry | None = None, count: Traffic | Literal[True] = True
     ) -> None:
-        super().__init__(app, None, registry, traffic(count))
+        super().__init__(app, None, registry, required_traffic(count))
 
 
 def _is_made_by_litestar() -> bool:

@@ -14,8 +14,8 @@ from pyvars.site.http import Response
 from pyvars.traffic.frameworks import install_route_hook
 from pyvars.traffic.http_variable import recorder_of
 from pyvars.traffic.once import detach, discard, outer_request, stand_in
-from pyvars.traffic.options import Traffic, exclusions, traffic
-from pyvars.traffic.wsgi import WSGIRequest
+from pyvars.traffic.options import Traffic, exclusions, required_traffic, traffic
+from pyvars.traffic.wsgi import WSGIRequest, is_websocket
 from pyvars.workers import REQUESTS
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class Middleware:
         """Answer the request if it is for the site; otherwise pass it on to the application, and count it."""
         prefix = self._prefix
         if prefix is not None:
-            REQUESTS.add()
+            if not is_websocket(environ):
+                REQUESTS.add()
             if prefix in environ.get("PATH_INFO", ""):
                 response = self._site.respond(_request(environ))
                 if response.ours:
@@ -138,7 +139,7 @@ class CountRequests(Middleware):
     not counted. Thread-safe.
 
     Raises:
-        TypeError: `registry` is not a Registry, or `count` is neither a bool nor a Traffic.
+        TypeError: `registry` is not a Registry, or `count` is neither True nor a Traffic.
         DuplicateNameError: another variable is published as `http`.
         ConfigurationError: another middleware counts in the registry with other bounds.
     """
@@ -146,7 +147,7 @@ class CountRequests(Middleware):
     def __init__(
         self, app: "WSGIApplication", *, registry: Registry | None = None, count: Traffic | Literal[True] = True
     ) -> None:
-        super().__init__(app, None, registry, traffic(count))
+        super().__init__(app, None, registry, required_traffic(count))
 
 
 def _reply(response: Response, start_response: "StartResponse") -> Iterable[bytes]:

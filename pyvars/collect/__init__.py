@@ -2,6 +2,7 @@
 
 calls        threads that call functions of the program, never two calls of one function at once
 background   calls the functions that are published with `every`
+failures     the entries of variables in `pyvars.errors`, and their lines in the log
 functions    runs the functions of a page under its deadline, and contains the exceptions that they raise
 layout       the page layout: where each variable is on the page
 values       reads the variables of one page into values, one by one

@@ -19,9 +19,9 @@ def answer(registry: Registry, question: Mapping[str, object]) -> bytes:
     """The answer to a question of a peer, as JSON.
 
     The member `ask` of the question says what it asks for. `about`: the help, units and labels of variables. `values`:
-    the values of the functions with these `names`. Any other word: the page of this process, with the variables whose
-    names begin with one of `names`, and with the census `group` of the peer (see `hear`). The answer takes at most
-    `seconds`, and never longer than a request.
+    the values of the functions with these `names`, or without `names` of all functions with `combine`. Any other word:
+    the page of this process, with the variables whose names begin with one of `names`, and with the census `group` of
+    the peer (see `hear`). The answer takes at most `seconds`, and never longer than a request.
     """
     names, seconds = question.get("names"), question.get("seconds")
     texts = tuple(name for name in cast("list[object]", names) if isinstance(name, str)) if _is_list(names) else ()
@@ -29,7 +29,7 @@ def answer(registry: Registry, question: Mapping[str, object]) -> bytes:
     if question.get("ask") == "about":
         return own(registry)
     if question.get("ask") == "values":
-        return _pages.values(registry, texts, until)
+        return _pages.values(registry, texts if _is_list(names) else None, until)
     hear(question.get("group"))
     return _pages.render(registry, texts, until)
 

@@ -1,9 +1,12 @@
 """Calls the functions that are published with `every` in the background, and keeps the outcome of their latest calls.
 
-One thread calls them, one after the other; a coroutine function runs on an event loop of the program. The thread starts
-when an integration is made, if there is such a function then, or with a page that shows one. It ends when there is none
-any more, and before a fork. If a call has not returned after HANDOVER_SECONDS, the thread is left to it, and the next
-page that shows such a function starts another thread for the others. There are at most MAX_THREADS threads.
+One thread calls them, one after the other; a coroutine function runs on an event loop of the program. The thread ends
+when there is no such function any more, and before a fork. If a call has not returned after HANDOVER_SECONDS, the
+thread is left to it, and another one calls the others. There are at most MAX_THREADS threads.
+
+`start` starts a thread if one is needed. An integration calls it when it is made. After that the thread of
+`pyvars.workers` does, in this process and in its forked children: soon after such a function is made, soon after a
+fork, and every few seconds. A page that shows such a function calls it, too: on Windows there is no such thread.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +19,7 @@ from pyvars.collect.calls import JOIN_SECONDS, LOCK_SECONDS, Outcome
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
 from pyvars.core.functions import PERIODIC, Func, is_coroutine_function
-from pyvars.core.threads import threads_run
+from pyvars.core.threads import keep, threads_run
 from pyvars.runtime.event_loop import program_loop
 
 if TYPE_CHECKING:
@@ -61,14 +64,18 @@ class Background:
     def __init__(self, outcome_of: Callable[[Func, Callable[[], object]], Outcome]) -> None:
         self._outcome_of = outcome_of
         self.reset()
-        resources.hold(__name__, "thread pyvars-background", before=self._stop, in_child=self.reset)
+        resources.hold(
+            __name__, "thread pyvars-background", before=self._stop, in_parent=self._allow, in_child=self.reset
+        )
+        keep(self.start)
 
     def reset(self) -> None:
-        """Forget the threads and the outcomes, in a forked child. Its next page starts a thread."""
+        """Forget the threads and the outcomes, in a forked child."""
         self._lock = Lock()
         self._states: WeakKeyDictionary[Func, _State] = WeakKeyDictionary()
         self._thread: Thread | None = None
         self._threads = 0
+        self._forks = False  # whether a fork is in progress
         self._since = 0.0  # when the current call began, by `monotonic`; 0 between calls
         self._wake = Event()
         self.refused: bool = False
@@ -80,7 +87,7 @@ class Background:
             hangs = self._since and monotonic() - self._since > HANDOVER_SECONDS
             if not PERIODIC or not threads_run() or (self._thread is not None and not hangs):
                 return
-            if self._threads >= MAX_THREADS:
+            if self._threads >= MAX_THREADS or self._forks:
                 return
             self._since = 0.0
             self._thread = Thread(target=self._run, name="pyvars-background", daemon=True)
@@ -169,10 +176,11 @@ class Background:
         return future
 
     def _stop(self) -> None:
-        """Before a fork, end the thread, unless a function runs in it. The next page starts another one."""
+        """Before a fork, end the thread, unless a function runs in it, and start no other one until `_allow`."""
         if not self._lock.acquire(timeout=LOCK_SECONDS):  # a signal handler forks, and interrupts the lock's holder
             return
         try:
+            self._forks = True
             thread, idle = self._thread, not self._since
             if idle:
                 self._thread = None
@@ -181,3 +189,6 @@ class Background:
             self._lock.release()
         if idle and thread is not None:
             resources.join(thread, JOIN_SECONDS)
+
+    def _allow(self) -> None:
+        self._forks = False

@@ -10,17 +10,17 @@ with the error `timeout` if it runs, `busy` if it was not started, or `skipped` 
 
 import threading
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, NamedTuple, cast
 
+import pyvars
 from pyvars.access.request import DEADLINE_SECONDS
 from pyvars.collect.background import Background
 from pyvars.collect.calls import HANDOVER_SECONDS, Call, CallThreads, Outcome
+from pyvars.collect.failures import LoggedOnce, failure, type_name
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
 from pyvars.core.functions import Func, called
-from pyvars.core.log import warn
 from pyvars.core.threads import threads_run
 from pyvars.core.variables import Var
 from pyvars.formats.json import Fragment, NotJSONError, TooLargeError
@@ -38,8 +38,6 @@ MISSED_PERIODS = 3
 """The value of a function with `every` is stale when it is older than so many periods."""
 FORGET_SECONDS = 60.0
 """The state of a function that no page has shown for so long is dropped."""
-MAX_LOGGED = 1000
-"""The maximum number of names that are remembered, to log each once. A program may publish ever new names."""
 
 BUSY = "busy"
 """The error of a function that a busy machine did not start in time."""
@@ -51,8 +49,6 @@ TIMEOUT = "timeout"
 """The error of a function that did not return in time, or has not returned from an earlier call."""
 TRUNCATED = "truncated"
 """The error of a variable with a text that is too long, and so is cut."""
-MAX_TYPE_CHARACTERS = 255
-"""The maximum length of the name of an exception class on the page."""
 
 INCOMPLETE = "incomplete"
 """The error of sums in which numbers of some workers are missing."""
@@ -105,6 +101,12 @@ class Job:
         self.call: Call | None = None
         self.value: Fragment | None = None
         self.error: dict[str, object] | None = None
+
+    @property
+    def is_combined(self) -> bool:
+        """Whether its values in several workers are combined."""
+        # The class decides: an object of the program may have any attribute `combine`, or raise when it is read.
+        return issubclass(type(self.var), Func) and getattr(self.var, "combine", None) is not None
 
 
 class Round:
@@ -185,8 +187,7 @@ class FunctionRunner:
     def reset(self) -> None:
         """Forget the calls: a forked child does not have the threads that run them."""
         self._calls: dict[int, Call] = {}  # by id of the function, since objects of the program need not be hashable
-        self._logged: dict[str, None] = {}  # serves as an ordered set
-        self._log_lock = Lock()
+        self._logged = LoggedOnce()
 
     def begin(self, jobs: Iterable[Job], times: Times) -> Round:
         """Begin to call the function of each job, unless a call runs, or has ended since the page was requested."""
@@ -234,17 +235,23 @@ class FunctionRunner:
     def _outcome(self, job: Job) -> Outcome:
         # The Func may have another function by now: call the one that this Call is for.
         plain = type(job.var) is Func
-        return self._called(job.name, job.label, cast("Any", job.function) if plain else job.var.snapshot)
+        call = cast("Any", job.function) if plain else job.var.snapshot
+        return self._called(call, lambda exception: self.caught(job.name, job.label, exception))
 
     def _outcome_in_background(self, func: Func, call: Callable[[], object]) -> Outcome:
-        label = getattr(func._function, "__qualname__", "an object with every=")
-        return self._called(label, label, call)
+        def caught(exception: BaseException) -> dict[str, object]:
+            name = next((name for name, var in pyvars.default_registry.items() if var is func), "")
+            function = getattr(func._function, "__qualname__", type(func._function).__qualname__)
+            key, kind = (name, "variable") if name else (f"{function} {id(func)}", "function")
+            return self.caught(key, name or function, exception, kind)
 
-    def _called(self, name: str, label: str, call: Callable[[], object]) -> Outcome:
+        return self._called(call, caught)
+
+    def _called(self, call: Callable[[], object], caught: Callable[[BaseException], dict[str, object]]) -> Outcome:
         try:
             return Outcome(encode_user_value(called(call)), None, monotonic())
         except BaseException as exception:  # if a function raises SystemExit or KeyboardInterrupt, nothing ends
-            return Outcome(None, self.caught(name, label, exception), monotonic())
+            return Outcome(None, caught(exception), monotonic())
 
     def _settle(self, job: Job, call: Call, times: Times, moment: float) -> None:
         outcome = call.outcome
@@ -282,47 +289,33 @@ class FunctionRunner:
 
     def _set_error(self, job: Job, word: str, reason: str) -> None:
         job.error = failure(word)
-        self._log(job.name, "variable %r is null on the page: it %s (logged once)", job.label, reason)
+        self._logged.warn(job.name, job.label, word, f"variable %r is null on the page: it {reason} (logged once)")
 
-    def caught(self, name: str, label: str, exception: BaseException) -> dict[str, object]:
-        """Log the exception, once for each `name`. Returns its entry in `pyvars.errors`."""
+    def caught(self, name: str, label: str, exception: BaseException, kind: str = "variable") -> dict[str, object]:
+        """Log the exception, once for each label and type. Returns its entry in `pyvars.errors`."""
         if isinstance(exception, NotJSONError | TooLargeError):
-            self._log(name, "variable %r is null on the page: JSON cannot hold it: %s (logged once)", label, exception)
+            text = f"{kind} %r is null on the page: JSON cannot hold it: %s (logged once)"
+            self._logged.warn(name, label, exception.word, text, exception)
             return failure(exception.word)
-        self._log(name, "variable %r is null on the page: it raised (logged once)", label, exc_info=exception)
-        return failure(type_name(exception))
+        word = type_name(exception)
+        text = f"{kind} %r is null on the page: it raised (logged once)"
+        self._logged.warn(name, label, word, text, exc_info=exception)
+        return failure(word)
 
     def cut(self, label: str) -> dict[str, object]:
         """Log, once for each label, that a text in the variable is cut. Returns its entry in `pyvars.errors`."""
-        self._log(label, "variable %r is cut on the page: a text in it is too long (logged once)", label)
+        self._logged.warn(
+            label, label, TRUNCATED, "variable %r is cut on the page: a text in it is too long (logged once)"
+        )
         return failure(TRUNCATED)
 
     def missing(self, label: str, exception: Exception) -> dict[str, object]:
-        """Log, once for each label, that a figure cannot be read. Returns its entry in `pyvars.errors`."""
-        self._log(label, "figures of %r are missing; pyvars.errors names them: %s (logged once)", label, exception)
-        return failure(type_name(exception))
-
-    def _log(self, name: str, text: str, *about: object, exc_info: BaseException | None = None) -> None:
-        with self._log_lock:
-            if name in self._logged:
-                return
-            self._logged[name] = None
-            if len(self._logged) > MAX_LOGGED:
-                del self._logged[next(iter(self._logged))]
-        warn(text, *about, exc_info=exc_info)
-
-
-_NAME: Callable[[type], str] = type.__dict__["__name__"].__get__
-
-
-def type_name(exception: BaseException) -> str:
-    """The name of the class of an exception. It is read by `type` itself: a metaclass might return something else."""
-    return _NAME(type(exception))[:MAX_TYPE_CHARACTERS]
-
-
-def failure(word: str) -> dict[str, object]:
-    """An entry of `pyvars.errors`: type, and time in UTC. Never the text of an exception, which may have secrets."""
-    return {"type": word, "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")}
+        """Log, once for each label and type, that a figure cannot be read. Returns its entry in `pyvars.errors`."""
+        word = type_name(exception)
+        self._logged.warn(
+            label, label, word, "figures of %r are missing; pyvars.errors names them: %s (logged once)", exception
+        )
+        return failure(word)
 
 
 FUNCTIONS: FunctionRunner = FunctionRunner()

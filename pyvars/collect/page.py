@@ -4,13 +4,14 @@ The fast path encodes all values at once. If that fails because of a value, or i
 each value is encoded alone.
 """
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from weakref import WeakKeyDictionary, WeakSet
 
 from pyvars.collect.functions import FUNCTIONS, Job, Times
 from pyvars.collect.layout import PageLayout, lay_out, ordered, part_of, peer_value, peers_only, with_peers
 from pyvars.collect.pieces import MAX_AT_ONCE, in_pieces
 from pyvars.collect.values import ValueReader, survey
+from pyvars.core.names import prefixes as prefixes_of
 from pyvars.core.registry import Registry
 from pyvars.core.variables import Var
 from pyvars.formats.json import (
@@ -77,16 +78,18 @@ class Pages:
         """`pyvars.errors` of the page, as JSON; an empty object if there are no errors."""
         return value(ordered(self._read(registry, (), deadline, peers)[3]))
 
-    def values(self, registry: Registry, labels: Collection[str], deadline: float) -> bytes:
+    def values(self, registry: Registry, labels: Iterable[str] | None, deadline: float) -> bytes:
         """The values of the functions with these labels, as JSON by label: [value], or [value, age] if stale, or null.
 
-        A function that this process does not publish is left out.
+        None stands for all functions with `combine`. A function that this process does not publish is left out.
         """
         reader = ValueReader(None, {})
+        wanted = {*labels} if labels is not None else None
+        heads = {head for label in wanted or () for head in (label, *prefixes_of(label))}
         for _, name, var in self._layout(registry).not_cells:
-            if any(label == name or label.startswith(f"{name}.") for label in labels):
+            if wanted is None or name in heads:
                 reader.read(name, var)
-        jobs = [job for job in reader.jobs if job.label in labels]
+        jobs = [job for job in reader.jobs if (job.is_combined if wanted is None else job.label in wanted)]
         FUNCTIONS.run(jobs, Times.of_question(deadline))
         return value({job.label: None if job.value is None else [job.value, *_age(job)] for job in jobs})
 

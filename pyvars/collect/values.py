@@ -128,9 +128,7 @@ class ValueReader:
     def combine(self, deadline: float) -> None:
         """Ask the peers for the values of the functions with `combine`, and combine them with those of this process."""
         peers = self._peers
-        # The class decides: an object of the program may have any attribute `combine`, or raise when it is read.
-        funcs = [job for job in self.jobs if issubclass(type(job.var), Func) and job.value is not None]
-        jobs = [job for job in funcs if getattr(job.var, "combine", None) is not None]
+        jobs = [job for job in self.jobs if job.is_combined and job.value is not None]
         if peers is None or not jobs:
             return
         until = max(deadline, monotonic() + ASK_SECONDS)  # the functions of this process may have taken all the time

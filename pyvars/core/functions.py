@@ -7,7 +7,7 @@ from weakref import WeakSet
 
 from pyvars.core.variables import Var, Variable
 
-__all__ = ("PERIODIC", "Combine", "Func", "called", "is_coroutine_function", "is_delayed", "variable")
+__all__ = ("PERIODIC", "Combine", "Func", "called", "is_coroutine_function", "is_delayed", "on_periodic", "variable")
 
 Combine: TypeAlias = Literal["sum", "max", "min"]
 """How the page combines the values of a function in several workers: it shows their sum, maximum or minimum."""
@@ -35,9 +35,9 @@ class Func(Variable):
     answers.
 
     With `every`, pages do not call the function: a thread of pyvars calls it every `every` seconds, and pages show the
-    latest value. The thread starts when an integration is made, if such a function is published by then; otherwise, and
-    after a fork, it starts with the next page that shows one. With `every` the function may be a coroutine function,
-    which runs on an event loop of the program.
+    latest value. It does so in each process that has an integration, and in the forked children of such a process,
+    whether or not anybody reads a page. With `every` the function may be a coroutine function, which runs on an event
+    loop of the program.
 
     Raises:
         TypeError: `function` is not callable, requires arguments, is a generator function, or is a coroutine function
@@ -75,7 +75,7 @@ class Func(Variable):
         self.combine = combine
         self.every = every
         if every is not None:
-            PERIODIC.add(self)
+            _add_periodic(self)
 
     @property
     def _inline(self) -> bool:
@@ -101,7 +101,7 @@ class Func(Variable):
         if self.every is None:
             PERIODIC.discard(self)
         else:
-            PERIODIC.add(self)
+            _add_periodic(self)
 
     def __repr__(self) -> str:
         return f"Func({self._function!r})"
@@ -109,6 +109,18 @@ class Func(Variable):
 
 PERIODIC: "WeakSet[Func]" = WeakSet()
 """The Funcs with `every`. The set keeps none alive, so a Func that is deleted from its registry leaves the set, too."""
+_wakes: list[Callable[[], None]] = []
+
+
+def on_periodic(wake: Callable[[], None]) -> None:
+    """Register `wake`, which makes a thread look at PERIODIC: it is called when a Func has been added."""
+    _wakes.append(wake)
+
+
+def _add_periodic(func: Func) -> None:
+    PERIODIC.add(func)
+    for wake in _wakes:
+        wake()
 
 
 def is_coroutine_function(function: object) -> bool:

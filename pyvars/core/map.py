@@ -25,12 +25,13 @@ class Map(Counts, Composite, Mapping[str, object]):
         orders = publish("orders_by_state", Map(label="state"))
         orders.add("paid")
 
-    A Map is a read-only Mapping from keys to plain values; `add`, `set`, `delete` and `clear` change it. It counts
-    under at most `max_keys` keys. Further keys, and keys that readers refuse (empty, or over 255 bytes of UTF-8), are
+    A Map is a read-only Mapping from keys to plain values; `add`, `set`, `delete` and `clear` change it. `add` makes
+    keys until there are `max_keys`. Further keys, and keys that readers refuse (empty, or over 255 bytes of UTF-8), are
     counted under `"__other__"`: keys often come from outside, and counting must neither fail nor take memory without
-    limit. Thread-safe; counts are exact also in signal handlers, gc callbacks and finalizers. In a forked child its
-    numbers start as those of an Int do. Iteration runs over a sorted copy of the keys. Two Maps are equal only if they
-    are the same object.
+    limit. `set` makes its key even then. The page of several workers has at most `max_keys` numbers, too, or as many as
+    the worker that answers has itself; the numbers that it was `set` come first. Thread-safe; counts are exact also in
+    signal handlers, gc callbacks and finalizers. In a forked child its numbers start as those of an Int do. Iteration
+    runs over a sorted copy of the keys. Two Maps are equal only if they are the same object.
 
     In Prometheus each key becomes the value of a label, and `label` is the name of that label: the Map above becomes
     the series `orders_by_state_total{state="paid"}`. Without `label` the name is `key`. But if the Map holds Maps,
@@ -43,12 +44,12 @@ class Map(Counts, Composite, Mapping[str, object]):
             `__`.
     """
 
-    __slots__ = ("_on_change", "_vars", "label", "max_keys")
+    __slots__ = ("_on_change", "_set", "_vars", "label", "max_keys")
 
     kind = "map"
 
     max_keys: int
-    """The maximum number of keys with a number of their own; all further keys are counted under `"__other__"`."""
+    """The number of keys from which on `add` makes no further one, but counts under `"__other__"`."""
 
     label: str
     """The name of the label in Prometheus whose values are the keys; empty if none was given."""
@@ -65,6 +66,7 @@ class Map(Counts, Composite, Mapping[str, object]):
         self.max_keys = max_keys
         self.label = label
         self._vars: dict[str, Var] = {}  # the variables that are not exactly Int or Float
+        self._set: set[str] = set()  # the keys that `set` made
 
     def _add(self, key: str, delta: SupportsFloat | SupportsIndex = 1) -> None:
         key = _key(key)
@@ -93,7 +95,7 @@ class Map(Counts, Composite, Mapping[str, object]):
         add(number)
 
     def set(self, key: str, var: Var | Callable[[], object]) -> None:
-        """Put a variable or a function under `key`, in place of the variable that is there.
+        """Put a variable or a function under `key`, in place of the variable that is there, also beyond `max_keys`.
 
         Raises:
             TypeError: `key` is not a str, or `var` is neither a variable nor a function.
@@ -103,6 +105,7 @@ class Map(Counts, Composite, Mapping[str, object]):
         if not _fits(key):
             raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes of UTF-8, got {key[:40]!r}")
         held, before = variable(var, f"set({key!r}, "), self._child(key)
+        self._set.add(key)
         if type(held) is Int or type(held) is Float:  # a subclass may have another `add` or `snapshot`
             self._put(key, held)
             self._vars.pop(key, None)
@@ -117,12 +120,13 @@ class Map(Counts, Composite, Mapping[str, object]):
         before = self._child(key)
         self._put(key, None)
         self._vars.pop(key, None)
+        self._set.discard(key)
         self._changed(key, before)
 
     def clear(self) -> None:
         """Remove all keys."""
         cells = self._clear(self.max_keys)
-        held, self._vars = self._vars, {}
+        held, self._vars, self._set = self._vars, {}, set()
         self._changed(None, {**cells, **held})
 
     def var(self, key: str) -> Var:
@@ -150,14 +154,15 @@ class Map(Counts, Composite, Mapping[str, object]):
         return self._vars.get(key) or self._cells.get(key)
 
     def _merged(self, members: Mapping[str, object]) -> dict[str, object]:
-        """Returns `members`, which all workers together have, with at most `max_keys` numbers.
+        """Returns `members`, which all workers together have, with at most `max_keys` numbers, or as many as this has.
 
-        The numbers under the first `max_keys` keys, in sorted order, stay; the sum of the others is added to
-        `"__other__"`.
+        The numbers under the first keys stay: first those that `set` made, then the others, each in sorted order. The
+        sum of the rest is added to `"__other__"`.
         """
         numbers = [key for key in sorted(members) if key != OTHER and isinstance(members[key], int | float)]
-        rest, surplus = members.get(OTHER, 0), numbers[self.max_keys :]
-        if not surplus or len(members) <= self.max_keys or not isinstance(rest, int | float):
+        numbers.sort(key=lambda key: key not in self._set)
+        rest, surplus = members.get(OTHER, 0), numbers[max(self.max_keys, sum(key in self for key in numbers)) :]
+        if not surplus or not isinstance(rest, int | float):
             return {**members}
         for key in surplus:
             rest += cast("float", members[key])

@@ -1,9 +1,23 @@
-"""Whether pyvars can run threads of its own in this process."""
+"""Threads of pyvars: whether they can run in this process, and which ones another thread keeps up."""
 
 import os
 import sys
+from collections.abc import Callable
 
-__all__ = ("threads_run", "why_no_threads")
+__all__ = ("keep", "keep_up", "threads_run", "why_no_threads")
+
+_starts: list[Callable[[], None]] = []
+
+
+def keep(start: Callable[[], None]) -> None:
+    """Register `start`, which starts a thread if one is needed and none runs; `keep_up` calls it."""
+    _starts.append(start)
+
+
+def keep_up() -> None:
+    """Start the threads that are needed. The thread of `pyvars.workers`, which each integration starts, calls this."""
+    for start in _starts:
+        start()
 
 
 def threads_run() -> bool:

@@ -82,7 +82,7 @@ def http_variable(registry: Registry, options: Traffic) -> HTTPVariable:
     if not isinstance(present, HTTPVariable):
         raise DuplicateNameError(
             f"{NAME!r} is already published as {present!r}, so requests cannot be counted there; publish that under"
-            " another name, or make the middleware with count=False"
+            " another name, or leave the middleware out"
         )
     if present.recorder.bounds != bounds:
         raise ConfigurationError(

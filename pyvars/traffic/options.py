@@ -8,7 +8,7 @@ from typing import cast
 from pyvars.core.buckets import checked_bounds
 from pyvars.errors import ConfigurationError
 
-__all__ = ("Exclusions", "Traffic", "exclusions", "traffic")
+__all__ = ("Exclusions", "Traffic", "exclusions", "required_traffic", "traffic")
 
 _PLACEHOLDER = re.compile(r"<[^<>]*>|\{[^{}]*\}")
 _PATTERN = re.compile(r"[\^$*?()\[\]|\\]|\.\+")  # what only regular expressions, wildcards and queries contain
@@ -75,6 +75,18 @@ def traffic(count: object) -> Traffic | None:
     if isinstance(count, bool):
         return Traffic() if count else None
     raise TypeError(f"count is True, False or Traffic(...), got {count!r}")
+
+
+def required_traffic(count: object) -> Traffic:
+    """Returns the options for the argument `count` of CountRequests.
+
+    Raises:
+        TypeError: `count` is neither True nor a Traffic.
+    """
+    options = traffic(count)
+    if options is None:
+        raise TypeError("CountRequests(count=False) would do nothing; leave the middleware out")
+    return options
 
 
 def exclusions(options: Traffic) -> Exclusions | None:

@@ -12,7 +12,12 @@ from pyvars.traffic.routes import of_environ
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-__all__ = ("WSGIRequest",)
+__all__ = ("WSGIRequest", "is_websocket")
+
+
+def is_websocket(environ: "WSGIEnvironment") -> bool:
+    """Whether the client asks for a WebSocket."""
+    return "HTTP_UPGRADE" in environ and environ["HTTP_UPGRADE"].strip().lower() == "websocket"
 
 
 class WSGIRequest(FollowedRequest):
@@ -59,7 +64,7 @@ class WSGIRequest(FollowedRequest):
         self.started = perf_counter()
         if outer is None:
             ARRIVALS[self.started] = None
-        if "HTTP_UPGRADE" in environ and environ["HTTP_UPGRADE"].strip().lower() == "websocket":
+        if is_websocket(environ):
             recorder.hold_as_websocket(self)
         environ[KEY] = self
 

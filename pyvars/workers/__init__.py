@@ -23,8 +23,9 @@ cmdline, python                the value of the worker that answers
 whether it answered; then the lag of its event loop, its requests in flight, the age of the oldest one, and HeapAlloc,
 which are null if it did not answer. The states are `ok`; `blocked`: its event loop has not run for over a second, or it
 has no loop and a request takes over 30 s; `stopped`: by SIGSTOP or a debugger; `silent`: it does not answer. `requests`
-counts what VarsMiddleware, DebugApp and the side port received, including requests for the page. `?worker=<pid>` shows
-the page of one worker with its own numbers alone, and `?worker=all` these pages of all workers, by pid.
+counts what VarsMiddleware, DebugApp and the side port received, including requests for the page, but no WebSockets.
+`?worker=<pid>` shows the page of one worker with its own numbers alone, and `?worker=all` these pages of all workers,
+by pid.
 
 `value`, `set`, `delete` and `clear` act on the numbers of this process alone. A name is on the page while a live worker
 publishes it. A forked child begins at 0. Integer sums have 64 bits: a sum that does not fit is shown as the largest
@@ -82,7 +83,7 @@ from pyvars.workers.membership.rows import own_row, peer_row
 __all__ = ("MEMBER", "REQUESTS", "Peers", "ask", "has_peers", "join", "live_pids", "share", "peers", "workers")
 
 REQUESTS: IntCell = MEMBER.requests
-"""Counts the requests that the integrations of this process received, including those for the page."""
+"""Counts the requests that the integrations of this process received: also those for the page, but no WebSockets."""
 
 
 def share(registry: Registry, answer: Callable[[Registry, Question], bytes] | None = None) -> None:

@@ -184,6 +184,33 @@ print(right())
     assert output(code).split() == ["True"] * 4
 
 
+def test_the_log_names_the_variable_if_it_is_known_else_the_function() -> None:
+    code = """
+import logging, threading, pyvars
+from pyvars.site.default import debug
+class Lines(logging.Handler):
+    def emit(self, record):
+        print(record.getMessage(), flush=True)
+        logged.release()
+logged = threading.Semaphore(0)
+logging.getLogger("pyvars").addHandler(Lines())
+def depth():
+    raise KeyError
+pyvars.publish("named", depth, every=3600)
+debug(None, None, prefix="/debug")
+logged.acquire(timeout=30)
+states = pyvars.publish("states", pyvars.Map())
+states.set("one", pyvars.Func(depth, every=3600))
+states.set("other", pyvars.Func(depth, every=3600))
+logged.acquire(timeout=30)
+logged.acquire(timeout=30)
+"""
+    assert output(code).splitlines() == [
+        "variable 'named' is null on the page: it raised (logged once)",
+        *["function 'depth' is null on the page: it raised (logged once)"] * 2,
+    ]
+
+
 def test_mistakes() -> None:
     registry = Registry()
 
@@ -287,3 +314,69 @@ def test_values_of_peers_are_not_kept_for_ever() -> None:
         assert len(parts.values) == 9_000
     lost = values.parts("default", "a", dict.fromkeys(range(9_000)))
     assert len(lost.missing) == 8_000
+
+
+def test_they_are_called_though_nobody_reads_a_page_whenever_they_were_published() -> None:
+    code = """
+import os, threading, pyvars
+from pyvars.asgi import DebugApp
+class Called:
+    def __init__(self): self.again()
+    def again(self): self.event = threading.Event()
+    def __call__(self): self.event.set()
+    def is_called(self): return self.event.wait(30)
+early, late, held = Called(), Called(), Called()
+DebugApp()
+pyvars.publish("early", early, every=0.1)
+print(early.is_called(), flush=True)
+pyvars.delete("early")
+while any(thread.name == "pyvars-background" for thread in threading.enumerate()): pass
+pyvars.publish("late", late, every=0.1)
+pyvars.publish("map", pyvars.Map()).set("held", pyvars.Func(held, every=0.1))
+print(late.is_called(), held.is_called())
+"""
+    assert output(code).split() == ["True"] * 3
+
+
+def test_they_are_called_after_a_fork_though_nobody_reads_a_page() -> None:
+    code = """
+import os, threading, pyvars
+from pyvars.asgi import DebugApp
+called = {name: threading.Event() for name in ("first", "later")}
+pyvars.publish("first", lambda: called["first"].set(), every=0.1)
+DebugApp()
+print(called["first"].wait(30), flush=True)
+for _ in range(2):
+    called["first"] = threading.Event()
+    if (pid := os.fork()) == 0:
+        called["first"] = threading.Event()
+        pyvars.publish("later", lambda: called["later"].set(), every=0.1)
+        print(called["first"].wait(30), called["later"].wait(30), flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    called["first"] = threading.Event()
+    print(called["first"].wait(30), flush=True)
+"""
+    assert output(code).split() == ["True"] * 7
+
+
+def test_a_function_that_hangs_does_not_stop_the_others_though_nobody_reads_a_page() -> None:
+    code = """
+import threading, pyvars
+import pyvars.collect.background as background
+from pyvars.asgi import DebugApp
+background.HANDOVER_SECONDS = 0.01
+hangs, release = threading.Event(), threading.Event()
+def hang():
+    hangs.set()
+    release.wait(60)
+called = threading.Event()
+pyvars.publish("hangs", hang, every=0.1)
+pyvars.publish("fine", lambda: called.set(), every=0.1)
+DebugApp()
+print(hangs.wait(30), flush=True)
+called = threading.Event()
+print(called.wait(30))
+release.set()
+"""
+    assert output(code).split() == ["True"] * 2

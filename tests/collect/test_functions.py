@@ -510,7 +510,36 @@ page()
     assert output(code).splitlines() == ["None 1 skipped", "None 1 skipped", "1 1 None"]
 
 
-def test_a_thousand_broken_keys_are_one_line_of_the_log(
+def test_each_kind_of_failure_of_each_variable_is_logged_once(
+    registry: Registry, page: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures: list[BaseException] = [KeyError("a"), KeyError("b"), LookupError()]
+    returns = Event()
+
+    def fails() -> object:
+        if not returns.is_set():
+            return returns.wait(60)
+        raise failures.pop() if failures else KeyError
+
+    states = registry.publish("states_of_failures", Map())
+    for key in ("first", "second"):
+        states.set(key, lambda: 1 / 0)
+    states.set("third", fails)
+    page(deadline=time.monotonic() + 0.1)
+    returns.set()
+    until(page, lambda shown: not failures)
+    page()
+    lines = [record.getMessage() for record in logged(caplog) if "states_of_failures" in record.getMessage()]
+    assert sorted(lines) == [
+        "variable 'states_of_failures.first' is null on the page: it raised (logged once)",
+        "variable 'states_of_failures.second' is null on the page: it raised (logged once)",
+        "variable 'states_of_failures.third' is null on the page: it has not returned in time, and is not called again"
+        " before it returns (logged once)",
+        *["variable 'states_of_failures.third' is null on the page: it raised (logged once)"] * 2,
+    ]
+
+
+def test_a_thousand_broken_keys_are_ten_lines_of_the_log(
     registry: Registry, page: Read, caplog: pytest.LogCaptureFixture
 ) -> None:
     states = registry.publish("broken_states", Map())
@@ -518,7 +547,7 @@ def test_a_thousand_broken_keys_are_one_line_of_the_log(
         states.set(f"k{number}", lambda: 1 / 0)
     for _ in range(3):
         assert len(page()["pyvars.errors"]) == 1200
-    assert len([record for record in logged(caplog) if "broken_states" in record.getMessage()]) == 1
+    assert len([record for record in logged(caplog) if "broken_states" in record.getMessage()]) == 10
 
 
 def test_new_names_are_logged_for_ever(registry: Registry, page: Read, caplog: pytest.LogCaptureFixture) -> None:

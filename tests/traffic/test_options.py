@@ -176,6 +176,13 @@ def test_what_is_no_option_is_refused(registry: Registry, middleware: Any, count
         middleware(starlette(), registry=registry, count=count)
 
 
+@pytest.mark.parametrize("middleware", [CountRequests, wsgi.CountRequests])
+def test_a_middleware_that_only_counts_must_count(registry: Registry, middleware: Any) -> None:
+    with pytest.raises(TypeError, match="leave the middleware out"):
+        middleware(starlette(), registry=registry, count=False)
+    assert list(registry) == []
+
+
 def test_bounds(registry: Registry) -> None:
     traffic = Traffic(bounds=(0.5, 30, 60))
     ask(CountRequests(starlette(), registry=registry, count=traffic), "/items/3")

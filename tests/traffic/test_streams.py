@@ -1,6 +1,8 @@
 """Event streams, long responses and WebSockets are not part of the latency."""
 
 import asyncio
+import json
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -12,9 +14,11 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pyvars import Registry, wsgi
-from pyvars.asgi import CountRequests, DebugApp, Traffic
+from pyvars.asgi import CountRequests, DebugApp, Traffic, VarsMiddleware
 from pyvars.prometheus import PyvarsCollector
+from pyvars.site.default import debug
 from pyvars.traffic.in_flight import requests_in_flight
+from tests.conftest import local_request
 from tests.integrations.test_asgi import http_scope
 from tests.traffic.test_asgi import DISCONNECT, START, ask, hello, send_to
 from tests.traffic.test_wsgi import Server, raises
@@ -232,6 +236,24 @@ def test_a_websocket_whose_client_leaves(registry: Registry) -> None:
     assert seen == [(1, 0, 0), (0, 0, 1), (0, 0, 0)]
     assert ended(registry) == (0, 0, 0, 1)
     assert messages(registry) == (2, 4)
+
+
+def test_a_websocket_is_no_request_of_the_worker(registry: Registry) -> None:
+    """`requests` in /debug/workers."""
+    with_asgi = VarsMiddleware(chat(registry, []), registry=registry)
+    with_wsgi = wsgi.VarsMiddleware(lambda environ, start: start("101 Switching", []) and [], registry=registry)
+
+    def requests() -> int:
+        body = debug(registry, None, prefix="/debug").respond(local_request("/debug/workers")).body
+        return next(row["requests"] for row in json.loads(body)["workers"] if row["pid"] == os.getpid())
+
+    before = requests()
+    connect(with_asgi, TEXT, LEAVES)
+    Server(with_wsgi).ask("/ws", HTTP_UPGRADE="WebSocket")
+    assert requests() == before
+    ask(with_asgi, "/")
+    Server(with_wsgi).ask("/")
+    assert requests() == before + 2
 
 
 def test_a_websocket_counts_once(registry: Registry) -> None:

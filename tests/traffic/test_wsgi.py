@@ -153,7 +153,7 @@ def test_what_the_program_publishes_as_http_stays(registry: Registry, caplog: py
     server.ask()
     assert b'"http": 3' in server.ask("/debug/vars")
     assert log_text(caplog).count("requests are not counted") == 1
-    with pytest.raises(DuplicateNameError, match="count=False"):
+    with pytest.raises(DuplicateNameError, match="leave the middleware out"):
         CountRequests(hello, registry=registry)
 
 

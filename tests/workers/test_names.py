@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pyvars.workers.numbers.segment import CHUNK, FLOAT, INT, MAP
+from tests.programs import output
 from tests.workers.test_damage import HALVES_WORD, ORDERS_WORD, ROOT, ROOT_WORD, record, segment
 from tests.workers.test_segments import PRELUDE, READER, Program, file, measured, program
 
@@ -170,12 +171,104 @@ def test_maps_of_several_workers_keep_within_their_bound(tmp_path: Path) -> None
         assert page["odd"] == {"a": 1, "b": 1000, "__other__": "text"}
 
 
+def test_a_map_with_more_keys_than_its_bound_is_the_same_alone_and_beside_a_peer() -> None:
+    """`set` makes a key that `add` would not make."""
+    code = """
+import json, os, pyvars
+from pyvars.site.default import debug
+from tests.conftest import local_request
+class Own(pyvars.Int): pass
+for name in ("chosen", "mixed", "nested"):
+    pyvars.publish(name, pyvars.Map(max_keys=2))
+chosen, mixed, nested = map(pyvars.get, ("chosen", "mixed", "nested"))
+for key in "dcba":
+    chosen.set(key, pyvars.Int(1))
+    nested.set(key, pyvars.Map() if key in "ac" else pyvars.Int(1))
+for key, var in zip("xyba", (None, None, Own(1), lambda: 1)):
+    mixed.add(key) if var is None else mixed.set(key, var)
+for one in (chosen, mixed, nested): one.add("z")
+site = debug(None, None, prefix="/debug")
+def shown(name):
+    return json.loads(site.respond(local_request(f"/debug/vars/{name}")).body)
+def series():
+    lines = site.respond(local_request("/debug/metrics")).body.decode().splitlines()
+    return [line for line in lines if line.startswith(("chosen", "mixed", "nested"))]
+alone = [*map(shown, ("chosen", "mixed", "nested")), series()]
+(asked, ask), (told, tell) = os.pipe(), os.pipe()
+if os.fork() == 0:
+    os.write(tell, b"1")
+    os.read(asked, 1)
+    for key in "AB": chosen.add(key)  # further keys
+    chosen.delete("a")
+    chosen.delete("b")
+    chosen.delete("c")
+    for key in "AB": chosen.add(key)
+    os.write(tell, b"1")
+    os.read(asked, 1)
+    os._exit(0)
+os.read(told, 1)
+print([*map(shown, ("chosen", "mixed", "nested")), series()] == alone)
+print(*map(json.dumps, alone[:3]), len(alone[3]))
+os.write(ask, b"1")
+os.read(told, 1)
+print(json.dumps(shown("chosen")))
+for key in "abcd": chosen.delete(key)
+print(json.dumps(shown("chosen")))
+os.write(ask, b"1")
+"""
+    assert output(code).splitlines() == [
+        "True",
+        '{"__other__": 1, "a": 1, "b": 1, "c": 1, "d": 1} {"__other__": 1, "a": 1, "b": 1, "x": 1, "y": 1}'
+        ' {"__other__": 1, "a": {}, "b": 1, "c": {}, "d": 1} 13',
+        '{"a": 1, "b": 1, "c": 1, "d": 1, "__other__": 5}',
+        '{"A": 1, "__other__": 4, "d": 0}',
+    ]
+
+
 def test_a_registry_in_a_registry_has_what_only_a_peer_publishes_in_it(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     other = segment(ROOT, record(b"db", MAP, ROOT_WORD, 50), record(b"queries", INT, 50, ORDERS_WORD))
     with measured(TOLD, PYVARS_SHARE=tmp_path) as reader, file(tmp_path / "w-1-1-a", other, lives=True):
         page = reader.page("pyvars.publish('db', pyvars.Registry()).publish('errors', pyvars.Int(1))")
         assert page["db"] == {"errors": 1, "queries": 1000}
+
+
+def test_functions_with_so_many_names_that_a_question_would_be_too_long() -> None:
+    code = """
+import json, os, pyvars
+from pyvars.site.default import debug
+from tests.conftest import local_request
+def names(kind, combine, value):
+    for number in range(300):
+        pyvars.publish(f"{kind}{number}." + "n" * 240, lambda: value, combine=combine)
+    keys = pyvars.publish(kind, pyvars.Map())
+    for number in range(300):
+        keys.set(f"{number}" + "k" * 250, pyvars.Func(lambda: value, combine=combine))
+names("sums", "sum", 1)
+names("plain", None, 1)
+pyvars.publish("one", lambda: 1, combine="sum")
+site = debug(None, None, prefix="/debug")
+(asked, ask), (told, tell) = os.pipe(), os.pipe()
+if os.fork() == 0:
+    os.write(tell, b"1")
+    os.read(asked, 1)
+    os._exit(0)
+os.read(told, 1)
+def shown(query):
+    for _ in range(50):  # a busy machine may not call all functions in time
+        page = json.loads(site.respond(local_request(query=query)).body)
+        if not page.get("pyvars.errors"):
+            break
+    return page
+try:
+    page = shown("")
+    values = [value for name, value in page.items() if name.startswith("sums") and name != "sums"]
+    print(len(values), sum(values), sum(page["sums"].values()), sum(page["plain"].values()), page["one"])
+    print(shown("name=one")["one"])
+finally:
+    os.write(ask, b"1")
+"""
+    assert output(code).splitlines() == ["300 600 600 300 2", "2"]
 
 
 def test_functions_whose_values_are_too_large_together(tmp_path: Path) -> None:

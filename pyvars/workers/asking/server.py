@@ -1,6 +1,7 @@
 """The server of each worker: a socket, and a thread that answers the questions of peers.
 
-The thread also calls a check of the membership every few seconds, since a worker may never be asked for a page.
+The thread also calls a check of the membership every few seconds, since a worker may never be asked for a page; and it
+keeps up the other threads that do not wait for a page (`pyvars.core.threads`).
 """
 
 import os
@@ -12,8 +13,9 @@ from contextlib import suppress
 
 from pyvars.core import resources
 from pyvars.core.clock import monotonic
+from pyvars.core.functions import on_periodic
 from pyvars.core.own_file import OwnSocket, pipe
-from pyvars.core.threads import threads_run
+from pyvars.core.threads import keep_up, threads_run
 from pyvars.workers.asking.wire import HEAD, Question, listening, received, selector, send
 from pyvars.workers.together.files import remove
 
@@ -54,6 +56,7 @@ class WorkerServer:
             in_parent=self._in_parent,
             in_child=self._forget,
         )
+        on_periodic(self.wake)
 
     def _reset(self) -> None:
         self._started = False
@@ -173,7 +176,7 @@ class WorkerServer:
             # The program has closed the files. It may be about to open others, and expect them to get certain numbers,
             # so the thread waits before it makes new files.
             while not stop.said.wait(_RESTORE_SECONDS):
-                self._check()
+                self._keep_up()
         finally:
             stop.close()
 
@@ -196,9 +199,13 @@ class WorkerServer:
                 except OSError:  # a malformed question, or no file descriptor is left: the pause avoids a busy loop
                     stop.said.wait(0.1)
             if monotonic() >= check_at:
-                soon = self._check()
+                soon = self._keep_up()
                 self._delay = min(_CHECK_SECONDS, self._delay * 1.5)
                 check_at = monotonic() + (self._delay if soon is None else min(soon, self._delay))
+
+    def _keep_up(self) -> float | None:
+        keep_up()
+        return self._check()
 
     def _serve_one(self, connection: OwnSocket) -> None:
         """Answer one question: one for figures in this thread, others in a new one, since they may run slow functions.

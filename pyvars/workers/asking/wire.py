@@ -12,7 +12,7 @@ from pyvars.core.clock import monotonic
 from pyvars.core.own_file import OwnFile, OwnSocket
 from pyvars.formats.json import from_json
 
-__all__ = ("HEAD", "Question", "listening", "received", "selector", "send", "short_path")
+__all__ = ("HEAD", "MAX_QUESTION_BYTES", "Question", "listening", "received", "selector", "send", "short_path")
 
 Question: TypeAlias = "dict[str, object]"
 """A question: `ask` is its kind (`figures`, `values`, `about` or `page`); its other keys depend on the kind."""

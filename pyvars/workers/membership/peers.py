@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import Any, TypeAlias, cast
 
 from pyvars.core.clock import monotonic
-from pyvars.formats.json import from_json
+from pyvars.formats.json import from_json, to_json
 from pyvars.runtime import kept
-from pyvars.workers.asking.wire import Question
+from pyvars.workers.asking.wire import MAX_QUESTION_BYTES, Question
 from pyvars.workers.membership.member import Member
 from pyvars.workers.numbers.group_reading import GroupReading
 from pyvars.workers.numbers.layout import Path, SegmentLayout
@@ -132,6 +132,8 @@ class Peers:
             "names": names,
             "seconds": seconds_until(deadline),
         }
+        if len(to_json(question)) > MAX_QUESTION_BYTES:
+            del question["names"]  # then peers tell the values of all functions with `combine`
         answers = self._member.ask(question, deadline, [peer.pid for peer in self._reading.live], False)
         values: dict[str, dict[int, tuple[object, float] | None]] = {name: {} for name in names}
         for pid, answer in answers.items():

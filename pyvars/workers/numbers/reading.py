@@ -26,6 +26,7 @@ from pyvars.workers.numbers.layout import MAX_DEPTH, CorruptError, SegmentLayout
 from pyvars.workers.numbers.segment import (
     CHUNK,
     FIGURES,
+    FIGURES_HEAD,
     FIGURES_SIZE,
     FIRST_WORD,
     H_BLOCKED,
@@ -263,8 +264,8 @@ def _figures(file: int, version: int) -> Figures | None:
     if not version:
         return {}
     data = _exactly(file, FIGURES_SIZE, FIGURES + version % 2 * FIGURES_SIZE)
-    crc, length = int.from_bytes(data[:4], "little"), int.from_bytes(data[4:8], "little")
-    text = data[8 : 8 + length]
+    crc, length = FIGURES_HEAD.unpack_from(data)
+    text = data[FIGURES_HEAD.size : FIGURES_HEAD.size + length]
     if crc32(text) != crc:
         return None
     try:

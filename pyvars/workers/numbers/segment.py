@@ -64,7 +64,9 @@ FIRST_WORD = 32
 RECORD = struct.Struct("=IHBBIIH2x")
 _ALIGN = 16
 _INDEXES = tuple(range(WORDS))  # 100,000 cells share these int objects
-_FIGURES_HEAD = struct.Struct("=II")
+_CRC = struct.Struct("=I")
+FIGURES_HEAD = struct.Struct("=II")
+"""The head of the runtime figures: their checksum and their length in bytes."""
 
 FREE, INT, FLOAT, COMPOSITE, MAP, HISTOGRAM, FOLDED = 0, *map(ord, "qdcmhi")
 
@@ -266,7 +268,7 @@ class Segment:
             offset = self._place_record(size)
         text = RECORD.pack(0, size, kind, gauge, parent, index, len(data))[4:] + data
         chunk, local = divmod(offset, CHUNK)
-        self._maps[chunk][local : local + 4 + len(text)] = crc32(text).to_bytes(4, "little") + text
+        self._maps[chunk][local : local + 4 + len(text)] = _CRC.pack(crc32(text)) + text
         return offset
 
     def unlink(self, offset: int) -> None:
@@ -274,7 +276,7 @@ class Segment:
         chunk, local = divmod(offset, CHUNK)
         size = RECORD.unpack_from(self._maps[chunk], local)[1]
         text = RECORD.pack(0, size, FREE, 0, 0, 0, 0)[4:]
-        self._maps[chunk][local : local + RECORD.size] = crc32(text).to_bytes(4, "little") + text
+        self._maps[chunk][local : local + RECORD.size] = _CRC.pack(crc32(text)) + text
         self._free_records.setdefault(size, []).append(offset)
 
     def _place_record(self, size: int) -> int:
@@ -293,10 +295,10 @@ class Segment:
 
         Figures that are too long (over 12 KiB with their head) are not written.
         """
-        if len(data) > FIGURES_SIZE - _FIGURES_HEAD.size:
+        if len(data) > FIGURES_SIZE - FIGURES_HEAD.size:
             return
         version = self.header[H_FIGURES] + 1
         begin = FIGURES + version % 2 * FIGURES_SIZE
-        text = _FIGURES_HEAD.pack(crc32(data), len(data)) + data
+        text = FIGURES_HEAD.pack(crc32(data), len(data)) + data
         self._maps[0][begin : begin + len(text)] = text
         self.header[H_FIGURES] = version
