@@ -176,9 +176,14 @@ def delete(name: str) -> None:
 
 
 def serve(
-    port: int = 6060, host: str = "127.0.0.1", *, registry: Registry | None = None, access: "Access | None" = None
+    port: int = 6060,
+    host: str = "127.0.0.1",
+    *,
+    registry: Registry | None = None,
+    access: "Access | None" = None,
+    history: bool = True,
 ) -> "Server":
     """Open a side port: serve the variables at an address of their own, from a thread. See `pyvars.server.serve`."""
     from pyvars.server import serve
 
-    return serve(port, host, registry=registry, access=access)
+    return serve(port, host, registry=registry, access=access, history=history)

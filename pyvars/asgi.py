@@ -1,8 +1,6 @@
 """The ASGI integration: serves the variables, and counts requests. It translates a scope to a Request."""
 
-import sys
-from functools import cache, lru_cache
-from types import FrameType
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote
 
@@ -11,14 +9,13 @@ from pyvars.access import Access
 from pyvars.access.request import MAX_QUERY_BYTES, Request, deadline, server_in
 from pyvars.core.log import warn
 from pyvars.core.registry import Registry
-from pyvars.errors import warn_caller
 from pyvars.runtime.event_loop import register_loop
 from pyvars.site.default import checked_path, debug
 from pyvars.site.event_loop import answer
 from pyvars.site.gate import Site
 from pyvars.site.http import Response, dated, text
 from pyvars.traffic.asgi import ASGIApp, ASGIRequest, Message, Receive, Scope, Send, follow
-from pyvars.traffic.frameworks import install_route_hook
+from pyvars.traffic.frameworks import install_route_hook, warn_of_litestar
 from pyvars.traffic.http_variable import recorder_of
 from pyvars.traffic.once import detach, discard, outer_request, stand_in
 from pyvars.traffic.options import Traffic, exclusions, required_traffic, traffic
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ("ASGIApp", "CountRequests", "DebugApp", "SiteApp", "Traffic", "VarsMiddleware")
 
-_count_request = REQUESTS.add  # looked up once, not for each request
+_count = REQUESTS.add  # looked up once, not for each request
 
 
 class SiteApp:
@@ -49,7 +46,7 @@ class SiteApp:
         register_loop()
         discard(scope)
         if scope["type"] == "http":
-            _count_request()
+            _count()
             await reply(await respond(self._site, scope), send)
         elif scope["type"] == "websocket":
             await receive()
@@ -59,27 +56,28 @@ class SiteApp:
 
 
 class DebugApp(SiteApp):
-    """An application that answers `/vars`, `/workers`, `/api/stats`, `/metrics` and an index below its mount point.
+    """An application that answers `/vars`, `/history`, `/workers`, `/api/stats`, `/metrics` and an index of these.
 
         app = Starlette(routes=[Mount("/debug", DebugApp())])
 
     It serves the variables of `registry`, by default those of the default registry. `access` decides which requests may
     see them; the default, `pyvars.access.default()`, allows programs on this machine, and if the environment has
-    PYVARS_TOKEN, requests that send that token. Thread-safe; may be made before the server forks its workers.
+    PYVARS_TOKEN, requests that send that token. `history=False` keeps no history of them. Thread-safe; may be made
+    before the server forks its workers.
 
     Raises:
-        TypeError: `registry` is not a Registry.
+        TypeError: `registry` is not a Registry, or `history` is not a bool.
         ConfigurationError: `access` is not an access rule, or PYVARS_TOKEN is not a valid token.
     """
 
-    def __init__(self, registry: Registry | None = None, *, access: Access | None = None) -> None:
-        super().__init__(debug(registry, access, prefix=""))
+    def __init__(self, registry: Registry | None = None, *, access: Access | None = None, history: bool = True) -> None:
+        super().__init__(debug(registry, access, prefix="", history=history))
 
 
 class Middleware:
     """Serves a site, or counts the requests that it passes on to the application, or both."""
 
-    __slots__ = ("_exclusions", "_left_out", "_prefix", "_recorder", "_site", "app")
+    __slots__ = ("_count_request", "_exclusions", "_left_out", "_prefix", "_recorder", "_site", "app")
 
     app: ASGIApp
     """The application to which all other requests are passed on."""
@@ -87,12 +85,12 @@ class Middleware:
     """The attribute exists only if `_prefix` is not None."""
 
     def __init__(self, app: ASGIApp, site: Site | None, registry: Registry | None, options: Traffic | None) -> None:
-        if _is_made_by_litestar():
-            _warn_of_litestar(type(self).__name__)
+        warn_of_litestar(type(self).__name__)
         self.app = app
         self._prefix = None
         if site is not None:
             self._site, self._prefix = site, site.prefix
+            self._count_request = self._count_first
         self._recorder = self._exclusions = None
         self._left_out = frozenset[str]()
         if options is not None:
@@ -103,6 +101,12 @@ class Middleware:
                 self._left_out = self._exclusions.whole
             install_route_hook(app)
 
+    def _count_first(self) -> None:
+        """Count the first request: with it the history begins. Later ones are only counted."""
+        self._count_request = _count
+        self._site.begin()
+        _count()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request if it is for the site; otherwise pass it on to the application, and count it."""
         path = scope.get("path")
@@ -112,7 +116,7 @@ class Middleware:
             return
         prefix = self._prefix
         if prefix is not None and scope["type"] == "http":
-            _count_request()
+            self._count_request()
             if prefix in path:
                 register_loop()
                 response = await respond(self._site, scope)
@@ -168,10 +172,12 @@ class VarsMiddleware(Middleware):
 
     Requests that it passes on are counted in the variable `http` of the registry (see `pyvars.traffic`).
     `count=Traffic(...)` leaves some of them out; `count=False` counts none. If the program publishes a variable of its
-    own as `http`, none are counted, and the log says so. Thread-safe; may be made before the server forks its workers.
+    own as `http`, none are counted, and the log says so. `history=False` keeps no history of the variables.
+    Thread-safe; may be made before the server forks its workers.
 
     Raises:
-        TypeError: `registry` is not a Registry, `path` is not a str, or `count` is neither a bool nor a Traffic.
+        TypeError: `registry` is not a Registry, `path` is not a str, `history` is not a bool, or `count` is neither a
+            bool nor a Traffic.
         ConfigurationError: `path` is not a path such as `/debug`; `access` is not an access rule; PYVARS_TOKEN is not a
             valid token; or another middleware counts in the same registry with other bounds.
 
@@ -187,9 +193,10 @@ class VarsMiddleware(Middleware):
         access: Access | None = None,
         count: Traffic | bool = True,
         path: str = "/debug",
+        history: bool = True,
     ) -> None:
         options, prefix = traffic(count), checked_path(path)
-        super().__init__(app, debug(registry, access, prefix=prefix), registry, options)
+        super().__init__(app, debug(registry, access, prefix=prefix, history=history), registry, options)
 
 
 class CountRequests(Middleware):
@@ -212,23 +219,6 @@ class CountRequests(Middleware):
         self, app: ASGIApp, *, registry: Registry | None = None, count: Traffic | Literal[True] = True
     ) -> None:
         super().__init__(app, None, registry, required_traffic(count))
-
-
-def _is_made_by_litestar() -> bool:
-    """Whether this call comes from Litestar, which makes the middleware for one of its routes."""
-    frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_globals.get("__name__") != "litestar._asgi.routing_trie.mapping":
-        frame = frame.f_back
-    return frame is not None
-
-
-@cache  # Litestar makes one middleware for each of its routes
-def _warn_of_litestar(name: str) -> None:
-    warn_caller(
-        f"Litestar calls the middlewares that it is given only for its own routes, so {name} cannot answer there, and"
-        f" counts no other request; write app = {name}(Litestar(...))",
-        through=frozenset(("pyvars", "litestar")),
-    )
 
 
 async def respond(site: Site, scope: Scope) -> Response:

@@ -33,7 +33,7 @@ from pyvars.workers import REQUESTS
 
 __all__ = ("Traffic", "VarsMiddleware")
 
-_OPTIONS = frozenset(("access", "count", "path", "registry"))
+_OPTIONS = frozenset(("access", "count", "history", "path", "registry"))
 
 
 class VarsMiddleware:
@@ -41,9 +41,9 @@ class VarsMiddleware:
 
         MIDDLEWARE = ["pyvars.django.VarsMiddleware", ...]
 
-    `PYVARS` in the settings may have the options of `wsgi.VarsMiddleware`: `registry`, `access`, `count` and `path`.
-    Middlewares that stand before it in MIDDLEWARE may answer requests themselves; these are not counted. It does not
-    measure the time of those middlewares. Thread-safe.
+    `PYVARS` in the settings may have the options of `wsgi.VarsMiddleware`: `registry`, `access`, `count`, `path` and
+    `history`. Middlewares that stand before it in MIDDLEWARE may answer requests themselves; these are not counted. It
+    does not measure the time of those middlewares. Thread-safe.
 
     Raises:
         ConfigurationError: `PYVARS` is not a dict of these options, or an option has a wrong value.
@@ -57,7 +57,9 @@ class VarsMiddleware:
         options = _options()
         count, prefix = traffic(options.get("count", True)), checked_path(options.get("path", "/debug"))
         registry = options.get("registry")
-        self._site = debug(registry, options.get("access"), prefix=prefix)
+        history = options.get("history", True)
+        self._site = debug(registry, options.get("access"), prefix=prefix, history=history)
+        self._count_request = self._count_first
         self._recorder = self._exclusions = None
         if count is not None:
             self._recorder = recorder_of(registry or pyvars.default_registry, count, required=False)
@@ -67,9 +69,15 @@ class VarsMiddleware:
         if self._is_async:
             markcoroutinefunction(self)
 
+    def _count_first(self) -> None:
+        """Count the first request: with it the history begins. Later ones are only counted."""
+        self._count_request = REQUESTS.add
+        self._site.begin()
+        REQUESTS.add()
+
     def __call__(self, request: Any) -> Any:
         """Answer the request, or pass it on. Returns a response, or in an asynchronous handler a coroutine of one."""
-        REQUESTS.add()
+        self._count_request()
         if self._is_async:
             return self._answer(request)
         if self._site.prefix in request.path:

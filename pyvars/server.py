@@ -220,26 +220,31 @@ class Server:
 
 
 def serve(
-    port: int = 6060, host: str = "127.0.0.1", *, registry: Registry | None = None, access: Access | None = None
+    port: int = 6060,
+    host: str = "127.0.0.1",
+    *,
+    registry: Registry | None = None,
+    access: Access | None = None,
+    history: bool = True,
 ) -> Server:
     """Serve the variables at `http://host:port/debug/vars`, from a daemon thread with an event loop of its own.
 
     The variables are those of the default registry, or only those of `registry`. The side port also has `/metrics`,
     `/api/stats`, `/status/health` and `/status/hardware/`; the index at `/` lists all paths. `access` decides which
     requests may see the variables; the default, `pyvars.access.default()`, allows programs on this machine, and
-    requests that send PYVARS_TOKEN if that is set. With port 0 the side port takes a free port, which `url` shows. It
-    accepts connections when `serve` returns, unless another worker already has the address: then it stands by, and
-    takes over within a second after that worker ends. The side port does not touch the signal handlers, logging and
-    event loop of the program.
+    requests that send PYVARS_TOKEN if that is set. `history=False` keeps no history of them. With port 0 the side port
+    takes a free port, which `url` shows. It accepts connections when `serve` returns, unless another worker already has
+    the address: then it stands by, and takes over within a second after that worker ends. The side port does not touch
+    the signal handlers, logging and event loop of the program.
 
     Raises:
-        TypeError: `port` is not an int, or `host` is not a str.
+        TypeError: `port` is not an int, or `host` is not a str, or `history` is not a bool.
         OSError: the address cannot be bound, usually because another program has the port.
         ConfigurationError: `host` is not a loopback address, but `access` allows only programs on this machine; or
             `port` is not from 0 to 65535; or `host` is not printable ASCII; or `access` is not a rule.
     """
     check_address(port, host)
-    site = side_port(registry, access)
+    site = side_port(registry, access, history=history)
     if site.only_local and not is_loopback(host):
         raise ConfigurationError(
             f"other machines can reach {host!r}, but no access rule allows their requests. Use the host 127.0.0.1, set"
@@ -248,14 +253,18 @@ def serve(
     register_loop()  # the event loop that calls this, if there is one
     app = _application(site)
     if not claim(host, port):
-        return Server(None, host, port=port, app=app)
+        server = Server(None, host, port=port, app=app)
+        site.begin()
+        return server
     try:
         listener = _bound_after_parent(host, port)
     except OSError as error:
         release(host, port)
         error.add_note("another program may have the port; port 0 takes a free one")
         raise
-    return Server(listener, host, port=listener.getsockname()[1], app=app)
+    server = Server(listener, host, port=listener.getsockname()[1], app=app)
+    site.begin()
+    return server
 
 
 def _bound(host: str, port: int) -> socket.socket:

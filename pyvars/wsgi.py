@@ -25,24 +25,25 @@ __all__ = ("CountRequests", "DebugApp", "Traffic", "VarsMiddleware")
 
 
 class DebugApp:
-    """A WSGI application that answers `/vars`, `/workers`, `/api/stats`, `/metrics` and an index below its mount point.
+    """A WSGI application that answers `/vars`, `/history`, `/workers`, `/api/stats`, `/metrics` and an index of these.
 
         app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/debug": wsgi.DebugApp()})       # Flask
 
     It serves the variables of `registry`, by default those of the default registry. `access` decides which requests may
     see them; the default, `pyvars.access.default()`, allows programs on this machine, and if the environment has
-    PYVARS_TOKEN, requests that send that token. Thread-safe; may be made before the server forks its workers.
+    PYVARS_TOKEN, requests that send that token. `history=False` keeps no history of them. Thread-safe; may be made
+    before the server forks its workers.
 
     Raises:
-        TypeError: `registry` is not a Registry.
+        TypeError: `registry` is not a Registry, or `history` is not a bool.
         ConfigurationError: `access` is not an access rule, or PYVARS_TOKEN is not a valid token.
     """
 
-    def __init__(self, registry: Registry | None = None, *, access: Access | None = None) -> None:
-        self._site = debug(registry, access, prefix="")
+    def __init__(self, registry: Registry | None = None, *, access: Access | None = None, history: bool = True) -> None:
+        self._site = debug(registry, access, prefix="", history=history)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Answer one request."""
+        """Answer one request. The site begins the history with the first that it admits."""
         REQUESTS.add()
         discard(environ)
         return _reply(self._site.respond(_request(environ)), start_response)
@@ -59,6 +60,7 @@ class Middleware:
         self._prefix = None
         if site is not None:
             self._site, self._prefix = site, site.prefix
+            self._count_request = self._count_first
         self._recorder = self._exclusions = None
         self._left_out = frozenset[str]()
         if options is not None:
@@ -69,12 +71,18 @@ class Middleware:
                 self._left_out = self._exclusions.whole
             install_route_hook(app)
 
+    def _count_first(self) -> None:
+        """Count the first request: with it the history begins. Later ones are only counted."""
+        self._count_request = REQUESTS.add
+        self._site.begin()
+        REQUESTS.add()
+
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer the request if it is for the site; otherwise pass it on to the application, and count it."""
         prefix = self._prefix
         if prefix is not None:
             if not is_websocket(environ):
-                REQUESTS.add()
+                self._count_request()
             if prefix in environ.get("PATH_INFO", ""):
                 response = self._site.respond(_request(environ))
                 if response.ours:
@@ -109,10 +117,12 @@ class VarsMiddleware(Middleware):
 
     Requests that it passes on are counted in the variable `http` of the registry (see `pyvars.traffic`).
     `count=Traffic(...)` leaves some of them out; `count=False` counts none. If the program publishes a variable of its
-    own as `http`, none are counted, and the log says so. Thread-safe; may be made before the server forks its workers.
+    own as `http`, none are counted, and the log says so. `history=False` keeps no history of the variables.
+    Thread-safe; may be made before the server forks its workers.
 
     Raises:
-        TypeError: `registry` is not a Registry, `path` is not a str, or `count` is neither a bool nor a Traffic.
+        TypeError: `registry` is not a Registry, `path` is not a str, `history` is not a bool, or `count` is neither a
+            bool nor a Traffic.
         ConfigurationError: `path` is not a path such as `/debug`; `access` is not an access rule; PYVARS_TOKEN is not a
             valid token; or another middleware counts in the same registry with other bounds.
     """
@@ -125,9 +135,10 @@ class VarsMiddleware(Middleware):
         access: Access | None = None,
         count: Traffic | bool = True,
         path: str = "/debug",
+        history: bool = True,
     ) -> None:
         options, prefix = traffic(count), checked_path(path)
-        super().__init__(app, debug(registry, access, prefix=prefix), registry, options)
+        super().__init__(app, debug(registry, access, prefix=prefix, history=history), registry, options)
 
 
 class CountRequests(Middleware):

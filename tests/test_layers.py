@@ -14,7 +14,20 @@ PACKAGE = Path(pyvars.__file__).parent
 ROOMS = (
     *("errors", "core", "traffic", "__init__", "runtime", "formats"),
     *("workers.together", "workers.numbers", "workers.asking", "workers.membership", "workers"),
-    *("access", "collect", "site", "asgi", "wsgi", "sideport", "server", "cli", "health", "prometheus", "django"),
+    *(
+        "access",
+        "collect",
+        "history",
+        "site",
+        "asgi",
+        "wsgi",
+        "sideport",
+        "server",
+        "cli",
+        "health",
+        "prometheus",
+        "django",
+    ),
     *("__main__", "__pyinstaller"),
 )
 """The layers from the inside out: a module imports from its own layer and from those before it."""

@@ -5,6 +5,7 @@ children  shares variables with the processes that the program starts through mu
 counting  counts the requests of the program
 reloaders finds children of reloaders, which the side port does not cover
 get       prints the figures of a running program
+history   prints its figures of the last minutes and hours, of a URL or a file
 workers   prints the table of its worker processes
 reader    fetches the page at a URL, and prints the lines of a command
 figures   the figures of a page with their units, as text for a terminal
@@ -17,7 +18,7 @@ from importlib import import_module
 
 __all__ = ("main",)
 
-COMMANDS = {"get": "pyvars.cli.get", "workers": "pyvars.cli.workers"}
+COMMANDS = {"get": "pyvars.cli.get", "history": "pyvars.cli.history", "workers": "pyvars.cli.workers"}
 """The first argument, and the module whose `main` it runs. Any other first argument runs a program."""
 
 

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from pyvars.cli.figures import printable
 from pyvars.cli.usage import Parser, failed
 
-__all__ = ("Page", "Shown", "reader", "show")
+__all__ = ("Page", "Shown", "print_lines", "reader", "show")
 
 MAX_PAGE_BYTES = 256 * 1024 * 1024
 """How much of a response is read at most."""
@@ -73,7 +73,7 @@ def show(options: Namespace, view: Callable[[Page], Shown], *, path: str, query:
         shown = view(
             _fetch(url._replace(query="&".join(filter(None, (url.query, query)))), options.timeout, credential)
         )
-        _print(shown.lines)
+        print_lines(shown.lines)
     except HTTPError as error:
         return failed(f"{place}: {_reason(error, credential)}")
     except (OSError, HTTPException, ValueError, RecursionError) as error:
@@ -165,7 +165,7 @@ def _reason(error: HTTPError, credential: Credential | None) -> str:
     return f"{reason}; {hint} --token-file FILE or PYVARS_TOKEN"
 
 
-def _print(lines: Iterable[str]) -> None:
+def print_lines(lines: Iterable[str]) -> None:
     """Print the lines. A terminal that lacks a character, or a pipe that was closed, is no error."""
     reconfigure: Any = getattr(sys.stdout, "reconfigure", None)  # a program may have replaced it
     if reconfigure is not None:

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     own, program, is_module = _split(list(arguments))
     options = parser.parse_args(own)
     if not program:
-        parser.error("name a script, -m module, get URL or workers URL")
+        parser.error("name a script, -m module, get URL, workers URL or history URL")
     host, host_source = _chosen(options.host, "PYVARS_HOST", "127.0.0.1")
     port, port_source = _chosen(options.port, "PYVARS_PORT", "6060")
     if not (port.isascii() and port.isdecimal() and len(port) <= 5):

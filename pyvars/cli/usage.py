@@ -11,6 +11,7 @@ usage: pyvars [option ...] script.py [argument ...]
        pyvars [option ...] -m module [argument ...]
        pyvars get [option ...] URL [name ...]
        pyvars workers [option ...] URL
+       pyvars history [option ...] URL|FILE [name ...]
 
 Run an unchanged Python program, and serve its variables at
 http://127.0.0.1:6060/debug/vars. Or print the variables of a running program.
@@ -55,7 +56,21 @@ print the figures of a page (get), or the table of the workers (workers):
   `get` prints one figure on each line, sorted. The exit status is 1 if the page
   cannot be read, or if a name or worker is missing; then the other figures are
   printed, and standard error has a line for each reason. To run a script that
-  is called `get` or `workers`, write ./get or ./workers.
+  is called `get`, `workers` or `history`, write ./get, ./workers or ./history.
+
+print the history of the figures (history):
+  URL               as above; without a path, /debug/history
+  FILE              a file that PYVARS_HISTORY named, or one in the directory
+                    of a service; its program may have ended
+  name ...          only series whose names begin with one of these; without
+                    one a URL gives at most 300 series of 150 points
+  --step 10         the last two hours, one point each 10 s (default: the last
+                    ten minutes, one point each second)
+  --csv             a line for each point (default: a line for each series,
+                    with its first and last number and its extremes)
+  --json            one line of JSON, as /debug/history has it
+  --token-file FILE, --timeout SECONDS
+                    as above
 
   --help            print this text
   --version         print the version

@@ -41,6 +41,8 @@ class Outcome(NamedTuple):
     """The entry of `pyvars.errors`."""
     at: float
     """When the call ended, by `monotonic`."""
+    seconds: float = 0.0
+    """How long the call took."""
 
 
 class Call:
@@ -145,7 +147,8 @@ class CallThreads:
             if queue is not self._queue:  # pragma: no cover - it has forked; nothing is measured in that child
                 return
             with self.lock:
-                call.outcome, call.running_since = outcome, 0.0
+                call.outcome = outcome._replace(seconds=outcome.at - call.running_since)
+                call.running_since = 0.0
                 self._running.discard(call)
                 wakes, call.wakes = call.wakes, []
             for wake in wakes:

@@ -4,7 +4,8 @@ The fast path encodes all values at once. If that fails because of a value, or i
 each value is encoded alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import cast
 from weakref import WeakKeyDictionary, WeakSet
 
 from pyvars.collect.functions import FUNCTIONS, Job, Times
@@ -16,6 +17,7 @@ from pyvars.core.registry import Registry
 from pyvars.core.variables import Var
 from pyvars.formats.json import (
     document,
+    from_json,
     splice,
     value,
 )
@@ -59,6 +61,13 @@ class Pages:
             self._large.discard(registry)
         return body
 
+    def sample(
+        self, registry: Registry, deadline: float, peers: Peers | None, run: Callable[[list[Job]], None]
+    ) -> dict[str, object]:
+        """The page as plain data, for a sample. `run` runs the functions; those that it gives no value are None."""
+        layout, values, more, _ = self._read(registry, (), deadline, peers, run)
+        return cast("dict[str, object]", from_json(self._render(layout, values, more, {})))
+
     def _render(
         self, layout: PageLayout, values: list[object], more: dict[str, object], errors: dict[str, object]
     ) -> bytes:
@@ -94,7 +103,12 @@ class Pages:
         return value({job.label: None if job.value is None else [job.value, *_age(job)] for job in jobs})
 
     def _read(
-        self, registry: Registry, prefixes: tuple[str, ...], deadline: float, peers: Peers | None
+        self,
+        registry: Registry,
+        prefixes: tuple[str, ...],
+        deadline: float,
+        peers: Peers | None,
+        run: Callable[[list[Job]], None] | None = None,
     ) -> tuple[PageLayout, list[object], dict[str, object], dict[str, object]]:
         """The page layout and its values; by name, the values that only peers have; and the errors by label."""
         whole, layout = self._selected(registry, prefixes)
@@ -111,7 +125,10 @@ class Pages:
             more, rest = peers_only(whole, peers, prefixes, reader.failed), layout.not_cells
         for place, name, var in rest:
             values[place] = reader.read(name, var)
-        FUNCTIONS.run(reader.jobs, Times.of_request(deadline))
+        if run is not None:
+            run(reader.jobs)
+        else:
+            FUNCTIONS.run(reader.jobs, Times.of_request(deadline))
         if reader.unsettled:
             reader.combine(deadline)
             for place, _, _ in rest:

@@ -4,6 +4,7 @@ gate       checks path, access and method of every request, in this order, and f
 http       Response
 slots      the slots, which limit how many pages are rendered at a time
 views      the views below /debug: the page, one variable, the workers, the index
+history    the view /debug/history
 stats      the view /api/stats
 metrics    the view /metrics
 default    the composition root: the tables of views by path

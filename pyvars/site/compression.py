@@ -27,8 +27,9 @@ def accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def is_compressible(response: Response) -> bool:
-    """Whether the body is neither too short nor too long."""
-    return MIN_BYTES <= len(response.body) <= MAX_BYTES
+    """Whether the body is neither too short nor too long, nor compressed already."""
+    is_plain = all(name != "Content-Encoding" for name, _ in response.headers)
+    return is_plain and MIN_BYTES <= len(response.body) <= MAX_BYTES
 
 
 def compressed(response: Response) -> Response:

@@ -5,6 +5,7 @@ one line in one of the tables.
 """
 
 import re
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from pyvars.collect.answers import answer
 from pyvars.collect.functions import FUNCTIONS
 from pyvars.core.registry import Registry, checked_registry
 from pyvars.errors import ConfigurationError
+from pyvars.history.sampler import history_of
 from pyvars.runtime import start
 from pyvars.site.gate import Site, View
 from pyvars.site.views import Index
@@ -32,6 +34,7 @@ __all__ = (
 )
 
 DEBUG_VIEWS: Final = {
+    "history": "pyvars.site.history:HistoryView",
     "vars": "pyvars.site.views:Vars",
     "workers": "pyvars.site.views:Workers",
 }
@@ -59,10 +62,14 @@ OPEN_VIEWS: Final = {
 _PATH = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)+")
 
 
-def debug(registry: Registry | None, access: Access | None, *, prefix: str) -> Site:
-    """The site of DebugApp and VarsMiddleware: all views of the variables below `prefix`, and an index at `prefix`."""
-    views = _of_variables({**DEBUG_VIEWS, **ROOT_VIEWS}, registry)
-    return Site({"": _index(views, ""), **views}, prefix=prefix, access=_rule(access))
+def debug(registry: Registry | None, access: Access | None, *, prefix: str, history: bool = True) -> Site:
+    """The site of DebugApp and VarsMiddleware: all views of the variables below `prefix`, and an index at `prefix`.
+
+    Raises:
+        TypeError: `history`, which tells whether a history is kept, is not a bool.
+    """
+    views = _of_variables({**_debug_views(history), **ROOT_VIEWS}, registry)
+    return Site({"": _index(views, ""), **views}, prefix=prefix, access=_rule(access), begin=_begin(registry, history))
 
 
 def checked_path(path: object) -> str:
@@ -89,16 +96,22 @@ def status(access: Access | None) -> Site:
     return Site({"": _index(views, ""), **views}, prefix="", access=_rule(access), open_views=_of_machine(OPEN_VIEWS))
 
 
-def side_port(registry: Registry | None, access: Access | None) -> Site:
-    """The site of the side port: all views at the paths that their clients request, and an index at / and /debug."""
+def side_port(registry: Registry | None, access: Access | None, *, history: bool = True) -> Site:
+    """The site of the side port: all views at the paths that their clients request, and an index at / and /debug.
+
+    Raises:
+        TypeError: `history`, which tells whether a history is kept, is not a bool.
+    """
     views = {
-        **_below("debug", _of_variables(DEBUG_VIEWS, registry)),
+        **_below("debug", _of_variables(_debug_views(history), registry)),
         **_of_variables(ROOT_VIEWS, registry),
         **_below("status", _of_machine(STATUS_VIEWS)),
     }
     open_views = _below("status", _of_machine(OPEN_VIEWS))
     index = _index(views, "/")
-    return Site({"": index, "debug": index, **views}, prefix="", access=_rule(access), open_views=open_views)
+    roots = {"": index, "debug": index}
+    begin = _begin(registry, history)
+    return Site({**roots, **views}, prefix="", access=_rule(access), open_views=open_views, begin=begin)
 
 
 def served(registry: Registry | None) -> Registry:
@@ -108,6 +121,16 @@ def served(registry: Registry | None) -> Registry:
     start(registry)  # sets the gc callbacks: pauses are recorded from the first integration on
     share(registry, answer)
     return registry
+
+
+def _debug_views(history: bool) -> dict[str, str]:
+    if not isinstance(history, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"history is True or False, got {history!r}")
+    return DEBUG_VIEWS if history else {**DEBUG_VIEWS, "history": "pyvars.site.history:NoHistory"}
+
+
+def _begin(registry: Registry | None, history: bool) -> Callable[[], None] | None:
+    return history_of(served(registry)).start if history else None
 
 
 def _index(views: dict[str, View], before: str) -> Index:

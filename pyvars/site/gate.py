@@ -4,7 +4,7 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
@@ -91,11 +91,19 @@ class Site:
     """
 
     def __init__(
-        self, views: Mapping[str, View], *, prefix: str, access: Rule, open_views: Mapping[str, View] | None = None
+        self,
+        views: Mapping[str, View],
+        *,
+        prefix: str,
+        access: Rule,
+        open_views: Mapping[str, View] | None = None,
+        begin: Callable[[], None] | None = None,
     ) -> None:
         self.prefix: str = prefix
         """The path with which the paths of all views begin."""
         self._views = {f"{prefix}/{name}" if name else prefix: view for name, view in views.items()}
+        self.begin: Callable[[], None] = begin or _nothing
+        """What an integration calls with its first request, and the site with each that it admits."""
         self._open_views = {f"{prefix}/{name}": view for name, view in (open_views or {}).items()}
         self._access = access
         self.only_local: bool = access.only_local
@@ -128,6 +136,7 @@ class Site:
                 return _answering(request, self._refused)
             view = open_view
         if request.method in ("GET", "HEAD"):
+            self.begin()
             return Admitted(view, request, rest)
         if request.method == "OPTIONS":
             return no_content(more_headers=_ALLOW)
@@ -151,6 +160,10 @@ class Site:
                     continue
             return fixed, view, rest[1:]
         return None
+
+
+def _nothing() -> None:
+    pass
 
 
 def _may_follow(view: View, rest: str) -> bool:

@@ -6,11 +6,14 @@ imported one, it has no application of it either.
 
 import sys
 from collections.abc import Callable
+from functools import cache
+from types import FrameType
 from typing import Any, Final
 
+from pyvars.errors import warn_caller
 from pyvars.traffic.routes import ROUTE_KEY
 
-__all__ = ("install_route_hook",)
+__all__ = ("install_route_hook", "warn_of_litestar")
 
 
 def install_route_hook(app: object) -> None:
@@ -20,6 +23,29 @@ def install_route_hook(app: object) -> None:
         kind = getattr(sys.modules.get(module), name, None)
         if isinstance(kind, type) and isinstance(app, kind):
             install(app)
+
+
+def warn_of_litestar(name: str) -> None:
+    """Warn if Litestar is making the middleware of this name for one of its routes."""
+    if _is_made_by_litestar():
+        _warn_of_litestar(name)
+
+
+def _is_made_by_litestar() -> bool:
+    """Whether this call comes from Litestar, which makes the middleware for one of its routes."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__") != "litestar._asgi.routing_trie.mapping":
+        frame = frame.f_back
+    return frame is not None
+
+
+@cache  # Litestar makes one middleware for each of its routes
+def _warn_of_litestar(name: str) -> None:
+    warn_caller(
+        f"Litestar calls the middlewares that it is given only for its own routes, so {name} cannot answer there, and"
+        f" counts no other request; write app = {name}(Litestar(...))",
+        through=frozenset(("pyvars", "litestar")),
+    )
 
 
 def _hook_django(handler: Any) -> None:

@@ -15,6 +15,7 @@ SCRIPTS = (
     "beside",
     "busy",
     "footprint",
+    "history",
     "profiles",
     "forks",
 )

@@ -307,7 +307,7 @@ def test_options_of_the_settings(shop: Registry, chain: str) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"acces": 1}, "any of the keys access, count, path, registry, got acces"),
+        ({"acces": 1}, "any of the keys access, count, history, path, registry, got acces"),
         ({3: 1, "token": TOKEN}, "got 3, token"),
         ("secret", "got str"),
         (None, "got NoneType"),

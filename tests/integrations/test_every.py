@@ -15,12 +15,14 @@ TEXT = "text/plain; charset=utf-8"
 OURS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 INDEX = """\
 api/stats  memory and garbage collection as golang-stats-api-handler has them, as JSON
+history    every number over the last ten minutes and two hours, as JSON
 metrics    the numbers in the variables for Prometheus, as text or OpenMetrics
 vars       every variable of the program and of its interpreter, as JSON
 workers    the worker processes whose numbers are summed, as JSON
 """
 SIDE_PORT_INDEX = """\
 /api/stats             memory and garbage collection as golang-stats-api-handler has them, as JSON
+/debug/history         every number over the last ten minutes and two hours, as JSON
 /debug/vars            every variable of the program and of its interpreter, as JSON
 /debug/workers         the worker processes whose numbers are summed, as JSON
 /metrics               the numbers in the variables for Prometheus, as text or OpenMetrics

@@ -164,6 +164,7 @@ os.unlink(os.path.join(place, files[1]))
 print(json.dumps([page()["n"], MEMBER.shared]))
 """,
         PYVARS_SHARE=str(place),
+        PYVARS_HISTORY="off",  # whose file may come in between
     )
     (count, files, shared), *after = lines
     assert (count, [name[:2] for name in files], shared) == (3, ["s-", "w-"], False)

@@ -125,6 +125,7 @@ os.close(end)
 os.wait()
 """,
         PYVARS_SHARE=str(place),
+        PYVARS_HISTORY="off",
     )
     answered, files = lines[0]
     assert answered == [True, True]

@@ -145,12 +145,12 @@ class Member:
     def _try_join(self) -> None:
         """Join the group, the former one if there was one. If that fails, set `reason`, and count in private memory."""
         self._tried_at = monotonic()
-        self.reason = "another process keeps removing the group directory"
         for _ in range(_ATTEMPTS):
             try:
                 self._join_group(find_group_directory(self._group_name))
             except FileNotFoundError:  # another process took the directory or the file for left over, and removed it
                 self._leave_group()
+                self.reason = "another process keeps removing the group directory"
             except (OSError, UnsharedError) as error:
                 self._leave_group()
                 self.reason = str(error)

@@ -56,6 +56,11 @@ class Peers:
         return ", ".join(map(str, sorted(self._reading.incomplete_pids | own)[:_MAX_PIDS]))
 
     @property
+    def starts(self) -> dict[int, int]:
+        """When the live peers started, in clock ticks since boot, by pid."""
+        return {peer.pid: peer.start for peer in self._reading.live}
+
+    @property
     def whole(self) -> bool:
         """Whether the sums that each worker computes contain the numbers of all workers."""
         return not self._reading.missing and not self._member.error

@@ -17,6 +17,8 @@ from pyvars.workers.together.group import Process, holds_in_memory
 from pyvars.workers.together.locks import is_locked
 
 __all__ = (
+    "HISTORY",
+    "HISTORY_MAGIC",
     "MAGIC",
     "RETIRED",
     "WITHOUT_ROOM",
@@ -37,12 +39,18 @@ _BEGINNING = len(MAGIC) + 1
 """The number of bytes of the magic and of the version of the format that follows it."""
 RETIRED = "retired"
 """The name of the retired file, which has the counts of dead workers."""
+HISTORY = "h-"
+"""What a registry key follows in the name of the file with the history of that registry."""
+HISTORY_MAGIC = b"pyvarsH\x01"
+"""The first bytes of every history. The last one is the version of the format."""
 
 # <prefix>-<pid>-<start>-<random>. The prefixes are those of a segment, of a segment that is not published yet, and of a
 # socket. The retired file is written as a segment of pid 0, and then renamed.
 _OF_WORKER = re.compile(r"(w|\.w|s)-([0-9]+)-([0-9]+)-[0-9a-f]+")
 WITHOUT_ROOM = re.compile(r"w-([0-9]{1,10})-([0-9]{1,18})-[0-9a-f]{8}")
 """The names of segments that may be empty, because there was no room for them: a pid, a start time and 8 hex digits."""
+_OF_HISTORY = re.compile(r"h-[a-z0-9]+|(\.)h-[a-z0-9]+-[0-9a-f]{8}")
+"""The names of histories, and of those that are not published yet."""
 _OF_ADDRESS = re.compile(r"p-[0-9]+-[A-Za-z0-9_.~%-]*")
 
 _MAX_LOOKED_AT = 10_000
@@ -73,8 +81,8 @@ def owner_of(name: str) -> Process | None:
 def is_ours(directory: str, name: str) -> bool:
     """Whether the entry has the name, the type, the owner and the content of a file of pyvars.
 
-    A segment may be empty before it is published, and while there is no room for it: then its name alone must show that
-    it is of pyvars. The lock file of an address is always empty.
+    A segment may be empty before it is published, and while there is no room for it, and a history before it is
+    published: then its name alone must show that it is of pyvars. The lock file of an address is always empty.
     """
     try:
         found = os.lstat(os.path.join(directory, name))
@@ -93,13 +101,17 @@ def is_ours(directory: str, name: str) -> bool:
         return not found.st_size
     if WITHOUT_ROOM.fullmatch(name) and not found.st_size:
         return True
-    return bool(of_worker or name == RETIRED) and _begins_with_magic(os.path.join(directory, name))
+    of_history = _OF_HISTORY.fullmatch(name)
+    if of_history:
+        is_new = bool(of_history[1]) and not found.st_size
+        return is_new or _begins_with(HISTORY_MAGIC[:-1], os.path.join(directory, name))
+    return bool(of_worker or name == RETIRED) and _begins_with(MAGIC, os.path.join(directory, name))
 
 
-def _begins_with_magic(path: str) -> bool:
+def _begins_with(magic: bytes, path: str) -> bool:
     with suppress(OSError):  # another program may have replaced or removed it meanwhile
         with OwnFile.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK) as file:
-            return os.pread(file.number, len(MAGIC), 0) == MAGIC
+            return os.pread(file.number, len(magic), 0) == magic
     return False
 
 

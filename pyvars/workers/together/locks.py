@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 from pyvars.core.own_file import OwnFile
 
-__all__ = ("AVAILABLE", "exclusive", "is_locked", "lock", "is_locked_by_another")
+__all__ = ("AVAILABLE", "briefly", "exclusive", "is_locked", "is_locked_by_another", "lock", "take")
 
 AVAILABLE: bool = find_spec("fcntl") is not None
 """Whether this system has the module fcntl, and so these locks."""
@@ -73,3 +73,29 @@ def exclusive(directory: str) -> Generator[None]:
         finally:
             with suppress(OSError):  # closing is not enough: a child that was forked meanwhile would keep the lock
                 fcntl.flock(file.number, fcntl.LOCK_UN)
+
+
+def take(file: OwnFile) -> bool:
+    """Take the flock of the open file, without waiting, until it is closed. Returns whether this process has it now.
+
+    A child that was forked meanwhile keeps it until it has closed the file, too.
+    """
+    import fcntl
+
+    try:
+        fcntl.flock(file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def briefly(file: OwnFile) -> Generator[None]:
+    """Hold the record lock of the open file in this block: only one process can. Does not wait: raises OSError."""
+    import fcntl
+
+    lock(file)
+    try:
+        yield
+    finally:
+        fcntl.lockf(file.number, fcntl.LOCK_UN)

@@ -1,0 +1,206 @@
+"""Records the history of a registry, in the one process of a group that does it: samples each second, and spans."""
+
+import math
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from time import thread_time
+
+from pyvars.collect.page import Pages
+from pyvars.core.clock import monotonic, since_boot_ns, wall
+from pyvars.core.registry import Registry
+from pyvars.history.pace import COST_SHARE, Pace
+from pyvars.history.ring import COUNT, GAUGE, MISSING, SPAN_SECONDS, Column, Content, Header, Mark
+from pyvars.history.series import Path, Selection, numbers
+from pyvars.history.writer import Ring
+from pyvars.workers import Peers, peers
+from pyvars.workers.together.group import start_of
+
+__all__ = ("Recorder",)
+
+DEADLINE_SECONDS = 0.05
+"""How long a sample waits for functions: what returns later is in the next one."""
+MAX_PERIOD_SECONDS = 10
+"""The longest time between two samples."""
+WATCHED_NS = 10_000_000_000
+"""For how long after a request for the history somebody looks at it."""
+CROWDED_SECONDS = 60.0
+"""How often the busiest series are chosen anew, if there are too many."""
+KEPT_SECONDS = 7200.0
+"""How long the columns of a former life are kept, if their names do not come again: as long as their rows."""
+_CHANGE_SHARE = COST_SHARE / 2
+"""The share of the time that other columns may take."""
+_MAX_INT = 2**63 - 1
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Recorder:
+    """Writes samples and spans to a ring, and marks of workers that are born or end. Not thread-safe.
+
+    `path` is where the file is, or empty. `before` is the content of the file that this one takes the place of.
+
+    Raises:
+        OSError: there is no room for the file, or it cannot be made.
+    """
+
+    def __init__(self, path: str, header: Header, before: Content | None) -> None:
+        moment = since_boot_ns()
+        offset = round(wall() * 1e9) - moment
+        if abs(offset - header.offset) < 1_000_000_000:  # the wall clock was not set: times go on without a step
+            offset = header.offset
+        if before is not None:
+            before = _without_future(before, (moment + offset) / 1e9)
+        self._pages = Pages()
+        self._pace = Pace()
+        self._selection = Selection(before.columns if before is not None else ())
+        self._held: dict[Path, tuple[float, float]] = {}
+        self._began = self._chosen_at = moment / 1e9
+        self._change_from = -math.inf  # when columns may change again
+        self._cost = 0.0  # the mean CPU time of a sample
+        self._due = -math.inf  # when the next sample is, in seconds since the machine started
+        self._last: float = before.samples[-1][0] if before is not None and before.samples else 0.0
+        self._workers: set[int] = set()
+        self._seen_at = header.beat if before is not None and before.header.group == header.group else 0
+        self._writer_before = header.pid
+        header = header._replace(offset=offset, pid=os.getpid(), beat=moment)
+        self.ring: Ring = Ring(path, self._selection.columns, header, before)
+        """The file that is written."""
+
+    def time(self, moment: int) -> float:
+        """The time since 1970 of a moment, in ns since the machine started."""
+        return (moment + self.ring.current.offset) / 1e9
+
+    def mark(self, kind: str, text: str) -> None:
+        """Write a mark; none if another process is writing one."""
+        with suppress(OSError):
+            self.ring.add_marks([Mark(self.time(since_boot_ns()), kind, text)])
+
+    def sample(self, registry: Registry, moment: int) -> None:
+        """Write a sample if one is due at this moment, and at the end of a span the span; else only that we live.
+
+        The moment is in ns since the machine started.
+        """
+        now = moment / 1e9
+        if now < self._due:
+            self.ring.note(beat=moment)
+            return
+        started = thread_time()
+        together = peers(registry, monotonic() + DEADLINE_SECONDS)
+        deadline = monotonic() + DEADLINE_SECONDS
+        self._pace.begin(now, deadline=deadline, watched=0 <= moment - self.ring.watched() < WATCHED_NS)
+        page = self._pages.sample(registry, deadline, together, self._pace.run)
+        found = numbers(page)
+        cost = thread_time() - started
+        if self._is_to_choose(found, now):
+            self._choose(found, registry, together, now)
+        started = thread_time()
+        self._hold(found, now)
+        self._write(found, moment)
+        self._mark_workers(together)
+        self._set_period(cost + thread_time() - started, now)
+
+    def _set_period(self, cost: float, now: float) -> None:
+        """Set when the next sample is, given the CPU time of this one: in a second, or later if that were over 1 %."""
+        self._cost = self._cost + (cost - self._cost) / 10 if self._cost else min(cost, COST_SHARE)
+        period = max(1, min(math.ceil(self._cost / COST_SHARE), MAX_PERIOD_SECONDS))
+        self._due = now + period - 0.1  # the caller comes each second, but not to the millisecond
+        if period * 1_000_000_000 != self.ring.current.period:
+            self.ring.note(period=period * 1_000_000_000)
+
+    def _hold(self, found: dict[Path, float], now: float) -> None:
+        """Let the numbers of functions stand until these are called again: most samples call none."""
+        for path in self._selection.of_functions:
+            value = found.get(path)
+            if value is not None:
+                self._held[path] = value, now
+            elif path in self._held and now - self._held[path][1] <= self._pace.longest + 2.0:
+                found[path] = self._held[path][0]
+
+    def _is_to_choose(self, found: Mapping[Path, float], now: float) -> bool:
+        if now < self._change_from:
+            return False
+        is_crowded = self._selection.left_out > 0 and now - self._chosen_at >= CROWDED_SECONDS
+        is_past = self._selection.has_former and now - self._began >= KEPT_SECONDS
+        return is_crowded or is_past or self._selection.is_outdated(found)
+
+    def _choose(self, found: Mapping[Path, float], registry: Registry, together: Peers | None, now: float) -> None:
+        """Choose the columns, and if they differ from those of the file, put another file in its place."""
+        started = thread_time()
+        self._chosen_at = now
+        if now - self._began >= KEPT_SECONDS:
+            self._selection.forget_former()
+        self._selection.renew(found, registry, together.is_gauge if together is not None else _is_no_gauge)
+        before, wanted = self.ring, self._selection
+        if [*before.columns] != wanted.columns and before.is_published:
+            try:
+                header = before.current._replace(epoch=before.current.epoch + 1)
+                self.ring = Ring(before.path, wanted.columns, header, before.content())
+                self.ring.publish()
+                before.close()
+            except OSError as error:
+                self.ring = before
+                if not before.columns:  # a history of nothing is none
+                    before.remove()
+                    raise
+                self._selection.keep(before.columns)
+                self.mark("history", f"no room for more series: {error.strerror}")
+        self.ring.note(left_out=wanted.left_out)
+        self._change_from = now + max(1.0, (thread_time() - started) / _CHANGE_SHARE) - 0.5
+
+    def _write(self, found: Mapping[Path, float], moment: int) -> None:
+        time, last = self.time(moment), self._last
+        if last and time // SPAN_SECONDS != last // SPAN_SECONDS:
+            self._write_span(last // SPAN_SECONDS * SPAN_SECONDS)
+        selection = self._selection
+        known = zip(selection.paths, selection.columns, strict=False)
+        values = [_number(column, found.get(path)) for path, column in known]
+        missing = [_number(column, None) for column in selection.columns[len(values) :]]
+        self.ring.add_sample((time, *values, *missing), beat=moment)
+        self._last = time
+
+    def _write_span(self, begin: float) -> None:
+        """Write the span that begins then, from its samples."""
+        rows = [row for row in self.ring.samples(self.ring.current, 12) if begin <= row[0] < begin + SPAN_SECONDS]
+        span: list[float] = [rows[-1][0]]
+        for column, values in zip(self.ring.columns, [*zip(*rows, strict=True)][1:], strict=True):
+            if column.kind == GAUGE:
+                there = [value for value in values if not math.isnan(value)]
+                span += (min(there), max(there)) if there else (math.nan, math.nan)
+            else:
+                span.append(values[-1])
+        self.ring.add_span(tuple(span))
+
+    def _mark_workers(self, together: Peers | None) -> None:
+        starts = {os.getpid(): start_of(os.getpid()), **(together.starts if together is not None else {})}
+        if not self._workers:  # the first sample
+            self._workers = {*starts}
+            if self._seen_at:  # another process wrote until then
+                ended = {self._writer_before}
+                self._workers = {pid for pid, start in starts.items() if start / _TICKS * 1e9 <= self._seen_at} | ended
+        for pid in sorted(starts.keys() - self._workers):
+            self.mark("worker", f"worker {pid} was born")
+        for pid in sorted(self._workers - starts.keys()):
+            self.mark("worker", f"worker {pid} has ended")
+        self._workers = {*starts}
+
+
+def _is_no_gauge(path: Path) -> bool:
+    return False
+
+
+def _number(column: Column, number: float | None) -> float:
+    """The number as it stands in the column."""
+    if number is None or (column.kind == COUNT and type(number) is not int):
+        return MISSING if column.kind == COUNT else math.nan
+    return max(-_MAX_INT, min(number, _MAX_INT)) if column.kind == COUNT else number
+
+
+def _without_future(content: Content, now: float) -> Content:
+    """The content without rows of a time that has not come: somebody has set the clock back."""
+    samples = [row for row in content.samples if row[0] < now]
+    spans = [row for row in content.spans if row[0] < now]
+    header = content.header._replace(
+        samples=content.header.samples - len(content.samples) + len(samples),
+        spans=content.header.spans - len(content.spans) + len(spans),
+    )
+    return content._replace(header=header, samples=samples, spans=spans)

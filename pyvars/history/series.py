@@ -1,0 +1,189 @@
+"""The series of a history: which numbers of a page are kept, and of what kind and unit they are.
+
+A series is a number, under the names that lead to it on the page: `orders`, `orders_by_state.paid`, `memstats.Sys`. Of
+a Histogram its count, sum and quantiles are kept. Texts, lists, bools and null are not.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, cast
+
+from pyvars.core.histogram import Histogram
+from pyvars.core.registry import Metadata, Registry
+from pyvars.core.variables import Composite, Float, Int, Var, is_pyvars_code
+from pyvars.formats.json import valid_text
+from pyvars.history.ring import COUNT, GAUGE, MAX_COLUMNS, REAL_COUNT, Column
+from pyvars.runtime import Builtin
+
+__all__ = ("Path", "Selection", "Series", "numbers", "series_of")
+
+_OF_HISTOGRAM = ("count", "sum", "p50", "p90", "p99")
+_MAX_DEPTH = 8
+_MAX_NUMBERS = 20_000
+"""How many numbers of a page are looked at."""
+_MAX_NAME, _MAX_HELP, _MAX_UNIT = 400, 200, 32
+"""How many characters of these are kept. A number with a longer name is not."""
+_NEVER = 9
+"""The rank of a number that is not kept."""
+_COUNTS = re.compile(
+    r"memstats\.(TotalAlloc|Lookups|Mallocs|Frees|NumGC|NumForcedGC|PauseTotalNs)"
+    r"|gc\.gen\d\.(collections|collected|uncollectable|pause_total_ns)"
+    r"|process\.(cpu_\w+_seconds|context_switches_\w+)|pyvars\.workers\.retired"
+)
+"""The figures of built-ins that only rise."""
+_UNITS = (
+    (re.compile(r"_seconds$|^process\.start_time_seconds$"), "seconds"),
+    (re.compile(r"_ns$|^memstats\.(PauseTotalNs|LastGC)$"), "nanoseconds"),
+    (re.compile(r"_bytes$|^memstats\.(Alloc|TotalAlloc|HeapAlloc|HeapIdle|HeapReleased|\w*(Inuse|Sys))$"), "bytes"),
+    (re.compile(r"^memstats\.GCCPUFraction$"), "ratio"),
+)
+
+
+Path = tuple[str, ...]
+"""The names that lead to a number on the page."""
+
+
+class Series(NamedTuple):
+    """A series, and how soon it is kept."""
+
+    column: Column
+    rank: int
+    """0 for the program's own numbers, 1 built-ins, 2 `http`, 3 numbers in Maps and what functions return."""
+    of_function: bool = False
+    """Whether a function returns it."""
+
+
+def numbers(page: Mapping[str, object]) -> dict[Path, float]:
+    """Returns the numbers of a page, at most 20,000."""
+    found: dict[Path, float] = {}
+    for name, value in page.items():
+        _find(found, (name,), value)
+    return found
+
+
+def _find(found: dict[Path, float], path: Path, value: object) -> None:
+    if type(value) is int or type(value) is float:
+        if len(found) < _MAX_NUMBERS:
+            found[path] = value
+    elif type(value) is dict and len(path) < _MAX_DEPTH:
+        members = cast("dict[str, object]", value)
+        if is_histogram(members):
+            members = {key: members[key] for key in _OF_HISTOGRAM}
+        for key, member in members.items():
+            _find(found, (*path, key), member)
+
+
+def is_histogram(members: Mapping[str, object]) -> bool:
+    """Whether these are the members that the page shows of a Histogram."""
+    return members.keys() >= {*_OF_HISTOGRAM}
+
+
+def series_of(path: Path, value: float, registry: Registry, is_gauge: Callable[[Path], bool]) -> Series:
+    """Returns the series of the number at this path; `is_gauge` tells whether only peers have it, and as a gauge."""
+    name = ".".join(path)
+    var = registry.get(path[0])
+    about = registry._metadata.get(path[0], Metadata())
+    count = COUNT if type(value) is int else REAL_COUNT
+    if type(var) is Builtin:
+        unit = next((unit for pattern, unit in _UNITS if pattern.search(name)), "")
+        return Series(_column(name, count if _COUNTS.fullmatch(name) else GAUGE, Metadata(about.help, unit)), 1)
+    for key in path[1:]:
+        inner = cast("Composite", var)._child(key) if _is_composite(var) else None
+        if inner is not None and issubclass(type(var), Registry):
+            about = cast("Registry", var)._metadata.get(key, Metadata())
+        var = inner if inner is not None else var
+    of_histogram = issubclass(type(var), Histogram)
+    if of_histogram and path[-1] == "count":
+        about = about._replace(unit="")
+    rank = 2 if path[0] == "http" else 0 if len(path) == 1 or of_histogram else 3
+    of_function = var is not None and not issubclass(type(var), Int | Float | Composite)
+    kind = count if _is_count(path, var, is_gauge) else GAUGE
+    return Series(_column(name, kind, about), rank if len(name) <= _MAX_NAME else _NEVER, of_function)
+
+
+def _column(name: str, kind: str, about: Metadata) -> Column:
+    return Column(name, kind, valid_text(about.unit)[:_MAX_UNIT], valid_text(about.help)[:_MAX_HELP])
+
+
+def _is_composite(var: Var | None) -> bool:
+    return var is not None and issubclass(type(var), Composite) and is_pyvars_code(type(var))
+
+
+def _is_count(path: Path, var: Var | None, is_gauge: Callable[[Path], bool]) -> bool:
+    if issubclass(type(var), Histogram):
+        return path[-1] in ("count", "sum")
+    if issubclass(type(var), Int | Float):
+        return not cast("Int", var).gauge
+    return var is None and not is_gauge(path)  # only peers have it; what a function returns is a level
+
+
+class Selection:
+    """Which series are kept: at most 500. Not thread-safe.
+
+    `former` are the columns of the history that goes on: they stay while there is room, since some names, such as that
+    of a route, come only when they are used.
+    """
+
+    def __init__(self, former: Sequence[Column]) -> None:
+        self.paths: list[Path] = []
+        """The paths of the columns. Columns that are kept from before come after these."""
+        self.columns: list[Column] = list(former)
+        self.of_functions: list[Path] = []
+        """Those of the paths that functions return."""
+        self._counts: list[Path] = []
+        self.left_out: int = 0
+        """How many series there is no room for."""
+        self._former = {column.name: column for column in former}
+        self._known: dict[Path, Series] = {}
+        self._first: dict[Path, float] = {}
+
+    @property
+    def has_former(self) -> bool:
+        """Whether there are columns from before whose names have not come again."""
+        return bool(self._former)
+
+    def keep(self, columns: Sequence[Column]) -> None:
+        """Keep to these columns, since there is no room for others."""
+        wanted = {self._known[path].column: path for path in self.paths}
+        paths = [wanted.get(column, (column.name,)) for column in columns]
+        self.left_out += len({*self.columns} - {*columns})
+        self.paths, self.columns = paths, list(columns)
+
+    def forget_former(self) -> None:
+        """Drop the columns of names that have not come again."""
+        self._former.clear()
+
+    def is_outdated(self, found: Mapping[Path, float]) -> bool:
+        """Whether there are numbers that are not looked at yet, or a count of integers has become a float."""
+        return not self._known.keys() >= found.keys() or any(type(found.get(path)) is float for path in self._counts)
+
+    def renew(self, found: Mapping[Path, float], registry: Registry, is_gauge: Callable[[Path], bool]) -> bool:
+        """Choose the columns for these numbers. Returns whether they differ from those before."""
+        for path, value in found.items():
+            known = self._known.get(path)
+            if known is None or (known.column.kind == COUNT and type(value) is float):
+                self._known[path] = series_of(path, value, registry, is_gauge)
+                self._first.setdefault(path, value)
+                self._former.pop(self._known[path].column.name, None)
+        self.paths = self._chosen(found)
+        columns = [self._known[path].column for path in self.paths]
+        self._counts = [path for path, column in zip(self.paths, columns, strict=True) if column.kind == COUNT]
+        columns += [*self._former.values()][: MAX_COLUMNS - len(columns)]
+        self.of_functions = [path for path in self.paths if self._known[path].of_function]
+        changed, self.columns = columns != self.columns, columns
+        return changed
+
+    def _chosen(self, found: Mapping[Path, float]) -> list[Path]:
+        kept, crowded = {*self.paths}, len(self._known) > MAX_COLUMNS
+
+        def order(path: Path) -> tuple[int, float, bool]:
+            rank = self._known[path].rank
+            active = abs(found.get(path, 0.0) - self._first[path]) if rank == 3 and crowded else 0.0
+            return rank, -active, path not in kept
+
+        ranked = sorted(self._known, key=order)
+        chosen = [path for path in ranked[:MAX_COLUMNS] if self._known[path].rank < _NEVER]
+        self.left_out = len(ranked) - len(chosen)
+        for path in ranked[_MAX_NUMBERS:]:  # a program may use new names for ever
+            del self._known[path], self._first[path]
+        return chosen
