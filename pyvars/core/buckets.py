@@ -81,8 +81,8 @@ def checked_bounds(bounds: Iterable[float]) -> Bounds:
     given = tuple(bounds)
     try:
         floats = tuple(map(exact_float, given))
-    except TypeError:
-        raise TypeError(f"bounds are a collection of numbers, such as (0.1, 0.3, 1.2), got {given!r}") from None
+    except TypeError as error:
+        raise TypeError(f"bounds are a collection of numbers, such as (0.1, 0.3, 1.2), got {given!r}") from error
     except OverflowError:  # an integer that is larger than any float
         floats = (inf,)
     if not 1 <= len(given) <= _MAX_BOUNDS:

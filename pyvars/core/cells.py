@@ -176,7 +176,7 @@ class IntCell(PythonCell):
                     return
         else:
             return IntCell.add(self, exact_int(delta))
-        raise OverflowError(f"{self._value} and what was added do not fit into {BITS}")
+        raise OverflowError(f"{self._value} and what was added do not fit into {BITS}; the value is unchanged")
 
     def set(self, value: SupportsIndex) -> None:
         """Replace the number.

@@ -10,8 +10,8 @@ INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
 """The largest value of an Int."""
 
-BITS = "64 bits with a sign; the value is unchanged"
-"""How the texts of OverflowError end."""
+BITS = "64 bits with a sign"
+"""What an Int holds, in the texts of OverflowError."""
 
 
 def exact_int(value: SupportsIndex) -> int:
@@ -23,9 +23,10 @@ def exact_int(value: SupportsIndex) -> int:
     """
     try:
         number = int.__pos__(index(value))
-    except TypeError:
+    except TypeError as error:
         hint = "; a Float takes fractions" if hasattr(value, "__float__") else ""
-        raise TypeError(f"an Int takes whole numbers, got {value!r}{hint}") from None
+        cause = error if hasattr(value, "__index__") else None  # else the error says no more than this one
+        raise TypeError(f"an Int takes whole numbers, got {value!r}{hint}") from cause
     if not INT64_MIN <= number <= INT64_MAX:
         raise OverflowError(f"the number does not fit into {BITS}")  # not shown: it may have too many digits
     return number

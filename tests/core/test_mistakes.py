@@ -117,6 +117,34 @@ def test_wrong_arguments_are_told_by_the_name_that_was_called(place: int) -> Non
     assert not re.search(r"\b_(?!_init__)|core|Cell|Buckets|Counts", str(caught.value)), caught.value
 
 
+@pytest.mark.parametrize("fails", [Int, Int().add, Int().set, lambda number: Map().add("a", number)])
+def test_the_error_of_a_number_of_the_program_is_the_cause(fails: Any) -> None:
+    class Number:
+        def __index__(self) -> int:
+            raise TypeError("no connection")
+
+    with pytest.raises(TypeError, match="an Int takes whole numbers") as raised:
+        fails(Number())
+    assert str(raised.value.__cause__) == "no connection"
+
+
+def test_the_error_of_a_bound_of_the_program_is_the_cause() -> None:
+    class Number:
+        def __float__(self) -> float:
+            raise TypeError("no connection")
+
+    with pytest.raises(TypeError, match="bounds are a collection of numbers") as raised:
+        Histogram(bounds=(Number(),))  # type: ignore[arg-type]
+    assert str(raised.value.__cause__) == "no connection"
+
+
+@pytest.mark.parametrize("makes", [Int, lambda number: Map().add("a", number)])
+def test_a_number_that_is_not_made_is_not_called_unchanged(makes: Any) -> None:
+    with pytest.raises(OverflowError) as raised:
+        makes(2**70)
+    assert str(raised.value) == "the number does not fit into 64 bits with a sign"
+
+
 def test_what_is_refused_changes_nothing() -> None:
     registry = Registry()
     orders = registry.publish("orders", Int(3))
