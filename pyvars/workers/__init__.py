@@ -31,12 +31,13 @@ by pid.
 publishes it. A forked child begins at 0. Integer sums have 64 bits: a sum that does not fit is shown as the largest
 number. The memory figures count memory that workers share since a fork once for each of them.
 
-PYVARS_SHARE=off turns sharing off; PYVARS_SHARE=<directory> names the directory of the group. It is for pyvars alone: a
-directory that holds other files is refused. There counts are kept when the program restarts, until somebody removes the
-directory. If the directory of a group is removed while the service runs, its workers make it again within seconds; the
-counts of dead workers are lost then. If there is no room for its file, or /proc hides which processes belong together,
-a process counts in private memory until that changes: meanwhile `pyvars.workers.shared` is false, and `reason` says
-why. Another program of the same user can truncate these files. That kills a process that counts in them (SIGBUS).
+PYVARS_SHARE=off (or 0) turns sharing off; PYVARS_SHARE=<absolute path> names the directory of the group. It is for
+pyvars alone: a directory that holds other files is refused. There counts are kept when the program restarts, until
+somebody removes the directory. If the directory of a group is removed while the service runs, its workers make it again
+within seconds; the counts of dead workers are lost then. If there is no room for its file, or /proc hides which
+processes belong together, a process counts in private memory until that changes: meanwhile `pyvars.workers.shared` is
+false, and `reason` says why. Another program of the same user can truncate these files. That kills a process that
+counts in them (SIGBUS).
 
 Limits:
 

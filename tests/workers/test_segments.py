@@ -525,7 +525,7 @@ def of_another_user(path: Path) -> None:
 FOREIGN = {make.__name__: make for make in (link, open_to_all, Path.touch, of_another_user)}
 
 
-@pytest.mark.parametrize("kind", [*FOREIGN, "missing", "off"])
+@pytest.mark.parametrize("kind", [*FOREIGN, "missing", "off", "0", "no", "dir/shared"])
 def test_a_strange_directory_is_not_used(kind: str, tmp_path: Path) -> None:
     """The process counts for itself, and the page says why."""
     if kind == "of_another_user" and os.geteuid() != 0:
@@ -537,7 +537,9 @@ def test_a_strange_directory_is_not_used(kind: str, tmp_path: Path) -> None:
     elif kind == "missing":
         path, reason = tmp_path / "missing" / "shared", str(tmp_path / "missing")
     else:
-        path, reason = Path("off"), "PYVARS_SHARE is off"
+        path, reason = Path(kind), f"PYVARS_SHARE is {kind}"
+        if kind not in ("off", "0"):
+            reason = f"PYVARS_SHARE is an absolute path, or off; got {kind!r}"
     before = sorted(map(str, tmp_path.rglob("*")))
     with measured(READER, PYVARS_SHARE=path) as reader, measured(READER, PYVARS_SHARE=path) as other:
         for page in (reader.page(), other.page(), reader.page()):
@@ -546,6 +548,7 @@ def test_a_strange_directory_is_not_used(kind: str, tmp_path: Path) -> None:
             assert (status["live"], status["retired"], status["shared"]) == (1, 0, False)
             assert reason in status["reason"]
     assert sorted(map(str, tmp_path.rglob("*"))) == before
+    assert not (ROOT / kind).exists()
 
 
 FULL = f"""{PRELUDE}

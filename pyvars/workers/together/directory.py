@@ -2,7 +2,7 @@
 
 It is in the directory of the user: `/dev/shm/pyvars-<uid>`, or if /dev/shm cannot be written, `pyvars-<uid>` below
 $XDG_RUNTIME_DIR or below the temporary directory. The environment variable PYVARS_SHARE can name another group
-directory; `off` turns sharing off.
+directory, by an absolute path; `off` or `0` turns sharing off.
 """
 
 import os
@@ -25,6 +25,10 @@ __all__ = (
 )
 
 
+_OFF = ("off", "0")
+"""The values of PYVARS_SHARE that turn sharing off; PYVARS_NATIVE=0 is off, too."""
+
+
 class UnsharedError(Exception):
     """This process cannot share its numbers. The text says why, and what to do about it."""
 
@@ -36,15 +40,17 @@ def find_group_directory(group: str | None) -> str:
     directories of groups that have ended are removed.
 
     Raises:
-        UnsharedError: the system has no record locks; PYVARS_SHARE is off, or names a directory with files of other
-            programs; the directory cannot be made or read, or is not private; or /proc does not tell which processes
-            belong together.
+        UnsharedError: the system has no record locks; PYVARS_SHARE is off, is no absolute path, or names a directory
+            with files of other programs; the directory cannot be made or read, or is not private; or /proc does not
+            tell which processes belong together.
     """
     if not AVAILABLE:
         raise UnsharedError("this system has no record locks (fcntl)")
     wanted = os.environ.get("PYVARS_SHARE", "")
-    if wanted == "off":
-        raise UnsharedError("PYVARS_SHARE is off")
+    if wanted in _OFF:
+        raise UnsharedError(f"PYVARS_SHARE is {wanted}")
+    if wanted and not os.path.isabs(wanted):  # it would be another directory in each working directory
+        raise UnsharedError(f"PYVARS_SHARE is an absolute path, or off; got {wanted!r}")
     try:
         if wanted:
             return _without_foreign_files(private_directory(os.path.abspath(wanted)))
@@ -61,7 +67,7 @@ def group_exists() -> bool:
     """Whether the group directory of this process exists already. False also if /proc does not tell which one it is."""
     wanted = os.environ.get("PYVARS_SHARE", "")
     if wanted or not AVAILABLE:
-        return wanted != "off" and os.path.isdir(wanted)
+        return os.path.isabs(wanted) and os.path.isdir(wanted)
     base = os.path.join(_memory(), f"pyvars-{os.geteuid()}")
     try:
         return os.path.isdir(os.path.join(base, _group(base)))
