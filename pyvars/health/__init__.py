@@ -39,7 +39,7 @@ The mean of `cpu` begins at an earlier response that is at least 10 s old, howev
 begins when the machine started, or, if a cgroup has a limit, when the integration was made; only that one may cover
 less than 10 s.
 
-The modules: checks (health checks, which are functions of the program); cgroup and hardware (figures of the kernel);
+The modules: checks (health checks, which are functions of the program); hardware (figures of the kernel);
 views (the views below /status); app (the ASGI application).
 """
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pyvars.collect.functions import type_name
 from pyvars.core.clock import monotonic
-from pyvars.health import cgroup
+from pyvars.runtime import cgroup
 
 __all__ = ("CRITICAL_PERCENT", "WARNING_PERCENT", "CPUs", "disk", "ram")
 

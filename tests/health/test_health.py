@@ -19,9 +19,9 @@ from starlette.routing import Mount
 import pyvars
 from pyvars import DuplicateNameError, PyvarsWarning, Registry
 from pyvars.access import token
-from pyvars.health import HealthApp, cgroup, check, checks, delete, hardware
+from pyvars.health import HealthApp, check, checks, delete, hardware
 from pyvars.health.checks import CHECKS
-from pyvars.runtime import reading
+from pyvars.runtime import cgroup, reading
 from pyvars.server import Server
 from tests.conftest import logged
 from tests.integrations.test_side_port import Answer, get
