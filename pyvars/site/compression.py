@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from pyvars.site.http import Response
 
-__all__ = ("MAX_INLINE_BYTES", "accepts_gzip", "compressed", "is_compressible")
+__all__ = ("MAX_INLINE_BYTES", "accepts", "accepts_gzip", "compressed", "is_compressible")
 
 MIN_BYTES = 500
 """A shorter body is never compressed."""
@@ -15,15 +15,24 @@ MAX_BYTES = 8 * 1024 * 1024
 """A longer body is never compressed: one of this size takes up to 0.2 seconds of CPU."""
 
 
-def accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether the client accepts gzip (RFC 9110, section 12.5.3). It does not if the weight is 0: `gzip;q=0`."""
-    for name, value in headers:
-        if name == b"accept-encoding":
-            for coding in value.decode("latin-1").lower().replace(" ", "").split(","):
-                word, _, weight = coding.partition(";q=")
-                if word == "gzip":
-                    return weight == "" or weight.strip("0.") != ""
+def accepts(headers: Iterable[tuple[str, str]], name: str, word: str) -> bool:
+    """Whether a header of this name (in lower case) lists the word, and not with the weight 0 (RFC 9110, section 12.5).
+
+    A word that only a wildcard covers is not listed: clients that send `*/*`, such as curl, ask for nothing special.
+    """
+    for field, value in headers:
+        if field == name:
+            for item in value.lower().replace(" ", "").split(","):
+                listed, *parameters = item.split(";")
+                if listed == word:
+                    return all(each[:2] != "q=" or each[2:].strip("0.") for each in parameters)
     return False
+
+
+def accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether the client accepts gzip, given the headers of an ASGI scope."""
+    sent = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+    return accepts(sent, "accept-encoding", "gzip")
 
 
 def is_compressible(response: Response) -> bool:

@@ -30,9 +30,13 @@ _HEADERS = (
 def respond_with(
     status: int, body: bytes, content_type: str, *, more_headers: tuple[tuple[str, str], ...] = ()
 ) -> Response:
-    """A Response with a body and the headers of every response."""
+    """A Response with a body and the headers of every response; one of `more_headers` replaces that of its name."""
     length = ("Content-Length", str(len(body)))
-    return Response(status, (("Content-Type", content_type), length, *_HEADERS, *more_headers), body)
+    headers: tuple[tuple[str, str], ...] = _HEADERS
+    if more_headers:
+        replaced = {name for name, _ in more_headers}
+        headers = tuple(field for field in _HEADERS if field[0] not in replaced)
+    return Response(status, (("Content-Type", content_type), length, *headers, *more_headers), body)
 
 
 def text(status: int, line: str, *, more_headers: tuple[tuple[str, str], ...] = ()) -> Response:
