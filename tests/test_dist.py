@@ -63,6 +63,9 @@ def test_it_runs_the_first_minute(dist: dict[str, Path], suffix: str, compiler: 
         page = json.loads(fetch(port).body)
         assert page["orders"] == page["http"]["requests"] == 1
         assert page["python"]["pyvars"] == pyvars.__version__
+    files = "from pyvars.dashboard.files import FILES, PAGE; print(len(PAGE) > 0, sorted(FILES))"
+    assert run(python, "-c", files) == "True ['page.css', 'page.js', 'uPlot.iife.min.js']\n"
+    assert [*(tmp_path / "env").rglob("pyvars-*.dist-info/licenses/pyvars/dashboard/vendor/LICENSE")]
     assert run(python.parent / "pyvars", "--version") == f"pyvars {pyvars.__version__}\n"
 
 

@@ -21,7 +21,12 @@ def test_the_hook_names_what_is_loaded_by_import_string() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     module, _, function = project["entry-points"]["pyinstaller40"]["hook-dirs"].partition(":")
     (folder,) = getattr(import_module(module), function)()
-    hidden = runpy.run_path(str(Path(folder, "hook-pyvars.py")))["hiddenimports"]
+    hook = runpy.run_path(str(Path(folder, "hook-pyvars.py")))
+    hidden = hook["hiddenimports"]
+    assert {(Path(source).is_dir(), target) for source, target in hook["datas"]} == {
+        (True, "pyvars/dashboard/assets"),
+        (True, "pyvars/dashboard/vendor"),
+    }
     views = {**DEBUG_VIEWS, **OPEN_VIEWS, **ROOT_VIEWS, **STATUS_VIEWS}.values()
     assert {view.partition(":")[0] for view in views} <= {*hidden}
     assert {"pyvars.runtime.memstats", "pyvars.formats.json", "pyvars.server"} <= {*hidden}

@@ -24,6 +24,7 @@ ROOMS = (
         "sideport",
         "server",
         "cli",
+        "dashboard",
         "health",
         "prometheus",
         "django",
@@ -32,7 +33,7 @@ ROOMS = (
 )
 """The layers from the inside out: a module imports from its own layer and from those before it."""
 
-SATELLITES = ("pyvars.django", "pyvars.health", "pyvars.prometheus")
+SATELLITES = ("pyvars.dashboard", "pyvars.django", "pyvars.health", "pyvars.prometheus")
 COMPILED = "pyvars.core._cells"  # it imports only pyvars.core.exact, for the texts of errors
 
 

@@ -59,6 +59,13 @@ OPEN_VIEWS: Final = {
 }
 """Likewise the views below /status that answer requests which the access rule refuses."""
 
+PAGE_VIEW: Final = "pyvars.dashboard.views:Page"
+"""The view at /debug, which is called with the index that it hands to all but browsers."""
+
+FILES: Final = "files"
+FILES_VIEW: Final = "pyvars.dashboard.views:Files"
+"""The path below /debug, and the view, of the files of the page."""
+
 _PATH = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)+")
 
 
@@ -69,7 +76,8 @@ def debug(registry: Registry | None, access: Access | None, *, prefix: str, hist
         TypeError: `history`, which tells whether a history is kept, is not a bool.
     """
     views = _of_variables({**_debug_views(history), **ROOT_VIEWS}, registry)
-    return Site({"": _index(views, ""), **views}, prefix=prefix, access=_rule(access), begin=_begin(registry, history))
+    views.update({**_pages(views, "", f"{prefix}/", {"": ("", "metrics")}), FILES: _class(FILES_VIEW)()})
+    return Site(views, prefix=prefix, access=_rule(access), begin=_begin(registry, history))
 
 
 def checked_path(path: object) -> str:
@@ -93,7 +101,8 @@ def checked_path(path: object) -> str:
 def status(access: Access | None) -> Site:
     """The site of HealthApp: health, hardware, and an index of them."""
     views = _of_machine(STATUS_VIEWS)
-    return Site({"": _index(views, ""), **views}, prefix="", access=_rule(access), open_views=_of_machine(OPEN_VIEWS))
+    index = Index({name: view.description for name, view in views.items()})
+    return Site({"": index, **views}, prefix="", access=_rule(access), open_views=_of_machine(OPEN_VIEWS))
 
 
 def side_port(registry: Registry | None, access: Access | None, *, history: bool = True) -> Site:
@@ -108,10 +117,10 @@ def side_port(registry: Registry | None, access: Access | None, *, history: bool
         **_below("status", _of_machine(STATUS_VIEWS)),
     }
     open_views = _below("status", _of_machine(OPEN_VIEWS))
-    index = _index(views, "/")
-    roots = {"": index, "debug": index}
+    pages = _pages(views, "/", "/debug/", {"": ("debug/", "metrics"), "debug": ("", "../metrics")})
+    files = _below("debug", {FILES: _class(FILES_VIEW)()})
     begin = _begin(registry, history)
-    return Site({**roots, **views}, prefix="", access=_rule(access), open_views=open_views, begin=begin)
+    return Site({**pages, **files, **views}, prefix="", access=_rule(access), open_views=open_views, begin=begin)
 
 
 def served(registry: Registry | None) -> Registry:
@@ -123,6 +132,14 @@ def served(registry: Registry | None) -> Registry:
     return registry
 
 
+def _pages(views: dict[str, View], before: str, page: str, paths: dict[str, tuple[str, str]]) -> dict[str, View]:
+    """The page by paths, each with the relative paths of /debug/ and of the metrics; to curl it is the index."""
+    make = _class(PAGE_VIEW)
+    descriptions = {f"{before}{name}": view.description for name, view in views.items()}
+    index = Index(descriptions, page=page, page_description=make.description)
+    return {path: make(index, at=at, metrics=metrics) for path, (at, metrics) in paths.items()}
+
+
 def _debug_views(history: bool) -> dict[str, str]:
     if not isinstance(history, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"history is True or False, got {history!r}")
@@ -131,10 +148,6 @@ def _debug_views(history: bool) -> dict[str, str]:
 
 def _begin(registry: Registry | None, history: bool) -> Callable[[], None] | None:
     return history_of(served(registry)).start if history else None
-
-
-def _index(views: dict[str, View], before: str) -> Index:
-    return Index({f"{before}{name}": view.description for name, view in views.items()})
 
 
 def _below(path: str, views: dict[str, View]) -> dict[str, View]:

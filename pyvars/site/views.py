@@ -3,7 +3,7 @@
 import os
 from functools import lru_cache
 from typing import ClassVar, cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from pyvars.access.request import MAX_QUERY_BYTES, Request
 from pyvars.collect.functions import FUNCTIONS, Job, Round, Times
@@ -143,18 +143,23 @@ def _checked(page: bytes) -> Fragment | None:
 
 
 class Index(View):
-    """The index: the paths of a site and their descriptions."""
+    """The index: the paths of a site and their descriptions. `page`, if there is one, is named by its absolute path."""
 
     description: ClassVar[str] = "this list"
 
-    def __init__(self, descriptions: dict[str, str]) -> None:
-        width = max(map(len, descriptions))
-        lines = [f"{name:{width}}  {description}\n" for name, description in sorted(descriptions.items())]
-        self._response = respond_with(200, "".join(lines).encode(), _TEXT)
+    def __init__(self, descriptions: dict[str, str], *, page: str = "", page_description: str = "") -> None:
+        self._descriptions = descriptions
+        self._page = page
+        self._page_description = page_description
 
     def respond(self, request: Request, rest: str) -> Response:
         """200 with a line of text for each view."""
-        return self._response
+        lines = dict(self._descriptions)
+        if self._page:
+            lines[quote(request.root) + self._page] = self._page_description
+        width = max(map(len, lines))
+        body = "".join(f"{name:{width}}  {description}\n" for name, description in sorted(lines.items()))
+        return respond_with(200, body.encode(), _TEXT)
 
 
 def _worker(query: str) -> str:
