@@ -20,6 +20,7 @@ NETDATA = "/usr/lib/netdata"
 TOOLS = {
     "alertmanager": ("prometheus-alertmanager", "prometheus-alertmanager", "alertmanager"),
     "amtool": ("prometheus-alertmanager", "amtool"),
+    "chromium": ("chromium", "chromium"),
     "collectd": ("collectd-core", "collectd"),
     "compiler": ("gcc", "cc", "gcc", "clang"),
     "curl": ("curl", "curl"),
@@ -27,6 +28,7 @@ TOOLS = {
     "jemalloc": ("libjemalloc2", "/usr/lib/*/libjemalloc.so.2"),
     "netdata": ("netdata-plugins-python", f"{NETDATA}/plugins.d/python.d.plugin"),
     "nginx": ("nginx-light", "nginx"),
+    "npm": ("npm", "npm"),
     "prometheus": ("prometheus", "prometheus"),
     "promtool": ("prometheus", "promtool"),
     "unshare": ("util-linux", "unshare"),
