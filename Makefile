@@ -8,13 +8,13 @@ BUILT_FROM := .venv/python pyproject.toml $(wildcard pyvars/core/*.c)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run how-long test coverage stress sanitize lint dist bench clean
+.PHONY: help run how-long test coverage stress sanitize lint dist pictures bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-run: .venv/installed ## start the demo service on 127.0.0.1:8000, or on PORT=..., and say what to curl
-	@$(BIN)/python -m examples.shop $(PORT)
+run: .venv/installed ## start the demo service with four workers on 127.0.0.1:8000, or on PORT=..., and say where to look
+	@$(BIN)/python -m examples.busy_shop $(PORT)
 
 how-long:
 	@echo "about 4,900 tests on $(CPUS) CPUs: $$((($(CPUS) + 8) / $(CPUS))) to $$((($(CPUS) + 24) / $(CPUS))) minutes"
@@ -62,6 +62,9 @@ dist: .venv/installed-dist ## build the source distribution and the wheel of thi
 	rm -rf dist build
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/python -m twine check --strict dist/*
+
+pictures: .venv/installed-test ## take the pictures of the page in examples/pictures (needs chromium; eleven minutes)
+	$(BIN)/python -m tests.dashboard.pictures
 
 bench: .venv/installed-bench ## run the benchmarks against their peers, and print their tables
 	$(BIN)/python -m tests.benchmarks

@@ -1,6 +1,6 @@
 """A small shop with counters: a Starlette service on port 8000, and the same service for WSGI on port 8001.
 
-make run                                         (or: python -m examples.shop)
+python -m examples.shop                          (make run starts a busier one: examples/busy_shop.py)
 curl -X POST localhost:8000/orders -d amount=9.90
 curl localhost:8000/debug/vars
 curl localhost:8000/debug/vars/http              (the counts of these requests)
@@ -119,7 +119,7 @@ def main(port: int = 8000) -> None:
         listener = socket.create_server(("127.0.0.1", port))
         server = make_server("127.0.0.1", port and port + 1, wsgi_app, handler_class=QuietHandler)
     except OSError as error:
-        sys.exit(f"the shop cannot open on port {port}: {error}; make run PORT=8100 takes another one")
+        sys.exit(f"the shop cannot open on port {port}: {error}; python -m examples.shop 8100 takes another one")
     port = listener.getsockname()[1]
     with server as twin_server:
         Thread(target=twin_server.serve_forever, daemon=True).start()

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import signal
 import subprocess
@@ -74,6 +75,41 @@ def test_the_shop(shop: tuple[int, int]) -> None:
 def docstring(name: str) -> str:
     """The docstring of an example. Reads the source, since an import would publish variables here."""
     return ast.get_docstring(ast.parse((ROOT / f"{name.replace('.', '/')}.py").read_text())) or ""
+
+
+def test_the_busy_shop() -> None:
+    """What `make run` starts, examples.big_shop with customers: its first line is where to look, with much to see."""
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "examples.busy_shop", "0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout
+        try:
+            first = process.stdout.readline()
+            assert first.startswith("Look at http://127.0.0.1:")
+            assert first.endswith("/debug/\n")
+            port, until = port_in(first), time.monotonic() + 60
+            while True:
+                try:
+                    page, workers = strict(fetch(port).body), strict(fetch(port, "/debug/workers").body)
+                    if (
+                        workers["live"] == 4
+                        and page.get("orders", 0)
+                        and page["http"]["by_route"].get("/search/{word}", 0)
+                    ):
+                        break
+                except OSError:
+                    pass  # no worker has started yet
+                assert time.monotonic() < until
+                time.sleep(0.05)
+        finally:
+            os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+        assert process.wait(30) == 0
+        assert "Traceback" not in process.stdout.read()
 
 
 def test_memory() -> None:
