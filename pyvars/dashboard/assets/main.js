@@ -45,7 +45,7 @@ function draw(why) {
     console.error(error);
   }
   status();
-  if (performance.mark && why === "answer") performance.measure("pyvars-tick", { start: began, end: performance.now() });
+  if (why === "answer" && feed.vars && feed.track().t.length) performance.measure("pyvars-tick", { start: began, end: performance.now() });
 }
 
 function paint(why) {
