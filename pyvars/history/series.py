@@ -34,7 +34,8 @@ _COUNTS = re.compile(
 _UNITS = (
     (re.compile(r"_seconds$|^process\.start_time_seconds$"), "seconds"),
     (re.compile(r"_ns$|^memstats\.(PauseTotalNs|LastGC)$"), "nanoseconds"),
-    (re.compile(r"_bytes$|^memstats\.(Alloc|TotalAlloc|HeapAlloc|HeapIdle|HeapReleased|\w*(Inuse|Sys))$"), "bytes"),
+    (re.compile(r"_bytes$|^http\.bytes_out$"), "bytes"),
+    (re.compile(r"^memstats\.(Alloc|TotalAlloc|HeapAlloc|HeapIdle|HeapReleased|\w*(Inuse|Sys))$"), "bytes"),
     (re.compile(r"^memstats\.GCCPUFraction$"), "ratio"),
 )
 
@@ -85,13 +86,15 @@ def series_of(path: Path, value: float, registry: Registry, is_gauge: Callable[[
     about = registry._metadata.get(path[0], Metadata())
     count = COUNT if type(value) is int else REAL_COUNT
     if type(var) is Builtin:
-        unit = next((unit for pattern, unit in _UNITS if pattern.search(name)), "")
-        return Series(_column(name, count if _COUNTS.fullmatch(name) else GAUGE, Metadata(about.help, unit)), 1)
+        kind = count if _COUNTS.fullmatch(name) else GAUGE
+        return Series(_column(name, kind, Metadata(about.help, _unit(name))), 1)
     for key in path[1:]:
         inner = cast("Composite", var)._child(key) if _is_composite(var) else None
         if inner is not None and issubclass(type(var), Registry):
             about = cast("Registry", var)._metadata.get(key, Metadata())
         var = inner if inner is not None else var
+    if path[0] == "http":  # the variable of pyvars, whose parts have no metadata of their own
+        about = about._replace(unit=about.unit or _unit(name))
     of_histogram = issubclass(type(var), Histogram)
     if of_histogram and path[-1] == "count":
         about = about._replace(unit="")
@@ -99,6 +102,10 @@ def series_of(path: Path, value: float, registry: Registry, is_gauge: Callable[[
     of_function = var is not None and not issubclass(type(var), Int | Float | Composite)
     kind = count if _is_count(path, var, is_gauge) else GAUGE
     return Series(_column(name, kind, about), rank if len(name) <= _MAX_NAME else _NEVER, of_function)
+
+
+def _unit(name: str) -> str:
+    return next((unit for pattern, unit in _UNITS if pattern.search(name)), "")
 
 
 def _column(name: str, kind: str, about: Metadata) -> Column:
@@ -114,7 +121,8 @@ def _is_count(path: Path, var: Var | None, is_gauge: Callable[[Path], bool]) -> 
         return path[-1] in ("count", "sum")
     if issubclass(type(var), Int | Float):
         return not cast("Int", var).gauge
-    return var is None and not is_gauge(path)  # only peers have it; what a function returns is a level
+    only_peers_have_it = var is None or _is_composite(var)
+    return only_peers_have_it and not is_gauge(path)  # a value that a function returns is a gauge
 
 
 class Selection:

@@ -37,6 +37,28 @@ def said(code: str, **environment: str) -> Any:
     return json.loads(output(PRELUDE + code, **environment))
 
 
+def test_what_only_another_worker_has_counted_is_a_count() -> None:
+    """Also a key of a Map that the worker which writes the history has, too."""
+    told = said(
+        """
+states = pyvars.publish("states", pyvars.Map())
+until(points(1))
+child = os.fork()
+if child == 0:
+    states.add("paid")
+    pyvars.publish("of_child", pyvars.Int(3))
+    pyvars.publish("level", pyvars.Int(3, gauge=True))
+    signal.pause()
+query = "points=720&name=states&name=of_child&name=level"
+found = until(lambda found: len(found["series"]) == 3, query=query)["meta"]["series"]
+print(json.dumps({name: each["kind"] for name, each in found.items()}))
+os.kill(child, signal.SIGKILL)
+os.wait()
+"""
+    )
+    assert told == {"states.paid": "counter", "of_child": "counter", "level": "gauge"}
+
+
 def test_one_that_forks_goes_on_and_the_child_begins_when_it_is_asked() -> None:
     told = said(
         """
