@@ -22,7 +22,7 @@ def read(path="/debug/vars"):
     with urllib.request.urlopen(server.url + path, timeout=20) as answer: return answer.read()
 def page(): return json.loads(read())
 def when(condition):
-    until = time.monotonic() + 30
+    until = time.monotonic() + 80
     while not condition(found := page()):
         assert time.monotonic() < until, found
         time.sleep(0.1)

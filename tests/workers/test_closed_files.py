@@ -460,12 +460,14 @@ def test_a_segment_whose_lock_a_peer_just_looks_at(share: Path) -> None:
 import subprocess
 segment = MEMBER._segment
 path = os.path.join(os.environ["PYVARS_SHARE"], MEMBER.name)
+segment._restoring.acquire()  # before the peer looks at it nobody locks it again
 close()
 code = "import fcntl, sys; fcntl.lockf(file := open(sys.argv[1]), fcntl.LOCK_SH); print(flush=True); sys.stdin.read()"
 command = [sys.executable, "-c", code, path]
 with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as peer:
     peer.stdout.readline()
-    with segment._restoring: segment.restore()
+    segment.restore()
+    segment._restoring.release()
     told = [segment.is_lost]
     segment.restore()
     told.append(segment.is_lost)
