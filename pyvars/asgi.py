@@ -114,8 +114,8 @@ class Middleware:
             register_loop()
             await self.app(scope, receive, send)
             return
-        prefix = self._prefix
-        if prefix is not None and scope["type"] == "http":
+        prefix, kind = self._prefix, scope["type"]
+        if prefix is not None and kind == "http":
             self._count_request()
             if prefix in path:
                 register_loop()
@@ -128,7 +128,6 @@ class Middleware:
         if recorder is None:
             await self.app(scope, receive, send)
             return
-        kind = scope["type"]
         if kind != "http" and kind != "websocket":
             await self.app(scope, receive, send)
             return
