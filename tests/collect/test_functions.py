@@ -74,7 +74,7 @@ before = threading.enumerate()
 site.respond(local_request())
 print(threading.enumerate() == before)
 """
-    assert output(code, PYVARS_SHARE="off") == "True\n"
+    assert output(code, PYVARS_SHARE="off", PYVARS_HISTORY="off") == "True\n"
 
 
 def test_a_function_that_hangs_is_left_and_not_started_again(registry: Registry, hurried: Read, release: Event) -> None:
