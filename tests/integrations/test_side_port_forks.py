@@ -42,7 +42,9 @@ def test_no_thread_is_there_when_the_hooks_have_run() -> None:
 {FORK}
 server = pyvars.serve(0)
 connection = connected(server)
-for _ in range(20): fork()
+for _ in range(20):
+    fork()
+    assert ask(connection) == 200  # uvicorn closes a connection that is idle for 5 s
 print(set(hooked), len(hooked), ask(connection), status(server), server.serving)
 connection.close()
 server.close()
