@@ -171,7 +171,9 @@ class ValueReader:
         if not isinstance(var, Builtin):
             self.note_cut(label, var)
             return encode(var.snapshot())
-        own = encode(var.shared())  # if it raises, the variable is null: sums without this process would be too small
+        decided = self._peers.decided(var.target) if self._peers is not None else None
+        # If it raises, the variable is null: sums without this process would be too small.
+        own = encode(var.shared() if decided is None else decided)
         self.note_cut(label, var)
         rows = self._peers.figures(var.target) if self._peers is not None else []
         if len(rows) > 1:

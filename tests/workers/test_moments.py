@@ -8,19 +8,18 @@ from tests.workers.test_damage import ORDERS, ROOT, segment, with_figures_of
 from tests.workers.test_segments import READER, file, is_alone, measured, real_files
 
 CHANGING = f"""
-{READER.rpartition("for line in")[0]}
-file = os.open(sys.argv[1], os.O_RDWR)
+import os, sys, threading
+file, word = os.open(sys.argv[1], os.O_RDWR), {H_GENERATION}
 def change(frame, event, what):
-    if event == "c_call" and what is os.pread:  # before each reading
+    if word and event == "c_call" and what is os.pread:  # before each reading, in whichever thread
         before = int.from_bytes(os.pread(file, 8, 8 * word), "little")
         os.pwrite(file, (before + 2).to_bytes(8, "little"), 8 * word)
+threading.setprofile(change)
+sys.setprofile(change)
+{READER.rpartition("for line in")[0]}
 for line in sys.stdin:
     word = int(line)
-    if word:
-        sys.setprofile(change)
-    answer = ask()
-    sys.setprofile(None)
-    print(json.dumps(answer), flush=True)
+    print(json.dumps(ask()), flush=True)
 """
 
 
@@ -37,6 +36,32 @@ def test_a_file_that_changes_faster_than_it_can_be_read(tmp_path: Path) -> None:
                 page = reader.page(changing)
                 assert page["orders"] == 1005
                 assert page["pyvars.workers"]["reason"] == ""
+
+
+MENDED = f"""
+import shutil, sys, time
+def mend(frame, event, what):
+    if event == "return" and frame.f_code.co_name == "read_group":
+        shutil.copyfile(sys.argv[2], sys.argv[1])
+        time.sleep(0.15)  # longer than a reading is used again
+sys.setprofile(mend)
+{READER}
+"""
+
+
+def test_a_file_that_is_mended_while_the_page_is_made(tmp_path: Path) -> None:
+    """The page has no numbers of it, so it says that some are missing."""
+    shared, mended = tmp_path / "shared", tmp_path / "mended"
+    shared.mkdir(mode=0o700)
+    mended.write_bytes(segment(ROOT, ORDERS))
+    with file(shared / "w-1-1-a", segment(ROOT, ORDERS)[:100], lives=True):
+        with measured(MENDED, shared / "w-1-1-a", mended, PYVARS_SHARE=shared) as reader:
+            page = reader.page()
+            assert is_alone(page)
+            workers = page["pyvars.workers"]
+            assert (workers["shared"], workers["reason"][:9], workers["live"]) == (False, "w-1-1-a: ", 1)
+            assert page["pyvars.errors"]["pyvars.workers"]["type"] == "incomplete"
+            assert reader.page()["orders"] == 1005
 
 
 VANISHING = f"""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from pyvars.core.clock import monotonic
 from pyvars.core.threads import why_no_threads
@@ -11,9 +11,9 @@ from pyvars.runtime.event_loop import is_blocked
 from pyvars.runtime.reading import REUSE_SECONDS
 from pyvars.workers.membership.member import MEMBER
 from pyvars.workers.membership.states import state_of
-from pyvars.workers.numbers.group_reading import NO_PEERS
+from pyvars.workers.numbers.group_reading import NO_PEERS, GroupReading
 
-__all__ = ("ADVICE", "Census", "Workers", "census", "hear")
+__all__ = ("ADVICE", "Census", "Workers", "census", "figures_of", "hear")
 
 
 class Census(NamedTuple):
@@ -30,6 +30,9 @@ class Census(NamedTuple):
     missing: dict[str, str]
     """Why numbers are missing in the sums, by the name of the file that should have them."""
 
+
+_Known: TypeAlias = tuple[Census, str, str, bool, str, tuple[str, ...]]
+"""The arguments of `_figures`."""
 
 ADVICE: list[Callable[[], str]] = []
 """Functions that return what to do about workers that cannot be on the page, or an empty text. `reason` has the
@@ -62,10 +65,26 @@ def census() -> Census:
     for when, before, heard in _heard:
         if before is MEMBER._latest and monotonic() - when < REUSE_SECONDS:
             return heard
-    reading = MEMBER.latest() or NO_PEERS
+    return _census_of(MEMBER.latest() or NO_PEERS)
+
+
+def _census_of(reading: GroupReading) -> Census:
     states = Counter(map(state_of, reading.live))
     blocked = states["blocked"] + is_blocked()
     return Census(len(reading.live), reading.dead_count, blocked, states["stopped"], states["silent"], reading.missing)
+
+
+def figures_of(reading: GroupReading, error: str) -> dict[str, object]:
+    """The figures of `pyvars.workers` for a page whose sums are of this reading of the group.
+
+    `error` says why numbers of this process are private; empty if none are.
+    """
+    return _figures(*_known(_census_of(reading), error))
+
+
+def _known(group: Census, error: str) -> "_Known":
+    advice = [text for give in ADVICE if (text := give())]
+    return group, MEMBER.reason, error, MEMBER.shared, why_no_threads(), tuple(advice)
 
 
 class Workers:
@@ -83,8 +102,7 @@ class Workers:
         process, which answer its peers and keep deadlines. reason: why `shared` or `threads` is false, and what to do
         about workers that cannot be on the page; else empty.
         """
-        advice = [text for give in ADVICE if (text := give())]
-        known = census(), MEMBER.reason, MEMBER.error, MEMBER.shared, why_no_threads(), tuple(advice)
+        known = _known(census(), MEMBER.error)
         if self._cached[0] != known:
             self._cached = known, _figures(*known)
         return self._cached[1]

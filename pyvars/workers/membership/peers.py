@@ -7,8 +7,9 @@ from typing import Any, TypeAlias, cast
 
 from pyvars.core.clock import monotonic
 from pyvars.formats.json import from_json, to_json
-from pyvars.runtime import kept
+from pyvars.runtime import BUILTINS, kept
 from pyvars.workers.asking.wire import MAX_QUESTION_BYTES, Question
+from pyvars.workers.membership.census import figures_of
 from pyvars.workers.membership.member import Member
 from pyvars.workers.numbers.group_reading import GroupReading
 from pyvars.workers.numbers.layout import Path, SegmentLayout
@@ -39,6 +40,7 @@ class Peers:
         self.registry_key: str = registry_key
         """The key of the registry in the group (see `Member.registry_key`)."""
         self._own = own.layout
+        self._error = member.error
         live = [Source(peer.layout, peer.ints, peer.floats, True) for peer in reading.live]
         dead = [peer for peer in reading.peers if not peer.alive] + ([reading.retired] if reading.retired else [])
         sources = [own, *live, *(Source(peer.layout, peer.ints, peer.floats, False) for peer in dead)]
@@ -52,7 +54,7 @@ class Peers:
 
         This process is among them if some of its numbers are private: then only its own sums contain these.
         """
-        own = {os.getpid()} if self._member.error else set[int]()
+        own = {os.getpid()} if self._error else set[int]()
         return ", ".join(map(str, sorted(self._reading.incomplete_pids | own)[:_MAX_PIDS]))
 
     @property
@@ -63,7 +65,14 @@ class Peers:
     @property
     def whole(self) -> bool:
         """Whether the sums that each worker computes contain the numbers of all workers."""
-        return not self._reading.missing and not self._member.error
+        return not self._reading.missing and not self._error
+
+    def decided(self, target: str) -> object:
+        """The figures of a built-in variable that this reading decides, which is `pyvars.workers`; None of others.
+
+        The variable is given by its import string. Its own figures could be of a later reading than the sums.
+        """
+        return figures_of(self._reading, self._error) if target == BUILTINS["pyvars.workers"] else None
 
     @cached_property
     def _nested(self) -> NestedSums:
