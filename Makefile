@@ -17,7 +17,7 @@ run: .venv/installed ## start the demo service with four workers on 127.0.0.1:80
 	@$(BIN)/python -m examples.busy_shop $(PORT)
 
 how-long:
-	@echo "about 4,900 tests on $(CPUS) CPUs: $$((($(CPUS) + 8) / $(CPUS))) to $$((($(CPUS) + 24) / $(CPUS))) minutes"
+	@echo "about 5,200 tests on $(CPUS) CPUs: $$((($(CPUS) + 8) / $(CPUS))) to $$((($(CPUS) + 24) / $(CPUS))) minutes"
 
 test: how-long .venv/installed-test ## run the whole test suite on all CPUs, and list the skipped tests with their reasons
 	$(BIN)/python -m pytest $(IN_PARALLEL)

@@ -489,7 +489,7 @@ import json, os, psutil, sys, pyvars
 from tests.conftest import local_request
 import pyvars.site.default, pyvars.site.views, pyvars.site.stats, pyvars.runtime.memstats, pyvars.runtime.process
 import pyvars.site.metrics, pyvars.formats.prometheus, pyvars.runtime.cmdline, pyvars.runtime.python
-import pyvars.runtime.threads, pyvars.runtime.event_loop, pyvars.site.history
+import pyvars.runtime.threads, pyvars.runtime.event_loop, pyvars.site.history, pyvars.dashboard.views
 if {before}:
     os.chroot(sys.argv[1])
 site = pyvars.site.default.debug(None, None, prefix="/debug")

@@ -159,7 +159,7 @@ print(json.dumps([len(places) > 0, shown, found + harm()]))
 @pytest.mark.parametrize(
     "reads",
     [
-        "from pyvars.health.cgroup import memory as read",
+        "from pyvars.runtime.cgroup import memory as read",
         "from pyvars.cli.reloaders import child_of_reloader as read; child = subprocess.Popen(['sleep', '60'])",
         "read = partial(token_file(sys.argv[1]).refusal, request); time.sleep(0.01); os.utime(sys.argv[1])",
     ],

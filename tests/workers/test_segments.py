@@ -144,8 +144,9 @@ class Program:
 
 @contextmanager
 def program(code: str, *arguments: object, **environment: object) -> Iterator[Program]:
-    """A Program that is killed at the end, and so runs without coverage."""
-    variables = {name: str(value) for name, value in {**UNMEASURED, **environment}.items()}
+    """A Program that is killed at the end, and so runs without coverage. It keeps no history: see `measured`."""
+    environment = {**UNMEASURED, "PYVARS_HISTORY": "off", **environment}
+    variables = {name: str(value) for name, value in environment.items()}
     started = Program(code, *map(str, arguments), **variables)
     with started.process:
         try:
