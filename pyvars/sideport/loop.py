@@ -136,7 +136,8 @@ class Loop(BaseSelectorEventLoop):
     @property
     def intact(self) -> bool:
         """Whether the file descriptors of all open sockets are their own, and the listener is open."""
-        return self.listener in self._open and all(each.is_intact for each in [*self._open])
+        # Another thread asks: a socket that the loop has closed meanwhile is no longer among them.
+        return self.listener in self._open and all(each.is_intact or each not in self._open for each in [*self._open])
 
     def own(self, plain: socket.socket) -> _Socket:
         """Returns a socket of the loop that takes over the file descriptor of a plain one."""

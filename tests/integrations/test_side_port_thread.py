@@ -136,6 +136,26 @@ print(os.waitpid(pid, 0)[1])
     assert said[1] == "0"
 
 
+def test_it_serves_while_connections_come_and_go() -> None:
+    code = f"""
+{TOOLS}
+server = pyvars.serve(0)
+sys.setswitchinterval(1e-5)
+told = set()
+def look():
+    while not over: told.add(server.serving)
+over = []
+thread = threading.Thread(target=look)
+thread.start()
+for _ in range(100): assert status(server) == 200
+over.append(True)
+thread.join()
+print(told)
+server.close()
+"""
+    assert output(code) == "{True}\n"
+
+
 def test_a_program_that_closes_all_files() -> None:
     """As a daemon does. Files that then get the same descriptors are neither read, written nor closed.
 
