@@ -260,7 +260,7 @@ def test_the_stuck_worker_is_named(opened: Any, browser: Any) -> None:
         tab.until(lambda: tab.text("#banner") == "", "all well again")
         tab.page.select_option("#worker", str(pid))
         tab.until(lambda: f"worker {pid} alone" in tab.text("#facts"), "the figures of one worker")
-        tab.until(lambda: f"What this page saw of worker {pid}" in tab.text("#source"), "whose history it is")
+        tab.until(lambda: f"this page has read from worker {pid}" in tab.text("#source"), "whose history it is")
         assert f"w={pid}" in tab.page.url
         tab.clean()
 
