@@ -1,4 +1,4 @@
-"""Threads of pyvars: whether they can run in this process, and which ones another thread keeps up."""
+"""Threads of pyvars: whether they can run in this process, and which of them must be started when they are missing."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ def keep(start: Callable[[], None]) -> None:
 
 
 def keep_up() -> None:
-    """Start the threads that are needed. The thread of `pyvars.workers`, which each integration starts, calls this."""
+    """Start the threads that are needed. The thread of `pyvars.workers`, which integrations start, calls this."""
     for start in _starts:
         start()
 
