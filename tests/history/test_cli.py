@@ -1,4 +1,4 @@
-"""`pyvars history`: what it prints of a program that runs, and of the file of one that has ended."""
+"""`pyvars history` for a program that runs, and for the file that a program has left."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def file(tmp_path: Path) -> str:
-    """The file of a program that has ended."""
+    """A file that a program has left."""
     path = str(tmp_path / "history")
     ring = Ring(path, COLUMNS, Header(group=1))
     for number in range(4):
