@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
             lines = [json.dumps(page)] if options.json else [*(_csv(page) if options.csv else _table(page))]
             names = [*_series(page, "series")]
         except (TypeError, AttributeError, KeyError, ValueError, OverflowError):
-            raise ValueError("the response is no history") from None
+            raise ValueError("the response is not a history") from None
         unknown = [name for name in options.names if not any(each.startswith(name) for each in names)]
         return Shown(lines, [f"no series begins with {name!r}" for name in unknown])
 

@@ -43,4 +43,4 @@ def why_no_threads() -> str:
     enabled = "enable-threads" in options or options.get("threads", b"1") != b"1"
     if not enabled:
         return "uWSGI runs no threads without enable-threads"
-    return "" if uwsgi.masterpid() != os.getpid() else "in the master of uWSGI no threads may run"
+    return "" if uwsgi.masterpid() != os.getpid() else "no threads may run in the master of uWSGI"

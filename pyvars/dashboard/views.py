@@ -55,7 +55,7 @@ class Files(View):
         digest, _, name = rest.partition("/")
         file = FILES.get(name)
         if digest != DIGEST or file is None:
-            return text(404, "no file of that name; the page names those that there are")
+            return text(404, "no such file; the page at /debug/ links to the files of this release")
         if not accepts(request.headers, "accept-encoding", "gzip"):
             return respond_with(200, file.content, file.content_type, more_headers=_OF_FILES)
         headers = (*_OF_FILES, ("Content-Encoding", "gzip"))

@@ -82,7 +82,7 @@ def opened(path: str) -> RingReader | None:
             raise PlaceError(f"{path} must be a file of user {os.geteuid()} with mode 0600")
         beginning = os.pread(file.number, len(HISTORY_MAGIC), 0)
         if beginning and beginning != HISTORY_MAGIC:
-            raise PlaceError(f"{path} is no history of this version of pyvars; remove it, or name another file")
+            raise PlaceError(f"{path} is not a history of this version of pyvars; remove it, or name another file")
         with suppress(RingError):
             return RingReader(file)
     except BaseException:

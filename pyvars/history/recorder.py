@@ -178,7 +178,7 @@ class Recorder:
                 ended = {self._writer_before}
                 self._workers = {pid for pid, start in starts.items() if start / _TICKS * 1e9 <= self._seen_at} | ended
         for pid in sorted(starts.keys() - self._workers):
-            self.mark("worker", f"worker {pid} was born")
+            self.mark("worker", f"worker {pid} has started")
         for pid in sorted(self._workers - starts.keys()):
             self.mark("worker", f"worker {pid} has ended")
         self._workers = {*starts}

@@ -160,18 +160,18 @@ class RingReader:
         self._samples_at = self._marks_at + MARKS * _MARK.size
         self._spans_at = self._samples_at + SAMPLES * header.row_bytes
         if os.fstat(file.number).st_size < self._spans_at + SPANS * header.row_bytes:
-            raise RingError("the file of the history is cut")
+            raise RingError("the file of the history is truncated")
         self.columns: Sequence[Column] = self._columns(header)
 
     def header(self) -> Header:
         """The header as it is now."""
         data = os.pread(self.file.number, HEADER.size, 0)
         if len(data) < HEADER.size:
-            raise RingError("the file is no history")
+            raise RingError("the file is not a history")
         header = Header(*HEADER.unpack(data))
         sizes_fit = 0 < header.table_bytes <= _MAX_TABLE_BYTES and 0 < header.row_bytes <= 8 * (MAX_COLUMNS + 1)
         if header.magic != Header().magic or not sizes_fit:
-            raise RingError("the file is no history of this version")
+            raise RingError("the file is not a history of this version")
         return header
 
     def watch(self, moment: int) -> None:

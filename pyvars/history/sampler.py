@@ -61,7 +61,7 @@ class History:
             self._started = THREAD.keep(self)
 
     def _why_none(self) -> str:
-        return self._off or why_no_threads() or ("" if AVAILABLE else "this system has no locks of files (fcntl)")
+        return self._off or why_no_threads() or ("" if AVAILABLE else "this system has no file locks (fcntl)")
 
     @property
     def reason(self) -> str:

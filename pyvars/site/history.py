@@ -30,7 +30,7 @@ _GOES_ON = re.compile(r"(^|&)since=[1-9]")
 class HistoryView(View):
     """The history of a registry: a point each second for the last ten minutes, or each 10 s for the last two hours."""
 
-    description: ClassVar[str] = "every number over the last ten minutes and two hours, as JSON"
+    description: ClassVar[str] = "numbers over the last ten minutes and two hours, as JSON"
 
     def __init__(self, registry: Registry) -> None:
         self._history = history_of(registry)
@@ -87,7 +87,7 @@ def question_in(query: str) -> Question | Response:
         return text(400, "since= is the seq of an earlier answer, or 0")
     step = given.get("step", "1")
     if step not in ("1", "10"):
-        return text(400, "step= is 1, for the samples of a second each, or 10, for the spans of 10 s")
+        return text(400, "step= is 1, for a sample each second, or 10, for a span each 10 s")
     points = _number(given.get("points", str(MAX_POINTS)), 1, SPANS)
     if points is None:
         return text(400, f"points= is a number from 1 to {SPANS}, over {MAX_POINTS} only with name=")

@@ -47,7 +47,7 @@ def test_files_of_others_stay(path: Path) -> None:
     path.write_bytes(b"x" * 9000)
     path.chmod(0o600)
     reason = said(SAYS, PYVARS_HISTORY=str(path))
-    assert reason.endswith(f"{path} is no history of this version of pyvars; remove it, or name another file")
+    assert reason.endswith(f"{path} is not a history of this version of pyvars; remove it, or name another file")
     assert path.read_bytes() == b"x" * 9000
     path.chmod(0o644)
     assert "must be a file of user" in said(SAYS, PYVARS_HISTORY=str(path))

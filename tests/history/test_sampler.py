@@ -253,4 +253,4 @@ sys.modules["uwsgi"] = types.SimpleNamespace(opt={"enable-threads": True}, maste
 print(json.dumps([ask()["reason"], names()]))
 """
     )
-    assert told == ["in the master of uWSGI no threads may run", 0]
+    assert told == ["no threads may run in the master of uWSGI", 0]

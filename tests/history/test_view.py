@@ -66,7 +66,7 @@ def test_all_series_and_those_of_a_name(site: Site) -> None:
         ("since=-1", "since= is the seq of an earlier answer, or 0"),
         ("since=" + "9" * 30, "since= is the seq of an earlier answer, or 0"),
         ("since=", "since= is the seq of an earlier answer, or 0"),
-        ("step=2", "step= is 1, for the samples of a second each, or 10, for the spans of 10 s"),
+        ("step=2", "step= is 1, for a sample each second, or 10, for a span each 10 s"),
         ("points=0", "points= is a number from 1 to 720, over 150 only with name="),
         ("points=721&name=a", "points= is a number from 1 to 720, over 150 only with name="),
         ("name=a&" * 65, "the query has over 64 names"),

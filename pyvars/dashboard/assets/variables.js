@@ -265,7 +265,7 @@ export class Variables {
     row.lines = histogram
       ? [["p50", "--c1"], ["p90", "--c3"], ["p99", "--c2"]].map(([label, color]) => ({ label, color, series: `${name}.${label}` }))
       : [{ label: row.about.label, color: "--c1", fill: "--accent-soft", series: name }];
-    row.plot = new Plot(cell, row.lines, text, { height: 170, legend, label: `${name} over time; lowest, mean and highest stand below` });
+    row.plot = new Plot(cell, row.lines, text, { height: 170, legend, label: `${name} over time; lowest, mean and highest are below` });
     row.facts = facts;
     const top = this.topName(name);
     const url = new URL(`${this.feed.at}vars/${encodeURIComponent(top)}`, location.href).href.replace(/[#?].*$/, "");
