@@ -1,4 +1,4 @@
-"""The shop with four worker processes, and customers: something to see on the page in a browser.
+"""The shop with four worker processes and simulated customers, so that the page in a browser has traffic to show.
 
 make run                                         (or: python -m examples.busy_shop)
 open http://127.0.0.1:8000/debug/
@@ -22,7 +22,7 @@ CUSTOMERS = 4
 
 
 def customer(port: int) -> None:
-    """Order, pay and search for ever, at a pace that rises and falls."""
+    """Search, order and pay for ever, at a rate that rises and falls."""
     words = ["apple", "pear", "plum", "cherry", "quince", "fig", "grape"]
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     while True:
@@ -45,7 +45,7 @@ def customer(port: int) -> None:
 
 
 def customers(port: int) -> None:
-    """Several at a time, until interrupted."""
+    """Run several customers at a time, until interrupted."""
     for _ in range(CUSTOMERS):
         Thread(target=customer, args=(port,), daemon=True).start()
     with suppress(KeyboardInterrupt):
@@ -53,7 +53,7 @@ def customers(port: int) -> None:
 
 
 def main(port: int = 8000) -> None:
-    """Serve until interrupted. 0 takes a free port."""
+    """Serve the shop until interrupted. Port 0 takes a free port."""
     try:
         with socket.create_server(("127.0.0.1", port)) as listener:
             port = listener.getsockname()[1]

@@ -1,4 +1,4 @@
-"""`pyvars history`: prints the history of a running program, or of a file that a program has left."""
+"""`pyvars history`: prints the history of a running program, or the history in a file."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from pyvars.cli.usage import failed
 __all__ = ("main",)
 
 SPANS = 720
-"""The most points of a series that there are."""
+"""The maximum number of points of a series."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,13 +36,13 @@ def main(arguments: Sequence[str]) -> int:
             lines = [json.dumps(page)] if options.json else [*(_csv(page) if options.csv else _table(page))]
             names = [*_series(page, "series")]
         except (TypeError, AttributeError, KeyError, ValueError, OverflowError):
-            raise ValueError("the response is no history") from None
+            raise ValueError("the response is not a history") from None
         unknown = [name for name in options.names if not any(each.startswith(name) for each in names)]
         return Shown(lines, [f"no series begins with {name!r}" for name in unknown])
 
     if _is_file(options.url):
         return _show_file(options.url, options.names, int(options.step), view)
-    if options.url.endswith("/debug/vars"):  # as pyvars announces it
+    if options.url.endswith("/debug/vars"):  # the URL that pyvars announces
         options.url = f"{options.url.removesuffix('vars')}history"
     query = [("step", options.step), *(("name", name) for name in options.names)]
     query += [("points", str(SPANS))] if options.names else []
@@ -57,7 +57,7 @@ def _is_file(place: str) -> bool:
 
 
 def _show_file(path: str, names: Sequence[str], step: int, view: Callable[[Page], Shown]) -> int:
-    """Print what a file holds: all of it, whether its program lives or not."""
+    """Print the whole history in a file, whether its program runs or not."""
     from pyvars.core.own_file import OwnFile
     from pyvars.history.answer import ALL, Question, answer
     from pyvars.history.ring import RingError, RingReader
@@ -73,7 +73,7 @@ def _show_file(path: str, names: Sequence[str], step: int, view: Callable[[Page]
 
 
 def _csv(page: Page) -> Iterator[str]:
-    """A line of names, and one for each time."""
+    """Returns a line with the names, then one line for each time."""
     series = _series(page, "series")
     yield _row(["time", *series])
     for moment, *values in zip(cast("list[float]", page["t"]), *series.values(), strict=True):
@@ -81,7 +81,7 @@ def _csv(page: Page) -> Iterator[str]:
 
 
 def _plain(value: object) -> str:
-    """The number, without a point if it is whole. Raises TypeError if it is no number."""
+    """The number as a text, without a decimal point if it is whole. Raises TypeError if `value` is not a number."""
     if not isinstance(value, int | float):
         raise TypeError
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
@@ -94,7 +94,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _table(page: Page) -> Iterator[str]:
-    """A line for each series, with its first and last number and its extremes; then one for each mark."""
+    """Returns a line for each series, with its first, last, lowest and highest number; then a line for each mark."""
     times = cast("list[float]", page["t"])
     if times:
         yield f"{len(times)} points from {_time(times[0])} to {_time(times[-1])}"

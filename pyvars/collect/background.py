@@ -1,12 +1,12 @@
 """Calls the functions that are published with `every` in the background, and keeps the outcome of their latest calls.
 
 One thread calls them, one after the other; a coroutine function runs on an event loop of the program. The thread ends
-when there is no such function any more, and before a fork. If a call has not returned after HANDOVER_SECONDS, the
-thread is left to it, and another one calls the others. There are at most MAX_THREADS threads.
+when no such function is left, and before a fork. If a call has not returned after HANDOVER_SECONDS, its thread calls no
+other function any more, and a new thread does. There are at most MAX_THREADS threads.
 
 `start` starts a thread if one is needed. An integration calls it when it is made. After that the thread of
-`pyvars.workers` does, in this process and in its forked children: soon after such a function is made, soon after a
-fork, and every few seconds. A page that shows such a function calls it, too: on Windows there is no such thread.
+`pyvars.workers` calls it, in this process and in its forked children: soon after such a function is made, soon after a
+fork, and every few seconds. A page with such a function calls it, too, since Windows has no thread of `pyvars.workers`.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,9 +30,9 @@ __all__ = ("Background",)
 HANDOVER_SECONDS = 10.0
 """If a call takes longer, another thread may call the other functions."""
 MAX_THREADS = 4
-"""The maximum number of threads: all but the last may be left to functions that do not return."""
+"""The maximum number of threads. If all of them run functions that do not return, no function is called any more."""
 FIRST_SECONDS = 0.05
-"""How long a page waits for the first call of a function, from the moment when the call begins."""
+"""The maximum time from the beginning of the first call of a function for which a page waits for it."""
 LOOK_SECONDS = 1.0
 """The maximum time after which the thread looks for new functions."""
 
@@ -49,7 +49,7 @@ class _State:
         self.due = 0.0
         """When the next call is due, by `monotonic`."""
         self.running = False
-        """Whether a call runs now; False for a coroutine function."""
+        """Whether a call runs in a thread now; always False for a coroutine function."""
         self.future: Future[Any] | None = None
         """The run of a coroutine on its event loop."""
         self.outcome: Outcome | None = None
@@ -82,7 +82,7 @@ class Background:
         """Whether there is no thread because the system refused to start one."""
 
     def start(self) -> None:
-        """Start a thread if there are functions to call, and no thread calls them, or its current call hangs."""
+        """Start a thread if there are functions to call, unless a thread calls them that does not hang."""
         with self._lock:
             hangs = self._since and monotonic() - self._since > HANDOVER_SECONDS
             if not PERIODIC or not threads_run() or (self._thread is not None and not hangs):
@@ -141,12 +141,12 @@ class Background:
             state = self._states[func] = _State(func._function)
         future = state.future
         if future is not None:
-            if not future.done():  # a callback wakes this thread when it is
+            if not future.done():  # a callback wakes this thread later
                 return look
             state.outcome, state.future = self._outcome_of(func, future.result), None
         if monotonic() >= state.due and self._thread is thread and not state.running:
             state.begun = state.begun or monotonic()
-            state.due = monotonic() + (func.every or LOOK_SECONDS)  # `every` is None if the Func has just changed
+            state.due = monotonic() + (func.every or LOOK_SECONDS)  # `every` is None if it changed meanwhile
             if is_coroutine_function(state.function):
                 state.future = self._on_a_loop(state.function)
                 if state.future is None:

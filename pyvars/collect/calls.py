@@ -1,7 +1,7 @@
-"""Calls functions of the program in threads of pyvars: never two calls of one function at once.
+"""Calls functions of the program in threads of pyvars. Two calls of one function never run at once.
 
-When each call that runs has taken HANDOVER_SECONDS, another thread is started for the calls that wait. There are at
-most `at_most` threads. While MAX_STUCK calls are stuck (have run for over STUCK_SECONDS), no further thread is started.
+If calls wait, and each call that runs has taken HANDOVER_SECONDS, another thread is started. There are at most
+`at_most` threads. While MAX_STUCK calls are stuck (have run for STUCK_SECONDS), no further thread is started.
 A thread ends after IDLE_SECONDS without a call, and before a fork.
 
 There is no limit for C code that does not release the GIL: while it runs, no other thread can run.
@@ -20,7 +20,7 @@ from pyvars.formats.json import Fragment
 __all__ = ("Call", "CallThreads", "Outcome")
 
 HANDOVER_SECONDS = 0.05
-"""When a call has run for so long, another thread may be started for the calls that wait."""
+"""After a call has run for so long, another thread may be started for the calls that wait."""
 STUCK_SECONDS = 1.0
 """A call that has run for so long is stuck."""
 MAX_STUCK = 4
@@ -34,11 +34,11 @@ LOCK_SECONDS = 0.1
 
 
 class Outcome(NamedTuple):
-    """How a call ended: with a value, or with an error."""
+    """The end of a call: its value or its error, and its times."""
 
     value: Fragment | None
     error: dict[str, object] | None
-    """The entry of `pyvars.errors`."""
+    """The entry of the function in `pyvars.errors`."""
     at: float
     """When the call ended, by `monotonic`."""
     seconds: float = 0.0
@@ -69,7 +69,7 @@ class Call:
 
 
 class CallThreads:
-    """Threads that run calls; they are started when they are needed. Thread-safe; a forked child begins without any."""
+    """Starts the threads that run calls when they are needed. Thread-safe. A forked child begins without threads."""
 
     def __init__(self, name: str, *, at_most: int) -> None:
         self._name = name
@@ -100,7 +100,7 @@ class CallThreads:
     def is_full(self) -> bool:
         """Whether calls that wait cannot run now, because all threads are stuck, or none could be started."""
         moment = monotonic()
-        running = self._running.copy()  # one step under the GIL: not every caller holds the lock
+        running = self._running.copy()  # one step under the GIL, since not every caller holds the lock
         stuck = sum(moment - call.running_since >= STUCK_SECONDS for call in running)
         return self._refused or stuck >= max(MAX_STUCK, len(self._threads))
 
@@ -130,7 +130,7 @@ class CallThreads:
     def _work(self, queue: "SimpleQueue[Call | None]") -> None:
         while True:
             try:
-                # Where threads are greenlets, waiting for the next call would stop all of them.
+                # If gevent or eventlet made threads greenlets, waiting for the next call here would block all of them.
                 call = queue.get(timeout=IDLE_SECONDS) if threads_run() else queue.get_nowait()
             except Empty:
                 call = None

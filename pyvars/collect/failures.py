@@ -14,16 +14,16 @@ __all__ = ("LoggedOnce", "failure", "type_name")
 MAX_NAMES = 1000
 """The maximum number of names that are remembered. A program may publish ever new names."""
 MAX_FAILURES = 10
-"""The maximum number of failures that are logged for one name: a Map may hold any number of functions."""
+"""The maximum number of failures that are logged for one name. A Map may hold any number of functions."""
 MAX_TYPE_CHARACTERS = 255
 """The maximum length of the name of an exception class on the page."""
 
 
 class LoggedOnce:
-    """Logs each kind of failure of each variable once. Thread-safe."""
+    """Logs each kind of failure of each variable once. Of over MAX_NAMES names it forgets the oldest. Thread-safe."""
 
     def __init__(self) -> None:
-        self._logged: dict[str, set[tuple[str, str]]] = {}  # in the order of the names' first failures
+        self._logged: dict[str, set[tuple[str, str]]] = {}  # in the order of the first failures
         self._lock = Lock()
 
     def warn(
@@ -47,7 +47,7 @@ _NAME: Callable[[type], str] = type.__dict__["__name__"].__get__
 
 
 def type_name(exception: BaseException) -> str:
-    """The name of the class of an exception. It is read by `type` itself: a metaclass might return something else."""
+    """The name of the class of an exception, read from `type`, since a metaclass might return something else."""
     return _NAME(type(exception))[:MAX_TYPE_CHARACTERS]
 
 

@@ -2,10 +2,11 @@
 
 A page calls each function that does not run already (`pyvars.collect.calls`), and waits for all of them until its
 deadline, with two exceptions. If a function has a value from the last 10 s (MAX_AGE_SECONDS), or its call began before
-the page was requested, the page waits only until that call has run for a quarter of the page's time: 50 ms. If a
-function has no such value, and a busy machine has not started it yet, the page waits up to a second (LATEST_SECONDS).
-For a function that has not returned, the page shows the value from the last 10 s, marked `stale`; without one, null
-with the error `timeout` if it runs, `busy` if it was not started, or `skipped` if no thread is free.
+the page was requested, the page waits only until that call has run for a quarter of the page's time, and at least for
+50 ms. If a function has no such value, and a busy machine has not started it yet, the page waits up to a second
+(LATEST_SECONDS). If a function has not returned, the page shows its value from the last 10 s, marked `stale`. If there
+is no such value, the page shows null with an error: `timeout` if the function runs, `busy` if it was not started, or
+`skipped` if no thread is free.
 """
 
 import threading
@@ -31,13 +32,13 @@ __all__ = ("FUNCTIONS", "FunctionRunner", "Job", "Round", "Times", "failure", "t
 MAX_THREADS = 8
 """The maximum number of threads that run functions."""
 LATEST_SECONDS = 1.0
-"""How long after its arrival a request waits, at most, for a function that a busy machine has not started."""
+"""The maximum time after its arrival for which a request waits for a function that a busy machine has not started."""
 MAX_AGE_SECONDS = 10.0
 """The maximum age of a value that is shown because the function has not returned."""
 MISSED_PERIODS = 3
-"""The value of a function with `every` is stale when it is older than so many periods."""
+"""A value of a function with `every` is stale when it is older than this number of periods."""
 FORGET_SECONDS = 60.0
-"""The state of a function that no page has shown for so long is dropped."""
+"""How long the state of a function is kept after the last page that asked for it."""
 
 BUSY = "busy"
 """The error of a function that a busy machine did not start in time."""
@@ -55,7 +56,7 @@ INCOMPLETE = "incomplete"
 
 
 class Times(NamedTuple):
-    """When a page was requested, and until when it waits, by `monotonic`."""
+    """When a page was requested, and until when it waits for functions, by `monotonic`."""
 
     arrived: float
     """When the page was requested. If a call ends after that, its value is current."""
@@ -77,7 +78,7 @@ class Times(NamedTuple):
 
     @property
     def handover(self) -> float:
-        """How many seconds a call gets if the page can show an earlier value: a quarter of the page's time."""
+        """How many seconds a call gets if the page can show an earlier value: 50 ms, or a quarter of its time."""
         return max(HANDOVER_SECONDS, (self.deadline - self.arrived) / 4)
 
 
@@ -88,7 +89,7 @@ class Job:
 
     def __init__(self, name: str, label: str, var: Var) -> None:
         self.name: str = name
-        """The name on the page: of the variable, or of the composite that holds it."""
+        """The name on the page of the variable, or of the composite that holds the variable."""
         self.label: str = label
         """The name of the variable itself, with the keys that lead to it: `orders.open`."""
         self.var: Var = var
@@ -118,7 +119,7 @@ class Round:
         self._times = times
 
     def seconds(self) -> float | None:
-        """The seconds for which the page may wait until it calls this again; else None. May start a thread."""
+        """The seconds that the page may wait before it calls this again; None: wait no longer. May start a thread."""
         moment = monotonic()
         untils = [until for call in self._calls if (until := self._until(call, moment)) > moment]
         if not untils:
@@ -129,7 +130,7 @@ class Round:
         return min(untils) - moment
 
     def _until(self, call: Call, moment: float) -> float:
-        """Until when the page waits for this call; 0 if it does not wait."""
+        """The moment until which the page waits for this call, by `monotonic`; 0 if the page does not wait for it."""
         times, since = self._times, call.running_since
         shows = call.ended_since(moment - MAX_AGE_SECONDS)
         if since:
@@ -141,7 +142,7 @@ class Round:
         return times.deadline if shows else times.latest
 
     def when_back(self, wake: Callable[[], object]) -> None:
-        """Call `wake` once all functions have ended: from another thread, or at once if they have ended already."""
+        """Call `wake` when all calls have ended: at once, or in the thread of the call that ends last."""
         with self._threads.lock:
             left = [call for call in self._calls if call.waiting or call.running_since]
             countdown = _Countdown(len(left), wake)
@@ -250,7 +251,7 @@ class FunctionRunner:
     def _called(self, call: Callable[[], object], caught: Callable[[BaseException], dict[str, object]]) -> Outcome:
         try:
             return Outcome(encode_user_value(called(call)), None, monotonic())
-        except BaseException as exception:  # if a function raises SystemExit or KeyboardInterrupt, nothing ends
+        except BaseException as exception:  # SystemExit and KeyboardInterrupt of a function end nothing
             return Outcome(None, caught(exception), monotonic())
 
     def _settle(self, job: Job, call: Call, times: Times, moment: float) -> None:
@@ -280,7 +281,7 @@ class FunctionRunner:
             job.error = {**failure(STALE), "age_seconds": round(age, 3)}
 
     def _forget(self, moment: float) -> None:
-        """Drop the Calls of functions that no page asks for any more."""
+        """Drop the Calls that no page has asked for in FORGET_SECONDS, up to the first one that waits or runs."""
         while self._calls:
             key, call = next(iter(self._calls.items()))
             if moment - call.seen < FORGET_SECONDS or call.waiting or call.running_since:

@@ -1,4 +1,4 @@
-"""Converts a number of the program to the plain int or float that an Int or Float holds. Raises if it cannot."""
+"""Converts numbers of the program to the plain ints and floats that Int and Float hold."""
 
 from operator import index
 from typing import SupportsFloat, SupportsIndex
@@ -11,7 +11,7 @@ INT64_MAX = 2**63 - 1
 """The largest value of an Int."""
 
 BITS = "64 bits with a sign"
-"""What an Int holds, in the texts of OverflowError."""
+"""The range of an Int, as the texts of OverflowError name it."""
 
 
 def exact_int(value: SupportsIndex) -> int:
@@ -25,7 +25,7 @@ def exact_int(value: SupportsIndex) -> int:
         number = int.__pos__(index(value))
     except TypeError as error:
         hint = "; a Float takes fractions" if hasattr(value, "__float__") else ""
-        cause = error if hasattr(value, "__index__") else None  # else the error says no more than this one
+        cause = error if hasattr(value, "__index__") else None  # else it says nothing that this text does not say
         raise TypeError(f"an Int takes whole numbers, got {value!r}{hint}") from cause
     if not INT64_MIN <= number <= INT64_MAX:
         raise OverflowError(f"the number does not fit into {BITS}")  # not shown: it may have too many digits

@@ -1,4 +1,4 @@
-"""Map: variables by key. `add` makes a number under a key that is new; `set` puts any variable under a key."""
+"""Map: variables by key. `add` makes a number under a new key; `set` puts any variable under a key."""
 
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import SupportsFloat, SupportsIndex, cast
@@ -29,9 +29,9 @@ class Map(Counts, Composite, Mapping[str, object]):
     keys until there are `max_keys`. Further keys, and keys that readers refuse (empty, or over 255 bytes of UTF-8), are
     counted under `"__other__"`: keys often come from outside, and counting must neither fail nor take memory without
     limit. `set` makes its key even then. The page of several workers has at most `max_keys` numbers, too, or as many as
-    the worker that answers has itself; the numbers that it was `set` come first. Thread-safe; counts are exact also in
-    signal handlers, gc callbacks and finalizers. In a forked child its numbers start as those of an Int do. Iteration
-    runs over a sorted copy of the keys. Two Maps are equal only if they are the same object.
+    the answering worker has itself; numbers that were put there with `set` are kept first. Thread-safe; counts are
+    exact also in signal handlers, gc callbacks and finalizers. In a forked child its numbers start like an Int does.
+    Iteration runs over a sorted copy of the keys. Two Maps are equal only if they are the same object.
 
     In Prometheus each key becomes the value of a label, and `label` is the name of that label: the Map above becomes
     the series `orders_by_state_total{state="paid"}`. Without `label` the name is `key`. But if the Map holds Maps,
@@ -49,10 +49,10 @@ class Map(Counts, Composite, Mapping[str, object]):
     kind = "map"
 
     max_keys: int
-    """The number of keys from which on `add` makes no further one, but counts under `"__other__"`."""
+    """The number of keys at which `add` stops making keys, and counts under `"__other__"` instead."""
 
     label: str
-    """The name of the label in Prometheus whose values are the keys; empty if none was given."""
+    """The name of the label in Prometheus that has the keys as values; empty if none was given."""
 
     def __init__(self, *, max_keys: int = 1000, label: str = "") -> None:
         if not isinstance(max_keys, int) or isinstance(max_keys, bool):
@@ -95,7 +95,7 @@ class Map(Counts, Composite, Mapping[str, object]):
         add(number)
 
     def set(self, key: str, var: Var | Callable[[], object]) -> None:
-        """Put a variable or a function under `key`, in place of the variable that is there, also beyond `max_keys`.
+        """Put a variable or a function under `key`, replacing what is there. `max_keys` does not limit this.
 
         Raises:
             TypeError: `key` is not a str, or `var` is neither a variable nor a function.
@@ -142,7 +142,7 @@ class Map(Counts, Composite, Mapping[str, object]):
 
     @property
     def _inline(self) -> bool:
-        """Whether it holds only numbers, so that `snapshot()` runs no code of the program."""
+        """Whether the Map holds only numbers, so that `snapshot()` runs no code of the program."""
         return not self._vars
 
     def _children(self) -> Mapping[str, Var]:
@@ -154,10 +154,10 @@ class Map(Counts, Composite, Mapping[str, object]):
         return self._vars.get(key) or self._cells.get(key)
 
     def _merged(self, members: Mapping[str, object]) -> dict[str, object]:
-        """Returns `members`, which all workers together have, with at most `max_keys` numbers, or as many as this has.
+        """Returns `members`, the sums over all workers, cut to `max_keys` numbers, or to as many as this Map has.
 
-        The numbers under the first keys stay: first those that `set` made, then the others, each in sorted order. The
-        sum of the rest is added to `"__other__"`.
+        Numbers under keys that `set` made are kept first, then the others, each in the sorted order of their keys. The
+        numbers that are cut are added to `"__other__"`.
         """
         numbers = [key for key in sorted(members) if key != OTHER and isinstance(members[key], int | float)]
         numbers.sort(key=lambda key: key not in self._set)

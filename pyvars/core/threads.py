@@ -1,4 +1,4 @@
-"""Threads of pyvars: whether they can run in this process, and which ones another thread keeps up."""
+"""Threads of pyvars: whether they can run in this process, and which of them must be started when they are missing."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ def keep(start: Callable[[], None]) -> None:
 
 
 def keep_up() -> None:
-    """Start the threads that are needed. The thread of `pyvars.workers`, which each integration starts, calls this."""
+    """Start the threads that are needed. The thread of `pyvars.workers`, which integrations start, calls this."""
     for start in _starts:
         start()
 
@@ -43,4 +43,4 @@ def why_no_threads() -> str:
     enabled = "enable-threads" in options or options.get("threads", b"1") != b"1"
     if not enabled:
         return "uWSGI runs no threads without enable-threads"
-    return "" if uwsgi.masterpid() != os.getpid() else "in the master of uWSGI no threads may run"
+    return "" if uwsgi.masterpid() != os.getpid() else "no threads may run in the master of uWSGI"

@@ -1,13 +1,14 @@
-"""The page that people look at in a browser: one HTML, one CSS, JavaScript in modules, and uPlot for the charts.
+"""The page in a browser: an HTML file, a CSS file, JavaScript modules, and uPlot for the charts.
 
-`GET /debug/` is the page if the client accepts HTML, as browsers do; to others it is the list of paths, as `/debug` is
-to everybody. The page reads `history`, `vars` and `workers` beside it, by relative URLs, at most once a second; a
-hidden page reads nothing. Where there is no history it keeps its own, and says so.
+`GET /debug/` returns this page to clients that accept HTML, as browsers do. It returns the list of paths to others;
+`/debug` returns that list to everybody. The page in a browser reads `history`, `vars` and `workers` by relative URLs,
+each at most once a second; while it is hidden it reads nothing. If there is no history, it keeps the numbers that it
+has read, and says so.
 
-files       the files in `assets` and `vendor`, as they are served: below a path that holds their hash, so that browsers
-            keep them for a year, and compressed once
-views       the page and the files as views
+files       joins and compresses the files in `assets` and `vendor`; their URLs hold a hash, so that browsers may keep
+            them for a year
+views       the views that serve the page and the files
 
-The JavaScript takes no tool to build: the modules in `assets` are joined when the first integration is made. `vendor`
-holds uPlot 1.6.32 as npm has it, with its licence.
+No build tool is needed: the modules in `assets` are joined when the first integration is made. `vendor` holds uPlot
+1.6.32, unchanged from npm, with its licence.
 """

@@ -1,8 +1,7 @@
-"""The files of the page: read and joined when the first integration is made, compressed when a client first asks.
+"""The files of the page in a browser: joined when the first integration is made, compressed at the first request.
 
-The modules of JavaScript are joined to one file: one request instead of fifteen, and two thirds of their size. Each
-becomes a function that returns what it exports. Nothing else about them changes, but that the lines lose their
-indentation and whole lines of comments.
+The JavaScript modules are joined into one file, which takes one request instead of fifteen. Each module becomes a
+function that returns its exports. The indentation of lines, empty lines and whole lines of comments are removed.
 """
 
 import gzip
@@ -17,7 +16,7 @@ MODULES: tuple[str, ...] = (
     *("dom", "format", "names", "series", "address", "sparkline", "feed", "rows"),
     *("plot", "tiles", "charts", "variables", "side", "routes", "main"),
 )
-"""Each imports only from those before it."""
+"""The modules in the order in which they are joined: each imports only from earlier ones."""
 
 _IMPORT = re.compile(r'^import (?:\* as (\w+)|\{([^}]*)\}) from "\./(\w+)\.js";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?(?:const|function|class) ([\w$]+))", re.MULTILINE)
@@ -25,7 +24,7 @@ _SKIPPED = re.compile(r"^\s+|^\s*//.*\n|^\s*\n", re.MULTILINE)
 
 
 class File:
-    """A file that the page refers to."""
+    """A file that the page in a browser loads."""
 
     def __init__(self, content: bytes, content_type: str) -> None:
         self.content = content
@@ -44,7 +43,7 @@ def _read(name: str) -> bytes:
 
 
 def _joined(name: str) -> str:
-    """A module as a function that is called at once, and whose value is what the module exports."""
+    """The source of a module as a function that is called at once and returns the exports of the module."""
     source = _SKIPPED.sub("", _read(f"assets/{name}.js").decode())
     exported = ", ".join(found[1] for found in _EXPORT.findall(source))
     source = _EXPORT.sub(r"\1", _IMPORT.sub(lambda found: _taken(*found.groups()), source))
@@ -67,8 +66,9 @@ def _files() -> dict[str, File]:
 
 
 PAGE: bytes = _read("assets/index.html")
-"""The HTML, in which `{{at}}` stands for the relative path of /debug/, and `{{metrics}}` for that of the metrics."""
+"""The HTML. `{{at}}`, `{{metrics}}` and `{{files}}` stand for the relative paths of /debug/, the metrics and the files;
+`{{memory_limit}}` stands for the limit of the cgroup, in bytes."""
 FILES: dict[str, File] = _files()
-"""By name."""
+"""The files by name."""
 DIGEST: str = sha256(b"".join(file.content for file in FILES.values())).hexdigest()[:16]
-"""Changes with every file, and stands in the paths of all of them."""
+"""A hash of all files. It is part of their URLs, so a new release has new URLs."""

@@ -1,4 +1,4 @@
-"""The views of the page: the HTML, and the files that it refers to."""
+"""The views of the page in a browser: one for the HTML, one for the files that the HTML loads."""
 
 from typing import ClassVar
 
@@ -20,10 +20,10 @@ _OF_FILES = (("Cache-Control", "private, max-age=31536000, immutable"), ("Vary",
 
 
 class Page(View):
-    """The page, at a path with a slash at the end, to clients that accept HTML; to all others the index.
+    """Serves the HTML if the path ends with a slash and the client accepts HTML; else the index.
 
-    Without the slash relative URLs would lead elsewhere, and nothing redirects. `at` is the relative path of /debug/,
-    `metrics` that of the metrics.
+    Below a path without the slash, the relative URLs of the HTML would be wrong, and there is no redirect. `at` is the
+    relative path of /debug/, `metrics` that of the metrics.
     """
 
     description: ClassVar[str] = "the page to look at in a browser; other clients get this list"
@@ -45,7 +45,7 @@ class Page(View):
 
 
 class Files(View):
-    """The files of the page, below the hash of all of them."""
+    """Serves the files that the HTML loads, below DIGEST."""
 
     description: ClassVar[str] = "the files of the page"
     exact: ClassVar[bool] = False
@@ -55,7 +55,7 @@ class Files(View):
         digest, _, name = rest.partition("/")
         file = FILES.get(name)
         if digest != DIGEST or file is None:
-            return text(404, "no file of that name; the page names those that there are")
+            return text(404, "no such file; the page at /debug/ links to the files of this release")
         if not accepts(request.headers, "accept-encoding", "gzip"):
             return respond_with(200, file.content, file.content_type, more_headers=_OF_FILES)
         headers = (*_OF_FILES, ("Content-Encoding", "gzip"))

@@ -1,14 +1,14 @@
-"""The history of a registry: its numbers in the last ten minutes and the last two hours, over all workers of a group.
+"""The history of a registry: its numbers in the last ten minutes and the last two hours, summed over all workers.
 
-Import nothing from here: each module is used by its own name. Those of the others see but these of them.
+This package exports nothing: import its modules. Other packages import only `answer`, `ring` and `sampler`.
 
-sampler     the thread, and which process of a group writes the history
-recorder    makes samples and spans
-pace        when functions of the program are called for them
+sampler     the thread, and the choice of the process of a group that writes the history
+recorder    makes the samples and the spans
+pace        decides when the functions of the program are called for samples
 series      which numbers of the page are kept
-place       which file it is in
+place       finds the file of the history
 writer      writes the file
-ring        reads it, and says how it is made
-marks       what happens, beside the numbers
-answer      what a reader gets
+ring        reads the file, and defines its format
+marks       collects events of this process, such as a long garbage collection
+answer      makes the JSON of /debug/history
 """

@@ -1,4 +1,4 @@
-"""What `/debug/history` answers: the rows of a ring by series, as many as the reader asks for."""
+"""Makes the JSON of `/debug/history`: the points of each series that the client asks for."""
 
 import math
 from collections.abc import Sequence
@@ -9,33 +9,34 @@ from pyvars.history.ring import GAUGE, MISSING, Column, Header, RingReader, Row
 __all__ = ("ALL", "MAX_POINTS", "MAX_SERIES", "Question", "answer", "nothing")
 
 MAX_SERIES = 300
-"""Series in an answer that selects none by name."""
+"""The maximum number of series in an answer, if the query has no name=."""
 MAX_POINTS = 150
-"""Points of each series in such an answer."""
+"""The maximum number of points of each series in such an answer."""
 ALL = 10**9
-"""More than there are of anything."""
+"""No limit: a history has fewer rows and fewer series."""
 
 
 class Question(NamedTuple):
-    """What a reader asks for."""
+    """The parameters of a request for the history."""
 
     since: int = 0
-    """The `seq` of the answer that the reader has; 0 if it has none."""
+    """The `seq` of the last answer that the client got; 0 if it has none."""
     names: tuple[str, ...] = ()
-    """Prefixes of the names of series; all series if there are none."""
+    """Prefixes of the names of the series; empty for all series."""
     step: int = 1
-    """1 for the samples of a second each, 10 for the spans of 10 s."""
+    """1 for samples, 10 for spans of 10 s."""
     points: int = MAX_POINTS
-    """The points of each series at most."""
+    """The maximum number of points of each series."""
     series: int = MAX_SERIES
-    """The series at most."""
+    """The maximum number of series."""
 
 
 def answer(ring: RingReader, question: Question) -> dict[str, object]:
     """Returns the answer as plain data.
 
-    Of more rows than points, each point stands for as many rows: of a count it is the last of them, of a gauge the
-    largest, and `low` has the smallest. `seq` is what to ask for next time; `id` changes if the history is another one.
+    If there are more rows than points, each point stands for several rows: it is the last value of a counter, or the
+    largest value of a gauge, whose smallest value is in `low`. The client sends `seq` back as `since` next time. `id`
+    changes when another life of the program, or another program, goes on with the history.
     """
     header = ring.header()
     spans = question.step != 1
@@ -64,7 +65,7 @@ def answer(ring: RingReader, question: Question) -> dict[str, object]:
 
 
 def nothing(reason: str, question: Question) -> dict[str, object]:
-    """Returns the answer if there is no history, as plain data: `reason` says why; empty if there will be one soon."""
+    """Returns the answer if there is no history. `reason` says why there is none; it is empty if one begins soon."""
     meta: dict[str, object] = {"series": {}, "kept": 0, "left_out": 0, "not_shown": 0, "pid": 0, "period_seconds": 1.0}
     return {
         "v": 1,
@@ -80,7 +81,7 @@ def nothing(reason: str, question: Question) -> dict[str, object]:
 
 
 def _shown(columns: Sequence[Column], question: Question, *, in_spans: bool) -> list[tuple[Column, int]]:
-    """The columns that are asked for, and where the numbers of each are in a row."""
+    """The columns that the client asks for, each with the index of its first number in a row."""
     found: list[tuple[Column, int]] = []
     names = question.names or ("",)
     place = 1
@@ -97,7 +98,7 @@ Values = list[Any]
 def _values(
     shown: Sequence[tuple[Column, int]], rows: Sequence[Row], width: int, *, in_spans: bool
 ) -> tuple[dict[str, Values], dict[str, Values]]:
-    """The values of the columns by name, and of gauges the lowest ones."""
+    """The values of the columns by name, and the lowest values of the gauges by name."""
     by_place = [*zip(*rows, strict=True)]
     series: dict[str, Values] = {}
     low: dict[str, Values] = {}
@@ -115,18 +116,18 @@ def _values(
 
 
 def _last_of(values: Sequence[Any], width: int) -> Values:
-    """The last of each `width` values; the first group is shorter if they do not divide."""
+    """The last value of each group of `width` values. The first group may be shorter."""
     return [*values[-1::-width]][::-1]
 
 
 def _extremes(values: Values, width: int, *, highest: bool) -> Values:
-    """The highest or lowest of each `width` values, None where there are none."""
+    """The highest or lowest value of each group of `width` values; None for a group without values."""
     has_gaps = math.isnan(sum(values))
     none = -math.inf if highest else math.inf
     if has_gaps:
         values = [none if value != value else value for value in values]
     if width > 1:
-        # All last values of the groups, all those before them, and so on: these need no loop in Python.
+        # The last values of all groups, then the values before these, and so on: map() needs no loop in Python.
         parts = [values[-1 - shift :: -width] for shift in range(width)]
         last = parts[0]
         whole = [part if len(part) == len(last) else [*part, last[-1]] for part in parts]

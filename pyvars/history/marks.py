@@ -1,6 +1,6 @@
-"""Marks: what happens in this process, until its thread writes it to the histories.
+"""Marks: events of this process. They wait here until the thread pyvars-history writes them to the histories.
 
-Any code of pyvars can add a mark, in any thread; the history knows nothing of it but its words.
+Any code of pyvars can add a mark in any thread. A mark is a time, a kind and a text.
 """
 
 import os
@@ -14,45 +14,45 @@ from pyvars.runtime.gc import PAUSES, RING
 __all__ = ("Waiting", "Watch", "add", "give_back", "taken")
 
 LONG_PAUSE_NS = 50_000_000
-"""A collection of the oldest generation that takes longer gets a mark."""
+"""A garbage collection of generation 2 that takes at least so long gets a mark."""
 LONG_LAG_SECONDS = 1.0
-"""An event loop that does not run for longer gets a mark."""
+"""An event loop that has not run for at least so long gets a mark."""
 _MAX_WAITING = 64
 
 Waiting = tuple[int, str, str]
-"""The moment, in ns since the machine started, the kind, and the text."""
+"""The moment in ns since the machine started, the kind, and the text."""
 
 _waiting: deque[Waiting] = deque(maxlen=_MAX_WAITING)
 resources.hold(__name__, "marks", in_child=_waiting.clear)
 
 
 def add(kind: str, text: str, moment: int | None = None) -> None:
-    """Add a mark to all histories of this process: its kind, of up to 16 bytes, and a text of up to 104.
+    """Add a mark to all histories of this process. `kind` has up to 16 bytes, `text` up to 104; the rest is cut.
 
-    The moment is in ns since the machine started; without one it is now.
+    `moment` is in ns since the machine started; None means now.
     """
     _waiting.append((since_boot_ns() if moment is None else moment, kind, text))
 
 
 def taken() -> list[Waiting]:
-    """The marks that were added since the last call."""
+    """Returns and removes the marks that were added since the last call."""
     return [_waiting.popleft() for _ in range(len(_waiting))]
 
 
 def give_back(marks: list[Waiting]) -> None:
-    """Keep the marks until the next call of `taken`: they could not be written."""
+    """Put back marks that could not be written: the next call of `taken` returns them again."""
     _waiting.extendleft(reversed(marks))
 
 
 class Watch:
-    """Adds marks of what the interpreter of this process does: long collections, and event loops that do not run."""
+    """Adds marks for long garbage collections in this process, and for event loops that do not run."""
 
     def __init__(self) -> None:
         self._totals = PAUSES.totals
         self._blocked = False
 
     def look(self) -> None:
-        """Add marks of what happened since the last call."""
+        """Add the marks for what happened since the last call."""
         before, totals = self._totals, PAUSES.totals
         self._totals = totals
         of_oldest = totals.generations[2][0] - before.generations[2][0]

@@ -1,4 +1,4 @@
-"""When each function of the program is called for the history."""
+"""Decides when each function of the program is called for the history."""
 
 import math
 
@@ -8,26 +8,26 @@ from pyvars.collect.functions import FUNCTIONS, Job, Times
 __all__ = ("COST_SHARE", "Pace")
 
 SLOW_SECONDS = 10.0
-"""How often functions are called."""
+"""The shortest time between two calls of a function while nobody reads the history."""
 QUICK_SECONDS = 0.005
-"""A function that takes less is called each second while somebody looks at the history."""
+"""A function that takes less is called each second while somebody reads the history, if COST_SHARE allows it."""
 COST_SHARE = 0.01
-"""The share of the time that all functions together may take."""
+"""The share of the time that all slow functions together may take, and that all quick ones may take besides."""
 _EARLY_SECONDS = 0.5
-"""A function that is due so soon is called now: samples are not made to the millisecond."""
+"""A function that is due within this time is called now, since the times of samples vary a little."""
 
 
 class _State:
-    """What is known of one function."""
+    """The calls of one function."""
 
     def __init__(self) -> None:
         self.called = -math.inf
-        """When it was called last, by the moments of samples."""
+        """The moment of the sample that called it last, in seconds since the machine started."""
         self.seconds = 0.0
-        """How long that took, or the call before while that runs."""
+        """How long its last call that has ended took."""
         self.call: Call | None = None
         self.taken = 0.0
-        """When the call ended whose value was taken last."""
+        """When the call ended whose value went into a sample last, by `monotonic`."""
 
 
 class Pace:
@@ -38,18 +38,19 @@ class Pace:
         """The longest time between two calls of a function."""
         self._moment = self._deadline = 0.0
         self._watched = False
-        self._slow = self._quick = 1.0  # by how much calls are rarer, so that all together are not too costly
+        self._slow = self._quick = 1.0  # factors that lengthen the pauses, because of COST_SHARE
         self._states: dict[str, _State] = {}
 
     def begin(self, moment: float, *, deadline: float, watched: bool) -> None:
-        """Begin a sample at this moment, in seconds; `watched` tells whether somebody looks at the history."""
+        """Begin a sample at this moment, in seconds. `watched` tells whether somebody reads the history."""
         self._moment, self._deadline, self._watched = moment, deadline, watched
 
     def run(self, jobs: list[Job]) -> None:
         """Call the functions that are due, and wait for them until the deadline.
 
-        A job gets a value if its function has returned since the last sample, and one with `every` each time. It gets
-        no error: a page says what is wrong. Functions that are on the page no more are forgotten.
+        A job gets a value if its function has returned since the last sample. A job with `every` gets the value of its
+        latest call in each sample. No job gets an error: /debug/vars shows the errors. The state of a function that is
+        no longer published is dropped.
         """
         self._states = {job.label: self._states.get(job.label) or _State() for job in jobs}
         due = [job for job in jobs if job.periodic is not None or self._is_due(self._states[job.label])]
@@ -73,14 +74,14 @@ class Pace:
         return due
 
     def _set_pace(self, times: list[float]) -> None:
-        """Set how often functions are called that take so long."""
+        """Set the two factors and `longest`; `times` are the seconds that a call of each function takes."""
         self._slow = 1.0
         self._slow = max(1.0, sum(seconds / self._pause_slow(seconds) for seconds in times) / COST_SHARE)
         self._quick = max(1.0, sum(seconds for seconds in times if seconds < QUICK_SECONDS) / COST_SHARE)
         self.longest = max([SLOW_SECONDS, *map(self._pause_slow, times)])
 
     def _pause(self, seconds: float) -> float:
-        """The seconds between two calls of a function that takes so long."""
+        """The seconds between two calls of a function that takes `seconds`."""
         slow = self._pause_slow(seconds)
         return min(self._quick, slow) if self._watched and seconds < QUICK_SECONDS else slow
 

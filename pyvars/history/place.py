@@ -1,4 +1,4 @@
-"""Where the history of a registry is: a file in the group directory, one that PYVARS_HISTORY names, or memory."""
+"""Finds the history of a registry: in the group directory, in the file that PYVARS_HISTORY names, or in memory."""
 
 import os
 import re
@@ -20,24 +20,24 @@ from pyvars.workers.together.group import find, name_of, owner_in
 __all__ = ("Place", "PlaceError", "configured", "is_off", "opened", "place_of", "remove_unfinished")
 
 _UNFINISHED_SECONDS = 10.0
-"""A file that was made so long ago, and is not published, was left by a process that was killed."""
+"""An unpublished file that is older than this was left by a process that was killed."""
 
 
 class PlaceError(RingError):
-    """There can be no history at the place; the text says why."""
+    """No history can be kept in this file; the text says why."""
 
 
 class Place(NamedTuple):
     """Where the history of a registry is."""
 
     path: str
-    """The path of its file; empty if it is in the memory of this process."""
+    """The path of the file; empty if the history is in the memory of this process."""
     group: int
-    """Tells the processes that share it from those of another life of the program."""
+    """A number that the processes of one group share; a later life of the program has another one."""
 
 
 def is_off() -> bool:
-    """Whether the environment says that there is no history."""
+    """Whether PYVARS_HISTORY is `off`."""
     return os.environ.get("PYVARS_HISTORY") == "off"
 
 
@@ -48,7 +48,7 @@ def configured() -> str:
 
 
 def place_of(registry: Registry | None, named: str) -> Place:
-    """Where the history of the registry is now; `named` is the path that PYVARS_HISTORY names, or empty."""
+    """Returns the place of the history of the registry. `named` is the path that PYVARS_HISTORY names, or empty."""
     group, key = MEMBER.group, MEMBER.registry_key(registry) if registry is not None else None
     shared = group is not None and key is not None
     path = os.path.join(group.directory, f"{HISTORY}{key}") if group is not None and shared else ""
@@ -58,19 +58,19 @@ def place_of(registry: Registry | None, named: str) -> Place:
 
 @cache
 def _number_of(group: str) -> int:
-    """A number for the owner of the group and its start: the directory of PYVARS_SHARE does not tell it."""
+    """A number made of the owner of the group and its start time, which the name of a PYVARS_SHARE directory lacks."""
     if owner_in(group) is None:
-        with suppress(OSError):  # /proc does not tell it
+        with suppress(OSError):  # /proc cannot be read
             group = name_of(find()[-1])
     return int.from_bytes(blake2b(group.encode(), digest_size=6).digest(), "little")
 
 
 def opened(path: str) -> RingReader | None:
-    """The history at the path; None if there is none, or one that is damaged, which may be replaced.
+    """Opens the history at the path. Returns None if there is no file, or a damaged history, which may be replaced.
 
     Raises:
-        PlaceError: what is there is no history, or is not private to this user.
-        OSError: it cannot be opened.
+        PlaceError: the file is not a history, or is not private to this user.
+        OSError: the file cannot be opened.
     """
     try:
         file = OwnFile.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -82,7 +82,7 @@ def opened(path: str) -> RingReader | None:
             raise PlaceError(f"{path} must be a file of user {os.geteuid()} with mode 0600")
         beginning = os.pread(file.number, len(HISTORY_MAGIC), 0)
         if beginning and beginning != HISTORY_MAGIC:
-            raise PlaceError(f"{path} is no history of this version of pyvars; remove it, or name another file")
+            raise PlaceError(f"{path} is not a history of this version of pyvars; remove it, or name another file")
         with suppress(RingError):
             return RingReader(file)
     except BaseException:
@@ -93,7 +93,7 @@ def opened(path: str) -> RingReader | None:
 
 
 def remove_unfinished(path: str) -> None:
-    """Remove what processes left beside the path that were killed while they made a file for it."""
+    """Remove the unfinished files beside the path: processes that were killed while they made a file left them."""
     directory, name = os.path.split(path)
     form = re.compile(rf"\.{re.escape(name)}-[0-9a-f]{{8}}")
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Records the history of a registry, in the one process of a group that does it: samples each second, and spans."""
+"""Records the history of a registry: a sample each second, and a span every 10 s. One process of a group does it."""
 
 import math
 import os
@@ -19,34 +19,34 @@ from pyvars.workers.together.group import start_of
 __all__ = ("Recorder",)
 
 DEADLINE_SECONDS = 0.05
-"""How long a sample waits for functions: what returns later is in the next one."""
+"""How long a sample waits for functions. The value of a function that returns later goes into the next sample."""
 MAX_PERIOD_SECONDS = 10
 """The longest time between two samples."""
 WATCHED_NS = 10_000_000_000
-"""For how long after a request for the history somebody looks at it."""
+"""How long after a request for the history somebody counts as reading it."""
 CROWDED_SECONDS = 60.0
-"""How often the busiest series are chosen anew, if there are too many."""
+"""How often the busiest series are chosen again, if there are more than MAX_COLUMNS."""
 KEPT_SECONDS = 7200.0
-"""How long the columns of a former life are kept, if their names do not come again: as long as their rows."""
+"""How long the columns of a former life are kept if their names do not come again: as long as its spans are."""
 _CHANGE_SHARE = COST_SHARE / 2
-"""The share of the time that other columns may take."""
+"""The share of the time that changes of the columns may take."""
 _MAX_INT = 2**63 - 1
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Recorder:
-    """Writes samples and spans to a ring, and marks of workers that are born or end. Not thread-safe.
+    """Writes samples and spans to a ring, and marks for workers that start or end. Not thread-safe.
 
-    `path` is where the file is, or empty. `before` is the content of the file that this one takes the place of.
+    `path` is the path of the file, or empty. `before` is the content of the file that the new file replaces.
 
     Raises:
-        OSError: there is no room for the file, or it cannot be made.
+        OSError: there is no room for the file, or the file cannot be made.
     """
 
     def __init__(self, path: str, header: Header, before: Content | None) -> None:
         moment = since_boot_ns()
         offset = round(wall() * 1e9) - moment
-        if abs(offset - header.offset) < 1_000_000_000:  # the wall clock was not set: times go on without a step
+        if abs(offset - header.offset) < 1_000_000_000:  # the wall clock was not set: times must not jump
             offset = header.offset
         if before is not None:
             before = _without_future(before, (moment + offset) / 1e9)
@@ -55,9 +55,9 @@ class Recorder:
         self._selection = Selection(before.columns if before is not None else ())
         self._held: dict[Path, tuple[float, float]] = {}
         self._began = self._chosen_at = moment / 1e9
-        self._change_from = -math.inf  # when columns may change again
-        self._cost = 0.0  # the mean CPU time of a sample
-        self._due = -math.inf  # when the next sample is, in seconds since the machine started
+        self._change_from = -math.inf  # when columns may change again, in seconds since the machine started
+        self._cost = 0.0  # the mean CPU time of a sample, in seconds
+        self._due = -math.inf  # when the next sample is due, in seconds since the machine started
         self._last: float = before.samples[-1][0] if before is not None and before.samples else 0.0
         self._workers: set[int] = set()
         self._seen_at = header.beat if before is not None and before.header.group == header.group else 0
@@ -67,16 +67,16 @@ class Recorder:
         """The file that is written."""
 
     def time(self, moment: int) -> float:
-        """The time since 1970 of a moment, in ns since the machine started."""
+        """Converts a moment, in ns since the machine started, to seconds since 1970."""
         return (moment + self.ring.current.offset) / 1e9
 
     def mark(self, kind: str, text: str) -> None:
-        """Write a mark; none if another process is writing one."""
+        """Write a mark, unless another process is writing one."""
         with suppress(OSError):
             self.ring.add_marks([Mark(self.time(since_boot_ns()), kind, text)])
 
     def sample(self, registry: Registry, moment: int) -> None:
-        """Write a sample if one is due at this moment, and at the end of a span the span; else only that we live.
+        """Write a sample if one is due, and a span if one has ended. Otherwise write only that this process is alive.
 
         The moment is in ns since the machine started.
         """
@@ -100,7 +100,7 @@ class Recorder:
         self._set_period(cost + thread_time() - started, now)
 
     def _set_period(self, cost: float, now: float) -> None:
-        """Set when the next sample is, given the CPU time of this one: in a second, or later if that were over 1 %."""
+        """Set when the next sample is due: in one second, or later if the mean CPU time of samples would exceed 1 %."""
         self._cost = self._cost + (cost - self._cost) / 10 if self._cost else min(cost, COST_SHARE)
         period = max(1, min(math.ceil(self._cost / COST_SHARE), MAX_PERIOD_SECONDS))
         self._due = now + period - 0.1  # the caller comes each second, but not to the millisecond
@@ -108,7 +108,7 @@ class Recorder:
             self.ring.note(period=period * 1_000_000_000)
 
     def _hold(self, found: dict[Path, float], now: float) -> None:
-        """Let the numbers of functions stand until these are called again: most samples call none."""
+        """Repeat the last value of each function until the next call of it: most samples call no function."""
         for path in self._selection.of_functions:
             value = found.get(path)
             if value is not None:
@@ -124,7 +124,7 @@ class Recorder:
         return is_crowded or is_past or self._selection.is_outdated(found)
 
     def _choose(self, found: Mapping[Path, float], registry: Registry, together: Peers | None, now: float) -> None:
-        """Choose the columns, and if they differ from those of the file, put another file in its place."""
+        """Choose the columns. If they differ from those of the file, replace the file by one with the new columns."""
         started = thread_time()
         self._chosen_at = now
         if now - self._began >= KEPT_SECONDS:
@@ -139,7 +139,7 @@ class Recorder:
                 before.close()
             except OSError as error:
                 self.ring = before
-                if not before.columns:  # a history of nothing is none
+                if not before.columns:  # the file has no columns, so it holds no history
                     before.remove()
                     raise
                 self._selection.keep(before.columns)
@@ -159,7 +159,7 @@ class Recorder:
         self._last = time
 
     def _write_span(self, begin: float) -> None:
-        """Write the span that begins then, from its samples."""
+        """Write the span that begins at `begin`, in seconds since 1970, from its samples."""
         rows = [row for row in self.ring.samples(self.ring.current, 12) if begin <= row[0] < begin + SPAN_SECONDS]
         span: list[float] = [rows[-1][0]]
         for column, values in zip(self.ring.columns, [*zip(*rows, strict=True)][1:], strict=True):
@@ -174,11 +174,11 @@ class Recorder:
         starts = {os.getpid(): start_of(os.getpid()), **(together.starts if together is not None else {})}
         if not self._workers:  # the first sample
             self._workers = {*starts}
-            if self._seen_at:  # another process wrote until then
+            if self._seen_at:  # another process wrote the history until that moment
                 ended = {self._writer_before}
                 self._workers = {pid for pid, start in starts.items() if start / _TICKS * 1e9 <= self._seen_at} | ended
         for pid in sorted(starts.keys() - self._workers):
-            self.mark("worker", f"worker {pid} was born")
+            self.mark("worker", f"worker {pid} has started")
         for pid in sorted(self._workers - starts.keys()):
             self.mark("worker", f"worker {pid} has ended")
         self._workers = {*starts}
@@ -189,14 +189,14 @@ def _is_no_gauge(path: Path) -> bool:
 
 
 def _number(column: Column, number: float | None) -> float:
-    """The number as it stands in the column."""
+    """The number as the column stores it."""
     if number is None or (column.kind == COUNT and type(number) is not int):
         return MISSING if column.kind == COUNT else math.nan
     return max(-_MAX_INT, min(number, _MAX_INT)) if column.kind == COUNT else number
 
 
 def _without_future(content: Content, now: float) -> Content:
-    """The content without rows of a time that has not come: somebody has set the clock back."""
+    """The content without rows from the future: they are there if somebody has set the clock back."""
     samples = [row for row in content.samples if row[0] < now]
     spans = [row for row in content.spans if row[0] < now]
     header = content.header._replace(

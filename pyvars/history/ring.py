@@ -1,19 +1,19 @@
-"""The file of a history: the last 600 samples, the last 720 spans of 10 s, and the last marks.
+"""The file of a history: the last 600 samples, the last 720 spans of 10 s, and the last 256 marks.
 
-    header      words: MAGIC, the epoch, how many rows were written, when its writer last was alive, ...; further on, a
-                word that readers write, and the number of marks
+    header      words of 8 bytes: the fields of Header; from byte 2048, a word that readers write, and the number of
+                marks that were written
     columns     checksum, length, and the columns as JSON
     marks       256 of 128 bytes: time, kind, text
     samples     600 rows of words: the time, and a number for each column
-    spans       720 rows of words: the time of the end; for each count the number then; for each gauge the minimum and
-                the maximum in the span, as two float32
+    spans       720 rows of words: the time of the last sample in the span; for each counter its number in that sample;
+                for each gauge its minimum and maximum in the span, as two float32
 
-The rows of a ring are used again, the oldest first. A row is written before the header counts it, each with one call of
-pwrite. So a reader that reads the header, then rows, then the header again knows which rows are whole. Disk space is
-reserved when the file is made, so that a full disk is an error then and not later. No part is mapped into memory: on a
-disk that copies on write, a write to a mapped page can find no room, and ends the process by SIGBUS.
+A new row overwrites the oldest one. One call of pwrite writes the row, and then another one writes the header that
+counts it. So a reader that reads the header, then rows, then the header again knows which rows are whole. Disk space is
+reserved when the file is made, so that a full disk is an error then and not later. The file is not mapped into memory:
+on a file system that copies on write, a write to a mapped page can find no room, and SIGBUS ends the process.
 
-One process writes samples and spans, and holds the lock of the file (`writer`). Any process adds marks.
+One process writes samples and spans, and holds the lock of the file (`writer`). Any process of the group adds marks.
 """
 
 import os
@@ -54,37 +54,37 @@ __all__ = (
 )
 
 SAMPLES = 600
-"""Samples that are kept."""
+"""The number of samples that are kept."""
 SPANS = 720
-"""Spans that are kept."""
+"""The number of spans that are kept."""
 SPAN_SECONDS = 10.0
-"""The length of a span."""
+"""The length of a span, in seconds."""
 MARKS = 256
-"""Marks that are kept."""
+"""The number of marks that are kept."""
 MAX_COLUMNS = 500
-"""Columns that a file has at most."""
+"""The maximum number of columns of a file."""
 COUNT, REAL_COUNT, GAUGE = "q", "d", "g"
-"""The kinds of columns: an integer that rises, a float that rises, a level."""
+"""The kinds of columns: a counter of integers, a counter of floats, a gauge."""
 MISSING = -(2**63)
-"""Stands in a column of COUNT where there is no number; in the others NaN does."""
+"""The value of a COUNT column in a row without a number for it; the other columns have NaN there."""
 
 HEADER_BYTES = 4096
 TABLE_HEAD: Final = struct.Struct("<II")
 _WORD = struct.Struct("<q")
 _WATCHED_AT = 2048
-"""Where in the header a reader notes when it read."""
+"""The offset in the header of the moment at which a reader last read."""
 _MARKS_AT = _WATCHED_AT + _WORD.size
-"""Where in the header the number of marks is. Who writes it has locked the file for a moment."""
+"""The offset in the header of the number of marks. A process locks the file for a moment to write it."""
 _MAX_TABLE_BYTES = 4096 * MAX_COLUMNS
 _MARK = struct.Struct("<d16s104s")
 MARK_BYTES: int = _MARK.size
 
 Row = tuple[Any, ...]
-"""The time, and then the numbers; in spans a gauge has two, its minimum and its maximum."""
+"""The time in seconds since 1970, then the numbers. In a span a gauge has two: its minimum and its maximum."""
 
 
 class RingError(Exception):
-    """The file is no history of this version, or is damaged."""
+    """The file is not a history of this version, or is damaged."""
 
 
 class Column(NamedTuple):
@@ -97,7 +97,7 @@ class Column(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Something that happened."""
+    """An event: its time in seconds since 1970, a kind such as `worker`, and a text."""
 
     time: float
     kind: str
@@ -105,38 +105,38 @@ class Mark(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What its writer writes into the header of a file."""
+    """The part of the header that the writer of the file writes."""
 
     magic: int = int.from_bytes(HISTORY_MAGIC, "little")
     epoch: int = 1
-    """Rises with each file that takes the place of another one."""
+    """The number of the file: a file that replaces another one has the next number."""
     life: int = 1
-    """Rises when another life of the program goes on in the history."""
+    """Rises by one when another life of the program goes on with the history."""
     table_bytes: int = 0
-    """Bytes of the columns, with their head."""
+    """The bytes of the columns, including their checksum and length."""
     row_bytes: int = 0
     samples: int = 0
     """Samples written since the history began."""
     spans: int = 0
     beat: int = 0
-    """When its writer was last alive, in ns since the machine started."""
+    """When the writer last noted that it is alive, in ns since the machine started."""
     pid: int = 0
-    """The process that writes it."""
+    """The process that writes the file."""
     group: int = 0
-    """Tells the groups of two programs apart."""
+    """The number of the group that writes the file (see `place.Place`)."""
     offset: int = 0
-    """What to add to the ns since the machine started to get the time since 1970."""
+    """Added to a moment in ns since the machine started, it gives the ns since 1970."""
     period: int = 1_000_000_000
-    """The ns between two samples: more than a second if samples are costly."""
+    """The ns between two samples: more than 1 s if samples are costly."""
     left_out: int = 0
-    """How many series there was no room for."""
+    """The number of series for which there was no room."""
 
 
 HEADER: Final = struct.Struct(f"<{len(Header._fields)}q")
 
 
 class Content(NamedTuple):
-    """What a file holds, the oldest first."""
+    """What a file holds. Rows and marks come with the oldest first."""
 
     header: Header
     columns: Sequence[Column]
@@ -149,8 +149,8 @@ class RingReader:
     """Reads the history in an open file, and adds marks to it. Thread-safe.
 
     Raises:
-        RingError: the file is no history of this version, or is damaged.
-        OSError: it cannot be read.
+        RingError: the file is not a history of this version, or is damaged.
+        OSError: the file cannot be read.
     """
 
     def __init__(self, file: OwnFile) -> None:
@@ -160,26 +160,26 @@ class RingReader:
         self._samples_at = self._marks_at + MARKS * _MARK.size
         self._spans_at = self._samples_at + SAMPLES * header.row_bytes
         if os.fstat(file.number).st_size < self._spans_at + SPANS * header.row_bytes:
-            raise RingError("the file of the history is cut")
+            raise RingError("the file of the history is truncated")
         self.columns: Sequence[Column] = self._columns(header)
 
     def header(self) -> Header:
         """The header as it is now."""
         data = os.pread(self.file.number, HEADER.size, 0)
         if len(data) < HEADER.size:
-            raise RingError("the file is no history")
+            raise RingError("the file is not a history")
         header = Header(*HEADER.unpack(data))
         sizes_fit = 0 < header.table_bytes <= _MAX_TABLE_BYTES and 0 < header.row_bytes <= 8 * (MAX_COLUMNS + 1)
         if header.magic != Header().magic or not sizes_fit:
-            raise RingError("the file is no history of this version")
+            raise RingError("the file is not a history of this version")
         return header
 
     def watch(self, moment: int) -> None:
-        """Note that somebody looks at the history at this moment."""
+        """Note that somebody reads the history at this moment, in ns since the machine started."""
         os.pwrite(self.file.number, _WORD.pack(moment), _WATCHED_AT)
 
     def watched(self) -> int:
-        """When somebody last looked at it."""
+        """When somebody last read the history, in ns since the machine started."""
         return self._word(_WATCHED_AT)
 
     def _word(self, at: int) -> int:
@@ -198,12 +198,12 @@ class RingReader:
         return Content(header, self.columns, self.samples(header), self.spans(header), self.marks())
 
     def samples(self, header: Header, newest: int = SAMPLES) -> list[Row]:
-        """The newest samples, the oldest first."""
+        """The `newest` newest samples, with the oldest first."""
         form = row_format(self.columns, in_spans=False)
         return self._rows(form, self._samples_at, SAMPLES, newest, lambda each: each.samples, header)
 
     def spans(self, header: Header, newest: int = SPANS) -> list[Row]:
-        """The newest spans, the oldest first."""
+        """The `newest` newest spans, with the oldest first."""
         form = row_format(self.columns, in_spans=True)
         return self._rows(form, self._spans_at, SPANS, newest, lambda each: each.spans, header)
 
@@ -216,7 +216,7 @@ class RingReader:
         return [Mark(time, _text(kind), _text(text)) for time, kind, text in found]
 
     def add_marks(self, marks: Sequence[Mark]) -> None:
-        """Write the marks. Texts that are too long are cut. Raises OSError if another process is doing this."""
+        """Write the marks. Texts that are too long are cut. Raises OSError if another process is writing marks."""
         with briefly(self.file):
             for number, mark in zip(count(self._word(_MARKS_AT)), marks, strict=False):
                 packed = _MARK.pack(mark.time, mark.kind.encode()[:16], mark.text.encode(errors="replace")[:104])
@@ -235,13 +235,13 @@ class RingReader:
         first = (count - wanted) % kept
         part = os.pread(self.file.number, min(wanted, kept - first) * form.size, begin + first * form.size)
         part += os.pread(self.file.number, wanted * form.size - len(part), begin)
-        # One more than was counted may be half written; those were written again while they were read.
+        # The writer may be in the middle of one more row than the header counts; rows that it overwrote are dropped.
         lost = max(0, written(self.header()) + 1 - kept - (count - wanted))
         rows = [form.unpack_from(part, place * form.size) for place in range(lost, wanted)]
-        return [row for row in rows if row[0] > 0]  # rows that were lost when the file was made have no time
+        return [row for row in rows if row[0] > 0]  # a row that was lost with a former file has no time
 
 
-@lru_cache(maxsize=4)  # they stay the same for hours, and each reader opens the file anew
+@lru_cache(maxsize=4)  # columns stay the same for hours, and each reader opens the file again
 def _parsed(table: bytes) -> tuple[Column, ...]:
     checksum, length = TABLE_HEAD.unpack_from(table)
     text = table[TABLE_HEAD.size : TABLE_HEAD.size + length]

@@ -1,10 +1,10 @@
-"""The histories of this process, and the thread that keeps them, in the one process of a group that does.
+"""The histories of this process, and the thread that writes them. One process of a group writes a history.
 
-Each process whose integration has served a request has the thread `pyvars-history`. Once a second it looks whether the
-history is written: its writer holds the lock of the file, and notes each second that it lives. If the lock is free, or
-the last note is over two seconds old (a stopped process keeps its lock), the thread puts a new file with the same rows
-in place of the old one, and writes from then on. The former writer, if it ever goes on, finds that the file is another
-one.
+Each process whose integration has served a request has the thread `pyvars-history`. Once a second the thread checks
+whether a process writes the history: the writer holds the lock of the file, and notes each second that it is alive. If
+the lock is free, or the last note is over two seconds old (a stopped process keeps its lock), the thread replaces the
+file by a new one with the same rows, and this process is the writer from then on. If the former writer runs again, it
+finds another file at the path, and stops writing.
 """
 
 import atexit
@@ -28,19 +28,19 @@ from pyvars.workers.together.locks import AVAILABLE, take
 __all__ = ("History", "history_of")
 
 TICK_SECONDS = 1.0
-"""How often the thread looks, and a sample is made."""
+"""The time between two ticks of the thread. In a tick the writer makes a sample, and others look for a writer."""
 STALE_NS = 2_000_000_000
-"""Who has not noted for so long that it lives is not waited for."""
+"""A writer that has not noted for so long that it is alive is replaced."""
 FIRST_SECONDS = 0.2
-"""How long after the first request that is: the two do not compete."""
+"""How long after the first request the first tick is, so that the two do not compete for the CPU."""
 RETRY_SECONDS = 10.0
-"""How long after a failure it is tried again to make the file."""
+"""How long after a failure the thread tries again to make the file."""
 JOIN_SECONDS = 0.5
 """How long a fork, or the end of the process, waits for the end of the thread."""
 
 
 class History:
-    """The history of one registry, as this process has it."""
+    """The history of one registry, in this process."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = ref(registry)
@@ -49,28 +49,28 @@ class History:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew: in a forked child nothing is written yet."""
+        """Return to the state before `start`: a forked child writes nothing yet."""
         self._started = False
         self._recorder: Recorder | None = None
         self._reason = ""
         self._failed_until = 0.0
 
     def start(self) -> None:
-        """Keep the history from now on, if that is not done already, and threads may run here. Cheap."""
+        """Let the thread keep the history from now on, if threads may run in this process. A second call is cheap."""
         if not self._started and not self._why_none():
             self._started = THREAD.keep(self)
 
     def _why_none(self) -> str:
-        return self._off or why_no_threads() or ("" if AVAILABLE else "this system has no locks of files (fcntl)")
+        return self._off or why_no_threads() or ("" if AVAILABLE else "this system has no file locks (fcntl)")
 
     @property
     def reason(self) -> str:
-        """Why there is no history; empty if there is one, or will be one in a moment."""
+        """Why there is no history; empty if there is one, or one begins soon."""
         return self._why_none() or self._reason
 
     @contextmanager
     def reading(self) -> Generator[RingReader | None]:
-        """The history of the group, or without a group of this process; None if there is none. Reading may raise."""
+        """The history of the group, or of this process if it has no group; None if there is none. Reading may raise."""
         place, recorder = self._place(), self._recorder
         if self._off or not place.path:
             yield recorder.ring if recorder is not None else None
@@ -82,9 +82,9 @@ class History:
         return place_of(self._registry(), self._named)
 
     def tick(self) -> bool:
-        """Make a sample, or look whether another process does. Only the thread calls this.
+        """Make a sample if this process is the writer; else check whether one runs. Only the thread calls this.
 
-        Returns whether there is still a registry; without one this writes nothing more.
+        Returns False if the registry no longer exists; then nothing more is written.
         """
         registry = self._registry()
         if registry is None:
@@ -100,20 +100,20 @@ class History:
                 recorder = self._recorder = self._taken_over(place)
             if recorder is not None:
                 recorder.sample(registry, since_boot_ns())
-        except Exception as error:  # no room, for example; or another program has written into the file
+        except Exception as error:  # for example no room, or another program has written into the file
             self.stop()
             self._reason = f"the history cannot be written: {error}"
             self._failed_until = monotonic() + RETRY_SECONDS
         return True
 
     def stop(self) -> None:
-        """Write nothing more, so that another process can."""
+        """Stop writing and free the lock, so that another process can write."""
         recorder, self._recorder = self._recorder, None
         if recorder is not None:
             recorder.ring.close()
 
     def _taken_over(self, place: Place) -> Recorder | None:
-        """The recorder of this process; None if another process writes the history."""
+        """Returns the recorder with which this process goes on; None if another process writes the history."""
         with _opened(place) as there:
             if there is None:
                 return self._begun(place)
@@ -134,14 +134,14 @@ class History:
         return recorder
 
     def _begun(self, place: Place) -> Recorder | None:
-        """The recorder of a history that begins now; None if another process has begun it."""
+        """Returns the recorder of a new history; None if another process has begun one."""
         recorder = Recorder(place.path, Header(group=place.group), None)
         recorder.mark("start", f"the program has started: process {os.getpid()}")
         try:
             recorder.ring.publish_first()
         except FileExistsError:
             with _opened(place) as there:
-                if there is None:  # what is there is damaged
+                if there is None:  # the file at the path is damaged
                     recorder.ring.publish()
                     return recorder
             recorder.ring.close()
@@ -149,8 +149,8 @@ class History:
         return recorder
 
     def write(self, waiting: Sequence[Waiting]) -> bool:
-        """Write these marks. Returns whether they are written."""
-        with suppress(Exception), self.reading() as ring:  # another process is just writing one, for example
+        """Write these marks. Returns whether that succeeded."""
+        with suppress(Exception), self.reading() as ring:  # for example another process is writing marks
             if ring is not None:
                 offset = ring.header().offset
                 ring.add_marks([Mark((moment + offset) / 1e9, kind, text) for moment, kind, text in waiting])
@@ -169,8 +169,8 @@ def _opened(place: Place) -> Generator[RingReader | None]:
 
 
 class _Thread:
-    """The thread that keeps the histories of this process. It is stopped before a fork, and not started in the child
-    before an integration serves a request there."""
+    """The thread that keeps the histories of this process. It ends before a fork. In the child it starts when an
+    integration serves a request there."""
 
     def __init__(self) -> None:
         self._histories: list[History] = []
@@ -183,7 +183,7 @@ class _Thread:
         self._lock = RLock()  # reentrant: a signal handler may make a page
         self._forks = False
         self._thread: Thread | None = None
-        self._due = 0.0  # when the thread looks next
+        self._due = 0.0  # when the next tick is due, by `monotonic`
         self._stop = Event()
         for history in self._histories:
             history.stop()
@@ -191,7 +191,7 @@ class _Thread:
         self._histories = []
 
     def keep(self, history: History) -> bool:
-        """Keep this history, too. Returns whether there is a thread for it, or will be after a fork."""
+        """Keep this history, too. Returns whether the thread runs, or will run after the fork in progress."""
         with self._lock:
             if not self._histories:
                 self._due = monotonic() + FIRST_SECONDS
@@ -229,7 +229,7 @@ class _Thread:
             self._start()
 
     def _end(self) -> None:
-        """At the end of the process: let others go on at once."""
+        """At the end of the process, free the locks, so that other processes go on at once."""
         self._forks = True
         self._join()
         for history in self._histories:
@@ -248,13 +248,13 @@ class _Thread:
 
 
 THREAD: _Thread = _Thread()
-"""That of this process."""
+"""The thread of this process."""
 
 _histories: WeakKeyDictionary[Registry, History] = WeakKeyDictionary()
 
 
 def history_of(registry: Registry) -> History:
-    """The history of the registry; PYVARS_HISTORY is read when it is first asked for."""
+    """Returns the history of the registry. PYVARS_HISTORY is read in the first call for the registry."""
     history = _histories.get(registry)
     if history is None:
         history = _histories[registry] = History(registry)

@@ -1,7 +1,8 @@
-"""The series of a history: which numbers of a page are kept, and of what kind and unit they are.
+"""The series of a history: which numbers of a page are kept, and their kinds and units.
 
-A series is a number, under the names that lead to it on the page: `orders`, `orders_by_state.paid`, `memstats.Sys`. Of
-a Histogram its count, sum and quantiles are kept. Texts, lists, bools and null are not.
+A series is one number of the page over time. Its name joins the names that lead to the number: `orders`,
+`orders_by_state.paid`, `memstats.Sys`. A Histogram has five series: its count, its sum and three quantiles. Texts,
+lists, bools and null have none.
 """
 
 import re
@@ -20,9 +21,9 @@ __all__ = ("Path", "Selection", "Series", "numbers", "series_of")
 _OF_HISTOGRAM = ("count", "sum", "p50", "p90", "p99")
 _MAX_DEPTH = 8
 _MAX_NUMBERS = 20_000
-"""How many numbers of a page are looked at."""
+"""The maximum number of numbers that are read from a page."""
 _MAX_NAME, _MAX_HELP, _MAX_UNIT = 400, 200, 32
-"""How many characters of these are kept. A number with a longer name is not."""
+"""The maximum lengths of a name, a help and a unit, in characters. A number with a longer name is not kept."""
 _NEVER = 9
 """The rank of a number that is not kept."""
 _COUNTS = re.compile(
@@ -30,7 +31,7 @@ _COUNTS = re.compile(
     r"|gc\.gen\d\.(collections|collected|uncollectable|pause_total_ns)"
     r"|process\.(cpu_\w+_seconds|context_switches_\w+)|pyvars\.workers\.retired"
 )
-"""The figures of built-ins that only rise."""
+"""The figures of built-in variables that are counters."""
 _UNITS = (
     (re.compile(r"_seconds$|^process\.start_time_seconds$"), "seconds"),
     (re.compile(r"_ns$|^memstats\.(PauseTotalNs|LastGC)$"), "nanoseconds"),
@@ -45,13 +46,13 @@ Path = tuple[str, ...]
 
 
 class Series(NamedTuple):
-    """A series, and how soon it is kept."""
+    """A series, and its rank when there are more series than columns: low ranks are kept first."""
 
     column: Column
     rank: int
-    """0 for the program's own numbers, 1 built-ins, 2 `http`, 3 numbers in Maps and what functions return."""
+    """0 for the program's own numbers, 1 for built-in variables, 2 for `http`, 3 for numbers in Maps and composites."""
     of_function: bool = False
-    """Whether a function returns it."""
+    """Whether a function of the program returns the number."""
 
 
 def numbers(page: Mapping[str, object]) -> dict[Path, float]:
@@ -75,12 +76,12 @@ def _find(found: dict[Path, float], path: Path, value: object) -> None:
 
 
 def is_histogram(members: Mapping[str, object]) -> bool:
-    """Whether these are the members that the page shows of a Histogram."""
+    """Whether these are the members of a Histogram on the page."""
     return members.keys() >= {*_OF_HISTOGRAM}
 
 
 def series_of(path: Path, value: float, registry: Registry, is_gauge: Callable[[Path], bool]) -> Series:
-    """Returns the series of the number at this path; `is_gauge` tells whether only peers have it, and as a gauge."""
+    """Returns the series of the number at this path. `is_gauge` tells whether a peer has a gauge at a path."""
     name = ".".join(path)
     var = registry.get(path[0])
     about = registry._metadata.get(path[0], Metadata())
@@ -93,7 +94,7 @@ def series_of(path: Path, value: float, registry: Registry, is_gauge: Callable[[
         if inner is not None and issubclass(type(var), Registry):
             about = cast("Registry", var)._metadata.get(key, Metadata())
         var = inner if inner is not None else var
-    if path[0] == "http":  # the variable of pyvars, whose parts have no metadata of their own
+    if path[0] == "http":  # the variable of pyvars: its parts have no metadata
         about = about._replace(unit=about.unit or _unit(name))
     of_histogram = issubclass(type(var), Histogram)
     if of_histogram and path[-1] == "count":
@@ -122,51 +123,51 @@ def _is_count(path: Path, var: Var | None, is_gauge: Callable[[Path], bool]) -> 
     if issubclass(type(var), Int | Float):
         return not cast("Int", var).gauge
     only_peers_have_it = var is None or _is_composite(var)
-    return only_peers_have_it and not is_gauge(path)  # a value that a function returns is a gauge
+    return only_peers_have_it and not is_gauge(path)  # the value of a function is a gauge
 
 
 class Selection:
     """Which series are kept: at most 500. Not thread-safe.
 
-    `former` are the columns of the history that goes on: they stay while there is room, since some names, such as that
-    of a route, come only when they are used.
+    `former` are the columns of the file that this history continues. They stay while there is room, since some names,
+    such as the key of a route, appear only with their first use.
     """
 
     def __init__(self, former: Sequence[Column]) -> None:
         self.paths: list[Path] = []
-        """The paths of the columns. Columns that are kept from before come after these."""
+        """The paths of the first columns; `former` columns whose names have not come again follow these."""
         self.columns: list[Column] = list(former)
         self.of_functions: list[Path] = []
-        """Those of the paths that functions return."""
+        """The paths in `paths` whose numbers functions return."""
         self._counts: list[Path] = []
         self.left_out: int = 0
-        """How many series there is no room for."""
+        """The number of series for which there is no room."""
         self._former = {column.name: column for column in former}
         self._known: dict[Path, Series] = {}
         self._first: dict[Path, float] = {}
 
     @property
     def has_former(self) -> bool:
-        """Whether there are columns from before whose names have not come again."""
+        """Whether there are former columns whose names have not come again."""
         return bool(self._former)
 
     def keep(self, columns: Sequence[Column]) -> None:
-        """Keep to these columns, since there is no room for others."""
+        """Go back to these columns, because no file with others could be made."""
         wanted = {self._known[path].column: path for path in self.paths}
         paths = [wanted.get(column, (column.name,)) for column in columns]
         self.left_out += len({*self.columns} - {*columns})
         self.paths, self.columns = paths, list(columns)
 
     def forget_former(self) -> None:
-        """Drop the columns of names that have not come again."""
+        """Drop the former columns whose names have not come again."""
         self._former.clear()
 
     def is_outdated(self, found: Mapping[Path, float]) -> bool:
-        """Whether there are numbers that are not looked at yet, or a count of integers has become a float."""
+        """Whether there are numbers without a series, or a counter of integers has become a float."""
         return not self._known.keys() >= found.keys() or any(type(found.get(path)) is float for path in self._counts)
 
     def renew(self, found: Mapping[Path, float], registry: Registry, is_gauge: Callable[[Path], bool]) -> bool:
-        """Choose the columns for these numbers. Returns whether they differ from those before."""
+        """Choose the columns for these numbers. Returns whether the columns have changed."""
         for path, value in found.items():
             known = self._known.get(path)
             if known is None or (known.column.kind == COUNT and type(value) is float):
@@ -192,6 +193,6 @@ class Selection:
         ranked = sorted(self._known, key=order)
         chosen = [path for path in ranked[:MAX_COLUMNS] if self._known[path].rank < _NEVER]
         self.left_out = len(ranked) - len(chosen)
-        for path in ranked[_MAX_NUMBERS:]:  # a program may use new names for ever
+        for path in ranked[_MAX_NUMBERS:]:  # a program may use ever new names
             del self._known[path], self._first[path]
         return chosen

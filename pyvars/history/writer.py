@@ -1,8 +1,8 @@
 """Writes the file of a history.
 
-One process does. For other columns, and if another process takes over, a new file with a higher epoch takes the place
-of the old one, with its rows. Who wrote the old one then finds that the file at the path is another one, and stops;
-what it writes until then is in a file that nobody reads.
+One process of a group writes it. When the columns change, or another process takes over, a new file with the same rows
+and a higher epoch replaces the old one. The writer of the old file then finds another file at the path, and stops. The
+rows that it writes until then are in a file that nobody reads.
 """
 
 import errno
@@ -46,11 +46,11 @@ _MAX_FLOAT = 3.4028234663852886e38
 class Ring(RingReader):
     """The history that this process writes. Only one thread writes it.
 
-    The file is made hidden, with the rows of `before`, and is found at its path after `publish`. With an empty path it
-    has no name, and goes with the process.
+    The file is made under a hidden name, with the rows of `before`; `publish` moves it to its path. With an empty path
+    the file is in memory, has no name, and ends with the process.
 
     Raises:
-        OSError: there is no room for it, or it cannot be made.
+        OSError: there is no room for the file, or the file cannot be made.
     """
 
     def __init__(self, path: str, columns: Sequence[Column], header: Header, before: Content | None = None) -> None:
@@ -60,7 +60,7 @@ class Ring(RingReader):
         self.current: Header = header._replace(
             table_bytes=TABLE_HEAD.size + len(table), row_bytes=8 * (len(columns) + 1), samples=0, spans=0
         )
-        """The header, as it was written last."""
+        """The header that was written last."""
         self._sample, self._span = (row_format(columns, in_spans=in_spans) for in_spans in (False, True))
         file = _made(self._hidden)
         try:
@@ -79,7 +79,7 @@ class Ring(RingReader):
             raise
 
     def _carry(self, before: Content) -> None:
-        """Begin with what another file holds: its columns are found by name and kind."""
+        """Copy the rows and marks of another file. Its columns are matched by name and kind."""
         for in_spans, rows, form, at, kept, written in (
             (False, before.samples, self._sample, self._samples_at, SAMPLES, before.header.samples),
             (True, before.spans, self._span, self._spans_at, SPANS, before.header.spans),
@@ -93,13 +93,13 @@ class Ring(RingReader):
         self.add_marks(before.marks)
 
     def publish(self) -> None:
-        """Put the file at its path, in place of the one that is there."""
+        """Move the file to its path. It replaces the file that is there."""
         if self._hidden:
             os.rename(self._hidden, self.path)
             self._hidden = ""
 
     def publish_first(self) -> None:
-        """Put the file at its path. Raises FileExistsError if one is there."""
+        """Move the file to its path. Raises FileExistsError if there is a file."""
         if self._hidden:
             os.link(self._hidden, self.path)
             os.unlink(self._hidden)
@@ -107,7 +107,7 @@ class Ring(RingReader):
 
     @property
     def is_published(self) -> bool:
-        """Whether the file at the path is this one, and nobody has cut it."""
+        """Whether the file at the path is this one, and the head of its columns is intact."""
         if not self.file.is_intact or (self.path and not self.file.is_at(self.path)):
             return False
         return os.pread(self.file.number, TABLE_HEAD.size, HEADER_BYTES) == self._head
@@ -119,14 +119,14 @@ class Ring(RingReader):
         self.note(samples=number + 1, beat=beat)
 
     def add_span(self, row: Row) -> None:
-        """Write a span. A number that no float32 can hold becomes the nearest one."""
+        """Write a span. A number beyond the range of float32 becomes the largest or smallest float32."""
         number = self.current.spans
         row = tuple(max(-_MAX_FLOAT, min(each, _MAX_FLOAT)) if type(each) is float else each for each in row)
         os.pwrite(self.file.number, self._span.pack(*row), self._spans_at + number % SPANS * self._span.size)
         self.note(spans=number + 1)
 
     def note(self, **changes: int) -> None:
-        """Write these fields of the header."""
+        """Change these fields, and write the header."""
         self.current = self.current._replace(**changes)
         os.pwrite(self.file.number, HEADER.pack(*self.current), 0)
 
@@ -145,7 +145,8 @@ class Ring(RingReader):
 
 
 def _picker(old: Sequence[Column], new: Sequence[Column], *, in_spans: bool) -> Callable[[Row], Row]:
-    """Makes a row of the new columns from a row of the old ones with two more words: NaN and MISSING."""
+    """Returns a function that makes a row of the new columns from a row of the old ones, to which NaN and MISSING are
+    appended."""
     places: dict[tuple[str, str], list[int]] = {}
     end = 1
     for column in old:
@@ -156,10 +157,10 @@ def _picker(old: Sequence[Column], new: Sequence[Column], *, in_spans: bool) -> 
     for column in new:
         width = 2 if in_spans and column.kind == GAUGE else 1
         missing = [end + 1 if column.kind == COUNT else end] * width
-        # A count of integers may have become one of floats, which can hold the former numbers, and MISSING.
+        # A counter of integers may have become one of floats, which can hold the former numbers, and MISSING.
         former = places.get((column.name, COUNT)) if column.kind == REAL_COUNT else None
         wanted += places.get((column.name, column.kind), former or missing)
-    pick = itemgetter(*wanted, 0)  # one more, since itemgetter returns no tuple for a single place
+    pick = itemgetter(*wanted, 0)  # one index more, since itemgetter returns no tuple for a single index
     return lambda row: pick(row)[:-1]
 
 
@@ -175,6 +176,6 @@ def _reserve(file: int, size: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
             raise
-        zeros = bytes(1 << 20)  # a file system that cannot reserve: written zeros take the space
+        zeros = bytes(1 << 20)  # this file system cannot reserve space: write zeros instead
         for begin in range(os.fstat(file).st_size, size, len(zeros)):
             os.pwrite(file, zeros[: size - begin], begin)

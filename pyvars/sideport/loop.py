@@ -40,7 +40,7 @@ def _identity(file: int) -> tuple[int, int] | None:
 
 
 def _checked(name: str) -> Any:
-    """The method of a socket with this name, which raises BlockingIOError if the file descriptor has another file.
+    """Wraps the method of a socket with this name: it raises BlockingIOError if the file descriptor has another file.
 
     asyncio takes this error to mean that the socket is not ready. The selector then raises FilesLost.
     """
@@ -55,7 +55,7 @@ def _checked(name: str) -> Any:
 
 
 class _Socket(socket.socket):
-    """A socket of the loop. It is used and closed only while its file descriptor is its own."""
+    """A socket of the loop. Its file descriptor is used and closed only while it still refers to this socket."""
 
     def __init__(self, plain: socket.socket, open_sockets: "set[_Socket]") -> None:
         super().__init__(plain.family, plain.type, plain.proto, plain.detach())
@@ -71,7 +71,7 @@ class _Socket(socket.socket):
 
     @property
     def is_intact(self) -> bool:
-        """Whether it is open, and its file descriptor is its own."""
+        """Whether the socket is open, and its file descriptor still refers to it."""
         return self._identity is not None and _identity(self.fileno()) == self._identity
 
     def accept(self) -> "tuple[_Socket, Any]":
@@ -80,12 +80,12 @@ class _Socket(socket.socket):
         return _Socket(connection, self._open), address
 
     def close(self) -> None:
-        """Close it. From now on `Loop.intact` does not depend on it."""
+        """Close the socket. From now on `Loop.intact` does not depend on it."""
         self._open.discard(self)
         self.lose()
 
     def lose(self) -> None:
-        """Close it, unless its file descriptor has another file by now. `Loop.intact` is then false."""
+        """Close the socket, but not a file descriptor that has another file by now. It makes `Loop.intact` false."""
         is_intact, file = self.is_intact, self.detach()
         if is_intact:
             with suppress(OSError):  # another thread has closed it
@@ -124,7 +124,7 @@ _abandoned: list[object] = []
 
 
 class Loop(BaseSelectorEventLoop):
-    """An event loop for a server. Its base is not one of the classes that nest_asyncio and debuggers patch."""
+    """An event loop for a server. It does not derive from the classes that nest_asyncio and debuggers patch."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._open: set[_Socket] = set()
@@ -135,12 +135,12 @@ class Loop(BaseSelectorEventLoop):
 
     @property
     def intact(self) -> bool:
-        """Whether the file descriptors of all open sockets are their own, and the listener is open."""
+        """Whether the file descriptors of all open sockets still refer to them, and the listener is open."""
         # Another thread asks: a socket that the loop has closed meanwhile is no longer among them.
         return self.listener in self._open and all(each.is_intact or each not in self._open for each in [*self._open])
 
     def own(self, plain: socket.socket) -> _Socket:
-        """Returns a socket of the loop that takes over the file descriptor of a plain one."""
+        """Returns a socket of the loop that takes over the file descriptor of a plain socket."""
         return _Socket(plain, self._open)
 
     def close_listener(self) -> None:
@@ -148,7 +148,7 @@ class Loop(BaseSelectorEventLoop):
         self.listener.lose()
 
     def abandon(self, *used: object) -> None:
-        """Close the file descriptors that are still its own, and keep `used` and the loop itself alive for ever.
+        """Close the file descriptors that still refer to its sockets, and keep `used` and the loop alive for ever.
 
         asyncio warns when it frees a loop that was not closed, or a task that has not ended.
         """

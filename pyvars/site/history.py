@@ -24,23 +24,23 @@ MIN_BYTES = 1024
 """A shorter body is never compressed."""
 _MAX_SINCE = 2**63 - 1
 _GOES_ON = re.compile(r"(^|&)since=[1-9]")
-"""A query of a reader that has the history already: the answer is short."""
+"""The query of a client that has the history already: it gets only the newer rows."""
 
 
 class HistoryView(View):
-    """The history of a registry: its numbers over the last ten minutes, each second, or two hours, each 10 s."""
+    """The history of a registry: a point each second for the last ten minutes, or each 10 s for the last two hours."""
 
-    description: ClassVar[str] = "every number over the last ten minutes and two hours, as JSON"
+    description: ClassVar[str] = "numbers over the last ten minutes and two hours, as JSON"
 
     def __init__(self, registry: Registry) -> None:
         self._history = history_of(registry)
 
     def may_block(self, request: Request, rest: str) -> bool:
-        """Whether the answer has the whole history."""
+        """Whether the client asks for the whole history."""
         return not _GOES_ON.search(request.query)
 
     def respond(self, request: Request, rest: str) -> Response:
-        """200 with JSON, also if there is no history: `reason` then says why; 400 for parameters that are wrong."""
+        """200 with JSON, whose `reason` says why if there is no history; 400 for wrong parameters."""
         question = question_in(request.query)
         if isinstance(question, Response):
             return question
@@ -52,7 +52,7 @@ class HistoryView(View):
         try:
             with self._history.reading() as ring:
                 if ring is not None:
-                    with suppress(OSError):  # without it there are only fewer calls of functions
+                    with suppress(OSError):  # without this note, functions are only called less often
                         ring.watch(since_boot_ns())
                     return answer(ring, question)
         except Exception as error:  # another program may have written anything into the file
@@ -61,7 +61,7 @@ class HistoryView(View):
 
 
 class NoHistory(View):
-    """What takes its place if the integration was given `history=False`."""
+    """The view /debug/history of an integration with `history=False`."""
 
     description: ClassVar[str] = HistoryView.description
 
@@ -69,7 +69,7 @@ class NoHistory(View):
         pass
 
     def respond(self, request: Request, rest: str) -> Response:
-        """200 with JSON that says so; 400 for parameters that are wrong."""
+        """200 with JSON, whose `reason` names `history=False`; 400 for wrong parameters."""
         question = question_in(request.query)
         if isinstance(question, Response):
             return question
@@ -77,7 +77,7 @@ class NoHistory(View):
 
 
 def question_in(query: str) -> Question | Response:
-    """What the query asks for, or the response 400 that says what is wrong with it. Unknown parameters are ignored."""
+    """Parses the query. Returns a response 400 if a parameter is wrong. Unknown parameters are ignored."""
     names = prefixes_in(query)
     if isinstance(names, Response):
         return names
@@ -87,7 +87,7 @@ def question_in(query: str) -> Question | Response:
         return text(400, "since= is the seq of an earlier answer, or 0")
     step = given.get("step", "1")
     if step not in ("1", "10"):
-        return text(400, "step= is 1, for the samples of a second each, or 10, for the spans of 10 s")
+        return text(400, "step= is 1, for a sample each second, or 10, for a span each 10 s")
     points = _number(given.get("points", str(MAX_POINTS)), 1, SPANS)
     if points is None:
         return text(400, f"points= is a number from 1 to {SPANS}, over {MAX_POINTS} only with name=")

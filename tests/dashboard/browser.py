@@ -1,4 +1,4 @@
-"""Opens the page in Chromium, as a user does, and keeps what the browser complains of."""
+"""Opens the page in Chromium, as a user does, and records the errors that the browser reports."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ LONG = "long" + "x" * 240
 """Names of variables."""
 AXE = "axe-core@4.14.1"
 
-# A promise would hold what was violated before it was asked for.
+# A list, since violations may come before the test asks for them.
 _WATCH = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
@@ -29,7 +29,7 @@ document.addEventListener("securitypolicyviolation", (event) => violations.push(
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A browser of playwright; without either the test is skipped."""
+    """Chromium, driven by playwright. The test is skipped if one of them is missing."""
     path = tool("chromium")
     with library("playwright.sync_api", "none").sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS])
@@ -57,12 +57,12 @@ class Tab:
         self.first = self.page.goto(url)
 
     def _said(self, message: Any) -> None:
-        # A service that is gone, or refuses, is logged by the browser itself.
+        # The browser itself logs an error if the service is gone or refuses a request.
         if message.type == "error" and "Failed to load resource" not in message.text:
             self.errors.append(message.text)
 
     def ready(self) -> "Tab":
-        """Once it is drawn."""
+        """Wait until the page is drawn."""
         self.page.wait_for_selector("html[data-ready]", state="attached", timeout=30_000)
         return self
 
@@ -70,7 +70,7 @@ class Tab:
         return str(self.page.inner_text(selector))
 
     def until(self, check: Callable[[], object], what: str, seconds: float = 30) -> None:
-        """Wait for a condition. A function in the page would be an eval, which the policy forbids."""
+        """Wait for a condition. playwright would evaluate it in the page by eval, which the policy forbids."""
         for _ in range(int(seconds * 20)):
             if check():
                 return
@@ -83,7 +83,7 @@ class Tab:
         return row and {part: row.query_selector(f".{part}").text_content() for part in ("name", "value", "rate")}
 
     def clean(self) -> None:
-        """Nothing was complained of, and nothing came from elsewhere."""
+        """Assert that the browser reported no error, and that nothing was loaded from other hosts."""
         assert self.errors == []
         assert self.page.evaluate("violations") == []
         assert {url for url in self.requests if not url.startswith((self.origin, "data:"))} == set()

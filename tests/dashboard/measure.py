@@ -1,6 +1,6 @@
-"""What the page costs, in a real browser: `python -m tests.dashboard.measure URL`, of a service that runs.
+"""Measures the page of a running service in a real browser: `python -m tests.dashboard.measure URL`.
 
-Beside a service with 300 variables, and one that has run for ten minutes, it prints what a first visit is.
+For comparable figures, the service has 300 variables and has run for ten minutes.
 """
 
 import sys
@@ -14,7 +14,7 @@ DRAWN = "performance.getEntriesByName('pyvars-tick')[0]"
 
 
 def measure(browser: Any, url: str, seconds: int = 15) -> None:
-    """Open the page, look at it for some seconds, and print."""
+    """Open the page, wait for `seconds`, and print the figures."""
     tab = Tab(browser, url).ready()
     page = tab.page
     painted = page.evaluate(PAINTED)

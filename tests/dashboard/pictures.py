@@ -1,4 +1,4 @@
-"""Takes the pictures of the README: `make pictures`. It starts the busy shop, and looks at it after some minutes."""
+"""Takes the pictures of the README: `make pictures`. It starts the busy shop, and opens its page after some minutes."""
 
 import sys
 import time
@@ -24,7 +24,7 @@ def take(url: str, folder: Path) -> None:
     with chromium() as browser:
         for name, (size, scheme) in PICTURES.items():
             tab = Tab(browser, url, size=size, color_scheme=scheme).ready()
-            tab.page.wait_for_timeout(12_000)  # until the workers were read again, and the lines are fine
+            tab.page.wait_for_timeout(12_000)  # until the workers and the points of the charts are read
             shot = tab.context.new_cdp_session(tab.page).send(
                 "Page.captureScreenshot", {"format": "webp", "quality": 90}
             )
@@ -36,7 +36,7 @@ def take(url: str, folder: Path) -> None:
 
 
 def main(minutes: float = 11) -> None:
-    """Start the shop, let it run, and take them."""
+    """Start the shop, let it run, and take the pictures."""
     port = free_port()
     with service("examples.busy_shop", str(port), ready=port):
         time.sleep(minutes * 60)

@@ -1,6 +1,6 @@
-"""A service with variables of every sort, for the page to show: `uvicorn tests.dashboard.services:app`.
+"""A service with variables of each kind, for tests of the page in a browser: `uvicorn tests.dashboard.services:app`.
 
-PYVARS_TEST_VARIABLES is how many more numbers it publishes. `wsgi_app` is for gunicorn.
+It publishes PYVARS_TEST_VARIABLES more numbers. `wsgi_app` is for gunicorn.
 """
 
 import os

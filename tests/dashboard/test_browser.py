@@ -1,4 +1,4 @@
-"""The page in a real browser, at a real service: what its user sees, and what the browser complains of."""
+"""The page in a real browser, served by a real service: its texts, and the errors that the browser reports."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def port(browser: Any) -> Iterator[int]:
-    """The service, which all tests that do it no harm look at."""
+    """The port of a service that tests share if they do not stop or block it."""
     port = free_port()
     with service("uvicorn", f"{SERVICE}:app", "--port", str(port), "--log-level", "warning", ready=port):
         yield port
@@ -35,7 +35,7 @@ def port(browser: Any) -> Iterator[int]:
 
 @pytest.fixture
 def opened(browser: Any) -> Iterator[Any]:
-    """Opens pages, and closes them."""
+    """Returns a function that opens a page; the pages are closed after the test."""
     with ExitStack() as stack:
 
         def open_page(url: str, **options: Any) -> Tab:
@@ -72,7 +72,7 @@ def test_numbers_move_and_counters_are_rates(tab: Tab, port: int) -> None:
     assert float(row["rate"].removesuffix("/s")) == pytest.approx(rate, rel=0.3)
     level = tab.row("level")
     assert level
-    assert level["rate"] == ""  # a level has none
+    assert level["rate"] == ""  # a gauge has no rate
     tab.clean()
 
 
@@ -80,7 +80,7 @@ def test_pause_filter_and_resume(tab: Tab) -> None:
     page = tab.page
     page.keyboard.press("p")
     assert tab.text("#pause") == "Resume"
-    page.wait_for_timeout(300)  # what was on its way
+    page.wait_for_timeout(300)  # answers that were on their way
     before, asked = tab.row("ticks"), len(tab.requests)
     page.wait_for_timeout(2500)
     assert tab.row("ticks") == before
@@ -116,7 +116,7 @@ def test_names_and_values_are_text(tab: Tab) -> None:
     largest, nothing = tab.row("largest"), tab.row("nothing")
     assert largest
     assert nothing
-    assert largest["value"] == str(2**63 - 1)  # not rounded to the numbers of JavaScript
+    assert largest["value"] == str(2**63 - 1)  # not rounded to a number of JavaScript
     assert nothing["value"] == "null"
     assert tab.row("emoji 🐍")
     assert tab.row(LONG)
@@ -228,7 +228,7 @@ def test_a_service_that_is_gone_is_told_and_comes_back(opened: Any, browser: Any
         tab = opened(f"http://127.0.0.1:{port}/debug/").ready()
         tab.until(lambda: (tab.row("ticks") or {"rate": ""})["rate"].endswith("/s"), "two samples")
         process.terminate()
-        process.wait(10)  # a page that is open does not hold it up
+        process.wait(10)  # an open page does not delay the end of the service
         tab.until(lambda: "No answer for" in tab.text("#banner"), "the banner", 10)
         assert "last data kept" in tab.text("#banner")
         assert tab.row("ticks")
@@ -260,7 +260,7 @@ def test_the_stuck_worker_is_named(opened: Any, browser: Any) -> None:
         tab.until(lambda: tab.text("#banner") == "", "all well again")
         tab.page.select_option("#worker", str(pid))
         tab.until(lambda: f"worker {pid} alone" in tab.text("#facts"), "the figures of one worker")
-        tab.until(lambda: f"What this page saw of worker {pid}" in tab.text("#source"), "whose history it is")
+        tab.until(lambda: f"this page has read from worker {pid}" in tab.text("#source"), "whose history it is")
         assert f"w={pid}" in tab.page.url
         tab.clean()
 

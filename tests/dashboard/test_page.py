@@ -1,4 +1,4 @@
-"""The page and its files as a client gets them, from every integration; without a browser."""
+"""The HTML and its files, as each integration serves them. These tests need no browser."""
 
 import gzip
 import re
@@ -30,7 +30,7 @@ ROOM = Path(pyvars.__file__).parent / "dashboard"
 
 
 class Links(HTMLParser):
-    """What a page refers to; and whatever in it a strict policy would not run."""
+    """Collects the URLs that the HTML refers to, and the inline code that a strict policy would block."""
 
     def __init__(self, page: bytes) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ def test_others_get_the_list_of_paths(registry: Registry, accept: str | None) ->
 
 
 def test_without_the_slash_it_is_the_list_for_browsers_too(registry: Registry) -> None:
-    """Relative URLs would lead elsewhere; the list names the URL with the slash, below any mount point."""
+    """Relative URLs would be wrong there. The list names the URL with the slash, below any mount point."""
     site = debug(registry, None, prefix="/debug")
     request = local_request("/debug", headers=(("host", "localhost"), ("accept", BROWSER[1])))
     assert dict(site.respond(request).headers)["Content-Type"] == TEXT
@@ -149,7 +149,7 @@ def test_who_does_not_take_gzip_gets_none(registry: Registry, encoding: str) -> 
 
 
 def test_one_gate_for_the_page_its_files_and_its_numbers(registry: Registry) -> None:
-    """With a credential the browser is asked for Basic; then it sends it with each request below."""
+    """If a credential is needed, the browser is asked for Basic, and sends the credential with each request below."""
     page = debug(registry, None, prefix="/debug").respond(
         local_request("/debug/", headers=(("host", "localhost"), BROWSER))
     )
@@ -187,7 +187,7 @@ def test_every_module_is_in_the_script_and_nothing_of_a_module_is_left() -> None
 
 
 def test_uplot_is_that_of_npm() -> None:
-    """uplot-1.6.32.tgz, package/dist."""
+    """The hashes are those of the files in package/dist of uplot-1.6.32.tgz."""
     assert {path.name: sha256(path.read_bytes()).hexdigest()[:16] for path in (ROOM / "vendor").iterdir()} == {
         "LICENSE": "8f989229699b4fe2",
         "uPlot.iife.min.js": "19c8d4c6ad88929a",

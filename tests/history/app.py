@@ -1,4 +1,4 @@
-"""A service that counts its requests, whose workers block if they are told to."""
+"""A WSGI service that counts its requests in `orders`."""
 
 from typing import Any
 

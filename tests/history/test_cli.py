@@ -1,4 +1,4 @@
-"""`pyvars history`: what it prints of a program that runs, and of the file of one that has ended."""
+"""`pyvars history` for a program that runs, and for the file that a program has left."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def file(tmp_path: Path) -> str:
-    """The file of a program that has ended."""
+    """A file that a program has left."""
     path = str(tmp_path / "history")
     ring = Ring(path, COLUMNS, Header(group=1))
     for number in range(4):
@@ -78,7 +78,7 @@ def test_json_and_a_name_that_is_missing(run: Run, file: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "the file is no history"), (b"x" * 9000, "the file is no history of this version")],
+    [(b"", "the file is not a history"), (b"x" * 9000, "the file is not a history of this version")],
 )
 def test_files_that_are_no_history(run: Run, tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "other"
@@ -91,9 +91,9 @@ def test_files_that_are_no_history(run: Run, tmp_path: Path, content: bytes, rea
 @pytest.mark.parametrize(
     ("page", "reason"),
     [
-        ({}, "the response is no history"),
-        ({"series": 5, "t": []}, "the response is no history"),
-        ({"series": {"a": "b"}, "t": [1], "marks": []}, "the response is no history"),
+        ({}, "the response is not a history"),
+        ({"series": 5, "t": []}, "the response is not a history"),
+        ({"series": {"a": "b"}, "t": [1], "marks": []}, "the response is not a history"),
         ({"series": {}, "t": [], "reason": "PYVARS_HISTORY is off"}, "there is no history: PYVARS_HISTORY is off"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The file that PYVARS_HISTORY names: whose it must be, what is in its place, and who else writes it."""
+"""The file that PYVARS_HISTORY names: its owner, files in its place, and other programs that write it."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def test_files_of_others_stay(path: Path) -> None:
     path.write_bytes(b"x" * 9000)
     path.chmod(0o600)
     reason = said(SAYS, PYVARS_HISTORY=str(path))
-    assert reason.endswith(f"{path} is no history of this version of pyvars; remove it, or name another file")
+    assert reason.endswith(f"{path} is not a history of this version of pyvars; remove it, or name another file")
     assert path.read_bytes() == b"x" * 9000
     path.chmod(0o644)
     assert "must be a file of user" in said(SAYS, PYVARS_HISTORY=str(path))
@@ -90,7 +90,7 @@ def test_what_a_killed_process_left_beside_it_is_removed(path: Path) -> None:
 
 
 def test_another_program_that_writes_into_it(path: Path) -> None:
-    """Nothing but the history ends, and it begins anew."""
+    """Only the history is lost. A new one begins, and the program goes on."""
     told = said(
         f"""
 first = until(points(1))
@@ -118,7 +118,7 @@ print(json.dumps(os.path.exists({str(tmp_path / "mine")!r})))
 
 @pytest.mark.parametrize("there", [True, False])
 def test_another_process_that_is_quicker(path: Path, tmp_path: Path, there: bool) -> None:
-    """While this one makes its file, another one puts one there: which stays."""
+    """Another process puts a file at the path while this process makes its own. Its rows are kept."""
     first = said(KEEPS, PYVARS_HISTORY=str(path))
     path.rename(tmp_path / "other")
     if there:

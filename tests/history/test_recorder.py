@@ -1,6 +1,6 @@
-"""What a recorder keeps of a registry: which numbers, how often functions are called for them, and what spans hold.
+"""The recorder: the series that it keeps, the pace of calls of functions, and the content of spans.
 
-The moments of samples are given, so that hours pass at once.
+The tests choose the moments of samples, so hours pass at once.
 """
 
 import math
@@ -23,14 +23,14 @@ SECOND = 1_000_000_000
 
 
 class Clock:
-    """Makes samples of a registry at moments of its own."""
+    """Makes samples of a registry at moments that the test chooses."""
 
     def __init__(self, registry: Registry, path: str = "", before: Recorder | None = None) -> None:
         self._registry = registry
         if before is None:
             self.recorder = Recorder(path, Header(group=1), None)
             self.recorder.ring.publish_first()
-            # A moment at the begin of a span.
+            # A moment at the beginning of a span.
             begin = since_boot_ns() - 3600 * SECOND
             self.now = begin + int((10 - self.recorder.time(begin) % 10) * SECOND)
         else:
@@ -53,7 +53,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def at_any_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine samples, and other columns, may be so costly that they would become rarer."""
+    """Let samples and changes of columns cost anything: on a busy machine they would become rarer."""
     monkeypatch.setattr(recorder, "COST_SHARE", 1.0)
     monkeypatch.setattr(recorder, "_CHANGE_SHARE", 1.0)
 
@@ -150,7 +150,7 @@ def test_a_reader_goes_on_where_it_was(registry: Registry) -> None:
     more = clock.shown(since=first["seq"])
     assert (more["series"]["count"], more["seq"], "meta" in more) == ([5, 5], 5, False)
     assert more["id"] == first["id"]
-    assert "meta" in clock.shown(since=6)  # of another history, which had more
+    assert "meta" in clock.shown(since=6)  # `since` is of another history, which had more samples
 
 
 def test_no_more_than_is_kept(registry: Registry) -> None:
@@ -192,7 +192,7 @@ def test_names_that_are_too_long_and_numbers_without_end(registry: Registry) -> 
     registry.publish("deep", lambda: {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": 1}}}}}}}})
     clock = Clock(registry)
     clock.samples()
-    for _ in range(600):  # until the large one has returned
+    for _ in range(600):  # until the large function has returned
         if clock.shown()["meta"]["kept"] == 500:
             break
         threading.Event().wait(0.05)
@@ -201,7 +201,7 @@ def test_names_that_are_too_long_and_numbers_without_end(registry: Registry) -> 
     assert f"{'n' * 255}.{'k' * 200}" not in shown["series"]
     assert not any(name.startswith("deep") for name in shown["series"])
     assert shown["meta"]["kept"] == 500
-    assert shown["meta"]["left_out"] in range(19_500, 19_503)  # those that came first stay known
+    assert shown["meta"]["left_out"] in range(19_500, 19_503)  # the first 20,000 names stay known
 
 
 def test_an_int_that_becomes_a_float(registry: Registry) -> None:
@@ -216,7 +216,7 @@ def test_an_int_that_becomes_a_float(registry: Registry) -> None:
 
 
 def calls_of(registry: Registry, name: str, seconds: float = 0.0) -> list[float]:
-    """Publish a function that takes so long; returns when it is called, by the clock of the test."""
+    """Publish a function that takes `seconds`. Returns a list that gets an item with each call of it."""
     calls: list[float] = []
 
     def function() -> int:
@@ -234,7 +234,7 @@ def test_functions_are_called_every_ten_seconds(registry: Registry) -> None:
     clock = Clock(registry)
     clock.samples(31)
     assert len(calls) == 4
-    # Between two calls the number stands.
+    # Between two calls the last number is repeated.
     assert clock.values("function") == [1] * 10 + [2] * 10 + [3] * 10 + [4]
 
 
@@ -248,7 +248,7 @@ def test_functions_are_called_each_second_while_somebody_looks(registry: Registr
         clock.samples()
     assert len(quick) == 13
     assert len(slow) == 2
-    clock.samples(20)  # for 10 s after that; then every 10 s
+    clock.samples(20)  # called each second for 10 s after the last reader, then every 10 s
     assert len(quick) in (23, 24)
 
 
@@ -256,13 +256,13 @@ def test_a_function_that_takes_half_a_second_is_called_every_fifty(registry: Reg
     calls = calls_of(registry, "function", 0.5)
     clock = Clock(registry)
     clock.samples()
-    while not calls or clock.recorder._pace.longest < 50:  # it returns later than the sample is made
+    while not calls or clock.recorder._pace.longest < 50:  # the function returns after the deadline of the sample
         threading.Event().wait(0.05)
         clock.recorder._due = 0.0
         clock.recorder.sample(registry, clock.now)
     clock.samples(45)
     assert len(calls) == 1
-    clock.samples(100)  # on a busy machine it takes longer
+    clock.samples(100)  # on a busy machine the call takes longer, so the pause is longer
     assert len(calls) >= 2
 
 
@@ -275,7 +275,7 @@ def test_all_functions_together_take_one_percent(registry: Registry) -> None:
         threading.Event().wait(0.05)
         until -= 1
     clock.samples(30)
-    assert sum(map(len, calls)) == 100  # once each: 0.4 s are due every 40 s
+    assert sum(map(len, calls)) == 100  # one call of each: together they take 0.4 s, so they are due every 40 s
     assert clock.recorder._pace.longest >= 40
 
 
@@ -293,7 +293,7 @@ def test_a_function_with_its_own_pace_and_one_that_raises(registry: Registry) ->
     clock = Clock(registry)
     clock.samples()
     clock.samples(25)
-    assert clock.values("raising")[:12] == [5] * 12  # it stands for two seconds more than the pace
+    assert clock.values("raising")[:12] == [5] * 12  # repeated for two seconds longer than the pace
     assert clock.values("raising")[-1] is None
     until = 200
     while "periodic" not in clock.shown()["series"] and until:
@@ -307,7 +307,7 @@ def test_a_costly_sample_makes_samples_rarer(registry: Registry, monkeypatch: py
     registry.publish("count", Int())
     clock = Clock(registry)
     clock.samples(2)
-    monkeypatch.setattr(recorder, "COST_SHARE", 1e-9)  # of which any sample takes more
+    monkeypatch.setattr(recorder, "COST_SHARE", 1e-9)  # any sample costs more than this
     clock.samples(30)
     assert clock.shown()["meta"]["period_seconds"] == recorder.MAX_PERIOD_SECONDS
     assert len(clock.shown()["t"]) in (5, 6)
@@ -329,7 +329,7 @@ def test_another_process_goes_on_with_what_was_there(registry: Registry, tmp_pat
     second.now = first.now
     assert not first.recorder.ring.is_published
     second.samples(2)
-    # The name of a route comes with its first request, but its history is there before.
+    # The name of a route appears with its first request, but its former history is shown before that.
     assert second.values("by_route./orders") == [3] * 25 + [None] * 2
     again.publish("by_route", Map()).add("/orders", 1)
     level.set(9)
@@ -357,7 +357,7 @@ def test_columns_of_a_former_life_go_after_two_hours(registry: Registry, tmp_pat
 
 
 def test_a_clock_that_was_set_back(registry: Registry, tmp_path: Path) -> None:
-    """Rows of a time that has not come are dropped: the times of what is shown always rise."""
+    """Rows from the future are dropped, so that the times of the points always rise."""
     registry.publish("count", Int(1))
     first = Clock(registry, str(tmp_path / "history"))
     first.samples(5, 1000)
@@ -370,7 +370,7 @@ def test_a_clock_that_was_set_back(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_no_room_for_more_series(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that are there go on, and a mark says it."""
+    """The series that are there go on, and a mark says that there is no room for more."""
     registry.publish("count", Int(1))
     clock = Clock(registry, str(tmp_path / "history"))
     clock.samples(2)
@@ -409,7 +409,7 @@ def test_numbers_that_a_column_cannot_hold(registry: Registry) -> None:
 
 
 def test_a_name_that_is_no_valid_text(registry: Registry) -> None:
-    """It is another one on the page, so what is published under it is not found: it counts as a count."""
+    """The page has another name, under which no variable is found, so the number is taken for a counter."""
     with pytest.warns(PyvarsWarning):
         registry.publish("\udcff", Int(3))
     clock = Clock(registry)

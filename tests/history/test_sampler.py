@@ -1,4 +1,4 @@
-"""The thread of the history, in processes that fork, close files, end and have no threads or no room."""
+"""The thread of the history in processes that fork, close all files or end, and in those without threads or room."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def said(code: str, **environment: str) -> Any:
 
 
 def test_what_only_another_worker_has_counted_is_a_count() -> None:
-    """Also a key of a Map that the worker which writes the history has, too."""
+    """A key of a Map is a counter, too, if the writer of the history has the Map but not the key."""
     told = said(
         """
 states = pyvars.publish("states", pyvars.Map())
@@ -66,7 +66,7 @@ first = until(points(1))
 r, w = os.pipe()
 if os.fork() == 0:
     told = [names()]
-    until(points(len(first["t"]) + 1))  # of the group: that of the parent
+    until(points(len(first["t"]) + 1))  # the parent writes the history of the group
     told += [names(), len(os.listdir("/proc/self/fd")) < 40]
     os.write(w, json.dumps(told).encode())
     os._exit(0)
@@ -168,7 +168,7 @@ print(json.dumps([found["series"]["orders"], found["meta"]["pid"] == os.getpid()
 
 
 def test_no_thread_can_be_started() -> None:
-    """It is tried again with the next page."""
+    """The next request tries to start it again."""
     told = said(
         """
 def refuse(thread): raise RuntimeError("can't start new thread")
@@ -253,4 +253,4 @@ sys.modules["uwsgi"] = types.SimpleNamespace(opt={"enable-threads": True}, maste
 print(json.dumps([ask()["reason"], names()]))
 """
     )
-    assert told == ["in the master of uWSGI no threads may run", 0]
+    assert told == ["no threads may run in the master of uWSGI", 0]

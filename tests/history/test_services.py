@@ -1,4 +1,4 @@
-"""The history of real services: one process of a group keeps it, and another one goes on when that ends or stops."""
+"""The history of real services: one worker writes it, and another one takes over when the writer ends or is stopped."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def history(port: int, query: str = "name=orders&points=720") -> Any:
 
 
 def until(port: int, condition: Callable[[Any], object], query: str = "name=orders&points=720") -> Any:
-    """The first answer that fulfils the condition."""
+    """Reads the history until an answer fulfils the condition, and returns that answer."""
     end = time.monotonic() + 60
     while True:
         try:
@@ -46,7 +46,7 @@ def gunicorn(port: int) -> list[str]:
 
 
 def of_all(port: int) -> None:
-    """Requests until all four workers have had one, and so look after the history."""
+    """Sends requests until all four workers have served one, so that each has a thread for the history."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         fetch(port, "/")
@@ -73,7 +73,7 @@ def test_a_worker_goes_on_when_the_one_that_writes_is_killed_or_stopped(port: in
         until(port, lambda found: ended in [mark["text"] for mark in found["marks"]])
 
         stopped = history(port)["meta"]["pid"]
-        # Sockets that the stopped worker has accepted are not answered: so ask for a short time only.
+        # Requests on sockets that the stopped worker has accepted get no answer, so its pid is read from the file.
         os.kill(stopped, signal.SIGSTOP)
         try:
             path = tmp_path / "shared" / "h-default"
@@ -86,7 +86,7 @@ def test_a_worker_goes_on_when_the_one_that_writes_is_killed_or_stopped(port: in
         after = until(port, lambda found: found["t"][-1] > killed["t"][-1] + 3)
         assert after["meta"]["pid"] != stopped
         gaps(after, killed)
-        time.sleep(1.5)  # the one that goes on again would have written by now
+        time.sleep(1.5)  # the former writer, which runs again, would have written by now
         again = until(port, lambda found: len(found["t"]) > len(after["t"]))
         gaps(again, after)
         assert again["meta"]["pid"] == after["meta"]["pid"]
@@ -101,12 +101,12 @@ def pid_in(path: Path) -> int:
 
 
 def gaps(found: Any, before: Any) -> None:
-    """What was there is there still, no point is doubled, and none is missing for long."""
+    """All earlier points are still there, no point comes twice, and no gap is long."""
     times = found["t"]
     assert times[: len(before["t"])] == before["t"]
     assert found["id"] == before["id"]
     assert times == sorted({*times})
-    # A machine that is busy with other tests may let nobody run for a while.
+    # On a machine that is busy with other tests, no worker may run for a while.
     assert max(b - a for a, b in pairwise(times)) < 3.0 + 7.0
 
 

@@ -1,4 +1,4 @@
-"""`/debug/history` on each way in: who may look, what is asked for, compression, and why there may be no history."""
+"""`/debug/history` of each integration: access, parameters, compression, and reasons why there is no history."""
 
 import asyncio
 import gzip
@@ -21,7 +21,7 @@ TOKEN = "a-token-of-16-characters"
 
 @pytest.fixture
 def site() -> Site:
-    """A site whose history has a point."""
+    """A site whose history has one point."""
     registry = Registry()
     for number in range(60):
         registry.publish(f"count_{number}", Int(number))
@@ -66,7 +66,7 @@ def test_all_series_and_those_of_a_name(site: Site) -> None:
         ("since=-1", "since= is the seq of an earlier answer, or 0"),
         ("since=" + "9" * 30, "since= is the seq of an earlier answer, or 0"),
         ("since=", "since= is the seq of an earlier answer, or 0"),
-        ("step=2", "step= is 1, for the samples of a second each, or 10, for the spans of 10 s"),
+        ("step=2", "step= is 1, for a sample each second, or 10, for a span each 10 s"),
         ("points=0", "points= is a number from 1 to 720, over 150 only with name="),
         ("points=721&name=a", "points= is a number from 1 to 720, over 150 only with name="),
         ("name=a&" * 65, "the query has over 64 names"),
@@ -194,7 +194,7 @@ with pyvars.serve(0) as server:
 
 
 def test_the_loop_is_not_held_up_by_a_first_answer() -> None:
-    """A first answer is made in a thread, and the short one of a reader that goes on inline."""
+    """An answer with the whole history is made in a thread; a short answer, with `since`, is made on the loop."""
     from pyvars.site.history import HistoryView
 
     view = HistoryView(Registry())

@@ -16,7 +16,7 @@ OURS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 INDEX = """\
 /debug/    the page to look at in a browser; other clients get this list
 api/stats  memory and garbage collection as golang-stats-api-handler has them, as JSON
-history    every number over the last ten minutes and two hours, as JSON
+history    numbers over the last ten minutes and two hours, as JSON
 metrics    the numbers in the variables for Prometheus, as text or OpenMetrics
 vars       every variable of the program and of its interpreter, as JSON
 workers    the worker processes whose numbers are summed, as JSON
@@ -24,7 +24,7 @@ workers    the worker processes whose numbers are summed, as JSON
 SIDE_PORT_INDEX = """\
 /api/stats             memory and garbage collection as golang-stats-api-handler has them, as JSON
 /debug/                the page to look at in a browser; other clients get this list
-/debug/history         every number over the last ten minutes and two hours, as JSON
+/debug/history         numbers over the last ten minutes and two hours, as JSON
 /debug/vars            every variable of the program and of its interpreter, as JSON
 /debug/workers         the worker processes whose numbers are summed, as JSON
 /metrics               the numbers in the variables for Prometheus, as text or OpenMetrics

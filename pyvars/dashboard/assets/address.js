@@ -1,4 +1,4 @@
-// What the user chose, kept in the address of the page: a link shows somebody else the same.
+// The choices of the user. They are kept in the fragment of the URL, so that a link shows somebody else the same view.
 
 export const view = {
   range: 600,

@@ -1,4 +1,4 @@
-// The charts of the runtime: how much, who holds it, since when. Cursor and zoom are shared.
+// The charts of the runtime. They share a cursor and a zoom.
 
 import { el, $ } from "./dom.js";
 import * as format from "./format.js";
@@ -22,7 +22,7 @@ const CHARTS = [
 ];
 
 const made = new Map();
-const seen = new Set(); // what is scrolled away is not drawn
+const seen = new Set(); // cards in sight: only these are drawn
 let again = () => {};
 const watcher = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) isIntersecting ? seen.add(target) : seen.delete(target);
@@ -37,7 +37,7 @@ export function colored(marks) {
 let fine = null;
 let asked = "";
 
-// Once charts are in sight, and for another span or worker, their series are asked for with more points.
+// Reads the series of the charts with more points once charts are in sight, and again for another span or worker.
 function ask(feed, act) {
   const wanted = `${feed.mode} ${feed.current.id} ${feed.track().step}`;
   if (!seen.size || asked === wanted) return;

@@ -1,4 +1,4 @@
-// Makes and changes elements. Names, helps and values come from the program: they are only ever set as text.
+// Makes and changes elements. Names, helps and values come from the program, so they are set as text, never as HTML.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -29,7 +29,7 @@ export async function copy(text, button) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // Without HTTPS there is no clipboard but on this machine: the text is shown to be copied by hand.
+    // Browsers give no clipboard to plain HTTP, except from localhost: show the text, so that the user can copy it.
     window.prompt("Copy this:", text);
     return;
   }

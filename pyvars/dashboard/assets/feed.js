@@ -1,11 +1,12 @@
-// Reads the service: the history by its cursor, the variables, the workers. By chained timeouts, never by a stream; a
-// hidden or paused page reads nothing. Whoever is asked next may be another worker: what is joined has one identity.
+// Reads the service: the history from its last `seq` on, the variables, the workers. Each read is a request of its own,
+// after a timeout; while the page is hidden or paused it reads nothing. The next request may reach another worker, so
+// numbers are put into one Track only if they have the same identity.
 
 import { isGroup } from "./names.js";
 import { Track } from "./series.js";
 
 const TICK = 1000;
-const VARS_EVERY = 10000; // to render them, a worker asks all others: ten times the work of a tick of the history
+const VARS_EVERY = 10000; // for these a worker asks all others: ten times the work of a read of the history
 const VARS_ALONE = 2000; // where there is no history
 const WORKERS_EVERY = 5000;
 const WORKERS_IN_TROUBLE = 2000;
@@ -14,7 +15,7 @@ const HISTORY_AGAIN = 30000;
 const LATE_AGAIN = 15000;
 const MAX_NAMES = 64;
 const TIMEOUT = 2000;
-const POINTS = 30; // of each series on the first answer: lines in rows are short, and charts ask for more
+const POINTS = 30; // of each series: lines in rows are short, and charts read more points
 const WAITS = [200, 1000, 2000, 4000, 8000, 15000];
 
 class Refused extends Error {}
@@ -26,13 +27,13 @@ class Answer extends Error {
   }
 }
 
-// JSON.parse rounds integers beyond 2^53: they stay text, where the browser shows the source.
+// JSON.parse rounds integers beyond 2^53. They become texts in browsers that give a reviver the source.
 function exact(key, found, context) {
   return typeof found === "number" && Number.isInteger(found) && !Number.isSafeInteger(found) && /^-?\d+$/.test(context?.source ?? "")
     ? context.source : found;
 }
 
-// The numbers of a page by the names that lead to them, as the history names them.
+// Returns the numbers of /debug/vars with their names, which are those of the series of the history.
 export function numbers(page) {
   const found = [];
   const visit = (name, value, depth) => {
@@ -50,12 +51,12 @@ export class Feed {
     this.changed = changed;
     this.samples = new Track(1, 600);
     this.spans = new Track(10, 7200);
-    this.own = new Map(); // by identity: what the page gathered itself
+    this.own = new Map(); // Tracks by identity, of numbers that this page has read
     this.current = this.samples;
     this.mode = "history";
     this.why = "";
     this.names = "";
-    this.rest = new Track(1, 600); // numbers that the history has no room for, but the headline needs
+    this.rest = new Track(1, 600); // headline numbers that the history has no room for
     this.vars = null;
     this.workers = null;
     this.failures = 0;
@@ -72,20 +73,20 @@ export class Feed {
     return this.failures > 1 || (this.failures === 1 && Date.now() - this.lastGood > 2500);
   }
 
-  // The numbers to show: of the span that is chosen, and of the worker.
+  // The Track to show, for the chosen span and worker.
   track() {
     const { spans } = this;
     const reaches = this.mode === "history" && this.view.range === 7200 && !this.view.worker && spans.now - spans.t[0] > this.samples.keep;
-    return reaches ? spans : this.current; // until then the samples reach as far back, and are finer
+    return reaches ? spans : this.current; // until then samples reach as far back, and are finer
   }
 
-  // Where the figures of the interpreter are: a program with very many variables leaves them no room in the history.
+  // The Track with the figures of the interpreter, for which the history has no room if the program has many variables.
   headline() {
     const track = this.track();
     return track === this.current && track.about.left_out && !track.has("memstats.Sys") ? this.rest : track;
   }
 
-  // Read now, and go on.
+  // Read now, and go on reading.
   wake() {
     clearTimeout(this.timer);
     if (document.hidden || this.view.paused || this.denied) return;
@@ -95,7 +96,7 @@ export class Feed {
   async load() {
     try {
       if (this.mode === "history") await this._history(this.spans, 10);
-    } catch { /* it is asked for again once the pause is over */ }
+    } catch { /* the next read after the pause asks for it again */ }
     this.changed();
   }
 
@@ -150,14 +151,14 @@ export class Feed {
     part("vars", often ? VARS_ALONE : VARS_EVERY, () => this._variables());
     const trouble = this.failures > 0 || this._inTrouble();
     part("workers", trouble ? WORKERS_IN_TROUBLE : WORKERS_EVERY, () => this._workers());
-    if (first) for (const each of parts) each.then(() => this.changed(), () => {}); // whatever comes first is shown first
+    if (first) for (const each of parts) each.then(() => this.changed(), () => {}); // show each part as soon as it arrives
     const done = await Promise.allSettled(parts);
     if (this.mode === "local" && first && this.vars && !this.current.t.length) this._gather();
     const failed = done.find((each) => each.status === "rejected");
     if (failed) throw failed.reason;
   }
 
-  // Whether the numbers, or the rows of workers, say that one is stuck.
+  // Whether a worker is stuck, by the latest numbers or the latest list of workers.
   _inTrouble() {
     const stuck = ["blocked", "stopped", "silent"].some((state) => this.samples.last(`pyvars.workers.${state}`) > 0);
     return stuck || (this.workers?.workers || []).some((each) => each.state !== "ok");
@@ -180,7 +181,7 @@ export class Feed {
       track.merge(await this._json(`history?since=0&step=${step}&points=${POINTS}${this.names}`));
     }
     if (track.about.not_shown && !this.names && this.vars) return this._all(track, step);
-    // A name without kind and unit came late: they are told once more.
+    // A new name has no kind and unit yet: read the metadata again, but not more often than LATE_AGAIN.
     if (Date.now() > this.due.meta && Object.keys(answer.series).some((name) => !(name in track.meta))) {
       this.due.meta = Date.now() + LATE_AGAIN;
       track.about = (await this._json(`history?since=0&step=${step}&points=1${this.names}`)).meta;
@@ -188,7 +189,7 @@ export class Feed {
     }
   }
 
-  // An answer without names holds only so many series, and not those of the headline if the program has many.
+  // An answer without name= holds a limited number of series, and may lack those of the headline: ask by first letters.
   _all(track, step) {
     const begins = new Set(Object.keys(this.vars).map((name) => [...name][0]).filter(Boolean));
     this.names = [...begins].slice(0, MAX_NAMES).map((each) => `&name=${encodeURIComponent(each)}`).join("");
@@ -196,7 +197,7 @@ export class Feed {
     return this._history(track, step);
   }
 
-  // There is no history: the page keeps its own, and looks for one again later.
+  // There is no history: keep the numbers that this page reads, and look for a history again after HISTORY_AGAIN.
   _without(why) {
     this.mode = "local";
     this.why = why;
@@ -239,14 +240,14 @@ export class Feed {
     try {
       const before = new Map((this.workers?.workers || []).map((each) => [each.pid, each]));
       this.workers = await this._json("workers");
-      // On a busy machine a worker may miss one question: it is silent once it has missed two.
+      // On a busy machine a worker may miss one question: it is shown as stuck once it has missed two.
       for (const each of this.workers.workers) each.stuck = each.state !== "ok" && (each.state !== "silent" || before.get(each.pid)?.state === "silent");
     } catch (error) {
       if (error.status !== 404) throw error;
     }
   }
 
-  // Some series with more points, as charts show them; null where there are no more.
+  // Reads some series with more points, for the charts. Returns null if there is no history to read them from.
   async details(names, points) {
     const step = this.track() === this.spans ? 10 : 1;
     if (this.mode !== "history" || this.view.worker) return null;

@@ -1,4 +1,4 @@
-// Numbers as text, by unit.
+// Formats numbers by their units.
 
 const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 

@@ -1,4 +1,4 @@
-// The page: what the user does, when it is drawn, and what it says of the service.
+// The main module: handles the user's actions, draws, and shows the state of the service.
 
 import { read, view, write } from "./address.js";
 import * as charts from "./charts.js";
@@ -27,14 +27,14 @@ let drawingFailed = "";
 function span() {
   const track = feed.track();
   if (view.zoom) return view.zoom;
-  // While there is little to show, it is shown over the whole width.
+  // If the history is shorter than the range, it fills the whole width.
   const since = Math.min(track.now - 60, (track.t[0] ?? 0) - 1);
   return [Math.max(track.now - view.range, since), track.now];
 }
 
 const words = (range) => (range === 7200 ? "2 h" : `${range / 60} min`);
 
-// A fault in drawing is not to look like a service that is gone, so it is told apart.
+// An error in drawing is caught here and reported apart, so that it does not look like a service that is gone.
 function draw(why) {
   const began = performance.now();
   try {
@@ -92,10 +92,10 @@ function header() {
   say($("curl"), `curl ${new URL(`${at}vars`, location.href).href.replace(/[#?].*$/, "")}`);
   chooser((workers?.workers || []).map((each) => String(each.pid)));
   const kept = feed.samples.about;
-  const tired = kept.period_seconds > 1.5 ? `; samples every ${kept.period_seconds} s, to cost no more than 1 % of a core` : "";
-  say($("source"), view.worker ? `What this page saw of worker ${view.worker} since you chose it.`
-    : feed.mode === "local" ? `The service keeps no history${feed.why ? ` (${feed.why})` : ""}: this is what the page saw since you opened it.`
-    : `History of the service${kept.left_out ? `; ${kept.left_out} numbers have no room in it` : ""}${tired}.`);
+  const tired = kept.period_seconds > 1.5 ? `; a sample every ${kept.period_seconds} s, so that samples take at most 1 % of a core` : "";
+  say($("source"), view.worker ? `Numbers that this page has read from worker ${view.worker} since you chose it.`
+    : feed.mode === "local" ? `The service keeps no history${feed.why ? ` (${feed.why})` : ""}: these are the numbers that this page has read since you opened it.`
+    : `History of the service${kept.left_out ? `; it has no room for ${kept.left_out} numbers` : ""}${tired}.`);
 }
 
 let offered = "";
@@ -111,7 +111,7 @@ function chooser(pids) {
   if ($("worker").value !== view.worker) $("worker").value = view.worker;
 }
 
-// What the page says of the service: the dot beside its name, the banner, and one line for screen readers.
+// Shows the state of the service: in the dot beside its name, in the banner, and in a line for screen readers.
 function status() {
   clearTimeout(counting);
   const banner = $("banner");
@@ -129,7 +129,7 @@ function status() {
   else if (feed.gone) {
     text = `Worker ${view.worker} is gone.`;
     act = ["Show all workers", () => choose("")];
-  } else if (drawingFailed) text = `This page has a fault of its own: ${drawingFailed}. The service answers; the JSON below is right.`;
+  } else if (drawingFailed) text = `This page failed to draw: ${drawingFailed}. The service answers; the link to JSON below has its numbers.`;
   else if (stuck.length) {
     text = stuck.slice(0, 3).map((each) => `Worker ${each.pid} is ${each.state}: ${WHYS(each)}.`).join(" ");
     word = `${stuck.length} stuck`;
@@ -189,11 +189,11 @@ function ranged(range) {
   controls();
   changed("layout");
   feed.read.spans = 0;
-  if (view.paused && range === 7200) feed.load(); // a pause stops the data, not the page
+  if (view.paused && range === 7200) feed.load(); // a pause stops only the reading
   else feed.wake();
 }
 
-// Open the row of a variable, wherever it is.
+// Opens the row of a variable in any group.
 function show(name) {
   const found = variables.found.find((group) => group.rows.some((row) => row.name === name || name.startsWith(`${row.name}.`)));
   const row = found?.rows.find((each) => each.name === name) ?? found?.rows.find((each) => name.startsWith(`${each.name}.`) && each.kind === "histogram");

@@ -1,4 +1,4 @@
-// What the page knows of numbers by their names, where no history tells kind, unit and help.
+// Kind, unit and group of numbers by their names, for numbers that the history does not describe.
 
 export const BUILT_IN = ["http", "asyncio", "process", "memstats", "gc", "threads", "python", "pyvars.workers"];
 export const TITLES = { asyncio: "event loop", "pyvars.workers": "workers" };
@@ -20,7 +20,7 @@ const UNITS = [
   [/^memstats\.GCCPUFraction$/, "ratio"],
 ];
 
-// Moves all the time, or says nothing by moving.
+// Numbers that "What moved" leaves out: they change all the time, or their changes mean nothing.
 export const RESTLESS = /^(threads\.(native|daemon)|memstats\.(LastGC|Mallocs|Frees|Lookups|Alloc|TotalAlloc|HeapSys|HeapInuse|PauseTotalNs|GCCPUFraction|NumGC)|process\.(uptime|start|pid|context|peak|max)|gc\.|asyncio_lag_seconds\.(count|sum|p50|p90|min)|.*\.(sum|min|max|p50|p90)$|http\.(first_byte_seconds|streams|websockets|seconds_by_route|by_method))/;
 
 export function isHistogram(found) {
@@ -31,7 +31,8 @@ export function isGroup(found) {
   return typeof found === "object" && found !== null && !Array.isArray(found);
 }
 
-// {kind, unit, help, guessed}: from the history, or from the name, or from how the number moved so far.
+// Returns {kind, unit, help, guessed}, from the history or the name. For any other name the kind is
+// guessed: a number that has only risen so far is a counter.
 export function describe(name, track) {
   const meta = track.meta[name];
   const known = UNITS.find(([pattern]) => pattern.test(name));

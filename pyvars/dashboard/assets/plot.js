@@ -1,4 +1,4 @@
-// A chart of uPlot with our looks: shared cursor, shared zoom, marks of events, a legend that holds the figures.
+// A chart of uPlot with a shared cursor, a shared zoom, marks of events, and a legend with the figures.
 
 /* global uPlot */
 import { el, say, style } from "./dom.js";
@@ -11,7 +11,7 @@ export function onZoom(act) {
   zoom = act;
 }
 
-// The colours are drawn, so a change of the scheme needs a new drawing.
+// Canvases do not follow a change of the colour scheme, so the charts are drawn again.
 export function redraw() {
   for (const plot of plots) plot.chart.redraw(false, true);
 }
@@ -20,7 +20,7 @@ const WIDTH = 1.5;
 const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
 export class Plot {
-  // `lines` are {label, color, dash?, fill?}; `text` makes a figure of a number.
+  // `lines` are {label, color, dash?, fill?}; `text` formats a number.
   constructor(box, lines, text, { height = 130, legend = null, label = "" } = {}) {
     this.lines = lines;
     this.text = text;
@@ -81,7 +81,7 @@ export class Plot {
     return Math.max(120, Math.floor(this.box.clientWidth));
   }
 
-  // `all` are the points of each line, which may have times of their own.
+  // `all` holds the points of each line; the lines may have different times.
   set(all, from, to, marks) {
     const columns = uPlot.join(all.map((points) => [points.t, points.v]));
     this.marks = marks;
@@ -141,7 +141,7 @@ export class Plot {
   }
 }
 
-// From 0, unless all is far above it: a chart of memory that begins at 300 MiB hides how little it moves.
+// The scale always includes 0: on one that begins at 300 MiB, a small change of memory would look large.
 function reach(low, high) {
   if (low === null || high === null || !Number.isFinite(low)) return [0, 1];
   if (high === low) return low === 0 ? [0, 1] : low > 0 ? [0, high * 1.3] : [low * 1.3, 0];

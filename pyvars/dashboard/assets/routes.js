@@ -1,4 +1,4 @@
-// Traffic by route: how often, how long; and how the answers ended.
+// The table of requests by route: their rate, their latency, and the rates of statuses.
 
 import { el, say, mark } from "./dom.js";
 import * as format from "./format.js";

@@ -1,4 +1,4 @@
-// Which rows the table of variables has, in which groups: from the page of variables, the program's own first.
+// Makes the groups and rows of the table of variables from /debug/vars. The program's own variables come first.
 
 import { BUILT_IN, ELSEWHERE, TITLES, isGroup, isHistogram } from "./names.js";
 
@@ -13,10 +13,10 @@ const SUMMARY = {
   threads: ["count"],
   "pyvars.workers": ["live", "retired"],
 };
-const HTTP = ["by_method", "first_byte_seconds", "seconds", "in_flight", "bytes_out", "errors", "requests"]; // what matters most is last
+const HTTP = ["by_method", "first_byte_seconds", "seconds", "in_flight", "bytes_out", "errors", "requests"]; // in reverse order: unknown keys come last
 const TEXTS = { python: ["version", "implementation"] };
 
-// Groups of {key, title, own, count, summary, texts, rows}; a row is {name, label, kind, value, depth, error}.
+// Returns groups {key, title, own, count, summary, texts, rows}; a row is {name, label, kind, value, depth, error}.
 export function groups(page, track, view) {
   const errors = isGroup(page["pyvars.errors"]) ? page["pyvars.errors"] : {};
   const own = Object.keys(page).filter((name) => !BUILT_IN.includes(name) && !ELSEWHERE.has(name));
@@ -41,7 +41,7 @@ export function groups(page, track, view) {
   return found;
 }
 
-// A few variables are one group; many are grouped by the word that they begin with.
+// Up to MANY variables are one group; more are grouped by the first word of their names.
 function byPrefix(names) {
   if (names.length <= MANY) return names.length ? [["", names]] : [];
   const words = new Map();
@@ -69,7 +69,7 @@ function add(rows, name, label, value, depth, about) {
   } else if (Array.isArray(value)) {
     if (!about.builtIn || value.length < 20) rows.push({ name, label, depth, kind: "text", value: JSON.stringify(value), error });
   } else if (about.nested) {
-    // A Map of the program is open until it is closed, one of ours the other way round.
+    // A Map of the program is open until the user closes it; a built-in one is closed until the user opens it.
     const fold = about.builtIn ? name : `-${name}`;
     const isOpen = about.view.filter !== "" || about.view.open.has(fold) === Boolean(about.builtIn);
     rows.push({ name, label, depth, kind: "map", value: Object.keys(value).length, error, fold, isOpen });
@@ -79,7 +79,7 @@ function add(rows, name, label, value, depth, about) {
   }
 }
 
-// The busiest keys of a Map; the others on demand.
+// Adds rows for the busiest keys of a Map, or for all keys once the user has asked for more.
 function addKeys(rows, name, value, depth, about) {
   let keys = Object.keys(value);
   const left = keys.length - KEYS_SHOWN;

@@ -1,4 +1,4 @@
-// Numbers over time: the rows of a history as the server keeps it, or as the page gathers them itself.
+// A Track holds numbers over time: rows that the service kept, or rows that the page in a browser has read itself.
 
 const SLACK = 120;
 
@@ -27,7 +27,7 @@ export class Track {
     return this.values.has(name);
   }
 
-  // Take over an answer of the history. Returns false if it belongs to another life: then all of it must be asked for.
+  // Add an answer of the history. Returns false if it belongs to another life: then the whole history must be read.
   merge(answer) {
     const first = Boolean(answer.meta);
     if (this.id !== null && answer.id !== this.id && !first) return false;
@@ -46,7 +46,7 @@ export class Track {
     return true;
   }
 
-  // Numbers that the page read itself, at a time of its own clock.
+  // Add numbers that this page has read itself, at a time of the browser's clock.
   gather(id, time, numbers) {
     if (this.id !== null && id !== this.id) {
       this._gap(time);
@@ -63,7 +63,7 @@ export class Track {
   _append(time, answer, row) {
     const last = this.now;
     if (this.t.length && time <= last) return;
-    if (this.t.length && time - last < this.step / 2) this._pop(); // closer than half a period: one of the two would be a spike
+    if (this.t.length && time - last < this.step / 2) this._pop(); // closer than half a period: keep one, else a rate is a spike
     else if (this.t.length && time - last > 5 * Math.max(this.step, this._spacing(answer, row))) this._gap(time);
     const length = this.t.length;
     this.t.push(time);
@@ -97,7 +97,7 @@ export class Track {
     for (const column of this.low.values()) column.pop();
   }
 
-  // A row of nothing, so that no line is drawn from what was before to what comes.
+  // Adds a row without numbers, so that lines are interrupted here.
   _gap(before) {
     if (!this.t.length || this.values.size === 0) return;
     const time = Math.min(this.now + this.step, before === undefined ? Infinity : (this.now + before) / 2);
@@ -148,7 +148,7 @@ export class Track {
     return null;
   }
 
-  // How fast a counter rises, over the last seconds.
+  // The mean rate of a counter per second, over the last `over` seconds.
   speed(name, over = 5) {
     const column = this.values.get(name);
     if (!column) return null;
@@ -161,7 +161,7 @@ export class Track {
     return rise < 0 ? null : rise / (this.t[end] - this.t[begin]);
   }
 
-  // The points with those of a finer track in place of what was before its end.
+  // The points of this track, where those up to the end of a finer track come from that track.
   finer(fine, name, from, to, asRate, most) {
     const points = this.points(name, from, to, asRate, most);
     if (!fine?.has(name) || fine.step !== this.step) return points;
@@ -170,8 +170,9 @@ export class Track {
     return begin < 0 ? old : { t: [...old.t, ...points.t.slice(begin)], v: [...old.v, ...points.v.slice(begin)] };
   }
 
-  // {t, v, low} between two times: the numbers, or of a counter how fast it rose. At most so many points, each for an
-  // equal span of the clock: of a level its highest and lowest number, of a counter the mean speed.
+  // Returns {t, v, low} between two times: the numbers of a gauge, or the rates of a counter. There are about `most`
+  // points, each for an equal span of time: v and low are the highest and lowest number of a gauge, or v is the mean
+  // rate of a counter.
   points(name, from, to, asRate, most = Infinity) {
     const column = this.values.get(name), lows = this.low.get(name), every = (to - from) / most;
     const begin = Math.max(0, this._first(from) - 1), end = Math.min(this.t.length, this._first(to) + 1);
@@ -193,7 +194,7 @@ export class Track {
         const span = base < 0 ? 0 : this.t[row] - this.t[base];
         if (row === end - 1 && span < every / 2 && found.t.length) break; // too short a span for a mean
         const rise = base < 0 ? -1 : number - column[base];
-        push(row, rise < 0 ? null : rise / span, null); // less than before: it began anew
+        push(row, rise < 0 ? null : rise / span, null); // less than before: the program restarted
         base = row;
       } else {
         const last = found.t.length - 1, low = lows ? lows[row] ?? number : number;

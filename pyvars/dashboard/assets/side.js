@@ -1,4 +1,4 @@
-// The three answers beside the variables: what moved, which worker is stuck, where the memory is. And what happened.
+// The panels beside the variables: what moved, workers, memory, events.
 
 import { $, el, mark, say } from "./dom.js";
 import * as format from "./format.js";
@@ -33,7 +33,7 @@ export function workers(found, choose, chosen) {
     body.append(el("table", {}, el("caption", { className: "hide" }, "The worker processes"), el("thead", {}, el("tr", {}, ...head)), el("tbody")));
   }
   for (const [pid, row] of rows) mark(row.element, "chosen", chosen === String(pid));
-  if (found === shown) return; // drawn more often than they are read
+  if (found === shown) return; // the workers are read less often than drawn
   shown = found;
   const table = body.querySelector("tbody");
   const now = performance.now() / 1000;
@@ -60,7 +60,7 @@ export function workers(found, choose, chosen) {
       worker.rss_bytes === null ? "–" : format.bytes(worker.rss_bytes),
     ];
     figures.forEach((text, place) => say(row.cells[place], text));
-    row.element.title = `${worker.threads} threads, ${format.count(worker.requests)} requests in all${worker.answered ? "" : "; it did not answer just now"}`;
+    row.element.title = `${worker.threads} threads, ${format.count(worker.requests)} requests in all${worker.answered ? "" : "; it has not answered the last question"}`;
     mark(row.element, "stuck", stuck);
     mark(row.element, "chosen", chosen === String(worker.pid));
     mark(row.element, "unanswered", !worker.answered && !stuck);
@@ -70,7 +70,7 @@ export function workers(found, choose, chosen) {
   before = seen;
   const stuck = stuckOf(found);
   const note = section.querySelector(".title span");
-  say(note, stuck.length ? `${stuck.length} of ${all.length} stuck` : `${all.length} live${found.retired ? ` · ${format.count(found.retired)} ended` : ""}${found.shared ? "" : " · numbers of this one alone"}`);
+  say(note, stuck.length ? `${stuck.length} of ${all.length} stuck` : `${all.length} live${found.retired ? ` · ${format.count(found.retired)} ended` : ""}${found.shared ? "" : " · the numbers are those of one worker"}`);
   mark(note, "bad", stuck.length > 0);
 }
 
@@ -85,8 +85,8 @@ export function memory(track, live, from, to, limit) {
   if (!body.firstChild) {
     const part = (label, color, help) => el("div", { title: help }, el("dt", {}, el("i", { className: `swatch ${color}` }), label), el("dd"), el("dd", { className: "of" }));
     body.append(
-      el("div", { className: "split", role: "img", "aria-label": "Memory: live, held free and other; the figures stand below" }, el("i", { className: "live" }), el("i", { className: "free" }), el("i", { className: "other" })),
-      el("dl", {}, part("live", "live", "HeapAlloc: what the program uses"), part("held free", "free", "HeapIdle: held from the system, free for the next allocation"), part("other", "other", "code, libraries, stacks, and what fragments take")),
+      el("div", { className: "split", role: "img", "aria-label": "Memory: live, held free and other; the figures are below" }, el("i", { className: "live" }), el("i", { className: "free" }), el("i", { className: "other" })),
+      el("dl", {}, part("live", "live", "HeapAlloc: what the program uses"), part("held free", "free", "HeapIdle: not returned to the system, free for the next allocation"), part("other", "other", "code, libraries, stacks and fragmentation")),
       el("p", { className: "verdict" }),
     );
   }
@@ -105,21 +105,21 @@ export function memory(track, live, from, to, limit) {
   mark(verdict, "bad", bad);
 }
 
-// Whether live memory grows: the mean of the last fifth of the span against that of the first.
+// Whether live memory grows: compares the mean of the last fifth of the span with that of the first fifth.
 function judge(track, from, to, all, free) {
   const { t, v } = track.points("memstats.HeapAlloc", from, to, false, 100);
   const known = v.map((number, row) => [t[row], number]).filter(([, number]) => number !== null);
   const span = known.length > 9 ? known[known.length - 1][0] - known[0][0] : 0;
-  if (span < 120) return ["Collecting: whether live memory grows shows after two minutes.", false];
+  if (span < 120) return ["Collecting data: two minutes are needed to tell whether live memory grows.", false];
   const fifth = Math.ceil(known.length / 5);
   const mean = (part) => part.reduce((total, [, number]) => total + number, 0) / part.length;
   const late = mean(known.slice(-fifth)), middle = mean(known.slice(2 * fifth, 3 * fifth));
   const grown = late - mean(known.slice(0, fifth));
   const over = `in ${format.ago(span)}`;
-  const held = free > all * 0.25 ? ` ${format.bytes(free)} is held free: it was used once, and the next allocations take it. That is no leak.` : "";
+  const held = free > all * 0.25 ? ` ${format.bytes(free)} is held free: the program has used it, and the next allocations will use it again. This is not a leak.` : "";
   const much = Math.max(4 * 1024 * 1024, mean(known) * 0.05);
-  if (grown > much && late - middle < grown / 4) return [`Live memory grew by ${format.bytes(grown)} ${over}, but no longer does.${held}`, false];
-  if (grown > much) return [`Live memory grew by ${format.bytes(grown)} ${over}. If it goes on, something keeps what it no longer needs.`, true];
+  if (grown > much && late - middle < grown / 4) return [`Live memory grew by ${format.bytes(grown)} ${over}, but no longer grows.${held}`, false];
+  if (grown > much) return [`Live memory grew by ${format.bytes(grown)} ${over}. If this goes on, the program keeps objects that it no longer needs.`, true];
   if (grown < -much) return [`Live memory fell by ${format.bytes(-grown)} ${over}.${held}`, false];
   return [`Live memory is level ${over}.${held}`, false];
 }
@@ -155,10 +155,10 @@ export function moved(track, from, to, open) {
   const section = $("moved");
   const top = found.slice(0, SHOWN);
   section.hidden = track.now - (track.t[0] ?? track.now) < 120;
-  say(section.querySelector(".title span"), `last ${format.ago(recent)} against before`);
+  say(section.querySelector(".title span"), `last ${format.ago(recent)} vs. earlier`);
   const body = section.querySelector(".body");
   if (!top.length) {
-    body.replaceChildren(el("p", { className: "note" }, "Nothing: all numbers are as they were before."));
+    body.replaceChildren(el("p", { className: "note" }, "Nothing moved: all numbers are about as before."));
     return;
   }
   body.replaceChildren(el("ul", {}, ...top.map(({ name, facts, was, is }) => {
@@ -181,7 +181,7 @@ export function events(track, zoom) {
   const marks = [];
   for (const each of colored(track.marks).reverse()) {
     const last = marks[marks.length - 1];
-    if (each.kind === "gc" && last?.kind === "gc") last.more = (last.more || 0) + 1; // they are many, and hide what else happened
+    if (each.kind === "gc" && last?.kind === "gc") last.more = (last.more || 0) + 1; // joined, or they would hide other events
     else marks.push({ ...each });
     if (marks.length > SHOWN) break;
   }

@@ -1,4 +1,4 @@
-// Small lines without axes: on 300 rows a chart library would take five times as long.
+// Draws small lines without axes. For 300 rows a chart library would take five times as long.
 
 import { style } from "./dom.js";
 
@@ -12,7 +12,7 @@ export function forgetColors() {
   colors = null;
 }
 
-// To ask for a size makes the browser lay out the page, which after each change of a text costs more than the line.
+// Sizes are kept: reading one after a change of a text forces a layout, which costs more than drawing the line.
 export function forgetSizes() {
   sizes = new WeakMap();
 }
@@ -31,7 +31,7 @@ function palette() {
   return colors;
 }
 
-// The top of the scale: one spike is not to flatten all the rest.
+// The top of the scale. A single spike is cut off, so that it does not flatten the rest of the line.
 function ceiling(values) {
   if (values.length < 40) return Math.max(...values);
   const sorted = Float64Array.from(values).sort();
@@ -56,7 +56,7 @@ export function draw(canvas, points, from, to, { zero = false, bad = false } = {
   if (known.length < 2) return;
   let top = ceiling(known);
   let bottom = zero ? 0 : Math.min(...(low ? low.filter((each) => each !== null) : known));
-  if (top - bottom < Math.abs(top) * 1e-3 || top === bottom) { // level: a line in the middle, not noise blown up
+  if (top - bottom < Math.abs(top) * 1e-3 || top === bottom) { // nearly constant: a flat line, not magnified noise
     const room = Math.abs(top) * 0.05 || 1;
     if (zero) [bottom, top] = [0, top || 1];
     else [bottom, top] = [bottom - room, top + room];
@@ -81,7 +81,7 @@ export function draw(canvas, points, from, to, { zero = false, bad = false } = {
     context.lineTo(x(t[begin]), height);
     context.fill();
     if (!low) continue;
-    context.beginPath(); // what lies between the highest and the lowest of each span
+    context.beginPath(); // fills between the highest and the lowest number
     for (let at = begin; at < row; at++) context.lineTo(x(t[at]), y(v[at]));
     for (let at = row - 1; at >= begin; at--) context.lineTo(x(t[at]), y(low[at]));
     context.fill();

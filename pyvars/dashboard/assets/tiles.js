@@ -1,4 +1,4 @@
-// The headline figures, in a fixed order; only those whose numbers there are.
+// The headline figures, in a fixed order. A figure without numbers is not shown.
 
 import { el, mark, say } from "./dom.js";
 import * as format from "./format.js";
@@ -10,7 +10,7 @@ const sum = (track, names, read) => {
 };
 const CPU = ["process.cpu_user_seconds", "process.cpu_system_seconds"];
 
-// Of each tile: the series, whether they count, how its figure reads, its limit, and from where on it is a warning.
+// Each tile: its series, whether these are counters, the text of its figure, its limit, and when it is a warning.
 const TILES = [
   { name: "Requests", series: ["http.requests"], counts: true, text: (v) => format.rate(v, "") },
   { name: "Errors", series: ["http.errors"], counts: true, text: (v) => format.rate(v, ""), of: "http.requests", warn: (v, limit) => v > 0 && v > limit * 0.05 },

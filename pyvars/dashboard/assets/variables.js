@@ -1,4 +1,4 @@
-// The table of variables: name and help, value, rate, trend. Only the rows in sight are drawn anew.
+// The table of variables: name and help, value, rate, trend. Only the rows in sight are updated.
 
 import { $, copy, el, mark, say } from "./dom.js";
 import * as format from "./format.js";
@@ -49,7 +49,7 @@ export class Variables {
     return this.view.filter !== "" || (group.own ? !this.view.open.has(`-${group.key}`) : this.view.open.has(group.key));
   }
 
-  // Take over a new page of variables: which rows there are, and in which order.
+  // Make the rows and their order from a new answer of /debug/vars.
   lay() {
     const { feed, view } = this;
     this.track = feed.track();
@@ -91,7 +91,7 @@ export class Variables {
     const about = this.track.about;
     const left = (about.left_out || 0) + (about.not_shown || 0);
     this.rest.hidden = left === 0;
-    say(this.rest, left ? `Of ${left} more numbers the page shows the value, but no trend: the history keeps and sends only so many.` : "");
+    say(this.rest, left ? `${left} more numbers have a value here, but no trend: the history keeps and sends a limited number of series.` : "");
   }
 
   _drop(name, row) {
@@ -168,11 +168,11 @@ export class Variables {
     return row;
   }
 
-  // Draw what is in sight.
+  // Update the rows in sight.
   update(from, to) {
     this.window = [from, to];
     this.track = this.feed.track();
-    this.live = this.feed.current; // spans of 10 s are for lines, not for what is now
+    this.live = this.feed.current; // spans of 10 s are for lines, not for current values
     const { base } = this.view;
     this.delta.hidden = !base;
     if (base) say(this.delta, `Δ since ${format.clock(base.time)}`);
@@ -194,7 +194,7 @@ export class Variables {
     const { track, live } = this;
     const series = kind === "histogram" ? `${name}.count` : name;
     const facts = describe(series, track);
-    say(row.help, about.depth || about.builtIn ? "" : facts.help); // one help for all of them
+    say(row.help, about.depth || about.builtIn ? "" : facts.help); // the row of the whole variable shows the help
     const stale = about.error?.type === "stale";
     if (about.error && !(stale && about.error.age_seconds < 5)) {
       const { type, time, age_seconds: age } = about.error;
@@ -223,7 +223,7 @@ export class Variables {
       const unit = describe(`${name}.p99`, track).unit;
       const quantile = (key) => {
         const number = live.last(`${name}.${key}`) ?? about.value[key];
-        return format.value(number && Number(number.toPrecision(2)), unit); // two of them stand side by side
+        return format.value(number && Number(number.toPrecision(2)), unit); // short, since two stand side by side
       };
       say(row.value, about.value.count ? `p50 ${quantile("p50")} · p99 ${quantile("p99")}` : "none yet");
     } else {
@@ -251,7 +251,8 @@ export class Variables {
     mark(row.delta, "moved", known && now !== before);
   }
 
-  // The row below a row: its chart, the figures of the span, and how to get them elsewhere.
+  // Adds the details below a row: a chart, the figures of the span, and buttons that copy a curl command and the name
+  // in Prometheus.
   _detail(row) {
     if (row.detail) return row.detail;
     const { name } = row;
@@ -264,7 +265,7 @@ export class Variables {
     row.lines = histogram
       ? [["p50", "--c1"], ["p90", "--c3"], ["p99", "--c2"]].map(([label, color]) => ({ label, color, series: `${name}.${label}` }))
       : [{ label: row.about.label, color: "--c1", fill: "--accent-soft", series: name }];
-    row.plot = new Plot(cell, row.lines, text, { height: 170, legend, label: `${name} over time; lowest, mean and highest stand below` });
+    row.plot = new Plot(cell, row.lines, text, { height: 170, legend, label: `${name} over time; lowest, mean and highest are below` });
     row.facts = facts;
     const top = this.topName(name);
     const url = new URL(`${this.feed.at}vars/${encodeURIComponent(top)}`, location.href).href.replace(/[#?].*$/, "");
@@ -313,7 +314,7 @@ export class Variables {
   }
 }
 
-// The children in this order, moving as few as there are to move.
+// Puts the children in this order. Only children at a wrong place are moved.
 function place(parent, elements) {
   elements.forEach((element, at) => { if (parent.children[at] !== element) parent.insertBefore(element, parent.children[at] || null); });
   while (parent.children.length > elements.length) parent.lastElementChild.remove();

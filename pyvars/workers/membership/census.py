@@ -1,4 +1,4 @@
-"""`pyvars.workers`: how many workers the group has and had, and in which states they are."""
+"""`pyvars.workers`: the numbers of live and dead workers of the group, and of live workers in each state."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -17,29 +17,28 @@ __all__ = ("ADVICE", "Census", "Workers", "census", "figures_of", "hear")
 
 
 class Census(NamedTuple):
-    """How many workers the group has and had."""
+    """The numbers of live and dead workers of the group."""
 
     live: int
-    """Live workers, without this one."""
+    """The number of live workers without this one."""
     dead: int
-    """Workers that have died."""
+    """The number of workers that have died."""
     blocked: int
-    """Live workers that are blocked, including this one."""
+    """The number of live workers that are blocked, including this one."""
     stopped: int
     silent: int
     missing: dict[str, str]
-    """Why numbers are missing in the sums, by the name of the file that should have them."""
+    """Reasons why numbers are missing in the sums, by the name of the file that should hold the numbers."""
 
 
 _Known: TypeAlias = tuple[Census, str, str, bool, str, tuple[str, ...]]
 """The arguments of `_figures`."""
 
 ADVICE: list[Callable[[], str]] = []
-"""Functions that return what to do about workers that cannot be on the page, or an empty text. `reason` has the
-texts."""
+"""Functions that return advice on workers that cannot be on the page, or an empty text. The texts are in `reason`."""
 
 _heard: list[tuple[float, object, Census]] = []
-"""The census that a peer sent last, if any: when it came, the last reading of the group before that, the census."""
+"""The census that a peer sent last, if any: its time of arrival, the last reading of the group before, the census."""
 
 
 def hear(group: object) -> None:
@@ -60,7 +59,7 @@ def hear(group: object) -> None:
 def census() -> Census:
     """The census of the group, from a reading that is under 100 ms old.
 
-    The one that a peer sent is used if it is under 100 ms old, and this process has not read the group since.
+    The census that a peer sent is used if it is under 100 ms old, and this process has not read the group since.
     """
     for when, before, heard in _heard:
         if before is MEMBER._latest and monotonic() - when < REUSE_SECONDS:
@@ -75,7 +74,7 @@ def _census_of(reading: GroupReading) -> Census:
 
 
 def figures_of(reading: GroupReading, error: str) -> dict[str, object]:
-    """The figures of `pyvars.workers` for a page whose sums are of this reading of the group.
+    """The figures of `pyvars.workers` for a page whose sums come from this reading of the group.
 
     `error` says why numbers of this process are private; empty if none are.
     """
@@ -97,10 +96,10 @@ class Workers:
         """Returns the figures.
 
         live: the live workers of the group, with this one. retired: the workers that have died, whose counts are kept.
-        blocked, stopped, silent: the live workers in these states (see membership.states).
-        shared: whether the sums contain all numbers of all workers. threads: whether pyvars runs threads in this
-        process, which answer its peers and keep deadlines. reason: why `shared` or `threads` is false, and what to do
-        about workers that cannot be on the page; else empty.
+        blocked, stopped, silent: the live workers in these states (see membership.states). shared: whether the sums
+        contain all numbers of all workers. threads: whether pyvars runs threads in this process; these answer peers and
+        keep deadlines. reason: why `shared` or `threads` is false, and advice on workers that cannot be on the page;
+        empty if there is neither.
         """
         known = _known(census(), MEMBER.error)
         if self._cached[0] != known:

@@ -21,7 +21,7 @@ __all__ = ("MARGIN_SECONDS", "Distribution", "Peers", "NestedSums", "seconds_unt
 MARGIN_SECONDS = 0.02
 """The time before its deadline at which a request stops waiting for peers."""
 _MAX_PIDS = 100
-"""How many pids `incomplete` names at most."""
+"""The maximum number of pids in `incomplete`."""
 
 NestedSums: TypeAlias = "dict[str, Any]"
 """Sums by name, and within a composite by key: the Addends of a number, or the NestedSums of a composite."""
@@ -46,13 +46,13 @@ class Peers:
         sources = [own, *live, *(Source(peer.layout, peer.ints, peer.floats, False) for peer in dead)]
         self.plan: Plan = plan_for(registry_key, sources)
         self.sums: list[float] = self.plan.sums(sources)
-        """The sums over all workers, this one included, at the indexes that the plan gives."""
+        """The sums over all workers, including this one, at the indexes in the plan."""
 
     @property
     def incomplete(self) -> str:
         """The pids of up to 100 workers whose numbers are missing in sums, as a text; empty if none are missing.
 
-        This process is among them if some of its numbers are private: then only its own sums contain these.
+        This process is among them if some of its numbers are private: the sums of its peers lack those numbers.
         """
         own = {os.getpid()} if self._error else set[int]()
         return ", ".join(map(str, sorted(self._reading.incomplete_pids | own)[:_MAX_PIDS]))
@@ -68,9 +68,9 @@ class Peers:
         return not self._reading.missing and not self._error
 
     def decided(self, target: str) -> object:
-        """The figures of a built-in variable that this reading decides, which is `pyvars.workers`; None of others.
+        """The figures of `pyvars.workers`, made from this reading; None for any other built-in variable.
 
-        The variable is given by its import string. Its own figures could be of a later reading than the sums.
+        `target` is the import string of the variable. The variable itself might use a later reading than the sums.
         """
         return figures_of(self._reading, self._error) if target == BUILTINS["pyvars.workers"] else None
 
@@ -117,7 +117,7 @@ class Peers:
     def figures(self, target: str) -> list[object]:
         """The figures of a built-in variable, given by its import string, in each worker; empty if this one has none.
 
-        First come the figures of this process, then those of each live peer, then those that are kept of dead workers.
+        The figures of this process come first, then those of each live peer, then those that are kept of dead workers.
         """
         own = self._member.own.figures(target) if self._member.own is not None else None
         others = [peer.figures[target] for peer in self._reading.live if target in peer.figures]
@@ -138,7 +138,7 @@ class Peers:
         """The values of functions in live peers by name and pid, each with its age in seconds, 0 if it is current.
 
         A value is None if the peer did not answer by the deadline (on the clock of time.monotonic), or if its function
-        gave none. A peer that does not publish the name is left out.
+        returned no value in time. A peer that does not publish the name is left out.
         """
         question: Question = {
             "ask": "values",
@@ -147,7 +147,7 @@ class Peers:
             "seconds": seconds_until(deadline),
         }
         if len(to_json(question)) > MAX_QUESTION_BYTES:
-            del question["names"]  # then peers tell the values of all functions with `combine`
+            del question["names"]  # then peers send the values of all functions with `combine`
         answers = self._member.ask(question, deadline, [peer.pid for peer in self._reading.live], False)
         values: dict[str, dict[int, tuple[object, float] | None]] = {name: {} for name in names}
         for pid, answer in answers.items():
