@@ -281,11 +281,14 @@ class FunctionRunner:
             job.error = {**failure(STALE), "age_seconds": round(age, 3)}
 
     def _forget(self, moment: float) -> None:
-        """Drop the Calls that no page has asked for in FORGET_SECONDS, up to the first one that waits or runs."""
-        while self._calls:
-            key, call = next(iter(self._calls.items()))
-            if moment - call.seen < FORGET_SECONDS or call.waiting or call.running_since:
-                return
+        """Drop the Calls that no page has asked for in FORGET_SECONDS, and that neither wait nor run."""
+        past: list[int] = []
+        for key, call in self._calls.items():  # those that pages have asked for last are at the end
+            if moment - call.seen < FORGET_SECONDS:
+                break
+            if not (call.waiting or call.running_since):
+                past.append(key)
+        for key in past:
             del self._calls[key]
 
     def _set_error(self, job: Job, word: str, reason: str) -> None:

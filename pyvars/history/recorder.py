@@ -109,12 +109,13 @@ class Recorder:
 
     def _hold(self, found: dict[Path, float], now: float) -> None:
         """Repeat the last value of each function until the next call of it: most samples call no function."""
+        before, self._held = self._held, {}
         for path in self._selection.of_functions:
             value = found.get(path)
-            if value is not None:
-                self._held[path] = value, now
-            elif path in self._held and now - self._held[path][1] <= self._pace.longest + 2.0:
-                found[path] = self._held[path][0]
+            held = before.get(path) if value is None else (value, now)
+            if held is not None and now - held[1] <= self._pace.longest + 2.0:
+                self._held[path] = held
+                found[path] = held[0]
 
     def _is_to_choose(self, found: Mapping[Path, float], now: float) -> bool:
         if now < self._change_from:

@@ -187,7 +187,8 @@ class Selection:
 
         def order(path: Path) -> tuple[int, float, bool]:
             rank = self._known[path].rank
-            active = abs(found.get(path, 0.0) - self._first[path]) if rank == 3 and crowded else 0.0
+            first = self._first[path]  # a number that is not on the page any more is not active
+            active = abs(found.get(path, first) - first) if rank == 3 and crowded else 0.0
             return rank, -active, path not in kept
 
         ranked = sorted(self._known, key=order)

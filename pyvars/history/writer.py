@@ -93,15 +93,28 @@ class Ring(RingReader):
         self.add_marks(before.marks)
 
     def publish(self) -> None:
-        """Move the file to its path. It replaces the file that is there."""
+        """Move the file to its path. It replaces the file that is there. If that fails, the file is closed."""
         if self._hidden:
-            os.rename(self._hidden, self.path)
+            try:
+                os.rename(self._hidden, self.path)
+            except OSError:
+                self.close()
+                raise
             self._hidden = ""
 
     def publish_first(self) -> None:
         """Move the file to its path. Raises FileExistsError if there is a file."""
-        if self._hidden:
+        if not self._hidden:
+            return
+        try:
             os.link(self._hidden, self.path)
+        except FileExistsError:
+            raise
+        except OSError:  # not each file system has hard links; there two processes may both be first: see is_published
+            if os.path.lexists(self.path):
+                raise FileExistsError(self.path) from None
+            self.publish()
+        else:
             os.unlink(self._hidden)
             self._hidden = ""
 

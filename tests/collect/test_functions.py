@@ -228,6 +228,20 @@ def test_many_functions_together_keep_to_the_one_deadline(registry: Registry, hu
     until(hurried, lambda shown: shown["quick"] == 1)
 
 
+def test_a_function_that_hangs_does_not_keep_others_in_memory(
+    registry: Registry, hurried: Read, release: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.publish("hangs", lambda: release.wait(HANGS))
+    hurried()
+    registry.delete("hangs")
+    monkeypatch.setattr("pyvars.collect.functions.FORGET_SECONDS", 0.0)
+    for number in range(30):
+        registry.publish("short", lambda number=number: number)
+        until(hurried, lambda shown, number=number: shown["short"] == number)
+        registry.delete("short")
+    assert len(FUNCTIONS._calls) < 5
+
+
 def test_a_request_whose_time_is_up_starts_nothing(registry: Registry, page: Read) -> None:
     calls: list[int] = []
     registry.publish("f", lambda: calls.append(1))

@@ -30,9 +30,9 @@ class Clock:
         if before is None:
             self.recorder = Recorder(path, Header(group=1), None)
             self.recorder.ring.publish_first()
-            # A moment at the beginning of a span.
+            # A moment shortly after the beginning of a span.
             begin = since_boot_ns() - 3600 * SECOND
-            self.now = begin + int((10 - self.recorder.time(begin) % 10) * SECOND)
+            self.now = begin + int((10.01 - self.recorder.time(begin) % 10) * SECOND)
         else:
             content = before.ring.content()
             self.recorder = Recorder(path, content.header, content)
@@ -162,6 +162,20 @@ def test_no_more_than_is_kept(registry: Registry) -> None:
     assert clock.values("count") == [*range(22, SAMPLES + 21)]
     assert len(clock.shown(points=150)["t"]) == 150
     assert clock.values("count", step=10) == [*range(10, SAMPLES + 20, 10)]
+
+
+def test_numbers_that_are_gone_make_room(registry: Registry) -> None:
+    by_key = registry.publish("by_key", Map())
+    for number in range(400):
+        by_key.add(f"old{number:03}", 1000)
+    clock = Clock(registry)
+    clock.samples()
+    by_key.clear()
+    for _ in range(70):
+        for number in range(400):
+            by_key.add(f"new{number:03}")
+        clock.samples()
+    assert len(clock.shown("by_key.new")["series"]) == 400
 
 
 def test_five_hundred_series_the_busiest_leaves_last(registry: Registry) -> None:

@@ -135,6 +135,25 @@ print(json.dumps([second["t"][:1] == first["t"][:1], names()]))
     assert told == [True, 1]
 
 
+@pytest.mark.parametrize("refused", ["os.link", "os.rename"])
+def test_a_file_system_without_hard_links_and_one_that_refuses(refused: str) -> None:
+    """In the second case there is no history, and nothing is left of the file."""
+    told = said(
+        f"""
+def refuse(event, about):
+    if event == "os.link" or event == {refused!r} and "h-default" in str(about[0]): raise PermissionError(1, "refused")
+sys.addaudithook(refuse)
+files = len(os.listdir("/proc/self/fd"))
+found = until(lambda found: found["t"] or found.get("reason"))
+directory = pyvars.workers.MEMBER.group.directory
+until(lambda found: not any(each.startswith(".h-") for each in os.listdir(directory)))
+print(json.dumps([found.get("reason"), bool(found["t"]), len(os.listdir("/proc/self/fd")) <= files + 3]))
+"""
+    )
+    reason = "the history cannot be written: [Errno 1] refused" if refused == "os.rename" else None
+    assert told == [reason, refused == "os.link", True]
+
+
 def test_a_registry_that_goes_and_one_beside_the_default() -> None:
     told = said(
         """

@@ -31,7 +31,7 @@ const watcher = new IntersectionObserver((entries) => {
 const KINDS = { start: "--c1", worker: "--c2", gc: "--c4", loop: "--bad", died: "--bad" };
 
 export function colored(marks) {
-  return marks.map((mark) => ({ ...mark, color: /died|killed|left/.test(mark.text) ? "--bad" : KINDS[mark.kind] || "--muted" }));
+  return marks.map((mark) => ({ ...mark, color: /has ended/.test(mark.text) ? "--bad" : KINDS[mark.kind] || "--muted" }));
 }
 
 let fine = null;
