@@ -1,13 +1,14 @@
-"""The page that people look at in a browser: one HTML, one CSS, JavaScript in modules, and uPlot for the charts.
+"""The page in a browser: a file of HTML, one of CSS, modules of JavaScript, and uPlot, which draws the charts.
 
-`GET /debug/` is the page if the client accepts HTML, as browsers do; to others it is the list of paths, as `/debug` is
-to everybody. The page reads `history`, `vars` and `workers` beside it, by relative URLs, at most once a second; a
-hidden page reads nothing. Where there is no history it keeps its own, and says so.
+`GET /debug/` returns this page to a client that accepts HTML, as browsers do, and the list of paths to any other
+client. `GET /debug` returns the list of paths to every client. The page requests `history`, `vars` and `workers` by
+relative URLs, at most once a second; a hidden page requests nothing. If the service keeps no history, the page keeps
+one of its own while it is open, and says so.
 
-files       the files in `assets` and `vendor`, as they are served: below a path that holds their hash, so that browsers
-            keep them for a year, and compressed once
-views       the page and the files as views
+files       the files of `assets` and `vendor`, compressed once. The path of each has a hash, so that browsers may keep
+            the file for a year
+views       the views of the page and of its files
 
-The JavaScript takes no tool to build: the modules in `assets` are joined when the first integration is made. `vendor`
-holds uPlot 1.6.32 as npm has it, with its licence.
+The JavaScript needs no build step: pyvars joins the modules in `assets` when the first integration is made. `vendor`
+holds the unchanged uPlot 1.6.32 of npm, with its licence.
 """

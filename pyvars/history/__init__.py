@@ -1,14 +1,15 @@
 """The history of a registry: its numbers in the last ten minutes and the last two hours, over all workers of a group.
 
-Import nothing from here: each module is used by its own name. Those of the others see but these of them.
+This package exports no names; other packages import the modules. A sample is the page at one second. A span is 10 s of
+samples. A mark is an event with a time and a text, such as the start of a worker.
 
-sampler     the thread, and which process of a group writes the history
-recorder    makes samples and spans
-pace        when functions of the program are called for them
-series      which numbers of the page are kept
-place       which file it is in
+sampler     runs the thread of the history, and decides which process of a group writes the history
+recorder    makes the samples and spans
+pace        decides when the functions of the program are called for a sample
+series      selects the numbers of the page that are kept, at most 500
+place       finds the file of the history: in the group directory, the file that PYVARS_HISTORY names, or private memory
 writer      writes the file
-ring        reads it, and says how it is made
-marks       what happens, beside the numbers
-answer      what a reader gets
+ring        describes the layout of the file, and reads it
+marks       collects the marks of this process until the thread writes them
+answer      makes the JSON of /debug/history
 """
