@@ -21,24 +21,23 @@ cmdline, python                the value of the worker that answers
 
 /debug/workers has a row for each live worker: its pid, state, start, CPU seconds, resident memory, threads, requests,
 and whether it answered. The row also has the lag of its event loop, its requests in flight, the age of the oldest one,
-and HeapAlloc; these figures are null if the worker did not answer. The state is `blocked` if its event loop has
-not run for over a second, or if it has no event loop and a request takes over 30 s. It is `stopped` if SIGSTOP or a
-debugger has stopped the worker, `silent` if the worker does not answer, and otherwise `ok`. `requests` counts what
-VarsMiddleware, DebugApp and the side port received, including requests for the page, but no WebSockets.
-`/debug/vars?worker=<pid>` is the page of one worker with its own numbers alone; `?worker=all` returns such a page for
-each worker, by pid.
+and HeapAlloc; these figures are null if the worker did not answer. A worker is `blocked` if its event loop has not run
+for over a second, or if it has no event loop and a request takes over 30 s. It is `stopped` if SIGSTOP or a debugger
+has stopped it, `silent` if it does not answer, and otherwise `ok`. `requests` counts what VarsMiddleware, DebugApp and
+the side port received, including requests for the page, but no WebSockets. `/debug/vars?worker=<pid>` is the page of
+one worker with its own numbers alone; `?worker=all` returns such a page for each worker, by pid.
 
 `value`, `set`, `delete` and `clear` act on the numbers of this process alone. A name is on the page while a live worker
 publishes it. A forked child begins at 0. Integer sums have 64 bits: a sum that does not fit is shown as the largest
 number of 64 bits. Memory that a fork made several workers share is in the memory figures of each of them, so the sums
 count it several times.
 
-PYVARS_SHARE=off (or 0) turns sharing off. PYVARS_SHARE=<absolute path> names the directory of the group, which must not
-hold files of other programs. In such a directory counts are kept when the program starts again, until somebody removes
-the directory. If the directory of a group is removed while the service runs, its workers make it again within seconds,
-but the counts of dead workers are lost. A process counts in private memory while there is no room for its file, or
-while /proc hides which processes belong together: `pyvars.workers.shared` is then false, and `reason` says why. Another
-program of the same user can truncate these files; that kills a process that counts in them (SIGBUS).
+PYVARS_SHARE=off (or 0) turns sharing off. PYVARS_SHARE=<absolute path> names the directory of the group; pyvars refuses
+a directory that holds other files. In such a directory counts are kept when the program starts again, until somebody
+removes the directory. If the directory of a group is removed while the service runs, its workers make it again within
+seconds, but the counts of dead workers are lost. A process counts in private memory while there is no room for its
+file, or while /proc hides which processes belong together: `pyvars.workers.shared` is then false, and `reason` says
+why. Another program of the same user can truncate these files; that kills a process that counts in them (SIGBUS).
 
 Limits:
 
