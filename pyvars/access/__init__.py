@@ -20,11 +20,11 @@ A request that no rule allows gets 401 with WWW-Authenticate if one of the rules
 logs each reason of a refusal at most once a minute. The log line says how to allow such requests, and contains no data
 of the request. /status/health also answers requests that no rule allows, with OK or UNAVAILABLE and without details.
 
-The most important limit of `local()` and `networks()`: they cannot recognise a proxy on this machine, or in one of the
+The most important limit: `local()` and `networks()` cannot recognise a proxy on this machine, or in one of the
 networks, if it speaks HTTP/1.1 to the service, adds no header, and sends a loopback Host or the Host of its client.
-Then they allow the requests of all its clients. Such proxies are nginx from 1.29.7 with a bare `proxy_pass`, any nginx
-with `proxy_http_version 1.1`, HAProxy without `forwardfor`, and TCP forwarders. Behind one of them use `token()` alone,
-or serve the page on a side port only.
+Then these rules allow the requests of all clients of the proxy. Such proxies are nginx from 1.29.7 with a bare
+`proxy_pass`, any nginx with `proxy_http_version 1.1`, HAProxy without `forwardfor`, and TCP forwarders. Behind one of
+them use `token()` alone, or serve the page on a side port only.
 
 methods          GET, HEAD and OPTIONS; others get 405. No request changes the program
 path             must be spelled exactly as documented: `//debug/vars`, `/%64ebug/vars`, `/debug%2fvars` and absolute
@@ -34,11 +34,11 @@ path             must be spelled exactly as documented: `//debug/vars`, `/%64ebu
                  encoded characters, too), under uvicorn with httptools absolute URIs
 credentials      each request is compared with all credentials of a rule, as SHA-256 digests, in constant time. They are
                  never logged, never on the page, and never read from a query
-headers          every response has `Cache-Control: no-store`, `X-Content-Type-Options: nosniff`,
+headers          responses have `Cache-Control: no-store`, `X-Content-Type-Options: nosniff`,
                  `Content-Security-Policy: default-src 'none'; frame-ancestors 'none'`, `Referrer-Policy:
-                 no-referrer` and `X-Robots-Tag: noindex`, and none has a CORS header. The page in a browser has a
-                 policy that allows its own scripts, styles and images and requests to its own host; browsers keep
-                 the files of that page, which hold no data of the program, for a year
+                 no-referrer` and `X-Robots-Tag: noindex`, and never a CORS header. Two differ: the policy of the page
+                 in a browser allows scripts, styles, images and requests of its own origin, and browsers may keep
+                 the files of that page, which contain no data of the program, for a year
 cmdline          shows only the name of the program; after `install(registry, cmdline="redacted")` of
                  `pyvars.runtime` it shows all arguments, and masks what looks like a secret
 exceptions       the page shows their type; only the log has their text

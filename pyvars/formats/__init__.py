@@ -24,8 +24,8 @@ variable, with a `type` from the list below. The text of an exception is in the 
                  is at most 10 s old; or, with every=, no call has returned for three periods. With combine=, the
                  values of the workers in `workers` are from earlier calls
     timeout      the function did not return within 200 ms, or a call for an earlier page still runs; pyvars does not
-                 call it again before it returns. With combine=, the workers in `workers` did not answer, and their
-                 last values are over 10 s old
+                 call a function again before it returns. With combine=, the workers in `workers` did not answer, and
+                 their last values are over 10 s old
     busy         the machine was so busy that the function did not start within a second; or, with every=, the first
                  call has not returned yet
     skipped      no thread can run the function: all threads (at least four) are in calls that have run for over a

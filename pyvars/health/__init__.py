@@ -25,7 +25,7 @@ readiness probe. Do not use it as the liveness probe if a check reads a database
 programs whenever the database is down.
 
 /status/hardware/disk, ram and cpu are JSON objects. The HTTP status is 200 whatever the `status` in the object is, or
-503 if no figures can be read:
+503 if no figures can be read. `total` and `used` are described for disk, then for ram, then for cpu:
 
 total       bytes of the file system of `/`; bytes of memory; CPUs, such as 1.5
 used        bytes; bytes that cannot be freed at once; the mean number of CPUs in use

@@ -1,7 +1,7 @@
 """The history of a registry: its numbers in the last ten minutes and the last two hours, over all workers of a group.
 
-This package exports no names; other packages import the modules. A sample is the page at one second. A span is 10 s of
-samples. A mark is an event with a time and a text, such as the start of a worker.
+This package exports no names; other packages import the modules. A sample has the numbers of the page at one moment. A
+span covers the samples of 10 s. A mark is an event with a time and a text, such as the start of a worker.
 
 sampler     runs the thread of the history, and decides which process of a group writes the history
 recorder    makes the samples and spans

@@ -19,8 +19,8 @@ by_route               requests by template, such as `/items/{id}`; a request th
 seconds                a Histogram of the seconds from the call of the application to the last part of the body. Streams
                        are not in it, nor, in ASGI, the time of background tasks that run after the response
 seconds_by_route       the Histogram `seconds` of each template
-first_byte_seconds     a Histogram of the seconds from the call of the application to the first part of the body;
-                       streams are in it
+first_byte_seconds     a Histogram of the seconds from the call of the application to the first part of the body,
+                       also of streams
 streams                event streams (text/event-stream), and other responses that take over 10 s: `open` is a gauge,
                        and `seconds` a Histogram of the seconds that the ended streams took
 websockets             of WebSockets a gauge `open` and a Histogram `seconds`, and in ASGI the counts `messages_in` and
