@@ -1,4 +1,5 @@
-# Everything runs in .venv inside the checkout, which the targets make themselves. Needed: Python 3.11+ with venv, make.
+# All targets run in the virtual environment .venv of the checkout, and make it if it is missing. They need make, and Python
+# 3.11 or later with venv.
 PYTHON ?= python3
 BIN := .venv/bin
 CPUS := $(shell nproc 2>/dev/null || echo 2)
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-run: .venv/installed ## start the demo service with four workers on 127.0.0.1:8000, or on PORT=..., and say where to look
+run: .venv/installed ## start the demo shop with four workers on 127.0.0.1:8000, or on PORT=..., and print its URLs
 	@$(BIN)/python -m examples.busy_shop $(PORT)
 
 how-long:
@@ -33,12 +34,12 @@ stress: .venv/installed-test ## for 5 minutes kill, stop and reload workers, clo
 
 # Builds the C extension of the cells in a copy of the tree, with ASan, which checks each memory access, and UBSan, which
 # checks for undefined behaviour. Both end a process that fails a check. PYTHONMALLOC=malloc, because ASan does not see the
-# blocks in pymalloc's pools; detect_leaks=0, because CPython itself leaks memory at its exit. The tests of the cells in
-# Python are left out, and so are forks of a process with threads, in which the malloc of ASan may wait for ever.
+# blocks in pymalloc's pools; detect_leaks=0, because CPython itself leaks memory at its exit. Two kinds of tests are left
+# out: those of the cells in Python, and those that fork a process with threads, where ASan's malloc may wait for ever.
 # Then a fuzzer calls all functions of the cells, for PYVARS_FUZZ_SECONDS (20 if not set).
 CHECKED := build/sanitized
 CHECKS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-sanitize: .venv/installed-test ## run the suites of cells, and a fuzzer, under ASan and UBSan (needs gcc)
+sanitize: .venv/installed-test ## run the tests of the C extension, and a fuzzer, under ASan and UBSan (needs gcc)
 	rm -rf $(CHECKED) && mkdir -p $(CHECKED) && cp -R pyvars tests pyproject.toml $(CHECKED)
 	rm -f $(CHECKED)/pyvars/core/*.so
 	gcc -shared -fPIC -g -O1 $(CHECKS) $$($(BIN)/python -c 'from sysconfig import get_path; print("-I" + get_path("include"))') \
@@ -50,7 +51,7 @@ sanitize: .venv/installed-test ## run the suites of cells, and a fuzzer, under A
 		tests/core $(addprefix tests/workers/,test_damage.py test_forks.py test_moments.py test_names.py test_segments.py) && \
 	PYVARS_FUZZ_SECONDS=$${PYVARS_FUZZ_SECONDS:-20} $(CURDIR)/$(BIN)/python -m tests.core.fuzz_cells
 
-lint: .venv/installed-test ## ruff, mypy and pyright, strict
+lint: .venv/installed-test ## run ruff, and mypy and pyright in strict mode
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -66,7 +67,7 @@ dist: .venv/installed-dist ## build the source distribution and the wheel of thi
 pictures: .venv/installed-test ## take the pictures of the page in examples/pictures (needs chromium; eleven minutes)
 	$(BIN)/python -m tests.dashboard.pictures
 
-bench: .venv/installed-bench ## run the benchmarks against their peers, and print their tables
+bench: .venv/installed-bench ## run the benchmarks, which compare pyvars with other libraries, and print tables
 	$(BIN)/python -m tests.benchmarks
 
 clean: ## remove what the targets made

@@ -1,4 +1,4 @@
-"""The shop with four worker processes and simulated customers, so that the page in a browser has traffic to show.
+"""Runs the shop with four worker processes, and four customers that send requests: the page in a browser shows them.
 
 make run                                         (or: python -m examples.busy_shop)
 open http://127.0.0.1:8000/debug/
@@ -45,7 +45,7 @@ def customer(port: int) -> None:
 
 
 def customers(port: int) -> None:
-    """Run several customers at a time, until interrupted."""
+    """Run all customers, each in a thread, until interrupted."""
     for _ in range(CUSTOMERS):
         Thread(target=customer, args=(port,), daemon=True).start()
     with suppress(KeyboardInterrupt):
@@ -53,7 +53,7 @@ def customers(port: int) -> None:
 
 
 def main(port: int = 8000) -> None:
-    """Serve the shop until interrupted. Port 0 takes a free port."""
+    """Serve until interrupted. Port 0 takes a free port."""
     try:
         with socket.create_server(("127.0.0.1", port)) as listener:
             port = listener.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Datasette, a service that knows nothing of pyvars, with its variables at /debug/vars:
+"""Adds /debug/vars to Datasette, a service that does not use pyvars:
 
 pip install datasette
 uvicorn examples.datasette_vars:app

@@ -1,4 +1,4 @@
-"""httpbin, a Flask service that knows nothing of pyvars, with its variables at /debug/vars:
+"""Adds /debug/vars to httpbin, a Flask service that does not use pyvars:
 
 pip install httpbin gunicorn
 gunicorn examples.httpbin_vars:application

@@ -1,4 +1,4 @@
-"""Freed memory that malloc keeps is no leak: allocates 300 MB, frees them, and prints RSS and figures of memstats.
+"""Shows that freed memory which malloc keeps is no leak: allocates 300 MB, frees it, and prints RSS and memstats.
 
     python -m examples.memory
 
@@ -8,9 +8,9 @@
     freed                    313           5         301
     pin gone too              13           5           1
 
-After `freed`, RSS is as high as before. HeapAlloc shows that the program has freed the memory, and HeapIdle that malloc
-has not returned it to the system: malloc returns only the end of the heap, and a block that was allocated last, the
-pin, is still there.
+In the row `freed`, RSS is as high as before. HeapAlloc shows that the program has freed the memory. HeapIdle shows that
+malloc has not returned it to the system: malloc returns only the end of the heap, and the block at the end, `pin`, is
+still in use.
 """
 
 import time

@@ -54,7 +54,7 @@ def order(amount: float) -> dict[str, object]:
 
 
 def amount_in(body: bytes) -> float:
-    """The amount in a form, 0 if there is none."""
+    """Returns the amount in a form, or 0 if there is none."""
     try:
         return float(parse_qs(body.decode())["amount"][0])
     except (KeyError, ValueError):
@@ -114,7 +114,7 @@ class QuietHandler(WSGIRequestHandler):
 
 
 def main(port: int = 8000) -> None:
-    """Serve both until interrupted: the WSGI twin on the next port. 0 takes free ports."""
+    """Serve the ASGI application on the port, and the WSGI application on the next one. Port 0 takes free ports."""
     try:
         listener = socket.create_server(("127.0.0.1", port))
         server = make_server("127.0.0.1", port and port + 1, wsgi_app, handler_class=QuietHandler)

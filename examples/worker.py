@@ -1,4 +1,4 @@
-"""A program that knows nothing of HTTP. A side port shows what it does:
+"""A program that serves no HTTP. A side port shows its variables:
 
 python -m pyvars --port 6060 examples/worker.py 30
 pyvars get localhost:6060 jobs last_job

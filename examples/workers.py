@@ -24,14 +24,14 @@ from pyvars.asgi import DebugApp
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-orders = publish("orders", Int(), help="Orders accepted by all workers, ended ones too")
+orders = publish("orders", Int(), help="Orders accepted by all workers, also those that have ended")
 in_flight = publish("orders_in_flight", Int(gauge=True), help="Orders being accepted now")
 by_state = publish("orders_by_state", Map())
-connections = publish("connections", lambda: 5, combine="sum")  # of the pool of each worker
+connections = publish("connections", lambda: 5, combine="sum")  # each worker has a pool of connections
 
 
 def order() -> str:
-    """Accept an order, and say who did."""
+    """Accept an order. Returns a line with the pid of the worker that accepted it."""
     in_flight.add()
     orders.add()
     by_state.add("accepted")

@@ -15,8 +15,8 @@ Serve the page, in one of these ways:
 
     app.add_middleware(VarsMiddleware)              # from pyvars.asgi: Starlette, FastAPI, any ASGI application
     application = wsgi.VarsMiddleware(application)  # from pyvars: Flask, Django, any WSGI application
-    with pyvars.serve(port=6060): ...               # a side port beside any program
-    $ python -m pyvars --port 6060 worker.py        # the same, without a change to the program
+    with pyvars.serve(port=6060): ...               # a side port: an HTTP server in a thread of any program
+    $ python -m pyvars --port 6060 worker.py        # a side port, without a change to the program
 
 Read the page, which has the numbers of all worker processes:
 
@@ -31,10 +31,12 @@ Layout of the code, from the inside out. A module imports only from its own line
     runtime/, formats/              the built-in variables; JSON, and the text format of Prometheus
     workers/                        the numbers of all worker processes together
     access/, collect/               access rules; the values of all variables of a registry, for a page
+    history/                        the numbers of the page over the last ten minutes and two hours
     site/                           the views, and the gate: it checks each request before a view answers
     asgi, wsgi, sideport/, server   the integrations, and the side port
     cli/                            `python -m pyvars` and the command `pyvars`
-    health/, prometheus, django     liveness and hardware; a collector for prometheus_client; a middleware for Django
+    dashboard/, health/             the page in a browser; health checks and hardware
+    prometheus, django              a collector for prometheus_client; a middleware for Django
 """
 
 import sys as _sys
@@ -95,11 +97,11 @@ def _with_builtins() -> Registry:
 
 
 default_registry: Registry = _with_builtins()
-"""The registry that integrations serve if they are given none. It has the built-in variables."""
+"""The registry that an integration serves if it is given no other one. It has the built-in variables."""
 
 
 def _join(name: str | None, before: object) -> None:
-    """Share the numbers of a child of multiprocessing, which has no integration, if those of its parent are shared.
+    """Share the numbers of a child of multiprocessing if its parent shares its own: the child has no integration.
 
     Each publish calls this until it succeeds.
     """

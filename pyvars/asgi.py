@@ -56,14 +56,16 @@ class SiteApp:
 
 
 class DebugApp(SiteApp):
-    """An application that answers `/vars`, `/history`, `/workers`, `/api/stats`, `/metrics` and an index of these.
+    """An application that answers `/vars`, `/history`, `/workers`, `/api/stats`, `/metrics` and `/`.
+
+    `/` is a page with charts for browsers, and an index of the paths for other clients.
 
         app = Starlette(routes=[Mount("/debug", DebugApp())])
 
     It serves the variables of `registry`, by default those of the default registry. `access` decides which requests may
-    see them; the default, `pyvars.access.default()`, allows programs on this machine, and if the environment has
-    PYVARS_TOKEN, requests that send that token. `history=False` keeps no history of them. Thread-safe; may be made
-    before the server forks its workers.
+    see the variables. The default, `pyvars.access.default()`, allows requests of programs on this machine, and, if the
+    environment has PYVARS_TOKEN, requests that send that token. With `history=False` pyvars keeps no history of the
+    variables. Thread-safe; may be made before the server forks its workers.
 
     Raises:
         TypeError: `registry` is not a Registry, or `history` is not a bool.
@@ -102,7 +104,7 @@ class Middleware:
             install_route_hook(app)
 
     def _count_first(self) -> None:
-        """Count the first request: with it the history begins. Later ones are only counted."""
+        """Count the first request, and begin the history. Later requests are only counted."""
         self._count_request = _count
         self._site.begin()
         _count()
@@ -164,15 +166,15 @@ class VarsMiddleware(Middleware):
         app.add_middleware(VarsMiddleware)      # Starlette, FastAPI
         app = VarsMiddleware(app)               # any ASGI application
 
-    `path` replaces `/debug`. It serves the variables of `registry`, by default those of the default registry. `access`
-    decides which requests may see them; the default, `pyvars.access.default()`, allows programs on this machine, and if
-    the environment has PYVARS_TOKEN, requests that send that token. A refused request gets 401 if the access rule takes
-    a credential; otherwise the middleware passes it on to the application.
+    `path` replaces `/debug`. The middleware serves the variables of `registry`, by default those of the default
+    registry. `access` decides which requests may see the variables. The default, `pyvars.access.default()`, allows
+    requests of programs on this machine, and, if the environment has PYVARS_TOKEN, requests that send that token. A
+    refused request gets 401 if the access rule takes a credential; otherwise it is passed on to the application.
 
-    Requests that it passes on are counted in the variable `http` of the registry (see `pyvars.traffic`).
-    `count=Traffic(...)` leaves some of them out; `count=False` counts none. If the program publishes a variable of its
-    own as `http`, none are counted, and the log says so. `history=False` keeps no history of the variables.
-    Thread-safe; may be made before the server forks its workers.
+    The middleware counts the requests that it passes on in the variable `http` of the registry (see `pyvars.traffic`).
+    With `count=Traffic(...)` it leaves some of them out; with `count=False` it counts none. If the program publishes a
+    variable of its own as `http`, it counts none, and logs that. With `history=False` pyvars keeps no history of the
+    variables. Thread-safe; may be made before the server forks its workers.
 
     Raises:
         TypeError: `registry` is not a Registry, `path` is not a str, `history` is not a bool, or `count` is neither a
@@ -181,7 +183,7 @@ class VarsMiddleware(Middleware):
             valid token; or another middleware counts in the same registry with other bounds.
 
     Warns:
-        PyvarsWarning: Litestar makes this middleware for its own routes only, so that it sees no other request.
+        PyvarsWarning: Litestar makes this middleware, and calls it only for requests to its own routes.
     """
 
     def __init__(
@@ -204,9 +206,9 @@ class CountRequests(Middleware):
     It counts requests, errors, requests in flight, bytes of bodies, and requests by method, by class of status and by
     template of the route, and measures how many seconds they take. `help("pyvars.traffic")` describes each figure.
 
-    A request that passes several middlewares of one registry is counted once, by the outermost; a request that pyvars
-    answers is not counted. `count=Traffic(...)` leaves more requests out. All middlewares of one registry count in the
-    same `http`. Thread-safe.
+    If a request passes several middlewares of one registry, only the outermost counts it. Requests that pyvars answers
+    are not counted; `count=Traffic(...)` leaves out further ones. All middlewares of one registry count in the same
+    `http`. Thread-safe.
 
     Raises:
         TypeError: `registry` is not a Registry, or `count` is neither True nor a Traffic.
@@ -233,7 +235,7 @@ async def reply(response: Response, send: Send) -> None:
 
 
 def contained(app: ASGIApp) -> ASGIApp:
-    """Returns the application with a 500 response of pyvars if it raises: that of a server lacks pyvars' headers."""
+    """Returns an application that answers 500 if `app` raises. The server's own response would lack pyvars' headers."""
 
     async def answered(scope: Scope, receive: Receive, send: Send) -> None:
         begun = False

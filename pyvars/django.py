@@ -1,7 +1,7 @@
 """A middleware for Django's settings: `MIDDLEWARE = ["pyvars.django.VarsMiddleware", ...]`. Put it first in the list.
 
-It does what VarsMiddleware of `pyvars.wsgi` and `pyvars.asgi` does, under WSGI and ASGI handlers. The setting PYVARS
-has the same options:
+It does what VarsMiddleware of `pyvars.wsgi` and of `pyvars.asgi` does, under Django's WSGI and ASGI handlers. The
+setting PYVARS is a dict with the arguments of these classes:
 
     PYVARS = {"access": token_file("/run/secrets/scrape"), "count": Traffic(exclude=("/healthz",))}
 """
@@ -41,9 +41,9 @@ class VarsMiddleware:
 
         MIDDLEWARE = ["pyvars.django.VarsMiddleware", ...]
 
-    `PYVARS` in the settings may have the options of `wsgi.VarsMiddleware`: `registry`, `access`, `count`, `path` and
-    `history`. Middlewares that stand before it in MIDDLEWARE may answer requests themselves; these are not counted. It
-    does not measure the time of those middlewares. Thread-safe.
+    The dict `PYVARS` in the settings may have the arguments of `wsgi.VarsMiddleware`: `registry`, `access`, `count`,
+    `path` and `history`. Requests that an earlier middleware of MIDDLEWARE answers are not counted, and the time that
+    earlier middlewares take is not measured. Thread-safe.
 
     Raises:
         ConfigurationError: `PYVARS` is not a dict of these options, or an option has a wrong value.
@@ -70,7 +70,7 @@ class VarsMiddleware:
             markcoroutinefunction(self)
 
     def _count_first(self) -> None:
-        """Count the first request: with it the history begins. Later ones are only counted."""
+        """Count the first request, and begin the history. Later requests are only counted."""
         self._count_request = REQUESTS.add
         self._site.begin()
         REQUESTS.add()

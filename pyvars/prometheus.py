@@ -5,8 +5,8 @@
 
     REGISTRY.register(PyvarsCollector())
 
-This module needs the extra `prometheus`. A program without a `/metrics` of its own can use `/metrics` of the side port
-instead, or `/debug/metrics` of VarsMiddleware.
+This module needs the extra `prometheus` of pyvars. A program that serves no `/metrics` of its own needs no collector:
+the side port has `/metrics`, and VarsMiddleware has `/debug/metrics`.
 """
 
 from pyvars.access.request import deadline
@@ -20,12 +20,13 @@ __all__ = ("PyvarsCollector",)
 
 
 class PyvarsCollector(Collector):
-    """A collector of prometheus_client: the variables of a registry, or of the default one, as in `/metrics` of pyvars.
+    """A collector of prometheus_client for the variables of a registry, by default the default registry.
 
-    Counts are summed over all workers. `prefix` is put before every metric name, to avoid collisions with other metrics
-    of the CollectorRegistry, which looks for collisions only when a collector is registered. `builtins=False` leaves
-    out the built-ins, since prometheus_client has `process_*` and `python_gc_*` itself. prometheus_client prints
-    integers beyond 2**53 as floats; `/metrics` of pyvars is exact. Thread-safe.
+    The metrics are those of `/metrics` of pyvars: counts are summed over all workers. `prefix` is put before every
+    metric name. It avoids collisions with other metrics of the CollectorRegistry, which looks for collisions only when
+    a collector is registered. `builtins=False` leaves out the built-in variables, since prometheus_client has
+    `process_*` and `python_gc_*` itself. prometheus_client prints integers beyond 2**53 as floats, while `/metrics` of
+    pyvars is exact. Thread-safe.
     """
 
     def __init__(self, registry: Registry | None = None, *, prefix: str = "", builtins: bool = False) -> None:
@@ -34,14 +35,14 @@ class PyvarsCollector(Collector):
         self._builtins = builtins
 
     def describe(self) -> list[Metric]:
-        """Returns no metrics: the variables may change later, and a registration must not call functions."""
+        """Returns no metrics: variables may be published later, and a registration must not call functions."""
         return []
 
     def collect(self) -> list[Metric]:
         """Returns the current metric families.
 
-        All functions together have 200 ms. A function that misses this deadline is left out, and named in
-        `pyvars_left_out`.
+        The functions of the program have 200 ms, all together. `pyvars_left_out` names each function that misses this
+        deadline, and its value is left out.
         """
         until = deadline()
         from_peers = peers(self._registry, until)

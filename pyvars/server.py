@@ -40,9 +40,9 @@ STAND_BY_SECONDS = 0.2
 """The time between two attempts of a side port that stands by to take the address."""
 
 RESTORE_SECONDS = 1.0
-"""The time after which a side port that has found its files closed binds its address again.
+"""The seconds between the moment when a side port finds its files closed and its next attempt to bind the address.
 
-Meanwhile the program may open files of its own, and rely on the numbers of the file descriptors that they get.
+In this time a program that has closed all files can open its own, and get the file descriptors that it expects.
 """
 
 
@@ -95,13 +95,13 @@ class Server:
     def serving(self) -> bool:
         """Whether this process serves the address; False while the side port stands by, and once it is closed.
 
-        Also False once its thread has ended; the log has the reason. If the program has closed its files, the
-        side port binds the address again a second later, and serves it.
+        It is also False once the thread of the side port has ended; the log has the reason. If the program has closed
+        the files of the side port, the side port binds the address again a second later, and serves it.
         """
         return self._http.runs
 
     def close(self) -> None:
-        """Stop listening, finish open requests (one second at most), and end the thread. May be called again."""
+        """Stop listening, finish open requests (within one second), and end the thread. Later calls do nothing."""
         atexit.unregister(self.close)
         resources.release(self._resource)
         self._closed.set()
@@ -125,7 +125,7 @@ class Server:
             release(self._requested_host, self.port)
 
     def _report(self, error: BaseException) -> None:
-        """Called if the server fails while no caller waits for it. Another worker may then take over the address."""
+        """Log why the server has failed while no caller waits for it. Another worker may then take over the address."""
         self._release()
         if isinstance(error, FilesLost):
             try:
@@ -137,7 +137,7 @@ class Server:
         warn("the side port at %s has ended: %s", self.url, error, exc_info=error)
 
     def _make_way(self, pid: int) -> None:
-        """Called in the thread that serves, to hand the address over to the child process with this pid."""
+        """Hand the address over to the child process with this pid. The thread that serves calls this."""
         self._closed.set()
         self._http.make_way()
         self._release()
@@ -229,19 +229,21 @@ def serve(
 ) -> Server:
     """Serve the variables at `http://host:port/debug/vars`, from a daemon thread with an event loop of its own.
 
-    The variables are those of the default registry, or only those of `registry`. The side port also has `/metrics`,
-    `/api/stats`, `/status/health` and `/status/hardware/`; the index at `/` lists all paths. `access` decides which
-    requests may see the variables; the default, `pyvars.access.default()`, allows programs on this machine, and
-    requests that send PYVARS_TOKEN if that is set. `history=False` keeps no history of them. With port 0 the side port
-    takes a free port, which `url` shows. It accepts connections when `serve` returns, unless another worker already has
-    the address: then it stands by, and takes over within a second after that worker ends. The side port does not touch
-    the signal handlers, logging and event loop of the program.
+    The variables are those of the default registry, or only those of `registry`. The side port also has a page with
+    charts at `/debug/`, and `/debug/history`, `/debug/workers`, `/metrics`, `/api/stats`, `/status/health` and
+    `/status/hardware/`; the index at `/` lists all paths. `access` decides which requests may see the variables. The
+    default, `pyvars.access.default()`, allows requests of programs on this machine, and, if the environment has
+    PYVARS_TOKEN, requests that send that token. With `history=False` pyvars keeps no history of the variables. With
+    port 0 the side port takes a free port; `url` contains it. When `serve` returns, the side port accepts connections.
+    But if another worker already serves the address, the side port stands by, and takes over within a second after that
+    worker ends. It does not touch the signal handlers, logging and event loop of the program.
 
     Raises:
-        TypeError: `port` is not an int, or `host` is not a str, or `history` is not a bool.
+        TypeError: `port` is not an int, `host` is not a str, `registry` is not a Registry, or `history` is not a bool.
         OSError: the address cannot be bound, usually because another program has the port.
         ConfigurationError: `host` is not a loopback address, but `access` allows only programs on this machine; or
-            `port` is not from 0 to 65535; or `host` is not printable ASCII; or `access` is not a rule.
+            `port` is not from 0 to 65535; or `host` is not printable ASCII; or `access` is not a rule; or PYVARS_TOKEN
+            is not a valid token.
     """
     check_address(port, host)
     site = side_port(registry, access, history=history)
@@ -304,7 +306,7 @@ def _endpoint(site: Site) -> ASGIApp:
 
 
 async def _in_turn(response: Response, until: float, turn: CapacityLimiter) -> Response:
-    """The response; compressed if its size is within the limits, and if its turn comes before the deadline.
+    """Returns the response. It is compressed if its size is within the limits and its turn comes before the deadline.
 
     Large responses are compressed in a thread, one at a time, to leave the program enough CPU.
     """

@@ -25,14 +25,16 @@ __all__ = ("CountRequests", "DebugApp", "Traffic", "VarsMiddleware")
 
 
 class DebugApp:
-    """A WSGI application that answers `/vars`, `/history`, `/workers`, `/api/stats`, `/metrics` and an index of these.
+    """A WSGI application that answers `/vars`, `/history`, `/workers`, `/api/stats`, `/metrics` and `/`.
+
+    `/` is a page with charts for browsers, and an index of the paths for other clients.
 
         app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/debug": wsgi.DebugApp()})       # Flask
 
     It serves the variables of `registry`, by default those of the default registry. `access` decides which requests may
-    see them; the default, `pyvars.access.default()`, allows programs on this machine, and if the environment has
-    PYVARS_TOKEN, requests that send that token. `history=False` keeps no history of them. Thread-safe; may be made
-    before the server forks its workers.
+    see the variables. The default, `pyvars.access.default()`, allows requests of programs on this machine, and, if the
+    environment has PYVARS_TOKEN, requests that send that token. With `history=False` pyvars keeps no history of the
+    variables. Thread-safe; may be made before the server forks its workers.
 
     Raises:
         TypeError: `registry` is not a Registry, or `history` is not a bool.
@@ -43,7 +45,7 @@ class DebugApp:
         self._site = debug(registry, access, prefix="", history=history)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Answer one request. The site begins the history with the first that it admits."""
+        """Answer one request. The site begins the history at the first request that it allows."""
         REQUESTS.add()
         discard(environ)
         return _reply(self._site.respond(_request(environ)), start_response)
@@ -72,7 +74,7 @@ class Middleware:
             install_route_hook(app)
 
     def _count_first(self) -> None:
-        """Count the first request: with it the history begins. Later ones are only counted."""
+        """Count the first request, and begin the history. Later requests are only counted."""
         self._count_request = REQUESTS.add
         self._site.begin()
         REQUESTS.add()
@@ -110,15 +112,15 @@ class VarsMiddleware(Middleware):
         app.wsgi_app = wsgi.VarsMiddleware(app.wsgi_app)                    # Flask
         application = wsgi.VarsMiddleware(get_wsgi_application())           # Django
 
-    `path` replaces `/debug`. It serves the variables of `registry`, by default those of the default registry. `access`
-    decides which requests may see them; the default, `pyvars.access.default()`, allows programs on this machine, and if
-    the environment has PYVARS_TOKEN, requests that send that token. A refused request gets 401 if the access rule takes
-    a credential; otherwise the middleware passes it on to the application.
+    `path` replaces `/debug`. The middleware serves the variables of `registry`, by default those of the default
+    registry. `access` decides which requests may see the variables. The default, `pyvars.access.default()`, allows
+    requests of programs on this machine, and, if the environment has PYVARS_TOKEN, requests that send that token. A
+    refused request gets 401 if the access rule takes a credential; otherwise it is passed on to the application.
 
-    Requests that it passes on are counted in the variable `http` of the registry (see `pyvars.traffic`).
-    `count=Traffic(...)` leaves some of them out; `count=False` counts none. If the program publishes a variable of its
-    own as `http`, none are counted, and the log says so. `history=False` keeps no history of the variables.
-    Thread-safe; may be made before the server forks its workers.
+    The middleware counts the requests that it passes on in the variable `http` of the registry (see `pyvars.traffic`).
+    With `count=Traffic(...)` it leaves some of them out; with `count=False` it counts none. If the program publishes a
+    variable of its own as `http`, it counts none, and logs that. With `history=False` pyvars keeps no history of the
+    variables. Thread-safe; may be made before the server forks its workers.
 
     Raises:
         TypeError: `registry` is not a Registry, `path` is not a str, `history` is not a bool, or `count` is neither a
@@ -142,12 +144,12 @@ class VarsMiddleware(Middleware):
 
 
 class CountRequests(Middleware):
-    """A middleware that counts requests in the variable `http` of a registry, and serves nothing: `asgi.CountRequests`.
+    """A middleware that counts requests as `asgi.CountRequests` does, in the variable `http`, and serves nothing.
 
-    If the application returns a file in wsgi.file_wrapper, the server gets it unchanged, so that sendfile works: the
-    bytes are then taken from Content-Length, and the time of the request ends when the file is passed on. A request
-    with `Upgrade: websocket` is counted as a WebSocket, unless the application answers it as a request; messages are
-    not counted. Thread-safe.
+    If the application returns a file in wsgi.file_wrapper, the middleware passes it on unchanged, so that the server
+    can use sendfile. The bytes of the response are then taken from Content-Length, and the request ends when the file
+    is passed on. A request with `Upgrade: websocket` is counted as a WebSocket, unless the application answers it as a
+    request. Messages of WebSockets are not counted. Thread-safe.
 
     Raises:
         TypeError: `registry` is not a Registry, or `count` is neither True nor a Traffic.

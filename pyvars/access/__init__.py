@@ -3,7 +3,7 @@
     app.add_middleware(VarsMiddleware, access=local() | token(os.environ["SCRAPE_TOKEN"]) | networks("10.0.0.0/8"))
 
 local()                  allows requests of programs on this machine
-token("...", "...")      allows requests that send one of these tokens; several are for rotation
+token("...", "...")      allows requests that send one of these tokens; use two of them to replace a token by a new one
 token_file(path)         allows requests that send a token of this file, which has one token on each line; pyvars reads
                          the file again when it has changed
 basic("user", "...")     allows requests that send this user name and password
@@ -17,14 +17,14 @@ the integration is made.
 
 A request that no rule allows gets 401 with WWW-Authenticate if one of the rules takes a credential. Otherwise it gets
 404; a middleware passes it on to the application, so the client gets the application's own 404. The logger `pyvars`
-logs each reason of a refusal at most once a minute, with a hint how to allow such requests, and without any data of the
-request. /status/health also answers requests that no rule allows: OK or UNAVAILABLE, without details.
+logs each reason of a refusal at most once a minute. The log line says how to allow such requests, and contains no data
+of the request. /status/health also answers requests that no rule allows, with OK or UNAVAILABLE and without details.
 
-The most important limit of `local()` and `networks()`: they cannot recognise a proxy on this machine, or in one of the
+The most important limit: `local()` and `networks()` cannot recognise a proxy on this machine, or in one of the
 networks, if it speaks HTTP/1.1 to the service, adds no header, and sends a loopback Host or the Host of its client.
-Then they allow the requests of all its clients. Such proxies are nginx from 1.29.7 with a bare `proxy_pass`, any nginx
-with `proxy_http_version 1.1`, HAProxy without `forwardfor`, and TCP forwarders. Behind one of them use `token()` alone,
-or serve the page on a side port only.
+Then these rules allow the requests of all clients of the proxy. Such proxies are nginx from 1.29.7 with a bare
+`proxy_pass`, any nginx with `proxy_http_version 1.1`, HAProxy without `forwardfor`, and TCP forwarders. Behind one of
+them use `token()` alone, or serve the page on a side port only.
 
 methods          GET, HEAD and OPTIONS; others get 405. No request changes the program
 path             must be spelled exactly as documented: `//debug/vars`, `/%64ebug/vars`, `/debug%2fvars` and absolute
@@ -34,20 +34,22 @@ path             must be spelled exactly as documented: `//debug/vars`, `/%64ebu
                  encoded characters, too), under uvicorn with httptools absolute URIs
 credentials      each request is compared with all credentials of a rule, as SHA-256 digests, in constant time. They are
                  never logged, never on the page, and never read from a query
-headers          of every response: `Cache-Control: no-store`, `X-Content-Type-Options: nosniff`,
+headers          responses have `Cache-Control: no-store`, `X-Content-Type-Options: nosniff`,
                  `Content-Security-Policy: default-src 'none'; frame-ancestors 'none'`, `Referrer-Policy:
-                 no-referrer`, `X-Robots-Tag: noindex`; never a CORS header
-cmdline          shows only the name of the program; `install(registry, cmdline="redacted")` shows all arguments, and
-                 masks what looks like a secret
+                 no-referrer` and `X-Robots-Tag: noindex`, and never a CORS header. Two differ: the policy of the page
+                 in a browser allows scripts, styles, images and requests of its own origin, and browsers may keep
+                 the files of that page, which contain no data of the program, for a year
+cmdline          shows only the name of the program; after `install(registry, cmdline="redacted")` of
+                 `pyvars.runtime` it shows all arguments, and masks what looks like a secret
 exceptions       the page shows their type; only the log has their text
 limits           a query has at most 4096 bytes and 64 names, the value of a variable at most 1 MiB of JSON. Two pages
                  are rendered at a time; a request that waits longer than 200 ms for its turn gets 503. The side port
                  compresses pages of up to 8 MiB, large ones one at a time
 
 pyvars does not protect against: other programs of the same user, or code in the process; the proxies named above;
-eavesdropping on the connection (let a proxy in front serve TLS); secrets that the program publishes in names, keys and
-values; a function of the program that holds the GIL; clients that open many connections to a side port that other
-machines can reach.
+eavesdropping on the connection (put a proxy with TLS in front of the service); secrets that the program publishes in
+names, keys and values; a function of the program that holds the GIL; clients that open many connections to a side port
+that other machines can reach.
 
 Rules are called by the gate (`pyvars.site.gate`) for each request, from any thread.
 """
@@ -87,7 +89,8 @@ def local() -> Rule:
     adds no header. No header says that a proxy forwarded the request. The headers Sec-Fetch-Site and Origin do not say
     that a web page of another site made a browser send it; a link that the user follows is allowed.
 
-    Under waitress, which removes forwarding headers, the rule refuses every request.
+    Under waitress, which removes forwarding headers, and under eventlet, which reports HTTP/1.0 for every request, the
+    rule refuses every request.
     """
     return Local()
 
@@ -127,8 +130,8 @@ def networks(*networks: str, hosts: Collection[str] = ()) -> Rule:
     """Allows requests of clients in one of the networks, such as `"10.0.0.0/8"`.
 
     The client address is the one that the server reports, not one in a header. The Host must be an IP address or one of
-    `hosts`, against DNS rebinding. The rules of `local` for forwarding headers, HTTP versions, browsers and waitress
-    also hold here.
+    `hosts`, against DNS rebinding. What `local` requires of forwarding headers, HTTP versions, browsers and servers
+    also holds here.
 
     Raises:
         ConfigurationError: no network is given, or a network or host is malformed.

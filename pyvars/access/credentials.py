@@ -89,8 +89,8 @@ class TokenFile(Rule):
 
 
 def _read(path: str) -> tuple[object, bytes]:
-    """The state of the file, and its content: at most one byte more than is allowed."""
-    if not stat.S_ISREG(os.stat(path).st_mode):  # to open a FIFO may block, to open a device may have side effects
+    """Returns the state of the file, and its content, of which it reads one byte more than is allowed at most."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # opening a FIFO may block, opening a device may have effects
         raise OSError(f"{path} is not a regular file")
     with OwnFile(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))) as file:  # it may be a FIFO by now
         found = os.fstat(file.number)  # of the open file: the path may name another one by now
@@ -135,7 +135,7 @@ class Basic(Rule):
 
 
 def _authorization(request: Request) -> tuple[str, bytes]:
-    """Scheme, in lower case, and credential of the Authorization header; both empty if there is none, or several."""
+    """Returns the scheme, in lower case, and the credential of Authorization; empty unless there is exactly one."""
     headers = [value for name, value in request.headers if name == "authorization"]
     if len(headers) != 1:
         return "", b""
@@ -144,7 +144,7 @@ def _authorization(request: Request) -> tuple[str, bytes]:
 
 
 def _basic_credential(credential: bytes) -> bytes | None:
-    """The decoded `user:password` of a Basic credential; None if it is malformed."""
+    """Returns the decoded `user:password` of a Basic credential, or None if it is malformed."""
     try:
         pair = b64decode(credential, validate=True)
     except binascii.Error:
@@ -170,6 +170,6 @@ def _digests(tokens: Sequence[str]) -> list[bytes]:
 def _is_one_of(credential: bytes, digests: Sequence[bytes]) -> bool:
     given = sha256(credential).digest()
     found = False
-    for digest in digests:  # without a break, so that the time does not reveal which one matched
+    for digest in digests:  # without a break, so that the time does not reveal which digest matched
         found |= hmac.compare_digest(given, digest)
     return found

@@ -12,7 +12,7 @@ from pyvars.errors import ConfigurationError
 __all__ = ("Local", "Networks")
 
 _VERSIONS = frozenset(("1.1", "2", "2.0", "3", "3.0"))
-"""The allowed versions of HTTP. Most proxies that add no header speak 1.0, such as nginx before 1.29.7."""
+"""The allowed versions of HTTP. Most proxies that add no header, such as nginx before 1.29.7, speak HTTP/1.0."""
 
 _HIDING = frozenset(("waitress",))
 """Servers that by default remove forwarding headers, so that a forwarded request looks like a local one (waitress:
@@ -32,7 +32,7 @@ _FORWARDING = frozenset(
     )
 )
 _FORWARDING_PREFIXES = ("x-forwarded", "x-original-", "cf-")
-"""Headers that only proxies add: those above, and those that begin with one of these."""
+"""A header that has one of the names above, or begins with one of these, is added only by proxies."""
 
 _OF_BROWSER = ("sec-fetch-", "sec-purpose")
 """Headers that only browsers send (Fetch Metadata). A web page can neither set nor remove them."""
@@ -99,8 +99,8 @@ def _host_names(hosts: object) -> list[str]:
 
 
 def _host(request: Request) -> tuple[str, str]:
-    """The checks that `local` and `networks` share. Returns the name in the Host header, and the reason to refuse the
-    request; one of the two is empty.
+    """Make the checks that `local` and `networks` share. Returns the name in the Host header, and the reason to refuse
+    the request; one of the two is empty.
     """
     if request.server in _HIDING:
         return "", f"the server, {request.server}, removes the headers that tell whether a proxy forwarded it"
@@ -145,5 +145,5 @@ def _is_followed_link(of_browser: dict[str, str]) -> bool:
     return (
         of_browser.get("sec-fetch-mode") == "navigate"
         and of_browser.get("sec-fetch-dest") == "document"
-        and "sec-purpose" not in of_browser  # of a prefetch, before the user follows the link
+        and "sec-purpose" not in of_browser  # a prefetch has it, before the user follows the link
     )

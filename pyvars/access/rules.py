@@ -21,7 +21,7 @@ class Rule(ABC):
 
     @abstractmethod
     def refusal(self, request: Request) -> str:
-        """Returns why the request is refused; empty if it is allowed. The text is logged, so it has no data of it."""
+        """Returns why the request is refused, or "". The text is logged, so it contains no data of the request."""
 
     def __or__(self, other: "Access") -> "Rule":
         return Either(self, rule(other))
@@ -76,7 +76,7 @@ class Anyone(Rule):
 
 
 def refusal_by(rule: Rule, request: Request) -> str:
-    """Returns what `rule.refusal` returns. If the rule raises, or returns no str, that is the reason of a refusal."""
+    """Returns what `rule.refusal` returns. A rule that raises, or does not return a str, refuses the request."""
     try:
         refusal: object = rule.refusal(request)
     except BaseException as error:  # the rule or the function may be code of the program

@@ -40,16 +40,16 @@ run a program:
 print the figures of a page (get), or the table of the workers (workers):
   URL               port, host, host:port or URL of a page of pyvars or of
                     Go's expvar; the default path is /debug/vars, or for
-                    workers /debug/workers; the default port is 6060 without
-                    http://; user:password@ is sent as Basic
+                    workers /debug/workers; without http:// the default port
+                    is 6060; user:password@ is sent as Basic
   name ...          variables or figures to print, such as memstats.HeapAlloc;
                     a name includes all figures below it (default: all)
   --worker PID      print the page of this worker alone; with `all` the pages
                     of all workers, with the pid on each line; ?worker= in the
                     URL does the same
   --human           print bytes and seconds in readable units, and times as
-                    dates; the unit is taken from the name: cache_bytes,
-                    wait_seconds, pause_ns; in memstats it is that of Go
+                    dates; the name of a figure gives its unit: cache_bytes,
+                    wait_seconds, pause_ns; memstats has the units of Go
   --token-file FILE send the first token of FILE as Bearer (default: the token
                     in PYVARS_TOKEN)
   --timeout SECONDS give up after this time (default: 5)
@@ -60,15 +60,18 @@ print the figures of a page (get), or the table of the workers (workers):
 
 print the history of the figures (history):
   URL               as above; without a path, /debug/history
-  FILE              a file that PYVARS_HISTORY named, or one in the directory
-                    of a service; its program may have ended
-  name ...          only series whose names begin with one of these; without
-                    one a URL gives at most 300 series of 150 points
-  --step 10         the last two hours, one point each 10 s (default: the last
-                    ten minutes, one point each second)
-  --csv             a line for each point (default: a line for each series,
-                    with its first and last number and its extremes)
-  --json            one line of JSON, as /debug/history has it
+  FILE              a history file: the one that PYVARS_HISTORY names, or one
+                    in the group directory of a service; the service may have
+                    ended
+  name ...          print only series whose names begin with one of these; if
+                    none is given, a URL returns 300 series of 150 points at
+                    most
+  --step 10         print the last two hours, one point each 10 s (default: the
+                    last ten minutes, one point each second)
+  --csv             print a line for each point in time (default: a line for
+                    each series, with its first, last, lowest and highest
+                    number)
+  --json            print the JSON of /debug/history, in one line
   --token-file FILE, --timeout SECONDS
                     as above
 

@@ -1,14 +1,14 @@
-"""The page in a browser: an HTML file, a CSS file, JavaScript modules, and uPlot for the charts.
+"""The page in a browser: a file of HTML, one of CSS, modules of JavaScript, and uPlot, which draws the charts.
 
-`GET /debug/` returns this page to clients that accept HTML, as browsers do. It returns the list of paths to others;
-`/debug` returns that list to everybody. The page in a browser reads `history`, `vars` and `workers` by relative URLs,
-each at most once a second; while it is hidden it reads nothing. If there is no history, it keeps the numbers that it
-has read, and says so.
+`GET /debug/` returns this page to a client that accepts HTML, as browsers do, and the list of paths to any other
+client. `GET /debug` returns the list of paths to every client. The page requests `history`, `vars` and `workers` by
+relative URLs, at most once a second; a hidden page requests nothing. If the service keeps no history, the page keeps
+one of its own while it is open, and says so.
 
-files       joins and compresses the files in `assets` and `vendor`; their URLs hold a hash, so that browsers may keep
-            them for a year
-views       the views that serve the page and the files
+files       the files of `assets` and `vendor`, compressed once. The path of each has a hash, so that browsers may keep
+            the file for a year
+views       the views of the page and of its files
 
-No build tool is needed: the modules in `assets` are joined when the first integration is made. `vendor` holds uPlot
-1.6.32, unchanged from npm, with its licence.
+The JavaScript needs no build step: pyvars joins the modules in `assets` when the first integration is made. `vendor`
+holds the unchanged uPlot 1.6.32 of npm, with its licence.
 """

@@ -18,25 +18,25 @@ The page is one JSON object with one variable on each line, sorted by name. It i
 infinities are null. If a variable fails, only its own value is null. The member `pyvars.errors` of the page names the
 variable, with a `type` from the list below. The text of an exception is in the log, never on the page.
 
-    ValueError   or another class of exceptions: the function raised it; or TypeError: the value that it returned has
-                 no JSON form
+    ValueError   or another class of exceptions, which the function raised
+    TypeError    the function raised it, or the value that it returned has no JSON form
     stale        the value is from an earlier call, `age_seconds` ago: the function has not returned yet, and the value
                  is at most 10 s old; or, with every=, no call has returned for three periods. With combine=, the
                  values of the workers in `workers` are from earlier calls
-    timeout      the function did not return within 200 ms, or has not returned since an earlier page; it is not called
-                 again before it returns. With combine=, the workers in `workers` did not answer, and none of their
-                 values is at most 10 s old
-    busy         the machine was so busy that the function did not run within a second; or, with every=, the first call
-                 has not returned yet
+    timeout      the function did not return within 200 ms, or a call for an earlier page still runs; pyvars does not
+                 call a function again before it returns. With combine=, the workers in `workers` did not answer, and
+                 their last values are over 10 s old
+    busy         the machine was so busy that the function did not start within a second; or, with every=, the first
+                 call has not returned yet
     skipped      no thread can run the function: all threads (at least four) are in calls that have run for over a
                  second, or no thread can be started
     incomplete   of `pyvars.workers`: the sums on the page lack numbers of the workers in `workers`, because there is no
                  room for them, a file cannot be opened, or a file is damaged; the reason is in `pyvars.workers`
     truncated    a text in the value is cut: a String after 64 KiB, arguments and names of threads after 1024 characters
-    too_large    the value takes over 1 MiB of JSON
+    too_large    the JSON of the value has over 1 MiB
 
-Some readers of the page cannot handle the names below. Publishing such a name causes a PyvarsWarning, except for an
-empty key, an integer above 2**63 - 1, deep nesting, and a slash:
+Some readers of the page cannot handle the names and values below. Publishing such a name causes a PyvarsWarning. There
+is none for an empty key, an integer above 2**63 - 1, deep nesting, and a slash:
 
     a name that is not ASCII                  prometheus-expvar-exporter         loses the whole page
     a name beside a longer one: http, http.x  Metricbeat into Elasticsearch      loses the document
@@ -44,7 +44,7 @@ empty key, an integer above 2**63 - 1, deep nesting, and a slash:
       " ", ".a", "b.", "c..d"; over 18 parts, or 20 levels with nesting
     an empty key; integers above 2**63 - 1    the same                           loses the document
     build, crypto, system                     Telegraf, inputs.influxdb          loses this variable
-    a name that contains memstats             SignalFx, Splunk's smartagent      confuse it with memstats
+    a name that contains memstats             SignalFx, Splunk's smartagent      take it for memstats
     over 126 levels of lists and objects      collectd                           loses the variables after it
     a slash in a name                         Datadog, collectd                  lose this variable
 

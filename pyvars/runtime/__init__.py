@@ -23,7 +23,7 @@ memstats                            memory and garbage collection under the name
   TotalAlloc                bytes   how much HeapAlloc rose from reading to reading, in all: a lower bound
   NumGC                             collections of all generations since recording began, when the first integration was
                                     made or the variable was first read: gc.callbacks
-  NumForcedGC                       collections that only gc.collect() can have made: a lower bound
+  NumForcedGC                       collections that are known to be of gc.collect(): a lower bound
   PauseTotalNs              ns      all pauses together: gc.callbacks, time.perf_counter_ns()
   PauseNs, PauseEnd         ns      the last 256 pauses, and when each ended; the newest is at (NumGC + 255) % 256
   LastGC                    ns      when the last collection ended, since 1970
@@ -59,16 +59,16 @@ python
   version, implementation           of Python: the module platform
   platform                          sys.platform
   pyvars                            the version of pyvars
-  native                            whether the C extension of pyvars counts
+  native                            whether pyvars counts with its C extension
   gil                               whether the GIL is on: sys._is_gil_enabled()
 
 asyncio
-  loops                             open event loops of the program: those on which an integration has run, and those
-                                    that pyvars found running
+  loops                             open event loops of the program on which an integration has run, or which pyvars
+                                    found running
   tasks                             tasks that are not done: asyncio.all_tasks()
   lag_seconds               s       the lag of the event loop. Once a second pyvars sends each loop a probe, a callback
                                     (call_soon_threadsafe); the lag is the time until the loop runs it, and grows as
-                                    long as the loop is blocked. Of several loops the longest lag is shown
+                                    long as the loop is blocked. With several loops this is the longest of their lags
   lag_max_seconds           s       the longest lag so far
 
 asyncio_lag_seconds                 a Histogram of the lags of all probes; published once there is an event loop
@@ -81,15 +81,19 @@ pyvars.workers                      the worker processes: help("pyvars.workers")
   reason                            why `shared` or `threads` is false, or a hint that a process of the program is not
                                     on the page; mostly empty
 
-Costly figures are read at most every 100 ms, and less often if that would take more than 1 % of a CPU: figures that
-take 5 ms to read are read every 500 ms. Where there is no /proc, pyvars reads the figures that psutil has. If pymalloc
-is not in use (PYTHONMALLOC=malloc), HeapAlloc is what malloc reports; under tracemalloc it is an upper bound; if malloc
-reports nothing (musl, jemalloc), it is HeapSys less the free memory of pymalloc. HeapAlloc never exceeds HeapSys. If
-the file of a figure is missing in /proc, the figure is absent, or 0 in `memstats`, whose readers need every key; if
-reading fails for another reason, the whole variable is null. `pyvars.errors` names the figure or the variable.
+pyvars reads costly figures at most every 100 ms, and less often if that would take more than 1 % of a CPU: figures that
+take 5 ms to read are read every 500 ms. On a system without /proc, it reads the figures that psutil has.
 
-`BUILTINS` is the only table of the variables. Their modules are imported when a variable is first read or an
-integration is made, so a variable that is not read costs nothing, and `import pyvars` imports none of these modules.
+HeapAlloc never exceeds HeapSys. Without pymalloc (PYTHONMALLOC=malloc), HeapAlloc is the memory in use that malloc
+reports. If malloc reports nothing (musl, jemalloc), HeapAlloc is HeapSys less the free memory of pymalloc. Under
+tracemalloc it is an upper bound.
+
+If the file in /proc that a figure is read from is missing, the page lacks the figure; in `memstats` it is 0, because
+readers of `memstats` need every key. If reading fails for another reason, the whole variable is null. In both cases
+`pyvars.errors` names the figure or the variable.
+
+`BUILTINS` is the only table of the built-in variables. pyvars imports their modules when a variable is first read or an
+integration is made, so `import pyvars` imports none of these modules, and a variable that is not read costs nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -121,12 +125,12 @@ BUILTINS: Final = {
 }
 """The name of each built-in variable, and the import string of the class that reads it.
 
-The class is called without arguments. Its `figures()` returns the figures of this process. It raises if they cannot be
-read now, since a count that is shown as 0 for a moment would look like a restart. Figures whose file is missing are
-absent, or 0 where readers need them, and the attribute `missing` names them. If a text in the figures can be too long,
-the class has the attribute `truncated`: whether a text was cut. If the page shows the figures of all workers together,
-the class has `combined(rows)`, which gets the figures of each worker, those of the worker that answers first. If
-figures of dead workers are kept, the class has `kept(rows)`, which gets the figures of these.
+The class is called without arguments. Its `figures()` returns the figures of this process, or raises if they cannot be
+read now: a count that the page showed as 0 for a moment would look like a restart. Figures whose file is missing are
+absent, or 0 if readers need them, and the attribute `missing` names them. If a text in the figures can be too long, the
+attribute `truncated` tells whether a text was cut. If the page combines the figures of all workers, the class has
+`combined(rows)`: it gets a row of figures for each worker, and the first row is that of the worker that answers. If
+figures of dead workers are kept, the class has `kept(rows)`, which gets a row for each dead worker.
 """
 
 _HELP: Final = {
@@ -142,7 +146,7 @@ _HELP: Final = {
 
 
 class Builtin(Func):
-    """A built-in variable. It is imported when it is first needed, and read inline, since its cost is bounded."""
+    """A built-in variable. Its class is imported when it is first needed. It is read inline, as its cost is bounded."""
 
     __slots__ = ("_reader", "_target", "shared")
 
@@ -257,8 +261,8 @@ def install(
 
     `cmdline="name"` shows only the name of the program (the basename of a script, the package of `python -m package`);
     `"redacted"` shows the whole command line, and masks what looks like a secret. If the program has published a
-    variable under one of the names, that variable stays, and a PyvarsWarning says so. All figures are of the process,
-    so every registry shows the same ones.
+    variable under one of the names, that variable stays, and a PyvarsWarning says so. The figures are those of the
+    process, so they are the same in every registry.
 
     Raises:
         TypeError: `registry` is no Registry, or `only` no collection of names.
@@ -284,7 +288,7 @@ def install(
 
 
 def start(registry: Registry) -> None:
-    """Start the built-in variables in `registry`, which sets gc callbacks for the rest of the life of the process.
+    """Start the built-in variables in `registry`. This sets gc callbacks until the process ends.
 
     Each variable is read once now, so that its modules are imported now: a later page might find no free file
     descriptor to import them with.

@@ -3,10 +3,10 @@
 A group is the processes of one program on one machine: a process and those that it forked or started through
 multiprocessing. They find each other in /proc. Each worker writes its numbers, 8 bytes each, to a file of its own below
 /dev/shm/pyvars-<uid> (mode 0700; without /dev/shm below $XDG_RUNTIME_DIR or the temporary directory). The worker that
-answers a request adds up the files of all workers. There is no daemon and no leader, and counting takes no lock between
-processes. A program without an integration makes no file.
+answers a request adds up the files of all workers. The sums need no daemon and no leader, and counting takes no lock
+between processes. A program without an integration makes no file.
 
-What the page shows; when the program restarts, all numbers begin at 0:
+The page shows, for each kind of variable (all numbers begin at 0 when the program starts again):
 
 Int, Float, Map, Histogram     the sum over all workers; the counts of dead workers (ended or killed) are kept
 the same with gauge=True       the sum over the live workers
@@ -19,38 +19,38 @@ cmdline, python                the value of the worker that answers
 /metrics, /api/stats           the same numbers as the page, whichever worker answers
 /status/                       the worker that answers, and its machine or container
 
-/debug/workers has a row for each live worker: pid, state, start, CPU seconds, resident memory, threads, requests, and
-whether it answered; then the lag of its event loop, its requests in flight, the age of the oldest one, and HeapAlloc,
-which are null if it did not answer. The states are `ok`; `blocked`: its event loop has not run for over a second, or it
-has no loop and a request takes over 30 s; `stopped`: by SIGSTOP or a debugger; `silent`: it does not answer. `requests`
-counts what VarsMiddleware, DebugApp and the side port received, including requests for the page, but no WebSockets.
-`?worker=<pid>` shows the page of one worker with its own numbers alone, and `?worker=all` these pages of all workers,
-by pid.
+/debug/workers has a row for each live worker: its pid, state, start, CPU seconds, resident memory, threads, requests,
+and whether it answered. The row also has the lag of its event loop, its requests in flight, the age of the oldest one,
+and HeapAlloc; these figures are null if the worker did not answer. A worker is `blocked` if its event loop has not run
+for over a second, or if it has no event loop and a request takes over 30 s. It is `stopped` if SIGSTOP or a debugger
+has stopped it, `silent` if it does not answer, and otherwise `ok`. `requests` counts what VarsMiddleware, DebugApp and
+the side port received, including requests for the page, but no WebSockets. `/debug/vars?worker=<pid>` is the page of
+one worker with its own numbers alone; `?worker=all` returns such a page for each worker, by pid.
 
 `value`, `set`, `delete` and `clear` act on the numbers of this process alone. A name is on the page while a live worker
 publishes it. A forked child begins at 0. Integer sums have 64 bits: a sum that does not fit is shown as the largest
-number. The memory figures count memory that workers share since a fork once for each of them.
+number of 64 bits. Memory that a fork made several workers share is in the memory figures of each of them, so the sums
+count it several times.
 
-PYVARS_SHARE=off (or 0) turns sharing off; PYVARS_SHARE=<absolute path> names the directory of the group. It is for
-pyvars alone: a directory that holds other files is refused. There counts are kept when the program restarts, until
-somebody removes the directory. If the directory of a group is removed while the service runs, its workers make it again
-within seconds; the counts of dead workers are lost then. If there is no room for its file, or /proc hides which
-processes belong together, a process counts in private memory until that changes: meanwhile `pyvars.workers.shared` is
-false, and `reason` says why. Another program of the same user can truncate these files. That kills a process that
-counts in them (SIGBUS).
+PYVARS_SHARE=off (or 0) turns sharing off. PYVARS_SHARE=<absolute path> names the directory of the group; pyvars refuses
+a directory that holds other files. In such a directory counts are kept when the program starts again, until somebody
+removes the directory. If the directory of a group is removed while the service runs, its workers make it again within
+seconds, but the counts of dead workers are lost. A process counts in private memory while there is no room for its
+file, or while /proc hides which processes belong together: `pyvars.workers.shared` is then false, and `reason` says
+why. Another program of the same user can truncate these files; that kills a process that counts in them (SIGBUS).
 
 Limits:
 
-- Each machine and each container has a group of its own. Only a worker itself can tell the values of its functions,
-  its event loops and its memory. For a worker that does not answer, the page uses what the worker told last.
+- Each machine and each container has a group of its own. Only a worker itself can read the values of its functions,
+  its event loops and its memory. If a worker does not answer, the page uses the last values that it answered.
 - If a worker gives up root after it was forked from a master that imported the application (`gunicorn --preload
   --user`), it cannot read what the master counted during the import. Its own counts are exact.
 - Under gevent and eventlet pyvars runs no threads (`threads` is false). Numbers are exact, but those of a worker that
   changed its user are missing until it answers a page; functions have no deadline, and workers do not ask each other.
-- A pool of processes that was started before the program had an integration is not in the group.
-- What a child counts before the fork hooks of pyvars run (in a hook that was registered before `import pyvars`) is
-  added to the numbers of its parent. If C code other than uWSGI forks a child without Python's hooks, all that the
-  child counts is added to them until the child answers a page.
+- The processes of a pool that was started before the program had an integration are not in the group.
+- A fork hook that was registered before `import pyvars` runs in the child before those of pyvars: what it counts is
+  added to the numbers of the parent. If C code other than uWSGI forks a child without Python's hooks, what the child
+  counts is added to the numbers of the parent until the child answers a page.
 - uWSGI's master forks without the GIL, so any thread in it can block a new worker for ever (unbit/uwsgi#2387). pyvars
   runs none there: call `serve()` in a worker (uwsgidecorators.postfork).
 - Without the C extension, if a trace function (sys.settrace) counts while it traces code of pyvars, the count that it
@@ -62,7 +62,7 @@ together      finds in /proc which processes are the workers of one group; finds
 numbers       keeps the numbers of each worker in a file in that directory, the segment of the worker; adds up the
               segments of the peers (the other workers) for a page. When a worker has died, the first peer that notices
               folds its segment: it adds the counts, not the gauges, to the retired file in that directory
-asking        asks a live peer, over a unix socket beside its segment, for what only its own code can tell: values of
+asking        asks a live peer, over a unix socket beside its segment, for what only that process can read: values of
               the program's functions, whole pages, current runtime figures
 membership    makes this process a worker of its group (member), and gives the page its sums (peers)
 
@@ -106,7 +106,7 @@ def join(registry: Registry) -> bool:
 
 
 def peers(registry: Registry, deadline: float) -> Peers | None:
-    """What the peers add to a page of the registry; None if there is nothing to add, or the registry is not shared.
+    """Returns what the peers add to a page of the registry; None if they add nothing, or it is not shared.
 
     Waits up to 50 ms for live peers to write their runtime figures, but not past the deadline (on the clock of
     time.monotonic). Thread-safe.
