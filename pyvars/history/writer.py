@@ -110,9 +110,7 @@ class Ring(RingReader):
             os.link(self._hidden, self.path)
         except FileExistsError:
             raise
-        except OSError:  # not each file system has hard links; there two processes may both be first: see is_published
-            if os.path.lexists(self.path):
-                raise FileExistsError(self.path) from None
+        except OSError:  # a file system without hard links; of two processes that are first there, the later one stays
             self.publish()
         else:
             os.unlink(self._hidden)
