@@ -225,5 +225,9 @@ def test_what_counts_is_freed() -> None:
         gc.collect()
         return sys.getallocatedblocks()
 
-    before = blocks_after(2000)  # after that, one-time allocations and free lists exist
-    assert blocks_after(2000) - before < 500
+    def growth() -> int:
+        before = blocks_after(2000)  # after that, one-time allocations and free lists exist
+        return blocks_after(2000) - before
+
+    # What is not freed is there each time; another thread may allocate something in one of them.
+    assert min(growth() for _ in range(3)) < 500
