@@ -178,6 +178,17 @@ def test_numbers_that_are_gone_make_room(registry: Registry) -> None:
     assert len(clock.shown("by_key.new")["series"]) == 400
 
 
+def test_names_that_come_and_go_take_no_memory(registry: Registry) -> None:
+    by_key = registry.publish("by_key", Map(max_keys=20_000))
+    clock = Clock(registry)
+    for turn in range(2):
+        by_key.clear()
+        for number in range(15_000):
+            by_key.add(f"{turn} {number}")
+        clock.samples(2)
+    assert len(clock.recorder._selection._known) == 20_000
+
+
 def test_five_hundred_series_the_busiest_leaves_last(registry: Registry) -> None:
     scalars = [registry.publish(f"zz_{number:03}", Int()) for number in range(300)]
     by_key = registry.publish("by_key", Map())

@@ -154,6 +154,29 @@ print(json.dumps([found.get("reason"), bool(found["t"]), len(os.listdir("/proc/s
     assert told == [reason, refused == "os.link", True]
 
 
+def test_marks_that_could_not_be_written_are_written_later() -> None:
+    told = said(
+        """
+from pyvars.history import marks, sampler
+sampler.RETRY_SECONDS, give_back = 0.1, marks.give_back
+refuses, given_back = [True], []
+def refuse(event, about):
+    if refuses and event in ("os.link", "os.rename") and "h-default" in str(about[0]): raise PermissionError
+def given(waiting):
+    given_back.extend(waiting)
+    give_back(waiting)
+sys.addaudithook(refuse)
+marks.give_back = given
+marks.add("dump", "a dump was taken")
+until(lambda found: given_back)
+refuses.clear()
+until(lambda found: "a dump was taken" in [each["text"] for each in found["marks"]])
+print(json.dumps([each["text"] for each in ask()["marks"]].count("a dump was taken")))
+"""
+    )
+    assert told == 1
+
+
 def test_a_registry_that_goes_and_one_beside_the_default() -> None:
     told = said(
         """
