@@ -380,6 +380,28 @@ trio.run(main)
     assert output(PRELUDE + code) == "0 None ok\n"
 
 
+def test_loops_among_the_local_variables_of_frames() -> None:
+    """As they are found from Python 3.14 on, which lists the tasks of known loops only."""
+    code = """
+import asyncio
+from pyvars.runtime import loops
+
+loops.TASKS_ARE_KNOWN = False
+
+class Foreign(asyncio.AbstractEventLoop):
+    def __init__(self, runs): self.runs = runs
+    def is_running(self): return self.runs
+
+def main():
+    running, stopped, plain = Foreign(True), Foreign(False), asyncio.new_event_loop()
+    plain.close()
+    print([each is running for each in loops.running_loops()])
+
+main()
+"""
+    assert output(code) == "[True]\n"
+
+
 @pytest.mark.skipif(not TASKS_ARE_KNOWN, reason="this Python does not tell the tasks of unknown loops")
 def test_a_loop_of_another_kind_is_found_by_its_tasks() -> None:
     """Such as uvloop, which does not run in a Python frame."""
