@@ -1,5 +1,6 @@
 """The request recorder: counts requests in the variable `http`."""
 
+from collections.abc import Callable
 from http import HTTPMethod
 from time import perf_counter
 from typing import NamedTuple, Optional
@@ -139,7 +140,7 @@ class RequestRecorder:
         self._streams = counters.streams
         self.websockets: WebSockets = counters.websockets
         self.bounds: tuple[float, ...] | None = counters.seconds.bounds
-        self.begin = counters.in_flight.add
+        self.begin: Callable[[], None] = counters.in_flight.add
         """Count a request that has arrived. It is `add` itself, because a method around it would cost each request."""
 
     def record(self, request: FollowedRequest, method: str, route: str, failed: bool) -> None:

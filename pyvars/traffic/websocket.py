@@ -22,6 +22,10 @@ class ASGIWebSocket(ASGIRequest):
 
     __slots__ = ()
 
+    started: float
+    status: int
+    size: int
+
     def send(self, message: Message) -> Awaitable[None]:
         """The `send` for the application. It returns the coroutine of the server as it is, which costs less time."""
         kind = message["type"]

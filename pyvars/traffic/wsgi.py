@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyvars.traffic.in_flight import ARRIVALS
 from pyvars.traffic.once import detach
-from pyvars.traffic.recorder import KEY, UNMATCHED, FollowedRequest, RequestRecorder
+from pyvars.traffic.recorder import KEY, UNMATCHED, Connections, FollowedRequest, RequestRecorder, WebSockets
 from pyvars.traffic.routes import of_environ
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class WSGIRequest(FollowedRequest):
 
     _write: Callable[[bytes], object]
     started: float
+    first: float
+    held: Connections | WebSockets | None
     status: int
     size: int
 
